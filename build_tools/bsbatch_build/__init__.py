@@ -1,0 +1,1 @@
+"""Makes what the engine runs: phantoms to develop on, and models."""

@@ -1,0 +1,24 @@
+"""The command line of the build tools: one file for each command. Light: everything heavy loads when a command runs."""
+
+import typer
+
+from bsbatch.cli.exits import call
+from bsbatch_build.cli.export import export
+from bsbatch_build.cli.inspect import inspect
+from bsbatch_build.cli.phantom import phantom
+
+app = typer.Typer(
+    name="bsbatch-build",
+    help="Make what bsbatch runs on: synthetic examinations and models.\n\nResearch use only, not for clinical use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(phantom)
+app.command()(inspect)
+app.command()(export)
+
+
+def main() -> None:
+    """Entry point of ``bsbatch-build``."""
+    call(app)

@@ -1,0 +1,41 @@
+"""``bsbatch-build export``: make a model directory."""
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+RESEARCH_USE = "Research use only. Not a medical device."
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="Model directory to make; must not exist, or be empty.")],
+    weights: Annotated[str, typer.Option(help="random, imagenet, or the path of a .keras or .h5 file.")] = "random",
+    seed: Annotated[int, typer.Option(help="Seed of every weight that is drawn.")] = 0,
+    width: Annotated[float, typer.Option(help="Factor on the channels; 1 is the paper's VGG16, 0.0625 a twin.")] = 1.0,
+    threshold: Annotated[float, typer.Option(help="Probability of metastasis from which on a scan is positive.")] = 0.5,
+) -> None:
+    """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
+    network = importlib.import_module("bsbatch_build.network")
+    exporting = importlib.import_module("bsbatch_build.export")
+    settings = exporting.ExportSettings(out, network.NetworkSettings(weights, seed, width), threshold)
+    console = Console()
+    with console.status("making the model and comparing it with Keras"):
+        made = exporting.export(settings)
+    console.print(_summary(made), soft_wrap=True, highlight=False, markup=False)
+
+
+def _summary(made: Any) -> str:
+    parity, training = made.parity, made.manifest.training
+    return "\n".join(
+        (
+            f"model       {made.folder}",
+            f"name        {made.manifest.name}",
+            f"id          {made.model_id}",
+            f"weights     {made.weights:,} ({training['note']})",
+            f"difference  {parity.difference:.1e} to the Keras model, on {parity.images} images",
+            RESEARCH_USE,
+        )
+    )

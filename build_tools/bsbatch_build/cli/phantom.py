@@ -1,0 +1,39 @@
+"""``bsbatch-build phantom``: synthetic examinations as a DICOM archive."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def phantom(
+    out: Annotated[Path, typer.Argument(help="New or empty folder for the set.")],
+    studies: Annotated[int, typer.Option(help="Number of labelled examinations.")] = 100,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 0,
+    centre: Annotated[list[str] | None, typer.Option(help="A, B or C; repeat for several. All by default.")] = None,
+    clutter: Annotated[bool, typer.Option(help="Add what a PACS holds besides bone scans, faults included.")] = True,
+) -> None:
+    """Write synthetic whole-body bone scans; not for clinical use."""
+    plan_module = importlib.import_module("bsbatch_build.phantom.plan")
+    archive = importlib.import_module("bsbatch_build.phantom.archive")
+    console = Console()
+    columns = (TextColumn("examinations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        plan = plan_module.SetPlan(studies, seed, tuple(centre or ("A", "B", "C")), clutter)
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("", total=studies)
+            summary = archive.write_set(out, plan, lambda n: progress.update(task, completed=n))
+    except (ValueError, OSError) as error:
+        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
+        raise typer.Exit(2) from error
+    console.print(
+        f"{summary.studies} examinations ({summary.positives} with metastases) in {summary.files} files: "
+        f"{summary.used} to be used, {summary.skipped} skipped, {summary.failed} failed.",
+        soft_wrap=True,
+    )
+    console.print(f"{out}: archive, masks, labels.csv, expected.csv. Synthetic, not for clinical use.")

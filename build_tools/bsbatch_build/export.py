@@ -1,0 +1,167 @@
+"""Makes a model directory: Keras network to ``model.onnx``, compared with the network, and ``manifest.json``."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bsbatch import preprocess
+from bsbatch.errors import OutputError, UsageError
+from bsbatch.model import GRAPH, Manifest, sha256_of, write_manifest
+from bsbatch_build import toolchain, weights
+from bsbatch_build.convert import to_bytes, to_onnx
+from bsbatch_build.network import NetworkSettings
+from bsbatch_build.verify import Parity, verify
+
+TOOLS = ("bsbatch", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """One model directory to make."""
+
+    folder: Path
+    """Where it goes; must not exist, or be empty."""
+    network: NetworkSettings
+    threshold: float = 0.5
+    """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold no probability could be compared with."""
+        if not 0.0 <= self.threshold <= 1.0:
+            raise UsageError(f"--threshold {self.threshold} is outside [0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A model directory that was made."""
+
+    folder: Path
+    manifest: Manifest
+    weights: int
+    """Number of weights of the Keras network; the graph has fewer, for its first kernel is summed."""
+    parity: Parity
+
+    @property
+    def model_id(self) -> str:
+        """The first 16 hexadecimal digits of the graph's SHA-256, as in `bsbatch.model.Model`."""
+        return self.manifest.files[GRAPH][:16]
+
+
+def export(settings: ExportSettings) -> Exported:
+    """Make a model directory; it appears complete or not at all.
+
+    Raises
+    ------
+    UsageError
+        The folder exists and is not empty, or cannot be made; a setting is out of range.
+    ModelError
+        The weights do not fit, or the graph differs from the Keras network by more than 1e-5.
+    MissingPackageError
+        A package of the extra ``build`` is not installed.
+    OutputError
+        The disk is full, or the folder went away.
+    """
+    with _staged(settings.folder.resolve()) as staging:
+        network = weights.load(settings.network)
+        graph = to_bytes(to_onnx(network))
+        parity = verify(graph, network, settings.network.seed)
+        training = _training(settings.network, network, parity)
+        manifest = _written(settings, staging, graph, training)
+    return Exported(settings.folder, manifest, network.count_params(), parity)
+
+
+def model_name(settings: NetworkSettings) -> str:
+    """Short name for people, for example ``vgg16-random-seed1`` or ``vgg16-width0.0625-random-seed1``."""
+    width = "" if settings.width == 1.0 else f"-width{settings.width:g}"
+    if settings.weights in (weights.RANDOM, weights.IMAGENET):
+        return f"vgg16{width}-{settings.weights}-seed{settings.seed}"
+    return f"vgg16{width}-{Path(settings.weights).stem.removesuffix('.weights')}"
+
+
+def _written(settings: ExportSettings, staging: Path, graph: bytes, training: dict[str, Any]) -> Manifest:
+    try:
+        (staging / GRAPH).write_bytes(graph)
+        manifest = _manifest(settings, sha256_of(staging / GRAPH), training)
+        write_manifest(staging, manifest)
+    except OSError as error:
+        message = f"{settings.folder} cannot be written ({error.strerror}): make room and start again"
+        raise OutputError(message) from error
+    return manifest
+
+
+def _manifest(settings: ExportSettings, graph_sha256: str, training: dict[str, Any]) -> Manifest:
+    return Manifest(
+        files={GRAPH: graph_sha256},
+        preprocessing_version=preprocess.VERSION,
+        name=model_name(settings.network),
+        threshold=settings.threshold,
+        tools={name: toolchain.package(name).__version__ for name in TOOLS},
+        training=training,
+    )
+
+
+def _training(settings: NetworkSettings, network: Any, parity: Parity) -> dict[str, Any]:
+    return {
+        **_origin(settings),
+        "width": settings.width,
+        "weights_count": network.count_params(),
+        "parity_difference": parity.difference,
+        "parity_log_difference": parity.log_difference,
+        "parity_images": parity.images,
+    }
+
+
+def _origin(settings: NetworkSettings) -> dict[str, Any]:
+    if settings.weights == weights.RANDOM:
+        return {"weights": weights.RANDOM, "seed": settings.seed, "note": "not trained: random weights"}
+    if settings.weights == weights.IMAGENET:
+        note = "not trained on bone scans: ImageNet convolutions, random head"
+        return {"weights": weights.IMAGENET, "seed": settings.seed, "note": note}
+    path = Path(settings.weights)
+    return {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """Give a folder beside `folder` to write into; it becomes `folder` when the block ends well, and goes otherwise."""
+    _refuse_used(folder)
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    try:
+        staging.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}): name a folder where you may write") from error
+    try:
+        yield staging
+        _commit(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: name a folder that does not exist yet")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty: name a folder that does not exist yet, or delete this one first")
+
+
+def _commit(staging: Path, folder: Path) -> None:
+    try:
+        for path in (*staging.iterdir(), staging):
+            _sync(path)
+        staging.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        message = f"{folder} cannot be made ({error.strerror}): name a folder that does not exist yet"
+        raise UsageError(message) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,211 @@
+"""Three centres with cameras, protocols, header dialects and prevalences of their own.
+
+Numbers of patients are those of Ibrahim et al., Cancer Imaging 2023;23:12, table 1. Counts reach from
+fast protocols (0.3 to 0.7 M a view) to a slow one (3.6 M), as seen in real headers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.random import Generator
+
+from bsbatch_build.phantom.render import Optics
+
+
+class Dialect(StrEnum):
+    """How a vendor writes an examination down."""
+
+    GE_TWO_FRAME = "ge_two_frame"
+    SIEMENS_TWO_FRAME = "siemens_two_frame"
+    GE_OLD_SINGLE = "ge_old_single"
+    SEPARATE_SERIES = "separate_series"
+    STANDARD_CODES = "standard_codes"
+    EMPTIED = "emptied"
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A gamma camera as its headers and its images show it."""
+
+    manufacturer: str
+    model: str
+    software: str
+    spacing: float
+    """Millimetres a pixel at 1024 x 256."""
+    intrinsic: float
+    """Intrinsic resolution, full width at half maximum in millimetres."""
+    collimator: tuple[float, float]
+    """Hole width and effective hole length in millimetres."""
+    speed: float
+    """Table speed in millimetres a second."""
+
+
+GE_670 = Camera("GE MEDICAL SYSTEMS", "Discovery NM/CT 670", "Xeleris 3.1108", 2.40112, 3.9, (1.5, 33.0), 4.43)
+GE_MG = Camera("GE Medical Systems", "MILLENNIUM MG", "2.0", 2.26, 3.8, (1.8, 33.0), 1.67)
+GE_INFINIA = Camera("GE MEDICAL SYSTEMS", "INFINIA", "Xeleris 2.1753", 2.2596, 4.0, (1.5, 33.0), 2.0)
+SYMBIA = Camera("SIEMENS NM", "Symbia T6", "VA60C", 2.3976, 3.8, (1.11, 22.6), 3.3)
+BRIGHTVIEW = Camera("Philips Medical Systems", "BrightView XCT", "2.5.4", 2.332, 3.3, (1.22, 26.2), 2.5)
+ANYSCAN = Camera("Mediso", "AnyScan SC", "Nucline 3.00", 2.24, 3.4, (1.2, 25.5), 2.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """A camera with the dialect of its archive."""
+
+    share: float
+    camera: Camera
+    dialect: Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """One hospital."""
+
+    name: str
+    patients: int
+    positives: int
+    habits: tuple[Habit, ...]
+    counts: tuple[float, float, float, float]
+    """Counts a view: median, log standard deviation, least and greatest."""
+    odd_matrix: float
+    """Share of 1024 x 512 and 512 x 256 matrices."""
+    gap: tuple[float, float]
+    """Range of the distance from the collimator to the patient in millimetres."""
+    test: bool = False
+    """Whether its examinations make the external test set."""
+
+
+CENTRES = {
+    "A": Centre(
+        name="A",
+        patients=1019,
+        positives=293,
+        habits=(
+            Habit(0.55, SYMBIA, Dialect.SIEMENS_TWO_FRAME),
+            Habit(0.25, GE_670, Dialect.GE_TWO_FRAME),
+            Habit(0.20, SYMBIA, Dialect.SEPARATE_SERIES),
+        ),
+        counts=(0.62e6, 0.35, 0.30e6, 1.6e6),
+        odd_matrix=0.0,
+        gap=(25.0, 50.0),
+    ),
+    "B": Centre(
+        name="B",
+        patients=348,
+        positives=118,
+        habits=(
+            Habit(0.45, GE_MG, Dialect.GE_OLD_SINGLE),
+            Habit(0.30, GE_670, Dialect.GE_TWO_FRAME),
+            Habit(0.25, BRIGHTVIEW, Dialect.STANDARD_CODES),
+        ),
+        counts=(1.1e6, 0.45, 0.35e6, 3.6e6),
+        odd_matrix=0.04,
+        gap=(25.0, 60.0),
+    ),
+    "C": Centre(
+        name="C",
+        patients=998,
+        positives=411,
+        habits=(
+            Habit(0.30, ANYSCAN, Dialect.STANDARD_CODES),
+            Habit(0.25, GE_INFINIA, Dialect.GE_TWO_FRAME),
+            Habit(0.25, SYMBIA, Dialect.EMPTIED),
+            Habit(0.20, BRIGHTVIEW, Dialect.SEPARATE_SERIES),
+        ),
+        counts=(1.5e6, 0.40, 0.45e6, 3.6e6),
+        odd_matrix=0.08,
+        gap=(35.0, 70.0),
+        test=True,
+    ),
+}
+"""By name, in the order of the paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows and columns, and the pixel size over that at 1024 x 256."""
+
+    rows: int
+    columns: int
+    spacing: float | None = None
+    """Millimetres a pixel; None for the camera's own."""
+
+
+_USUAL = Matrix(1024, 256)
+_ODD = (Matrix(1024, 512, 1.95), Matrix(512, 256, 3.9))
+
+_FIRST_ROW = (6, 46)
+_SCANNED = (0.745, 0.835)
+"""Share of the rows that the table travels over, after the 73 to 84 % of real scans."""
+_LOW_COUNTS, _LOW_FACTOR = 0.06, 0.55
+_TRUNCATED = 0.03
+_MASKED = 0.05
+"""Share of the columns at either side outside the field of view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """One whole-body scan: camera, matrix and counts."""
+
+    centre: Centre
+    camera: Camera
+    dialect: Dialect
+    optics: Optics
+    window: tuple[int, int]
+    """First and last row (exclusive) that hold counts."""
+    mask: int
+    """Columns at either side without counts."""
+    totals: tuple[float, float]
+    """Expected counts, anterior and posterior."""
+    posterior_first: bool
+
+
+def draw_acquisition(rng: Generator, centre: Centre, habit: Habit) -> Acquisition:
+    """Draw matrix, resolution, counts and patient position."""
+    camera = habit.camera
+    matrix = _USUAL if rng.random() >= centre.odd_matrix else _ODD[int(rng.integers(len(_ODD)))]
+    spacing = matrix.spacing or camera.spacing
+    share = 1.0 if matrix.spacing else matrix.rows / _USUAL.rows
+    first = round(int(rng.integers(*_FIRST_ROW)) * matrix.rows / _USUAL.rows)
+    length = matrix.rows * (float(rng.uniform(*_SCANNED)) if share == 1.0 else 1.0)
+    if matrix.spacing:
+        length = 1860.0 / spacing
+    truncated = rng.random() < _TRUNCATED
+    above = float(rng.uniform(-180, -40) if truncated else rng.uniform(15, 70))
+    optics = Optics(
+        rows=matrix.rows,
+        columns=matrix.columns,
+        spacing=spacing,
+        intrinsic=camera.intrinsic * float(rng.uniform(0.95, 1.1)),
+        collimator=camera.collimator[0],
+        hole_length=camera.collimator[1],
+        gap=float(rng.uniform(*centre.gap)),
+        margin=first * spacing + above,
+        centre=float(rng.normal(0.5, 0.015)),
+    )
+    return Acquisition(
+        centre=centre,
+        camera=camera,
+        dialect=habit.dialect,
+        optics=optics,
+        window=(first, min(round(first + length), matrix.rows)),
+        mask=round(_MASKED * matrix.columns),
+        totals=_draw_totals(rng, centre),
+        posterior_first=bool(rng.random() < _POSTERIOR_FIRST),
+    )
+
+
+_POSTERIOR_FIRST = 0.12
+
+
+def _draw_totals(rng: Generator, centre: Centre) -> tuple[float, float]:
+    median, spread, least, greatest = centre.counts
+    total = median * float(np.exp(rng.normal(0.0, spread)))
+    if rng.random() < _LOW_COUNTS:
+        total *= _LOW_FACTOR
+    ratio = float(rng.normal(1.0, 0.06))
+    anterior, posterior = (float(np.clip(x, least, greatest)) for x in (total, total * ratio))
+    return anterior, posterior

@@ -1,0 +1,100 @@
+"""What to make, and what was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from bsbatch_build.phantom.centres import CENTRES, Centre, Habit
+
+_MOST_STUDIES = 1_000_000
+
+
+class Split(StrEnum):
+    """Use of an examination in training; centre C is the external test set."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class SetPlan:
+    """A set of synthetic examinations; equal plans give equal bytes."""
+
+    studies: int
+    """Number of examinations with a label, at least 1."""
+    seed: int
+    """Not negative."""
+    centres: tuple[str, ...] = ("A", "B", "C")
+    """Names out of A, B and C, without repetition."""
+    clutter: bool = True
+    """Whether the archive also holds what a PACS holds besides bone scans."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be made."""
+        if not 1 <= self.studies <= _MOST_STUDIES:
+            raise ValueError(f"studies must be 1 to {_MOST_STUDIES:,}, not {self.studies}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, but is {self.seed}.")
+        unknown = sorted(set(self.centres) - set(CENTRES))
+        if unknown or not self.centres:
+            known = ", ".join(CENTRES)
+            raise ValueError(f"centres must be some of {known}, not {', '.join(unknown) or 'none'}.")
+        if len(set(self.centres)) != len(self.centres):
+            raise ValueError("centres must not name one centre twice.")
+
+
+@dataclass(frozen=True, slots=True)
+class SetSummary:
+    """Counts of what was written."""
+
+    studies: int
+    positives: int
+    files: int
+    used: int
+    skipped: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What is decided about a study before anything is drawn."""
+
+    index: int
+    centre: Centre
+    habit: Habit
+    positive: bool
+    split: Split
+
+
+_STEPS = np.array([0.8566748838545029, 0.7338918566271260, 0.6287067210378087, 0.5385972572236101])
+"""Powers of 1 / 1.16730397..., the root of x^5 = x + 1: the R4 sequence of M. Roberts (2018)."""
+
+_VALIDATION = 164 / 1367
+"""Share of centres A and B in the paper's validation set."""
+
+
+def assign(plan: SetPlan, index: int) -> Assignment:
+    """Centre, camera, class and split of study ``index``.
+
+    A low-discrepancy sequence keeps small sets balanced while each study stays independent of how
+    many there are.
+    """
+    start = np.random.default_rng(np.random.SeedSequence([plan.seed])).random(len(_STEPS))
+    where, camera, diseased, held_out = (start + (index + 1) * _STEPS) % 1.0
+    centres = [CENTRES[name] for name in plan.centres]
+    centre = centres[_pick([centre.patients for centre in centres], float(where))]
+    habit = centre.habits[_pick([habit.share for habit in centre.habits], float(camera))]
+    positive = bool(diseased < centre.positives / centre.patients)
+    if centre.test:
+        return Assignment(index, centre, habit, positive, Split.TEST)
+    split = Split.VALIDATION if held_out < _VALIDATION else Split.TRAIN
+    return Assignment(index, centre, habit, positive, split)
+
+
+def _pick(weights: list[float] | list[int], position: float) -> int:
+    edges = np.cumsum(weights) / np.sum(weights)
+    return min(int(np.searchsorted(edges, position, side="right")), len(weights) - 1)

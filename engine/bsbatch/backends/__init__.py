@@ -1,0 +1,1 @@
+"""What infers: one file for each engine, found through `bsbatch.registry`."""

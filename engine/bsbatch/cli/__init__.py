@@ -1,0 +1,46 @@
+"""The command line: one file for each command. Light: numpy, TensorFlow and runtimes load when a command runs."""
+
+from typing import Annotated
+
+import typer
+
+import bsbatch
+from bsbatch.cli.exits import call
+from bsbatch.cli.info import info
+from bsbatch.cli.run import run
+
+app = typer.Typer(
+    name="bsbatch",
+    help="Screen DICOM archives for metastatic bone disease on whole-body bone scans.\n\n"
+    "Research use only, not for clinical use.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(run)
+app.command()(info)
+
+
+def _show_version(*, is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"bsbatch {bsbatch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version.", is_eager=True, callback=lambda value: _show_version(is_asked=value)
+        ),
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+    del version
+
+
+def main() -> None:
+    """Entry point of ``bsbatch``."""
+    call(app)

@@ -1,0 +1,68 @@
+"""``bsbatch info``: what is here, and what is not and why. Imports none of it."""
+
+import json
+import platform
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import bsbatch
+from bsbatch.concurrency import usable_cpus, usable_memory
+from bsbatch.registry import BACKENDS, CODECS, Part, installed_version
+
+_PACKAGES = (
+    "numpy",
+    "pydicom",
+    "pyarrow",
+    "opencv-python-headless",
+    "onnxruntime",
+    "tensorflow-cpu",
+    "keras",
+    "tf2onnx",
+)
+
+
+def info(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show versions, the backends that work here, and why others do not."""
+    facts = _facts()
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        _show(Console(), facts)
+
+
+def _facts() -> dict[str, Any]:
+    return {
+        "bsbatch": bsbatch.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": usable_cpus(),
+        "memory_gib": round(usable_memory() / 2**30, 1),
+        "packages": {name: installed_version(name) for name in _PACKAGES},
+        "backends": _availability(BACKENDS),
+        "codecs": _availability(CODECS),
+        "notice": "research use only, not for clinical use",
+    }
+
+
+def _availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"works": part.missing is None, "why_not": part.missing and f"{part.package} is missing: {part.missing}"}
+        for name, part in parts.items()
+    }
+
+
+def _show(console: Console, facts: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name in ("bsbatch", "python", "system", "cpus", "memory_gib"):
+        table.add_row(name, str(facts[name]))
+    for name, version in facts["packages"].items():
+        table.add_row(name, version or "[dim]not installed[/]")
+    for kind in ("backends", "codecs"):
+        table.add_row(f"[bold]{kind}[/]")
+        for name, state in facts[kind].items():
+            table.add_row(f"  {name}", "[green]works[/]" if state["works"] else f"[yellow]{state['why_not']}[/]")
+    console.print(table)
+    console.print("Research use only, not for clinical use.", style="dim")

@@ -1,0 +1,123 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+_LINE_SECONDS = 10.0
+
+
+class _Tally:
+    """Counts, and the total once it is known."""
+
+    def __init__(self) -> None:
+        self.objects = self.ok = self.failed = 0
+        self._total: Future[int] | None = None
+        self._started = time.monotonic()
+
+    def start(self, total: "Future[int]", done: int) -> None:
+        """Begin to count."""
+        self._total, self.objects, self._started = total, done, time.monotonic()
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        """Add what was done."""
+        self.objects += objects
+        self.ok += ok
+        self.failed += failed
+
+    @property
+    def total(self) -> int | None:
+        """Objects in the archive, None while they are still counted."""
+        known = self._total is not None and self._total.done() and self._total.exception() is None
+        return self._total.result() if self._total is not None and known else None
+
+    @property
+    def rate(self) -> float:
+        """Examinations in a second."""
+        elapsed = time.monotonic() - self._started
+        return (self.ok + self.failed) / elapsed if elapsed > 0 else 0.0
+
+
+class QuietReporter(_Tally):
+    """Says nothing but what must be said."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def note(self, message: str) -> None:
+        """Say it anyway."""
+        self._console.print(message, highlight=False)
+
+
+class LineReporter(QuietReporter):
+    """A line every ten seconds, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._last = time.monotonic()
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        """Add what was done and tell it now and then."""
+        super().advance(objects, ok, failed)
+        if time.monotonic() - self._last >= _LINE_SECONDS:
+            self._last = time.monotonic()
+            total = f" of {self.total}" if self.total is not None else ""
+            self._console.print(
+                f"{self.objects}{total} files, {self.ok} scored, {self.failed} failed, {self.rate:.2f} scans/s",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+class BarReporter(QuietReporter):
+    """A bar with rate, time left and counts."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        super().__init__(console)
+        self._progress = progress
+        self._task = progress.add_task("files", total=None, tally=self)
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        """Add what was done and move the bar."""
+        super().advance(objects, ok, failed)
+        self._progress.update(self._task, completed=self.objects, total=self.total)
+
+    def note(self, message: str) -> None:
+        """Say it above the bar."""
+        self._progress.console.print(message, highlight=False)
+
+
+class _Counts(ProgressColumn):
+    """Rate and counts by status, short enough for 80 columns."""
+
+    def render(self, task: Task) -> Text:
+        """Draw one task."""
+        tally: BarReporter = task.fields["tally"]
+        text = Text.assemble((f"{tally.ok} scored", "green"), " ")
+        if tally.failed:
+            text.append(f"{tally.failed} failed ", "red")
+        return text.append(f"{tally.rate:.1f}/s", "cyan")
+
+
+@contextmanager
+def reporter_for(console: Console, *, quiet: bool) -> Iterator[QuietReporter]:
+    """Choose the reporter that fits where the output goes."""
+    if quiet:
+        yield QuietReporter(console)
+    elif not console.is_terminal:
+        yield LineReporter(console)
+    else:
+        columns = (
+            TextColumn("{task.completed}/{task.total} files"),
+            BarColumn(bar_width=None),
+            _Counts(),
+            TimeRemainingColumn(compact=True),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield BarReporter(console, progress)

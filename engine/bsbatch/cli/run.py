@@ -1,0 +1,114 @@
+"""``bsbatch run``: screen an archive."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bsbatch.cli.exits import INTERRUPTED, TOO_MANY_FAILED
+from bsbatch.cli.progress import reporter_for
+from bsbatch.cli.summary import show
+from bsbatch.config import BackendName, Effort, RunConfig, Selection
+from bsbatch.registry import load
+
+_INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
+
+
+def run(
+    archive: Annotated[
+        Path, typer.Argument(help="Folder with DICOM files, searched to the bottom.", show_default=False)
+    ],
+    *,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model directory (bsbatch-build export).", show_default=False, rich_help_panel=_INPUT),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the tables; run again to resume.", show_default=False, rich_help_panel=_OUTPUT),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Positive from this probability on.", show_default="the model's", rich_help_panel=_INPUT),
+    ] = None,
+    assume_frame_order: Annotated[
+        bool,
+        typer.Option("--assume-frame-order", help="Unlabelled frames: anterior first.", rich_help_panel=_INPUT),
+    ] = False,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse objects of more rows x columns x frames.", rich_help_panel=_INPUT)
+    ] = Selection().max_pixels,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Stop after so many examinations.", show_default=False, rich_help_panel=_INPUT),
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="What infers.", rich_help_panel=_TUNING)] = BackendName.AUTO,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads.", show_default="what is allowed", rich_help_panel=_TUNING)
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Examinations in one inference.", show_default="chosen", rich_help_panel=_TUNING),
+    ] = None,
+    unit_size: Annotated[
+        int | None,
+        typer.Option(help="Examinations in one commit.", show_default="about a minute's", rich_help_panel=_TUNING),
+    ] = None,
+    max_error_rate: Annotated[
+        float, typer.Option(help="Exit with 3 beyond this share of failed ones.", rich_help_panel=_TUNING)
+    ] = 0.05,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only read headers and show the table.", rich_help_panel=_TUNING)
+    ] = False,
+    pseudonymise: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEYFILE",
+            help="Replace UIDs and paths by keyed hashes.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress, no table; errors only.", rich_help_panel=_OUTPUT)
+    ] = False,
+) -> None:
+    """Screen an archive: one row for every examination and one for every object.
+
+    Run the same command again to go on where it stopped.
+    Exit codes: 0 done, 2 usage, 3 too many failed, 4 stopped (resumable), 130 interrupted.
+    """
+    config = RunConfig(
+        archive=archive,
+        out=out,
+        model=model,
+        backend=backend,
+        threshold=threshold,
+        selection=Selection(assume_frame_order, max_pixels),
+        effort=Effort(threads, batch_size, unit_size),
+        max_error_rate=max_error_rate,
+        limit=limit,
+        keyfile=pseudonymise,
+        fresh=fresh,
+        dry_run=dry_run,
+    )
+    report = _screen(config, quiet=quiet)
+    if not quiet:
+        show(Console(), report, config)
+    raise typer.Exit(_exit_code(report, config))
+
+
+def _screen(config: RunConfig, *, quiet: bool) -> Any:
+    screen = load("bsbatch.run:screen")
+    with reporter_for(Console(stderr=True), quiet=quiet) as reporter:
+        return screen(config, reporter)
+
+
+def _exit_code(report: Any, config: RunConfig) -> int:
+    if report.ending == "interrupted":
+        return INTERRUPTED
+    return TOO_MANY_FAILED if report.flow.error_rate > config.max_error_rate else 0

@@ -1,0 +1,162 @@
+"""The only file that knows about threads, processors and signals."""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import TypeVar
+
+_CGROUP = Path("/sys/fs/cgroup")
+_WINDOW_PER_WORKER = 4
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def usable_cpus() -> int:
+    """Processors that this process may use: its affinity, cut by the quota of its control group."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _cpu_quota()
+    return max(1, allowed if quota is None else min(allowed, round(quota)))
+
+
+def usable_memory() -> int:
+    """Bytes that this process may still take: what is free, cut by the limit of its control group."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = [_number_in(_CGROUP / "memory.max"), _number_in(_CGROUP / "memory/memory.limit_in_bytes")]
+    return min([free, *(limit for limit in limits if limit is not None)])
+
+
+def ordered_map(function: Callable[[In], Out], items: Iterable[In], workers: int) -> Iterator[Out]:
+    """Apply a function in threads and yield the results in the order of the items; the first failure is raised.
+
+    At most ``4 * workers`` items are in flight. One worker runs inline, without a thread.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    pending: deque[Future[Out]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="bsbatch") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) >= _WINDOW_PER_WORKER * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
+    """Iterate in another thread, at most ``depth`` items ahead; its error is raised where it would have been."""
+    ready: SimpleQueue[tuple[In] | BaseException | None] = SimpleQueue()
+    slots = threading.Semaphore(depth)
+    stopped = threading.Event()
+
+    def produce() -> None:
+        try:
+            for item in items:
+                slots.acquire()
+                if stopped.is_set():
+                    return
+                ready.put((item,))
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+
+    thread = threading.Thread(target=produce, name="bsbatch-plan", daemon=True)
+    thread.start()
+    try:
+        while (entry := ready.get()) is not None:
+            if isinstance(entry, BaseException):
+                raise entry
+            slots.release()
+            yield entry[0]
+    finally:
+        stopped.set()
+        slots.release()
+        thread.join()
+
+
+class Interruption:
+    """Whether somebody asked the run to stop."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    @property
+    def is_asked(self) -> bool:
+        """True from the first signal on."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Ask the run to stop after the unit in hand."""
+        self._asked.set()
+
+
+@contextmanager
+def interruptible(announce: Callable[[], None]) -> Iterator[Interruption]:
+    """Turn the first SIGINT or SIGTERM into a polite request; the second one stops at once with `KeyboardInterrupt`.
+
+    Parameters
+    ----------
+    announce
+        Called at the first signal, to tell the user what happens now.
+    """
+    interruption = Interruption()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        interruption.ask()
+        announce()
+
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+        yield interruption
+        return
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interruption
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def in_background(function: Callable[[], Out]) -> "Future[Out]":
+    """Call a function in a thread that does not keep the program alive."""
+    future: Future[Out] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=call, name="bsbatch-background", daemon=True).start()
+    return future
+
+
+def _cpu_quota() -> float | None:
+    """Processors that the control group grants, v2 then v1; None where there is no limit."""
+    try:
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    limit, length = _number_in(_CGROUP / "cpu/cpu.cfs_quota_us"), _number_in(_CGROUP / "cpu/cpu.cfs_period_us")
+    return limit / length if limit is not None and length and limit > 0 else None
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # absent, or "max"
+        return None

@@ -1,0 +1,214 @@
+"""From whole-body objects to examinations, as they stream by: only metadata waits, and only until the partner comes.
+
+An examination is one anterior and one posterior frame of one acquisition of one study. Two objects are of one
+acquisition when they share Frame of Reference or series and lie within an hour (a single-headed camera takes one view
+after the other), or else were acquired within 120 s. What is left at the end pairs within its Frame of Reference or
+series, or fails as ``single_view_only``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bsbatch.dicom.reasons import Reason, Stage
+from bsbatch.identity import acquisition_key, digest, exam_id
+from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, Verdict, View
+
+_SAME_SERIES_SECONDS = 3600.0
+_SAME_STUDY_SECONDS = 120.0
+_SPACING_TOLERANCE = 1e-3
+_DAY = 86400.0
+_BOTH = 2
+
+Event = Examination | SettledObject
+
+
+@dataclass(slots=True)
+class Pairer:
+    """Pairs the views of a stream of objects.
+
+    ``seen`` and ``closed`` may hold what an earlier run has committed: a resumed run then decides as an undisturbed one.
+    """
+
+    seen: set[int] = field(default_factory=set)
+    """`digest` of the SOP Instance UIDs that went into an examination or wait for a partner."""
+    closed: set[int] = field(default_factory=set)
+    """`bsbatch.identity.acquisition_key` of the objects that went into an examination with both views."""
+    _waiting: dict[str, list[ScanObject]] = field(default_factory=dict)
+    _damaged: list[ScanObject] = field(default_factory=list)
+
+    def add(self, scan: ScanObject) -> Iterator[Event]:
+        """Take one object and yield what it decides: an examination, a duplicate, or nothing yet."""
+        if scan.defect is not None:  # a sound copy may still come
+            self._damaged.append(scan)
+            return
+        if self._is_repeated(scan):
+            yield _duplicate(scan)
+        elif len(scan.frames) == _BOTH:
+            yield self._close(examine((scan,)))
+        else:
+            yield from self._pair(scan)
+
+    def finish(self) -> Iterator[Event]:
+        """Decide what still waits: nothing more will come."""
+        for scan in self._damaged:
+            yield from self._add_damaged(scan)
+        self._damaged.clear()
+        for scans in self._waiting.values():
+            yield from self._finish_study(scans)
+        self._waiting.clear()
+
+    @property
+    def waiting(self) -> int:
+        """Objects whose fate is open."""
+        return len(self._damaged) + sum(map(len, self._waiting.values()))
+
+    def _is_repeated(self, scan: ScanObject) -> bool:
+        key = digest(scan.header.sop_uid) if scan.header.sop_uid else None
+        if key is None:
+            return False
+        is_repeated = key in self.seen
+        self.seen.add(key)
+        return is_repeated
+
+    def _pair(self, scan: ScanObject) -> Iterator[Event]:
+        study = scan.header.study_uid
+        if study is None:
+            yield examine((scan,), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
+            return
+        waiting = self._waiting.setdefault(study, [])
+        partners = [other for other in waiting if _is_partner(scan, other) and _is_same_acquisition(scan, other)]
+        if not partners:
+            waiting.append(scan)
+            return
+        partner = min(partners, key=lambda other: _gap(scan, other) or 0.0)
+        self._drop(study, partner)
+        yield self._close(examine((partner, scan)))
+
+    def _drop(self, study: str, scan: ScanObject) -> None:
+        self._waiting[study].remove(scan)
+        if not self._waiting[study]:
+            del self._waiting[study]
+
+    def _close(self, exam: Examination) -> Examination:
+        self.closed.update(key for scan in exam.scans if (key := _key(scan.header)) is not None)
+        return exam
+
+    def _add_damaged(self, scan: ScanObject) -> Iterator[Event]:
+        """A damaged object whose sound copy was found is one more unreadable file, not one more examination."""
+        if self._is_repeated(scan) and scan.defect is not None:
+            yield SettledObject(scan.ref, scan.header, scan.defect)
+        elif len(scan.frames) == 1 and scan.header.study_uid is not None:
+            self._waiting.setdefault(scan.header.study_uid, []).append(scan)
+        else:
+            yield examine((scan,))
+
+    def _finish_study(self, scans: list[ScanObject]) -> Iterator[Event]:
+        rest = list(scans)
+        while rest:
+            scan = rest.pop(0)
+            partners = [other for other in rest if _is_opposite(scan, other) and _shares_group(scan, other)]
+            if partners:
+                partner = min(partners, key=lambda other: _gap(scan, other) or 0.0)
+                rest.remove(partner)
+                yield self._close(examine((scan, partner), _mismatch(scan, partner)))
+            else:
+                yield self._left_over(scan)
+
+    def _left_over(self, scan: ScanObject) -> Event:
+        if scan.defect is None and _key(scan.header) in self.closed:
+            return _duplicate(scan)
+        return examine((scan,), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
+
+
+def examine(scans: tuple[ScanObject, ...], verdict: Verdict | None = None) -> Examination:
+    """Make an examination of one or two objects.
+
+    Parameters
+    ----------
+    scans
+        The objects; a defect of one of them fails the whole.
+    verdict
+        A further reason to fail, weaker than a defect.
+    """
+    views = {item.view: ExamView(scan, item) for scan in scans for item in scan.frames}
+    defects = [scan.defect for scan in scans if scan.defect is not None]
+    return Examination(
+        exam_id=exam_id(scans),
+        scans=scans,
+        anterior=views.get(View.ANTERIOR),
+        posterior=views.get(View.POSTERIOR),
+        defect=defects[0] if defects else verdict,
+    )
+
+
+def _key(header: Header) -> int | None:
+    return acquisition_key(header.study_uid, header.series_uid, header.acquisition_date, header.acquisition_time)
+
+
+def _duplicate(scan: ScanObject) -> SettledObject:
+    return SettledObject(scan.ref, scan.header, Verdict.of(Stage.PAIRING, Reason.DUPLICATE_VIEW))
+
+
+def _view(scan: ScanObject) -> FrameView:
+    return scan.frames[0]
+
+
+def _is_opposite(one: ScanObject, other: ScanObject) -> bool:
+    return _view(one).view is not _view(other).view
+
+
+def _is_partner(one: ScanObject, other: ScanObject) -> bool:
+    return _is_opposite(one, other) and _mismatch(one, other) is None
+
+
+def _mismatch(one: ScanObject, other: ScanObject) -> Verdict | None:
+    first, second = one.header, other.header
+    same_matrix = (first.rows, first.columns) == (second.rows, second.columns)
+    same_camera = (first.manufacturer, first.model_name) == (second.manufacturer, second.model_name)
+    same_length = first.scan_length is None or second.scan_length is None or first.scan_length == second.scan_length
+    if same_matrix and same_camera and same_length and _same_spacing(first, second):
+        return None
+    return Verdict.of(Stage.PAIRING, Reason.MATRIX_MISMATCH)
+
+
+def _same_spacing(first: Header, second: Header) -> bool:
+    if first.pixel_spacing is None or second.pixel_spacing is None:
+        return True
+    pairs = zip(first.pixel_spacing, second.pixel_spacing, strict=True)
+    return all(abs(one - other) <= _SPACING_TOLERANCE for one, other in pairs)
+
+
+def _shares_group(one: ScanObject, other: ScanObject) -> bool:
+    first, second = one.header, other.header
+    same_reference = first.frame_of_reference_uid and first.frame_of_reference_uid == second.frame_of_reference_uid
+    return bool(same_reference or (first.series_uid and first.series_uid == second.series_uid))
+
+
+def _is_same_acquisition(one: ScanObject, other: ScanObject) -> bool:
+    gap = _gap(one, other)
+    if _shares_group(one, other):
+        return gap is None or gap <= _SAME_SERIES_SECONDS
+    return gap is not None and gap <= _SAME_STUDY_SECONDS
+
+
+def _gap(one: ScanObject, other: ScanObject) -> float | None:
+    """Seconds between two acquisitions, None where one has no time."""
+    first, second = _seconds(one.header.acquisition_time), _seconds(other.header.acquisition_time)
+    if first is None or second is None:
+        return None
+    is_other_day = one.header.acquisition_date != other.header.acquisition_date
+    return abs(first - second) + (_DAY if is_other_day else 0.0)
+
+
+def _seconds(time: str | None) -> float | None:
+    """Seconds since midnight of a DICOM TM value, PS3.5 section 6.2.
+
+    >>> _seconds("101502.5")
+    36902.5
+    """
+    digits = (time or "").replace(":", "")
+    try:
+        hours, minutes, seconds = digits[:2], digits[2:4] or "0", digits[4:] or "0"
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None

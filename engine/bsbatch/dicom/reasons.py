@@ -1,0 +1,120 @@
+"""Why an object or an examination was not used: one stable code each, part of the public interface.
+
+``skipped`` was never a whole-body bone scan; ``failed`` could have been one and could not be read.
+"""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """What became of an object."""
+
+    USED = "used"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Stage(StrEnum):
+    """Where the decision fell."""
+
+    LIST = "list"
+    HEADER = "header"
+    VIEWS = "views"
+    PAIRING = "pairing"
+    PIXELS = "pixels"
+    PREPROCESS = "preprocess"
+    INFER = "infer"
+
+
+class Reason(StrEnum):
+    """Stable reason codes; `EXPLANATIONS` says what each means."""
+
+    PERMISSION_DENIED = "permission_denied"
+    READ_ERROR = "read_error"
+    NOT_DICOM = "not_dicom"
+    DICOMDIR = "dicomdir"
+    DECODE_FAILED = "decode_failed"
+    NO_PIXEL_DATA = "no_pixel_data"
+    TRUNCATED_PIXEL_DATA = "truncated_pixel_data"
+    UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
+    TOO_LARGE = "too_large"
+    MODALITY_NOT_NM = "modality_not_nm"
+    PET = "pet"
+    STRUCTURED_REPORT_OR_PDF = "structured_report_or_pdf"
+    SC_DISPLAY_CAPTURE = "sc_display_capture"
+    COLOR_IMAGE = "color_image"
+    NOT_WHOLE_BODY = "not_whole_body"
+    TRANSMISSION_IMAGE = "transmission_image"
+    LATERAL_VIEW = "lateral_view"
+    DUPLICATE_VIEW = "duplicate_view"
+    ASPECT_OUT_OF_RANGE = "aspect_out_of_range"
+    DETECTOR_VECTOR_MISMATCH = "detector_vector_mismatch"
+    AMBIGUOUS_ENERGY_WINDOW = "ambiguous_energy_window"
+    WRONG_ISOTOPE_WINDOW = "wrong_isotope_window"
+    TOO_MANY_FRAMES = "too_many_frames"
+    COMPOSITE_VIEWS = "composite_views"
+    VIEW_UNRESOLVED = "view_unresolved"
+    VIEW_CONFLICT = "view_conflict"
+    SINGLE_VIEW_ONLY = "single_view_only"
+    MATRIX_MISMATCH = "matrix_mismatch"
+    ALL_ZERO = "all_zero"
+    CONSTANT_IMAGE = "constant_image"
+    SCORE_INVALID = "score_invalid"
+
+
+EXPLANATIONS: dict[Reason, str] = {
+    Reason.PERMISSION_DENIED: "no permission to read it: grant read access and run again",
+    Reason.READ_ERROR: "the file system gave an error: check the disk or the mount and run again",
+    Reason.NOT_DICOM: "not a DICOM file",
+    Reason.DICOMDIR: "a DICOMDIR, an index without images",
+    Reason.DECODE_FAILED: "a damaged DICOM header or damaged pixel data",
+    Reason.NO_PIXEL_DATA: "a whole-body object without pixel data",
+    Reason.TRUNCATED_PIXEL_DATA: "the file ends before its pixel data do: copy it again",
+    Reason.UNSUPPORTED_TRANSFER_SYNTAX: 'no decoder for this compression: pip install "bsbatch[codecs]" and run again',
+    Reason.TOO_LARGE: "rows x columns x frames beyond --max-pixels",
+    Reason.MODALITY_NOT_NM: "another modality than nuclear medicine",
+    Reason.PET: "positron emission tomography",
+    Reason.STRUCTURED_REPORT_OR_PDF: "a structured report or an encapsulated document",
+    Reason.SC_DISPLAY_CAPTURE: "a screen capture, not counts",
+    Reason.COLOR_IMAGE: "a colour image, not counts",
+    Reason.NOT_WHOLE_BODY: "nuclear medicine, but static, dynamic, gated or tomographic",
+    Reason.TRANSMISSION_IMAGE: "a transmission image",
+    Reason.LATERAL_VIEW: "a lateral view only",
+    Reason.DUPLICATE_VIEW: "the same object or the same view of an acquisition that was seen already",
+    Reason.ASPECT_OUT_OF_RANGE: "a whole-body object whose rows / columns are outside 1.8 to 6",
+    Reason.DETECTOR_VECTOR_MISMATCH: "Detector or Energy Window Vector is not as long as the number of frames",
+    Reason.AMBIGUOUS_ENERGY_WINDOW: "several energy windows and no single one around 140 keV",
+    Reason.WRONG_ISOTOPE_WINDOW: "no energy window holds 140 keV, so not Tc-99m",
+    Reason.TOO_MANY_FRAMES: "more than one frame of the same view",
+    Reason.COMPOSITE_VIEWS: "both views drawn into one frame",
+    Reason.VIEW_UNRESOLVED: "nothing says which frame is anterior or posterior: see --assume-frame-order",
+    Reason.VIEW_CONFLICT: "two pieces of evidence name different views for one frame",
+    Reason.SINGLE_VIEW_ONLY: "one view without its partner",
+    Reason.MATRIX_MISMATCH: "anterior and posterior differ in matrix or pixel spacing",
+    Reason.ALL_ZERO: "a view without a single count",
+    Reason.CONSTANT_IMAGE: "a view whose pixels are all the same",
+    Reason.SCORE_INVALID: "the model's output is not a finite probability",
+}
+"""What each code means and, where the user can do something, what."""
+
+SKIPS = frozenset(
+    {
+        Reason.NOT_DICOM,
+        Reason.DICOMDIR,
+        Reason.MODALITY_NOT_NM,
+        Reason.PET,
+        Reason.STRUCTURED_REPORT_OR_PDF,
+        Reason.SC_DISPLAY_CAPTURE,
+        Reason.COLOR_IMAGE,
+        Reason.NOT_WHOLE_BODY,
+        Reason.TRANSMISSION_IMAGE,
+        Reason.LATERAL_VIEW,
+        Reason.DUPLICATE_VIEW,
+    }
+)
+"""Reasons of objects that were never a whole-body bone scan of their own."""
+
+
+def status_of(reason: Reason) -> Status:
+    """``skipped`` or ``failed``, as the reason asks."""
+    return Status.SKIPPED if reason in SKIPS else Status.FAILED

@@ -1,0 +1,184 @@
+"""Which frame is anterior and which posterior: every piece of evidence is looked at, the strongest that speaks wins.
+
+Order: coded view (PS3.16 CID 26), its text, the vendor's private labels, View Position, Start Angle (PS3.3 C.8.4.11:
+zero is the patient's back), description. Two that disagree are ``view_conflict``. The order of frames is never
+evidence unless asked for.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+from bsbatch.dicom.reasons import Reason, Stage
+from bsbatch.records import EvidenceKind, FrameView, Header, Verdict, View
+
+_CID_26 = {
+    "399321004": View.ANTERIOR,
+    "399001007": View.POSTERIOR,
+    "G-5215": View.ANTERIOR,
+    "G-5216": View.POSTERIOR,
+    "G-5200": View.ANTERIOR,
+    "G-5201": View.POSTERIOR,
+    "399118008": View.LATERAL,
+    "399297009": View.LATERAL,
+    "49370004": View.LATERAL,
+}  # PS3.16 CID 26, SCT and the retired SRT codes that files of those years carry
+_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
+
+_WORDS = {
+    View.ANTERIOR: frozenset({"ANT", "ANTERIOR", "AP", "ANTEROPOSTERIOR", "AN"}),
+    View.POSTERIOR: frozenset({"POST", "POSTERIOR", "PA", "POSTEROANTERIOR", "PO"}),
+    View.LATERAL: frozenset({"LAT", "LATERAL", "LLAT", "RLAT"}),
+}
+_SUFFIXES = {"_E": View.ANTERIOR, "_F": View.POSTERIOR}  # GE Genie and Xeleris: detector E in front, F behind
+_ANGLE_TOLERANCE = 45.0
+_PAIR = 2
+
+_AFTERWARDS = re.compile(r"\bPOST[ _-]*(INJ|THERAP|DOSE|OP|TX|RX|SURG|CHEMO|TREAT|RADIA)[A-Z]*")  # "3 H POST INJECTION"
+
+Witness = Callable[[Header, int], set[View]]
+
+
+def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> tuple[FrameView, ...] | Verdict:
+    """Name the view of each frame and keep one anterior and one posterior.
+
+    Parameters
+    ----------
+    header
+        Of a whole-body object.
+    frames
+        1-based frames to look at, those of the photopeak window.
+    assume_order
+        Take the first of two unlabelled frames for the anterior one.
+
+    Returns
+    -------
+    One or two `FrameView`, anterior first; or the verdict ``view_unresolved``, ``view_conflict``, ``composite_views``,
+    ``too_many_frames`` or ``lateral_view``.
+    """
+    named: list[FrameView] = []
+    for frame in frames:
+        found = testify(header, frame)
+        if isinstance(found, Reason):
+            return Verdict.of(Stage.VIEWS, found)
+        if found is not None:
+            named.append(found)
+    if not named and assume_order and len(frames) == _PAIR:
+        named = _in_assumed_order(frames)
+    if len(named) < len(frames) and not _is_whole(named):
+        return Verdict.of(Stage.VIEWS, _unresolved_reason(header, frames))
+    return _select(named)
+
+
+def testify(header: Header, frame: int) -> FrameView | Reason | None:
+    """Hear every witness for one frame: its view, ``view_conflict``, or None where nobody knows."""
+    testimony = [(kind, view) for kind, witness in WITNESSES for view in witness(header, frame)]
+    if len({view for _, view in testimony}) > 1:
+        return Reason.VIEW_CONFLICT
+    return FrameView(frame, testimony[0][1], testimony[0][0]) if testimony else None
+
+
+def views_of_text(text: str) -> set[View]:
+    """The views that a label names.
+
+    >>> views_of_text("WB ANT"), views_of_text("WHOLE BODY_F"), views_of_text("3 H POST INJECTION")
+    ({<View.ANTERIOR: 'anterior'>}, {<View.POSTERIOR: 'posterior'>}, set())
+    """
+    upper = _AFTERWARDS.sub("", text.upper().strip())
+    words = set(re.split(r"[^A-Z]+", upper))
+    views = {view for view, known in _WORDS.items() if words & known}
+    if not views and upper[-2:] in _SUFFIXES:
+        views = {_SUFFIXES[upper[-2:]]}
+    return views
+
+
+def _is_whole(named: list[FrameView]) -> bool:
+    return {View.ANTERIOR, View.POSTERIOR} <= {item.view for item in named}
+
+
+def _select(named: list[FrameView]) -> tuple[FrameView, ...] | Verdict:
+    upright = [item for item in named if item.view is not View.LATERAL]
+    if not upright:
+        return Verdict.of(Stage.VIEWS, Reason.LATERAL_VIEW)
+    if len({item.view for item in upright}) < len(upright):
+        return Verdict.of(Stage.VIEWS, Reason.TOO_MANY_FRAMES)
+    return tuple(sorted(upright, key=lambda item: item.view))
+
+
+def _unresolved_reason(header: Header, frames: tuple[int, ...]) -> Reason:
+    names_both = any(len(views_of_text(text)) > 1 for text in header.descriptions)
+    is_wide = header.columns * _PAIR >= header.rows
+    return Reason.COMPOSITE_VIEWS if len(frames) == 1 and is_wide and names_both else Reason.VIEW_UNRESOLVED
+
+
+def _in_assumed_order(frames: tuple[int, ...]) -> list[FrameView]:
+    views = (View.ANTERIOR, View.POSTERIOR)
+    return [FrameView(frame, view, EvidenceKind.ASSUMED_ORDER) for frame, view in zip(frames, views, strict=True)]
+
+
+def _named_by(texts: Iterable[str]) -> set[View]:
+    """Views of the labels that name exactly one; "ANT/POST" is no evidence."""
+    return {view for views in map(views_of_text, texts) if len(views) == 1 for view in views}
+
+
+def _by_code(header: Header, frame: int) -> set[View]:
+    codes = _detector_codes(header, frame)
+    return {_CID_26[value] for scheme, value in codes if scheme in _SCHEMES and value in _CID_26}
+
+
+def _by_meaning(header: Header, frame: int) -> set[View]:
+    detector = _detector_index(header, frame)
+    views = _named_by(header.detectors[detector].view_texts) if detector is not None else set()
+    return views or (_named_by(header.view_texts) if header.frames == 1 else set())
+
+
+def _by_private(header: Header, frame: int) -> set[View]:
+    return _named_by(values[frame - 1] for values in header.private_labels if len(values) == header.frames)
+
+
+def _by_view_position(header: Header, frame: int) -> set[View]:
+    is_for_each = len(header.view_position) == header.frames
+    return _named_by(header.view_position[frame - 1 : frame]) if is_for_each else set()
+
+
+def _by_start_angle(header: Header, frame: int) -> set[View]:
+    detector = _detector_index(header, frame)
+    angle = header.detectors[detector].start_angle if detector is not None else None
+    if angle is None:
+        return set()
+    from_back = abs((angle + 180.0) % 360.0 - 180.0)
+    if from_back <= _ANGLE_TOLERANCE:
+        return {View.POSTERIOR}
+    return {View.ANTERIOR} if from_back >= 180.0 - _ANGLE_TOLERANCE else {View.LATERAL}
+
+
+def _by_description(header: Header, frame: int) -> set[View]:
+    is_only_frame = header.frames == 1 and frame == 1
+    return _named_by(header.descriptions) if is_only_frame else set()
+
+
+def _detector_codes(header: Header, frame: int) -> tuple[tuple[str, str], ...]:
+    detector = _detector_index(header, frame)
+    return header.detectors[detector].view_codes if detector is not None else ()
+
+
+def _detector_index(header: Header, frame: int) -> int | None:
+    """0-based item of Detector Information Sequence for a frame (PS3.3 C.8.4.11: item n is Detector Vector value n)."""
+    count = len(header.detectors)
+    if header.detector_vector:
+        number = header.detector_vector[frame - 1] if frame <= len(header.detector_vector) else 0
+    elif count == header.frames:
+        number = frame
+    else:
+        number = 0
+    return number - 1 if 1 <= number <= count else None
+
+
+WITNESSES: tuple[tuple[EvidenceKind, Witness], ...] = (
+    (EvidenceKind.CODE, _by_code),
+    (EvidenceKind.MEANING, _by_meaning),
+    (EvidenceKind.PRIVATE, _by_private),
+    (EvidenceKind.VIEW_POSITION, _by_view_position),
+    (EvidenceKind.START_ANGLE, _by_start_angle),
+    (EvidenceKind.DESCRIPTION, _by_description),
+)
+"""Who is heard, strongest first."""

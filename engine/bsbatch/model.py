@@ -1,0 +1,142 @@
+"""A model directory: ``model.onnx`` and ``manifest.json``.
+
+The manifest says what the graph eats and gives, which preprocessing it was trained behind, and the SHA-256 of every
+file, so that a model that was changed, or that belongs to another preprocessing, is refused before a run starts.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from bsbatch.errors import ModelError
+
+MANIFEST = "manifest.json"
+GRAPH = "model.onnx"
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``manifest.json`` says of a model."""
+
+    files: Mapping[str, str]
+    """File name to SHA-256 (hexadecimal) of every file of the model."""
+    preprocessing_version: int
+    """`bsbatch.preprocess.VERSION` that the model was trained behind."""
+    name: str
+    """Short name for people, for example ``vgg16-random``."""
+    input_name: str = "image"
+    """The graph's input, ``(N, 1, 512, 512) float32 in [0, 1]``."""
+    output_name: str = "probabilities"
+    """The graph's output, ``(N, 2) float32``, each row adding up to 1."""
+    labels: tuple[str, ...] = ("no_metastasis", "metastasis")
+    """What the columns of the output stand for."""
+    threshold: float = 0.5
+    """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages that made the model."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Summary of how the weights came about."""
+    version: int = MANIFEST_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse values no run could use."""
+        if self.version != MANIFEST_VERSION:
+            raise ModelError(
+                f"manifest version {self.version} is not {MANIFEST_VERSION}: export the model with this bsbatch-build"
+            )
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ModelError(f"threshold {self.threshold} is outside [0, 1]")
+        if GRAPH not in self.files:
+            raise ModelError(f"the manifest lists no {GRAPH}: export the model again")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model directory whose files are what its manifest says."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH
+
+    @property
+    def model_id(self) -> str:
+        """The first 16 hexadecimal digits of the graph's SHA-256."""
+        return self.manifest.files[GRAPH][:16]
+
+    @classmethod
+    def load(cls, folder: Path, preprocessing_version: int) -> Self:
+        """Read and check a model directory.
+
+        Parameters
+        ----------
+        folder
+            Where ``manifest.json`` lies.
+        preprocessing_version
+            The version that this program preprocesses with.
+
+        Raises
+        ------
+        ModelError
+            A file is missing or not the one the manifest describes, or the model belongs to another preprocessing.
+        """
+        manifest = _read_manifest(folder)
+        for name, expected in manifest.files.items():
+            _check_file(folder / name, expected)
+        if manifest.preprocessing_version != preprocessing_version:
+            raise ModelError(
+                f"the model was made for preprocessing version {manifest.preprocessing_version}, this bsbatch has version "
+                f"{preprocessing_version}: export the model again, or use the bsbatch that made it"
+            )
+        return cls(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``; the last file of a model directory to be written."""
+    text = json.dumps(asdict(manifest), indent=2, sort_keys=True)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(**{**fields, "labels": tuple(fields["labels"])})
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{folder} is no model directory, it has no {MANIFEST}: make one with bsbatch-build export"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"{path} is not a manifest of this version: export the model again with bsbatch-build export"
+        ) from error
+
+
+def _check_file(path: Path, expected: str) -> None:
+    try:
+        actual = sha256_of(path)
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"{path.parent} has no {path.name}: export the model again with bsbatch-build export"
+        ) from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if actual != expected:
+        raise ModelError(
+            f"{path} is not the file its manifest describes (SHA-256 differs): copy or export the model again"
+        )

@@ -1,0 +1,102 @@
+"""The output folder: who may write to it, whose results it holds, and ``run.json``."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import Any
+
+from bsbatch.catalog import check_configuration
+from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
+from bsbatch.tables import OBJECTS, RESULTS, parts_in
+
+RUN_FILE = "run.json"
+
+
+def open_output(out: Path, archive: Path) -> Path:
+    """Make the folder and prove that it can be written to.
+
+    Raises
+    ------
+    UsageError
+        It cannot, or it lies in the archive.
+    """
+    if out.resolve().is_relative_to(archive.resolve()):
+        raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error.strerror}. Choose another --out or grant access") from error
+    return out
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """One run at a time in a folder; the lock dies with its process.
+
+    Raises
+    ------
+    UsageError
+        Another run holds it.
+    """
+    with (out / ".lock").open("w") as stream:
+        try:
+            flock(stream, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another run is writing to {out}: wait for it, or choose another --out") from error
+        yield
+
+
+def clear(out: Path) -> None:
+    """Delete the tables and ``run.json``, nothing else."""
+    for table in (OBJECTS, RESULTS):
+        for part in parts_in(out / table):
+            part.unlink()
+    (out / RUN_FILE).unlink(missing_ok=True)
+
+
+def check(out: Path, archive: Path, config_hash: str) -> None:
+    """Refuse to mix archives or configurations.
+
+    Raises
+    ------
+    ConfigMismatchError
+        The folder holds results of another archive or configuration.
+    """
+    check_configuration(out, config_hash)
+    earlier = read_run_file(out).get("archive")
+    if earlier is not None and earlier != str(archive.resolve()):
+        raise ConfigMismatchError(
+            f"{out} holds the results of the archive {earlier}: choose another --out, "
+            "or add --fresh to delete them and start again"
+        )
+
+
+def write_run_file(out: Path, content: dict[str, Any]) -> None:
+    """Replace ``run.json`` as a whole; it reports, the tables alone decide what is resumed.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    aside = out / f".{RUN_FILE}"
+    try:
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        aside.replace(out / RUN_FILE)
+    except OSError as error:
+        raise OutputError.of(out, error) from error
+
+
+def read_run_file(out: Path) -> dict[str, Any]:
+    """What the last run reported; empty where there is nothing readable."""
+    try:
+        content: dict[str, Any] = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent, or written by a killed run: the tables decide
+        return {}
+    return content

@@ -1,0 +1,84 @@
+"""The seams: what a source, a backend, a sink and an executor must do. A fake of each can be written in a few lines."""
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.records import ObjectRef, Unit, UnitOutcome
+
+
+class Source(Protocol):
+    """Where objects come from."""
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        """List the objects in a stable order; reads no pixels and raises only `bsbatch.errors.SourceError`."""
+        ...
+
+    def open(self, ref: ObjectRef) -> BinaryIO:
+        """Open one object.
+
+        Raises
+        ------
+        bsbatch.errors.ItemError
+            It cannot be opened, after retries.
+        bsbatch.errors.SourceError
+            The source as a whole is gone.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Owned by one thread between enter and exit; nothing heavy happens before enter."""
+
+    precision: str
+    """Part of the run configuration: results of another precision are other results."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score a batch.
+
+        Parameters
+        ----------
+        images
+            ``(N, 1, 512, 512)`` in [0, 1].
+
+        Returns
+        -------
+        ``(N, 2)`` probabilities, column 1 metastasis; not reused by the next call.
+
+        Raises
+        ------
+        bsbatch.errors.BackendError
+            The backend is dead; the run stops and can be resumed.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Where executed units go."""
+
+    def commit(self, outcome: UnitOutcome) -> None:
+        """Make one unit durable, wholly or not at all.
+
+        Raises
+        ------
+        bsbatch.errors.OutputError
+            The output cannot be written.
+        """
+        ...
+
+
+class Executor(Protocol):
+    """Who executes units, here or elsewhere."""
+
+    def run(self, units: Iterable[Unit], work: Callable[[Unit], UnitOutcome]) -> Iterator[UnitOutcome]:
+        """Yield the outcome of every unit."""
+        ...

@@ -1,0 +1,120 @@
+"""Figures that tell a reader to look twice; none of them turns an examination down."""
+
+import hashlib
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.records import EvidenceKind, Examination, Quality, ViewPixels
+
+_HOTSPOT_LIMIT = 4.0
+_LOW_COUNTS = 100_000.0
+_EIGHT_BIT = 255
+_FEW_SATURATED = 4
+_EDGE_ROWS = 2
+
+
+class Flag(StrEnum):
+    """Warnings of the column ``qc_flags``."""
+
+    COUNTS_MISMATCH = "counts_mismatch"
+    """The pixels do not add up to (0018,0070) Counts Accumulated: processed, or damaged."""
+    COUNTS_TOO_LOW = "counts_too_low"
+    """A view of fewer than 100,000 counts."""
+    NEGATIVE_COUNTS = "negative_counts"
+    """A pixel below zero: a lossy decoder's work, or a subtraction."""
+    LOSSY = "lossy"
+    """(0028,2110) Lossy Image Compression is 01."""
+    EIGHT_BIT_ORIGIN = "8bit_origin"
+    """A view's largest value is exactly 255: counts were squeezed into eight bits."""
+    HOTSPOT_DOMINATES = "hotspot_dominates"
+    """Maximum over 99th percentile beyond 4: bladder or injection site sets the scale of the image."""
+    SATURATED = "saturated"
+    """More than 4 pixels at the largest value that can be stored."""
+    BODY_TRUNCATED = "body_truncated"
+    """Counts in both the first and the last rows: the patient is longer than the scan."""
+    LATERALITY_SUSPECT = "laterality_suspect"
+    """The posterior view resembles the anterior one more than its mirror image: one may be stored mirrored."""
+    VIEW_ASSUMED = "view_assumed"
+    """The views were taken from the order of the frames, as --assume-frame-order allows."""
+
+
+def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Quality:
+    """Measure both views of an examination, ``(rows, columns)`` counts each."""
+    ratios = _hotspot_ratio(anterior.counts), _hotspot_ratio(posterior.counts)
+    sums = float(anterior.counts.sum(dtype=np.float64)), float(posterior.counts.sum(dtype=np.float64))
+    laterality = _laterality(anterior.counts, posterior.counts)
+    saturated = sum(_saturated(view.stored, exam) for view in (anterior, posterior))
+    lowest = min(float(anterior.counts.min()), float(posterior.counts.min()))
+    is_cut = any(_is_cut(view.counts) for view in (anterior, posterior))
+    flags = {
+        Flag.COUNTS_MISMATCH: not _counts_agree(exam, sums),
+        Flag.COUNTS_TOO_LOW: min(sums) < _LOW_COUNTS,
+        Flag.NEGATIVE_COUNTS: lowest < 0,
+        Flag.LOSSY: any(scan.header.is_lossy for scan in exam.scans),
+        Flag.EIGHT_BIT_ORIGIN: any(float(view.counts.max()) == _EIGHT_BIT for view in (anterior, posterior)),
+        Flag.HOTSPOT_DOMINATES: max(ratios) > _HOTSPOT_LIMIT,
+        Flag.SATURATED: saturated > _FEW_SATURATED,
+        Flag.BODY_TRUNCATED: is_cut,
+        Flag.LATERALITY_SUSPECT: laterality < 0,
+        Flag.VIEW_ASSUMED: any(
+            item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
+        ),
+    }
+    return Quality(
+        counts_anterior=sums[0],
+        counts_posterior=sums[1],
+        hotspot_ratio_anterior=ratios[0],
+        hotspot_ratio_posterior=ratios[1],
+        laterality_correlation=laterality,
+        saturated_pixels=saturated,
+        flags=tuple(flag.value for flag, is_raised in flags.items() if is_raised),
+        pixel_sha256=_pixel_hash(anterior, posterior),
+    )
+
+
+def _counts_agree(exam: Examination, sums: tuple[float, float]) -> bool:
+    """Compare with what the header promises, where it promises: for one object the sum over all its frames."""
+    promised = [scan.header.counts_accumulated for scan in exam.scans]
+    if any(not counts for counts in promised) or any(scan.header.frames > len(scan.frames) for scan in exam.scans):
+        return True
+    return round(sum(sums)) == sum(counts for counts in promised if counts)
+
+
+def _hotspot_ratio(counts: NDArray[np.float32]) -> float:
+    positive = counts[counts > 0]
+    return float(positive.max() / np.percentile(positive, 99)) if positive.size else 0.0
+
+
+def _laterality(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -> float:
+    if anterior.shape != posterior.shape:
+        return 0.0
+    return _correlation(anterior, posterior[:, ::-1]) - _correlation(anterior, posterior)
+
+
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Pearson's, of square roots, so that a single hot spot does not decide; 0 where a view is flat."""
+    first, second = np.sqrt(np.maximum(one, 0)).ravel(), np.sqrt(np.maximum(other, 0)).ravel()
+    first, second = first - first.mean(), second - second.mean()
+    scale = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.dot(first, second)) / scale if scale > 0 else 0.0
+
+
+def _saturated(stored: NDArray[np.generic], exam: Examination) -> int:
+    header = exam.scans[0].header
+    largest = (1 << (header.bits_stored - header.is_signed)) - 1
+    return int(np.count_nonzero(np.asarray(stored) >= largest))
+
+
+def _is_cut(counts: NDArray[np.float32]) -> bool:
+    return bool(counts[:_EDGE_ROWS].any() and counts[-_EDGE_ROWS:].any())
+
+
+def _pixel_hash(anterior: ViewPixels, posterior: ViewPixels) -> str:
+    """Over the values as 32-bit little-endian integers, so that a copy in another encoding has the same hash."""
+    sha = hashlib.sha256()
+    for view in (anterior, posterior):
+        sha.update(repr(view.stored.shape).encode())
+        sha.update(np.ascontiguousarray(view.stored, dtype="<i4").data)
+    return sha.hexdigest()

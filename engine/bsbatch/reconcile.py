@@ -1,0 +1,150 @@
+"""The check at the end: what lies in the two tables, read back and added up."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bsbatch.catalog import committed
+from bsbatch.dicom.reasons import Status
+from bsbatch.errors import OutputError
+from bsbatch.identity import digest
+from bsbatch.records import Failure, Outcome, SettledObject
+from bsbatch.tables import OBJECTS, OK, RESULTS
+
+
+@dataclass(slots=True)
+class Flow:
+    """The flow of a run: objects -> used / failed / skipped -> examinations -> scored, with counts of every reason."""
+
+    seen: int = 0
+    """Objects in the archive, as far as it was listed."""
+    objects: Counter[str] = field(default_factory=Counter)
+    """Status -> objects."""
+    object_reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(status, reason) -> objects."""
+    examinations: Counter[str] = field(default_factory=Counter)
+    """Status -> examinations."""
+    examination_reasons: Counter[str] = field(default_factory=Counter)
+    """Reason -> failed examinations."""
+    positive: int = 0
+    """Examinations predicted positive."""
+    pending: int = 0
+    """Objects not decided yet, because the run was cut short."""
+    gone: int = 0
+    """Objects of earlier runs that are no longer in the archive; their rows stay."""
+
+    @property
+    def error_rate(self) -> float:
+        """Failed over all examinations, in [0, 1]."""
+        total = self.examinations.total()
+        return self.examinations[Status.FAILED] / total if total else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``run.json``."""
+        return {
+            "seen": self.seen,
+            "pending": self.pending,
+            "gone": self.gone,
+            "objects": dict(self.objects),
+            "object_reasons": {reason: count for (_, reason), count in sorted(self.object_reasons.items())},
+            "examinations": dict(self.examinations),
+            "examination_reasons": dict(sorted(self.examination_reasons.items())),
+            "positive": self.positive,
+            "error_rate": round(self.error_rate, 6),
+        }
+
+    def add_settled(self, items: Iterable[SettledObject]) -> None:
+        """Count objects that were settled without an examination."""
+        for item in items:
+            self._add_object(str(item.verdict.status), str(item.verdict.reason))
+
+    def add_outcomes(self, items: Iterable[Outcome]) -> None:
+        """Count examinations and their objects."""
+        for item in items:
+            reason = str(item.verdict.reason) if isinstance(item, Failure) else None
+            self._add_examination(str(Status.FAILED) if reason else OK, reason)
+            for _ in item.exam.scans:
+                self._add_object(str(Status.FAILED if reason else Status.USED), reason)
+
+    def _add_object(self, status: str, reason: str | None) -> None:
+        self.objects[status] += 1
+        if reason is not None:
+            self.object_reasons[status, reason] += 1
+
+    def _add_examination(self, status: str, reason: str | None) -> None:
+        self.examinations[status] += 1
+        if reason is not None:
+            self.examination_reasons[reason] += 1
+
+
+def reconcile(out: Path, seen: int, pending: int, *, is_complete: bool) -> Flow:
+    """Add up the committed rows and hold them against what was seen.
+
+    Parameters
+    ----------
+    out
+        The output folder.
+    seen
+        Objects that the source listed.
+    pending
+        Objects that were read and wait for a partner that this run did not come to.
+    is_complete
+        Whether the run came to the end of the archive.
+
+    Raises
+    ------
+    OutputError
+        A row is missing, there twice, or belongs to nothing: the tables were changed by something else than bsbatch.
+    """
+    flow = Flow(seen=seen, pending=pending)
+    used, scored = _read_objects(out, flow), _read_results(out, flow)
+    rows = flow.objects.total()
+    if is_complete and rows < seen:
+        raise _broken(out, f"{seen} objects were seen and {rows} have a row")
+    if not np.array_equal(used, scored):
+        raise _broken(out, "used objects and scored examinations do not belong together")
+    flow.gone = max(0, rows - seen) if is_complete else 0
+    return flow
+
+
+def _read_objects(out: Path, flow: Flow) -> Any:
+    """Digests of the examinations that used objects belong to, each once."""
+    sources: list[int] = []
+    used: list[int] = []
+    for row in committed(out, OBJECTS, ["source", "status", "reason", "exam_id"]):
+        flow._add_object(row["status"], row["reason"])
+        sources.append(digest(row["source"]))
+        if row["status"] == Status.USED:
+            used.append(digest(row["exam_id"]))
+    _check_unique(out, sources, "objects")
+    return np.unique(np.array(used, np.uint64))
+
+
+def _read_results(out: Path, flow: Flow) -> Any:
+    """Digests of the scored examinations, sorted."""
+    exams: list[int] = []
+    scored: list[int] = []
+    for row in committed(out, RESULTS, ["exam_id", "status", "reason", "predicted"]):
+        flow._add_examination(row["status"], row["reason"])
+        flow.positive += row["predicted"] == 1
+        exams.append(digest(row["exam_id"]))
+        if row["status"] == OK:
+            scored.append(exams[-1])
+    _check_unique(out, exams, "examinations")
+    return np.sort(np.array(scored, np.uint64))
+
+
+def _check_unique(out: Path, digests: list[int], what: str) -> None:
+    repeated = len(digests) - len(np.unique(np.array(digests, np.uint64)))
+    if repeated:
+        raise _broken(out, f"{repeated} {what} have more than one row")
+
+
+def _broken(out: Path, what: str) -> OutputError:
+    return OutputError(
+        f"the tables in {out} do not add up: {what}. Keep them for a bug report and run again with --fresh"
+    )

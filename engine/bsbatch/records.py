@@ -1,0 +1,280 @@
+"""What passes between stages: frozen records, nothing else."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage, Status, status_of
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an object or examination was not used."""
+
+    stage: Stage
+    reason: Reason
+    message: str
+    """For people, without patient data."""
+
+    @property
+    def status(self) -> Status:
+        """``skipped`` or ``failed``."""
+        return status_of(self.reason)
+
+    @classmethod
+    def of(cls, stage: Stage, reason: Reason) -> "Verdict":
+        """A verdict with the reason's own explanation as message."""
+        return cls(stage, reason, EXPLANATIONS[reason])
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object of a source, not yet opened."""
+
+    source: str
+    """Where it lies in the source, for rows: relative, with forward slashes, valid Unicode."""
+    location: str
+    """What the source opens."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of last change, nanoseconds since 1970."""
+    problem: Verdict | None = None
+    """Set where the source could not even list it."""
+
+
+class View(StrEnum):
+    """How the detector saw the patient."""
+
+    ANTERIOR = "anterior"
+    POSTERIOR = "posterior"
+    LATERAL = "lateral"
+
+
+class EvidenceKind(StrEnum):
+    """What named a view, strongest first (`bsbatch.dicom.views`)."""
+
+    CODE = "code"
+    MEANING = "meaning"
+    PRIVATE = "private"
+    VIEW_POSITION = "view_position"
+    START_ANGLE = "start_angle"
+    DESCRIPTION = "description"
+    ASSUMED_ORDER = "assumed_order"
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One item of (0054,0022) Detector Information Sequence, PS3.3 C.8.4.11."""
+
+    start_angle: float | None
+    """(0054,0200) Start Angle, degrees; 0 is the patient's back."""
+    view_codes: tuple[tuple[str, str], ...]
+    """(Coding Scheme Designator, Code Value) of (0054,0220) View Code Sequence."""
+    view_texts: tuple[str, ...]
+    """Code Meaning and Code Value of the same items."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelData:
+    """Where (7FE0,0010) Pixel Data lies in the file."""
+
+    offset: int
+    """First byte of the value; -1 inside a deflated dataset."""
+    length: int
+    """Bytes of the value that the header promises; -1 when encapsulated."""
+    is_complete: bool
+    """False where the file ends before the value does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the stages after it need of a DICOM header; attributes in the standard's words.
+
+    Text attributes are there for the view resolver alone and never reach a row.
+    """
+
+    sop_uid: str | None
+    sop_class: str | None
+    study_uid: str | None
+    series_uid: str | None
+    frame_of_reference_uid: str | None
+    modality: str
+    image_type: tuple[str, ...]
+    manufacturer: str | None
+    model_name: str | None
+    acquisition_date: str | None
+    """(0008,0022) Acquisition Date, ``YYYYMMDD``."""
+    acquisition_time: str | None
+    """(0008,0032) Acquisition Time, ``HHMMSS[.ffffff]``."""
+    transfer_syntax: str
+    rows: int
+    columns: int
+    frames: int
+    samples_per_pixel: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    is_signed: bool
+    pixel_spacing: tuple[float, float] | None
+    """(0028,0030) Pixel Spacing, mm: between rows, between columns."""
+    rescale: tuple[float, float]
+    """(0028,1053) Rescale Slope and (0028,1052) Rescale Intercept."""
+    is_lossy: bool
+    counts_accumulated: int | None
+    scan_length: float | None
+    """(0018,1302) Scan Length, mm."""
+    detector_vector: tuple[int, ...]
+    energy_window_vector: tuple[int, ...]
+    energy_windows: tuple[tuple[tuple[float, float], ...], ...]
+    """For each energy window its ranges, (lower, upper) in keV."""
+    detectors: tuple[Detector, ...]
+    view_texts: tuple[str, ...]
+    """Code Meaning and Code Value of a View Code Sequence at the root."""
+    private_labels: tuple[tuple[str, ...], ...]
+    """Values of GEMS_GENIE_1 (0011,1012) and (0011,1030), one for each frame where the writer was careful."""
+    view_position: tuple[str, ...]
+    """(0018,5101) View Position."""
+    descriptions: tuple[str, ...]
+    """(0054,0400) Image ID and (0008,103E) Series Description."""
+    pixel_data: PixelData | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameView:
+    """A frame whose view is known."""
+
+    frame: int
+    """1-based, as DICOM counts frames."""
+    view: View
+    evidence: EvidenceKind
+
+
+@dataclass(frozen=True, slots=True)
+class ScanObject:
+    """A whole-body object: recognised as a bone scan, its pixels not yet read."""
+
+    ref: ObjectRef
+    header: Header
+    frames: tuple[FrameView, ...]
+    """At most one anterior and one posterior frame; empty where the views are not known."""
+    defect: Verdict | None = None
+    """What makes it useless, known from the header alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExamView:
+    """One view of an examination: a frame of an object."""
+
+    scan: ScanObject
+    frame: FrameView
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """One anterior and one posterior frame of one acquisition, or what there is of it."""
+
+    exam_id: str
+    """32 hexadecimal digits, a hash of SOP Instance UIDs and frame numbers."""
+    scans: tuple[ScanObject, ...]
+    """The one or two objects it is made of."""
+    anterior: ExamView | None
+    posterior: ExamView | None
+    defect: Verdict | None = None
+    """Why it fails, where that is known before its pixels are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledObject:
+    """An object whose fate is known without an examination."""
+
+    ref: ObjectRef
+    header: Header | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPixels:
+    """One view as it was counted."""
+
+    counts: NDArray[np.float32]
+    """``(rows, columns)``, rescaled, MONOCHROME1 inverted."""
+    stored: NDArray[np.generic]
+    """``(rows, columns)``, as stored, for the pixel hash and the saturation check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Figures that warn and never turn an examination down."""
+
+    counts_anterior: float
+    """Sum of the pixels."""
+    counts_posterior: float
+    hotspot_ratio_anterior: float
+    """Maximum over the 99th percentile of the non-zero pixels."""
+    hotspot_ratio_posterior: float
+    laterality_correlation: float
+    """corr(ANT, mirrored POST) - corr(ANT, POST); below 0 a view may be stored mirrored."""
+    saturated_pixels: int
+    """Pixels at the largest value that the stored bits can hold."""
+    flags: tuple[str, ...]
+    """Names of `bsbatch.quality.Flag`."""
+    pixel_sha256: str
+    """SHA-256 of the two views' stored values, 64 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An examination ready for the model."""
+
+    exam: Examination
+    image: NDArray[np.float32]
+    """``(512, 512)`` in [0, 1]: anterior left, posterior right."""
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An examination that will have no score."""
+
+    exam: Examination
+    verdict: Verdict
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A scored examination."""
+
+    exam: Examination
+    quality: Quality
+    p_metastasis: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An examination whose score is committed already: a run was killed before the rows of its objects were."""
+
+    exam: Examination
+
+
+Outcome = Prediction | Failure | Known
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is executed and committed as a whole."""
+
+    exams: tuple[Examination, ...]
+    settled: tuple[SettledObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOutcome:
+    """An executed unit: what its rows will say."""
+
+    outcomes: tuple[Outcome, ...]
+    settled: tuple[SettledObject, ...]

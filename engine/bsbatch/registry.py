@@ -1,0 +1,66 @@
+"""Parts by name, ``"module:Class"``: a heavy package loads when it is used, a missing one says how to get it."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any
+
+from bsbatch.errors import MissingPackageError
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that is loaded by name."""
+
+    target: str
+    """``module:attribute``."""
+    package: str | None = None
+    """The import name of the package that it needs."""
+    install: str = "pip install bsbatch"
+    """The line that installs that package."""
+
+    @property
+    def missing(self) -> str | None:
+        """The install line where the package is not here, else None; imports nothing."""
+        return self.install if self.package is not None and find_spec(self.package) is None else None
+
+    def load(self) -> Any:
+        """Import the part.
+
+        Raises
+        ------
+        MissingPackageError
+            Its package is not installed.
+        """
+        if self.missing:
+            raise MissingPackageError(f"{self.package} is not installed: {self.missing}")
+        return load(self.target)
+
+
+def load(target: str) -> Any:
+    """Import ``module:attribute``."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+BACKENDS = {
+    "onnxruntime": Part("bsbatch.backends.onnxruntime:OnnxRuntimeBackend", "onnxruntime"),
+    "fake": Part("bsbatch.backends.fake:FakeBackend"),
+}
+"""Backends, fastest first."""
+
+CODECS = {
+    "JPEG Lossless, JPEG 2000, JPEG-LS (GDCM)": Part("gdcm", "gdcm", 'pip install "bsbatch[codecs]"'),
+    "JPEG 2000 (OpenJPEG)": Part("openjpeg", "openjpeg", 'pip install "bsbatch[codecs]"'),
+    "JPEG-LS (CharLS)": Part("jpeg_ls", "jpeg_ls", 'pip install "bsbatch[codecs]"'),
+}
+"""Optional decoders that pydicom uses where they are installed."""
+
+
+def installed_version(distribution: str) -> str | None:
+    """Version of an installed distribution, None where it is not here."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,307 @@
+"""A run: plan units, skip what is committed, execute, commit, reconcile, report."""
+
+import hashlib
+import json
+import platform
+import time
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import bsbatch
+from bsbatch.catalog import Catalog
+from bsbatch.concurrency import Interruption, in_background, interruptible, prefetch, usable_cpus
+from bsbatch.config import BackendName, RunConfig
+from bsbatch.errors import BsbatchError, OutputError, UsageError
+from bsbatch.executors.local import LocalExecutor
+from bsbatch.model import Model
+from bsbatch.output import check, clear, locked, open_output, write_run_file
+from bsbatch.pipeline import Intake, Screening
+from bsbatch.preprocess import VERSION, VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.pseudonyms import Pseudonymiser
+from bsbatch.reconcile import Flow, reconcile
+from bsbatch.records import Failure, Known, Outcome, Prediction, UnitOutcome
+from bsbatch.registry import BACKENDS
+from bsbatch.sinks.parquet import ParquetSink
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.tables import SCHEMA_VERSION, Provenance
+from bsbatch.telemetry import Telemetry
+
+_MAX_UNIT = 256
+_UNIT_SECONDS = 60.0
+_UNITS_AHEAD = 1
+_DEFAULT_THRESHOLD = 0.5
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    COMPLETE = "complete"
+    LIMITED = "limited"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    RUNNING = "running"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run tells at its end."""
+
+    ending: Ending
+    flow: Flow
+    seconds: float
+    """Wall-clock."""
+    scored: int
+    """Examinations scored by this run, not by earlier ones."""
+    model_name: str | None
+
+
+class Reporter(Protocol):
+    """Who tells the user; called from the main thread."""
+
+    def start(self, total: "Future[int]", done: int) -> None:
+        """Objects to come, as soon as they are counted, and objects that earlier runs settled."""
+        ...
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        """So many objects are done with, and so many examinations scored or failed."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Something the user should know."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a run works with, resolved once."""
+
+    config: RunConfig
+    out: Path
+    source: DirectorySource
+    model: Model | None
+    pseudonymiser: Pseudonymiser | None
+    backend_name: str
+    precision: str
+    provenance: Provenance
+    threads: int
+
+
+def screen(config: RunConfig, reporter: Reporter) -> Report:
+    """Screen an archive, or go on where an earlier run of the same configuration stopped.
+
+    Raises
+    ------
+    UsageError
+        It cannot start as it was asked to.
+    RunError
+        It stopped; what is committed stays, and the same call goes on.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
+        if config.dry_run:
+            return _rehearse(config, reporter)
+        setting = _prepare(config)
+        with locked(setting.out):
+            if config.fresh:
+                clear(setting.out)
+            check(setting.out, config.archive, setting.provenance.config_hash)
+            return _run(setting, reporter)
+
+
+def _prepare(config: RunConfig) -> Setting:
+    if config.out is None:
+        raise UsageError("say where the results go: --out FOLDER")
+    source = _source(config)
+    model = Model.load(config.model, VERSION) if config.model is not None else None
+    out = open_output(config.out, config.archive)
+    pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
+    name = _backend_name(config)
+    precision = BACKENDS[name].load().precision
+    threshold = config.threshold
+    if threshold is None:
+        threshold = model.manifest.threshold if model is not None else _DEFAULT_THRESHOLD
+    facts = {
+        "model": model.manifest.files if model is not None else None,
+        "preprocessing": VERSION,
+        "precision": precision,
+        "threshold": threshold,
+        "selection": asdict(config.selection),
+        "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
+        "schema": SCHEMA_VERSION,
+    }
+    config_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    provenance = Provenance(config_hash, model.model_id if model is not None else None, threshold)
+    threads = config.effort.threads or usable_cpus()
+    return Setting(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
+
+
+def _source(config: RunConfig) -> DirectorySource:
+    source = DirectorySource(config.archive)
+    if next(iter(source), None) is None:
+        raise UsageError(f"the archive {config.archive} holds no file: check the path")
+    return source
+
+
+def _backend_name(config: RunConfig) -> str:
+    if config.backend is not BackendName.AUTO:
+        return str(config.backend)
+    return next(name for name, part in BACKENDS.items() if not part.missing)
+
+
+def _run(setting: Setting, reporter: Reporter) -> Report:
+    telemetry, started = Telemetry(), time.monotonic()
+    catalog = Catalog.load(setting.out, _listed(setting))
+    sink = ParquetSink(setting.out, setting.provenance, catalog)
+    intake = Intake(
+        setting.source, setting.config.selection, catalog, setting.pseudonymiser, telemetry, setting.threads
+    )
+    write_run_file(setting.out, _content(setting, Ending.RUNNING, {}))
+    try:
+        with interruptible(lambda: reporter.note(_INTERRUPTED)) as interruption:
+            ending, scored = _execute(setting, intake, sink, reporter, interruption)
+        sink.finish()
+        pending = intake.pending if ending is not Ending.COMPLETE else 0
+        flow = reconcile(setting.out, intake.seen, pending, is_complete=ending is Ending.COMPLETE)
+    except BsbatchError:
+        with suppress(OutputError):  # the error that stopped the run is the one to tell
+            write_run_file(setting.out, _content(setting, Ending.STOPPED, {"stages": telemetry.report()}))
+        raise
+    report = Report(ending, flow, time.monotonic() - started, scored, _model_name(setting))
+    write_run_file(setting.out, _content(setting, ending, _figures(report, telemetry)))
+    return report
+
+
+_INTERRUPTED = "Finishing the unit in hand; press Ctrl-C again to stop at once. The same command goes on later."
+
+
+def _execute(
+    setting: Setting, intake: Intake, sink: ParquetSink, reporter: Reporter, interruption: Interruption
+) -> tuple[Ending, int]:
+    """Drain the pipeline, commit unit by unit, and stop early only between two of them."""
+    scored = 0
+    limit = setting.config.limit
+    with BACKENDS[setting.backend_name].load()(setting.model, setting.config.effort) as backend:
+        unit_size = setting.config.effort.unit_size or _unit_size(backend)
+        reporter.start(_count(setting), len(intake.catalog.settled))
+        screening = Screening(
+            setting.source,
+            backend,
+            intake.catalog,
+            intake.telemetry,
+            setting.threads,
+            backend.batch_size,
+            _teller(reporter),
+        )
+        with closing(prefetch(intake.units(min(unit_size, _MAX_UNIT), limit), _UNITS_AHEAD)) as units:
+            for outcome in LocalExecutor().run(units, screening.execute):
+                with intake.telemetry.timed("commit"):
+                    sink.commit(outcome)
+                reporter.advance(len(outcome.settled), 0, 0)
+                scored += _scored_in(outcome)
+                if interruption.is_asked:
+                    return Ending.INTERRUPTED, scored
+    return (Ending.COMPLETE if intake.is_exhausted else Ending.LIMITED), scored
+
+
+def _unit_size(backend: Any) -> int:
+    """Examinations that take this backend about a minute, timed on one image that is not flat."""
+    image = np.random.default_rng(0).random((1, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
+    started = time.perf_counter()
+    backend.infer(image)
+    return max(1, min(_MAX_UNIT, round(_UNIT_SECONDS / (time.perf_counter() - started))))
+
+
+def _teller(reporter: Reporter) -> Any:
+    def tell(outcomes: Iterable[Outcome]) -> None:
+        items = list(outcomes)
+        failed = sum(isinstance(item, Failure) for item in items)
+        reporter.advance(sum(len(item.exam.scans) for item in items), len(items) - failed, failed)
+
+    return tell
+
+
+def _scored_in(outcome: UnitOutcome) -> int:
+    return sum(isinstance(item, Prediction) for item in outcome.outcomes)
+
+
+def _count(setting: Setting) -> "Future[int]":
+    return in_background(lambda: sum(1 for _ in setting.source))
+
+
+def _listed(setting: Setting) -> Any:
+    pseudonymiser = setting.pseudonymiser
+    return (pseudonymiser.ref(ref) if pseudonymiser else ref for ref in setting.source)
+
+
+def _rehearse(config: RunConfig, reporter: Reporter) -> Report:
+    """Plan without a model and write nothing."""
+    started = time.monotonic()
+    source, flow = _source(config), Flow()
+    threads = config.effort.threads or usable_cpus()
+    intake = Intake(source, config.selection, Catalog(), None, Telemetry(), threads)
+    reporter.start(in_background(lambda: sum(1 for _ in source)), 0)
+    for unit in intake.units(_MAX_UNIT, config.limit):
+        outcomes = [Failure(exam, exam.defect) if exam.defect else Known(exam) for exam in unit.exams]
+        flow.add_settled(unit.settled)
+        flow.add_outcomes(outcomes)
+        reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
+    flow.seen, flow.pending = intake.seen, intake.pending
+    return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None)
+
+
+def _model_name(setting: Setting) -> str | None:
+    return setting.model.manifest.name if setting.model is not None else None
+
+
+def _figures(report: Report, telemetry: Telemetry) -> dict[str, Any]:
+    return {
+        "counts": report.flow.as_dict(),
+        "seconds": round(report.seconds, 3),
+        "scored_in_this_run": report.scored,
+        "scored_per_second": round(report.scored / report.seconds, 3) if report.seconds else 0.0,
+        "stages": telemetry.report(),
+    }
+
+
+def _content(setting: Setting, ending: Ending, figures: dict[str, Any]) -> dict[str, Any]:
+    config, model = setting.config, setting.model
+    return {
+        "version": 1,
+        "notice": "research use only, not for clinical use",
+        "status": str(ending),
+        "archive": str(config.archive.resolve()),
+        "config_hash": setting.provenance.config_hash,
+        "config": {
+            "threshold": setting.provenance.threshold,
+            "backend": setting.backend_name,
+            "precision": setting.precision,
+            "preprocessing_version": VERSION,
+            "selection": asdict(config.selection),
+            "effort": asdict(config.effort),
+            "max_error_rate": config.max_error_rate,
+            "limit": config.limit,
+            "pseudonymised": setting.pseudonymiser is not None,
+        },
+        "model": asdict(model.manifest) | {"model_id": model.model_id} if model is not None else None,
+        "schema_version": SCHEMA_VERSION,
+        "versions": _versions(),
+        "machine": {"processor": platform.machine(), "system": platform.system(), "cpus": usable_cpus()},
+        **figures,
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("numpy", "pydicom", "pyarrow", "opencv-python-headless", "onnxruntime")
+    return {"bsbatch": bsbatch.__version__, "python": platform.python_version()} | {
+        name: version(name) for name in packages
+    }

@@ -1,0 +1,1 @@
+"""Where executed units go."""

@@ -1,0 +1,128 @@
+"""A folder full of files, walked to the bottom in sorted order."""
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
+from bsbatch.errors import ItemError, SourceError, UsageError
+from bsbatch.records import ObjectRef, Verdict
+
+_RETRY_DELAYS = (0.05, 0.25)
+
+Identity = tuple[int, int]
+Out = TypeVar("Out")
+
+
+class DirectorySource:
+    """The files below a folder. Links are followed, loops are not."""
+
+    def __init__(self, root: Path) -> None:
+        """Check that the folder is there and can be listed.
+
+        Raises
+        ------
+        UsageError
+            It is not, or it cannot.
+        """
+        self._root = os.fspath(root)
+        try:
+            with os.scandir(self._root):
+                pass
+        except OSError as error:
+            raise UsageError(f"the archive {root} cannot be read: {error.strerror}") from error
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        """Every file, and every folder that cannot be listed, in the order of their relative paths."""
+        yield from self._walk(self._root, "", ())
+
+    def open(self, ref: ObjectRef) -> BinaryIO:
+        """Open a file, with two more tries when the file system hiccups."""
+        try:
+            return _with_retries(lambda: Path(ref.location).open("rb"))
+        except OSError as error:
+            self._check_root()
+            reason = _reason_of(error)
+            raise ItemError(reason, EXPLANATIONS[reason]) from error
+
+    def _walk(self, folder: str, prefix: str, ancestors: tuple[Identity, ...]) -> Iterator[ObjectRef]:
+        try:
+            here = _identity(folder)
+            if here in ancestors:
+                return
+            entries = _with_retries(lambda: _listing(folder))
+        except OSError as error:
+            self._check_root()
+            yield ObjectRef(_printable(prefix), folder, 0, 0, _unlistable(error))
+            return
+        for entry in entries:
+            if _is_folder(entry):
+                yield from self._walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, here))
+            else:
+                yield self._ref(entry, prefix)
+
+    def _ref(self, entry: "os.DirEntry[str]", prefix: str) -> ObjectRef:
+        source = _printable(prefix + entry.name)
+        try:
+            status = _with_retries(entry.stat)
+        except OSError as error:
+            self._check_root()
+            return ObjectRef(source, entry.path, 0, 0, _unlistable(error))
+        if stat.S_ISREG(status.st_mode):
+            return ObjectRef(source, entry.path, status.st_size, status.st_mtime_ns)
+        problem = Verdict(Stage.LIST, Reason.NOT_DICOM, "a pipe, socket or device, not a file")
+        return ObjectRef(source, entry.path, 0, status.st_mtime_ns, problem)
+
+    def _check_root(self) -> None:
+        """Tell one bad file from an archive that went away."""
+        try:
+            os.stat(self._root)  # noqa: PTH116 - the walk works on strings
+        except OSError as error:
+            raise SourceError(
+                f"the archive {self._root} went away: mount it again and run the same command to go on"
+            ) from error
+
+
+def _listing(folder: str) -> "list[os.DirEntry[str]]":
+    """Entries so that the walk comes out in the order of relative paths, folders counting with their slash."""
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _identity(folder: str) -> Identity:
+    status = os.stat(folder)  # noqa: PTH116 - the walk works on strings
+    return status.st_dev, status.st_ino
+
+
+def _with_retries(attempt: Callable[[], Out]) -> Out:
+    for delay in _RETRY_DELAYS:
+        try:
+            return attempt()
+        except FileNotFoundError:
+            raise
+        except OSError:
+            time.sleep(delay)
+    return attempt()
+
+
+def _unlistable(error: OSError) -> Verdict:
+    return Verdict.of(Stage.LIST, _reason_of(error))
+
+
+def _reason_of(error: OSError) -> Reason:
+    return Reason.PERMISSION_DENIED if isinstance(error, PermissionError) else Reason.READ_ERROR
+
+
+def _printable(source: str) -> str:
+    """Valid Unicode for the tables, whatever bytes the file system holds."""
+    return os.fsencode(source).decode("utf-8", "backslashreplace")

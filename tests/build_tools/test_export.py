@@ -1,0 +1,227 @@
+"""From a Keras network to a model directory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from bsbatch import preprocess
+from bsbatch.errors import ModelError, UsageError
+from bsbatch.model import Model
+from bsbatch_build import export as exporting
+from bsbatch_build import weights
+from bsbatch_build.convert import to_bytes, to_onnx
+from bsbatch_build.export import ExportSettings, export, model_name
+from bsbatch_build.network import NetworkSettings
+from bsbatch_build.verify import random_images, verify
+
+TWIN = NetworkSettings(seed=1, width=0.0625)
+COMMAND = "import typer; from bsbatch_build.cli.export import export; a = typer.Typer(); a.command()(export); a()"
+# Keras 3.15 saves with np.array(variable), which NumPy 2 warns of; it is Keras' to change.
+KERAS_SAVES = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return weights.load(TWIN)
+
+
+@pytest.fixture(scope="module")
+def model(network: Any) -> Any:
+    return to_onnx(network)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> exporting.Exported:
+    return export(ExportSettings(tmp_path_factory.mktemp("models") / "twin", TWIN, threshold=0.25))
+
+
+def initializer(model: Any, name: str) -> Any:
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+def perturbed(model: Any, name: str, factor: float) -> bytes:
+    """Multiply one initialiser of the graph."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    tensor = initializer(copy, name)
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(factor), name))
+    return to_bytes(copy)
+
+
+def shape(value: Any) -> list[str | int]:
+    return [dimension.dim_param or dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+
+
+def test_the_graph_takes_one_channel_and_any_number_of_images(model: Any) -> None:
+    assert [(value.name, shape(value)) for value in model.graph.input] == [("image", ["N", 1, 512, 512])]
+    assert [(value.name, shape(value)) for value in model.graph.output] == [("probabilities", ["N", 2])]
+    assert [(used.domain, used.version) for used in model.opset_import] == [("", 17)]
+
+
+def test_the_graph_has_no_node_that_only_moves_data(model: Any) -> None:
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("Conv") == 13
+    assert set(operators) == {"Conv", "Relu", "MaxPool", "GlobalAveragePool", "Squeeze", "MatMul", "Add", "Softmax"}
+
+
+def test_nodes_tensors_and_weights_are_named_after_their_layers(model: Any) -> None:
+    nodes = {node.name: node for node in model.graph.node}
+    assert list(nodes["block5_conv3/Conv"].input)[1:] == ["block5_conv3/kernel", "block5_conv3/bias"]
+    assert list(nodes["block5_conv3/Relu"].output) == ["block5_conv3/Relu"]
+    assert len(nodes) == len(model.graph.node)
+    assert {tensor.name for tensor in model.graph.initializer if tensor.name.startswith("fc1")} == {
+        "fc1/kernel",
+        "fc1/bias",
+    }
+
+
+def test_the_first_kernel_is_the_sum_over_its_three_input_channels(model: Any, network: Any) -> None:
+    rows_columns_in_out = network.get_layer("block1_conv1").get_weights()[0]
+    summed = rows_columns_in_out.sum(axis=2).transpose(2, 0, 1)[:, np.newaxis]
+    np.testing.assert_allclose(numpy_helper.to_array(initializer(model, "block1_conv1/kernel")), summed, atol=1e-6)
+
+
+def test_the_graph_gives_what_keras_gives_for_three_equal_channels(model: Any, network: Any) -> None:
+    images = random_images(seed=7)
+    session = onnxruntime.InferenceSession(to_bytes(model), providers=["CPUExecutionProvider"])
+    (actual,) = session.run(None, {"image": images})
+    expected = np.asarray(network(np.repeat(images.transpose(0, 2, 3, 1), 3, axis=3)))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    assert np.ptp(expected[:, 1]) > 1e-3
+
+
+def test_parity_holds_and_is_reported(model: Any, network: Any) -> None:
+    parity = verify(to_bytes(model), network, seed=0)
+    assert parity.images >= 2
+    assert parity.difference <= 1e-5
+
+
+def test_a_network_whose_biases_are_zero_is_converted_too(network: Any) -> None:
+    unbiased = weights.load(TWIN)
+    unbiased.set_weights([values * (values.ndim > 1) for values in network.get_weights()])
+    verify(to_bytes(to_onnx(unbiased)), unbiased, seed=0)
+
+
+@pytest.mark.parametrize("factor", [1.01, float("nan")])
+def test_a_graph_that_differs_from_keras_is_refused(factor: float, model: Any, network: Any) -> None:
+    with pytest.raises(ModelError, match="differs from the Keras model"):
+        verify(perturbed(model, "block3_conv2/kernel", factor), network, seed=0)
+
+
+def test_a_graph_that_differs_is_refused_though_both_are_sure_of_themselves() -> None:
+    sure = weights.load(TWIN)
+    kernel, bias = sure.get_layer("predictions").get_weights()
+    sure.get_layer("predictions").set_weights([kernel, bias + np.asarray([20, -20], dtype=np.float32)])
+    wrong = perturbed(to_onnx(sure), "block3_conv2/kernel", 1.5)
+    with pytest.raises(ModelError, match="in its logarithm"):
+        verify(wrong, sure, seed=0)
+
+
+def test_a_refused_graph_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(network: Any) -> Any:
+        return onnx.load_from_string(perturbed(to_onnx(network), "block3_conv2/kernel", 1.01))
+
+    monkeypatch.setattr(exporting, "to_onnx", wrong)
+    with pytest.raises(ModelError, match="nothing was written"):
+        export(ExportSettings(tmp_path / "out", TWIN))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_engine_loads_the_model_directory(made: exporting.Exported) -> None:
+    loaded = Model.load(made.folder, preprocess.VERSION)
+    assert loaded.model_id == made.model_id
+    assert loaded.manifest == made.manifest
+    assert sorted(path.name for path in made.folder.iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_the_manifest_says_how_the_model_came_about(made: exporting.Exported) -> None:
+    fields = json.loads((made.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert fields["name"] == "vgg16-width0.0625-random-seed1"
+    assert fields["threshold"] == 0.25
+    assert fields["labels"][1] == "metastasis"
+    assert {"bsbatch", "keras", "tensorflow", "tf2onnx", "onnx"} <= fields["tools"].keys()
+    assert fields["training"]["note"] == "not trained: random weights"
+    assert fields["training"]["seed"] == 1
+    assert 0 <= fields["training"]["parity_difference"] <= 1e-5
+
+
+def test_the_same_command_gives_the_same_bytes_in_another_process(made: exporting.Exported, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    arguments = [str(again), "--width", "0.0625", "--seed", "1"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", COMMAND, *arguments], check=True, capture_output=True, text=True
+    )
+    assert (again / "model.onnx").read_bytes() == (made.folder / "model.onnx").read_bytes()
+    assert done.stderr == ""
+    assert made.model_id in done.stdout
+    assert "58,950 (not trained: random weights)" in done.stdout
+    assert "Research use only" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if str(tmp_path) not in line)
+
+
+def test_another_seed_gives_another_model(made: exporting.Exported, tmp_path: Path) -> None:
+    other = export(ExportSettings(tmp_path / "other", NetworkSettings(seed=2, width=TWIN.width)))
+    assert other.model_id != made.model_id
+
+
+@KERAS_SAVES
+def test_weights_from_a_file_are_named_by_their_hash(network: Any, made: exporting.Exported, tmp_path: Path) -> None:
+    network.save(tmp_path / "trained.keras")
+    settings = NetworkSettings(str(tmp_path / "trained.keras"), width=TWIN.width)
+    copied = export(ExportSettings(tmp_path / "copied", settings))
+    assert copied.manifest.name == "vgg16-width0.0625-trained"
+    assert copied.manifest.training["weights"] == "trained.keras"
+    assert len(copied.manifest.training["weights_sha256"]) == 64
+    assert copied.model_id == made.model_id
+
+
+def test_an_empty_folder_becomes_the_model(tmp_path: Path) -> None:
+    export(ExportSettings(tmp_path, TWIN))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="is not empty: name a folder that does not exist yet"):
+        export(ExportSettings(tmp_path, TWIN))
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine", encoding="utf-8")
+    for folder in (tmp_path / "out", tmp_path / "out" / "below"):
+        with pytest.raises(UsageError, match="name a folder"):
+            export(ExportSettings(folder, TWIN))
+
+
+def test_a_folder_that_filled_up_meanwhile_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+
+    def slow(network: Any) -> Any:
+        out.mkdir()
+        (out / "note.txt").write_text("mine", encoding="utf-8")
+        return to_onnx(network)
+
+    monkeypatch.setattr(exporting, "to_onnx", slow)
+    with pytest.raises(UsageError, match="cannot be made"):
+        export(ExportSettings(out, TWIN))
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "note.txt"]
+
+
+def test_a_threshold_outside_0_to_1_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--threshold 1\.5"):
+        ExportSettings(tmp_path, TWIN, threshold=1.5)
+
+
+def test_a_model_is_named_after_its_weights() -> None:
+    assert model_name(NetworkSettings(seed=1)) == "vgg16-random-seed1"
+    assert model_name(NetworkSettings("folder/trained.weights.h5")) == "vgg16-trained"
+    assert model_name(NetworkSettings("imagenet")) == "vgg16-imagenet-seed0"
