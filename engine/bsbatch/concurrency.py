@@ -18,6 +18,9 @@ _WINDOW_PER_WORKER = 4
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+Pending = Future
+"""Something that is being worked out in another thread."""
+
 
 def usable_cpus() -> int:
     """Processors that this process may use: its affinity, cut by the quota of its control group."""
@@ -130,7 +133,7 @@ def interruptible(announce: Callable[[], None]) -> Iterator[Interruption]:
             signal.signal(number, handler)
 
 
-def in_background(function: Callable[[], Out]) -> "Future[Out]":
+def in_background(function: Callable[[], Out]) -> "Pending[Out]":
     """Call a function in a thread that does not keep the program alive."""
     future: Future[Out] = Future()
 

@@ -92,8 +92,8 @@ class Model:
             _check_file(folder / name, expected)
         if manifest.preprocessing_version != preprocessing_version:
             raise ModelError(
-                f"the model was made for preprocessing version {manifest.preprocessing_version}, this bsbatch has version "
-                f"{preprocessing_version}: export the model again, or use the bsbatch that made it"
+                f"the model was made for preprocessing version {manifest.preprocessing_version}, this bsbatch has "
+                f"version {preprocessing_version}: export the model again, or use the bsbatch that made it"
             )
         return cls(folder, manifest)
 

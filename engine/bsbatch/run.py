@@ -6,7 +6,6 @@ import platform
 import time
 import warnings
 from collections.abc import Iterable
-from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -18,7 +17,7 @@ import numpy as np
 
 import bsbatch
 from bsbatch.catalog import Catalog
-from bsbatch.concurrency import Interruption, in_background, interruptible, prefetch, usable_cpus
+from bsbatch.concurrency import Interruption, Pending, in_background, interruptible, prefetch, usable_cpus
 from bsbatch.config import BackendName, RunConfig
 from bsbatch.errors import BsbatchError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
@@ -68,7 +67,7 @@ class Report:
 class Reporter(Protocol):
     """Who tells the user; called from the main thread."""
 
-    def start(self, total: "Future[int]", done: int) -> None:
+    def start(self, total: "Pending[int]", done: int) -> None:
         """Objects to come, as soon as they are counted, and objects that earlier runs settled."""
         ...
 
@@ -234,7 +233,7 @@ def _scored_in(outcome: UnitOutcome) -> int:
     return sum(isinstance(item, Prediction) for item in outcome.outcomes)
 
 
-def _count(setting: Setting) -> "Future[int]":
+def _count(setting: Setting) -> "Pending[int]":
     return in_background(lambda: sum(1 for _ in setting.source))
 
 

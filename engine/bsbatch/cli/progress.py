@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
+
+from bsbatch.concurrency import Pending
 
 _LINE_SECONDS = 10.0
 
@@ -17,10 +18,10 @@ class _Tally:
 
     def __init__(self) -> None:
         self.objects = self.ok = self.failed = 0
-        self._total: Future[int] | None = None
+        self._total: Pending[int] | None = None
         self._started = time.monotonic()
 
-    def start(self, total: "Future[int]", done: int) -> None:
+    def start(self, total: "Pending[int]", done: int) -> None:
         """Begin to count."""
         self._total, self.objects, self._started = total, done, time.monotonic()
 

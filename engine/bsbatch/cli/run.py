@@ -17,7 +17,8 @@ _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
 
 def run(
     archive: Annotated[
-        Path, typer.Argument(help="Folder with DICOM files, searched to the bottom.", show_default=False)
+        Path,
+        typer.Argument(help="Folder with DICOM files, searched to the bottom.", readable=False, show_default=False),
     ],
     *,
     model: Annotated[

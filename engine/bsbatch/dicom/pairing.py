@@ -26,7 +26,7 @@ Event = Examination | SettledObject
 class Pairer:
     """Pairs the views of a stream of objects.
 
-    ``seen`` and ``closed`` may hold what an earlier run has committed: a resumed run then decides as an undisturbed one.
+    ``seen`` and ``closed`` may hold what an earlier run has committed: a resumed run decides as an undisturbed one.
     """
 
     seen: set[int] = field(default_factory=set)

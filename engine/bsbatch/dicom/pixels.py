@@ -1,15 +1,22 @@
-"""Two frames of counts out of one or two DICOM objects, through pydicom's decoders."""
+"""One frame of counts out of a DICOM object.
+
+Uncompressed little-endian frames are read where they lie; everything else goes through pydicom and its decoders.
+"""
 
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
 from bsbatch.records import Header, ViewPixels
 
+_PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+_TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
 _NO_DECODER = ("missing dependencies", "unable to decompress", "no pixel data decoders")
 
 
@@ -30,15 +37,27 @@ def read_frame(stream: BinaryIO, header: Header, frame: int) -> ViewPixels:
     ItemError
         ``unsupported_transfer_syntax``, ``truncated_pixel_data`` or ``decode_failed``.
     """
-    stored = _decode(stream, frame)
+    kind = _TYPES.get((header.bits_allocated, header.is_signed)) if header.transfer_syntax in _PLAIN else None
+    stored = _decode(stream, frame) if kind is None else _read(stream, header, frame, np.dtype(kind))
     if stored.shape != (header.rows, header.columns):
         raise ItemError(Reason.DECODE_FAILED, f"decoded shape {stored.shape} is not {(header.rows, header.columns)}")
     return ViewPixels(counts=_counts(stored, header), stored=stored)
 
 
+def _read(stream: BinaryIO, header: Header, frame: int, kind: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Read one frame of native pixel data, PS3.5 section 8.2: frames lie one after the other, row by row."""
+    pixels = header.rows * header.columns
+    offset = header.pixel_data.offset if header.pixel_data is not None else 0
+    stream.seek(offset + (frame - 1) * pixels * kind.itemsize)
+    data = stream.read(pixels * kind.itemsize)
+    if len(data) < pixels * kind.itemsize:
+        raise ItemError(Reason.TRUNCATED_PIXEL_DATA, EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA])
+    return np.frombuffer(data, kind).reshape(header.rows, header.columns)
+
+
 def _decode(stream: BinaryIO, frame: int) -> NDArray[np.generic]:
     try:
-        return np.asarray(pixel_array(stream, index=frame - 1, raw=True))
+        return np.asarray(pixel_array(dcmread(stream, force=True), index=frame - 1, raw=True))
     except OSError:
         raise
     except Exception as error:  # decoders raise nearly everything on damaged data

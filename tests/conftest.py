@@ -1,0 +1,26 @@
+"""Fixtures that several rooms share: a model, and an archive of phantoms with clutter."""
+
+from pathlib import Path
+
+import pytest
+
+from bsbatch_build.export import ExportSettings, export
+from bsbatch_build.network import NetworkSettings
+from bsbatch_build.phantom.archive import write_set
+from bsbatch_build.phantom.plan import SetPlan
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of the small twin."""
+    folder = tmp_path_factory.mktemp("model") / "twin"
+    export(ExportSettings(folder, NetworkSettings(seed=1, width=0.0625)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of phantoms of every dialect, with clutter."""
+    folder = tmp_path_factory.mktemp("phantoms") / "set"
+    write_set(folder, SetPlan(studies=48, seed=11))
+    return folder

@@ -1,0 +1,48 @@
+"""Running the command line and reading what it wrote."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+Row = dict[str, Any]
+
+
+def bsbatch(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run ``bsbatch`` in a process of its own."""
+    command = [sys.executable, "-m", "bsbatch", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def objects(out: Path) -> list[Row]:
+    """Rows of ``objects``, by source."""
+    return sorted(_rows(out / "objects"), key=lambda row: row["source"])
+
+
+def results(out: Path) -> list[Row]:
+    """Rows of ``results``, by examination."""
+    return sorted(_rows(out / "results"), key=lambda row: row["exam_id"])
+
+
+def by_source(out: Path) -> dict[str, Row]:
+    """The row of every object."""
+    return {row["source"]: row for row in objects(out)}
+
+
+def expected(phantoms: Path) -> dict[str, Row]:
+    """What the phantom set says of every file."""
+    return {row["source"]: row for row in read_csv(phantoms / "expected.csv")}
+
+
+def read_csv(path: Path) -> list[Row]:
+    """Rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _rows(folder: Path) -> list[Row]:
+    rows: list[Row] = pq.read_table(folder).to_pylist() if any(folder.glob("part-*")) else []
+    return rows

@@ -1,0 +1,68 @@
+"""The DICOM files inside the PyPI packages pydicom and pydicom-data (MIT): real, many damaged on purpose."""
+
+from pathlib import Path
+
+import data_store
+import pydicom
+import pytest
+from tests.end_to_end.tables import Row, bsbatch, by_source, results
+
+NM1 = ("JPEG2000.dcm", "JPEG-lossy.dcm", "JPGExtended.dcm", "JPEG2000_UNC.dcm", "JPEG-LL.dcm")
+"""NEMA WG-04 NM1, one anterior whole-body view in several encodings."""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("real") / "archive"
+    folder.mkdir()
+    (folder / "pydicom").symlink_to(Path(pydicom.__file__).parent / "data")
+    (folder / "pydicom-data").symlink_to(Path(data_store.__file__).parent / "data")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "out"
+    done = bsbatch("run", archive, "--backend", "fake", "--out", folder, "--max-error-rate", "1")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(out: Path) -> dict[str, Row]:
+    return {Path(source).name: row for source, row in by_source(out).items()}
+
+
+def test_every_file_has_a_row(archive: Path, out: Path) -> None:
+    files = [path for folder in archive.iterdir() for path in folder.rglob("*") if path.is_file()]
+    assert len(by_source(out)) == len(files) > 200
+
+
+@pytest.mark.parametrize("name", NM1)
+def test_nm1_is_a_single_view(rows: dict[str, Row], name: str) -> None:
+    assert (rows[name]["status"], rows[name]["reason"]) in {
+        ("failed", "single_view_only"),
+        ("skipped", "duplicate_view"),  # the same SOP instance in another encoding
+    }
+
+
+def test_nm1_fails_as_an_examination(out: Path) -> None:
+    assert {row["reason"] for row in results(out)} == {"single_view_only"}
+    assert {row["model_name"] for row in results(out)} == {"MILLENNIUM MG"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("CT_small.dcm", "modality_not_nm"),
+        ("MR_small.dcm", "modality_not_nm"),
+        ("MR_truncated.dcm", "modality_not_nm"),
+        ("rtplan_truncated.dcm", "modality_not_nm"),
+        ("rtstruct.dcm", "modality_not_nm"),
+        ("DICOMDIR", "dicomdir"),
+        ("README.txt", "not_dicom"),
+        ("reportsi.dcm", "structured_report_or_pdf"),
+    ],
+)
+def test_other_objects_are_skipped_with_their_reason(rows: dict[str, Row], name: str, reason: str) -> None:
+    assert (rows[name]["status"], rows[name]["reason"]) == ("skipped", reason)
