@@ -29,7 +29,6 @@ format: $(VENV)/.check
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.memory
-	$(BIN)/python -m benchmarks.phantoms
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -24,14 +24,15 @@ Pending = Future
 
 def usable_cpus() -> int:
     """Processors that this process may use: its affinity, cut by the quota of its control group."""
-    allowed = len(os.sched_getaffinity(0))
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return max(1, allowed if quota is None else min(allowed, round(quota)))
 
 
 def usable_memory() -> int:
     """Bytes that this process may still take: what is free, cut by the limit of its control group."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+    free = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     limits = [_number_in(_CGROUP / "memory.max"), _number_in(_CGROUP / "memory/memory.limit_in_bytes")]
     return min([free, *(limit for limit in limits if limit is not None)])
 

@@ -56,8 +56,6 @@ class Intake:
     threads: int
     seen: int = 0
     """Objects listed so far, settled ones among them."""
-    pending: int = 0
-    """Objects whose fate is open when the listing was cut short."""
 
     is_exhausted: bool = False
     """Whether the listing came to its end and every object is decided."""
@@ -93,9 +91,8 @@ class Intake:
                 yield found
             else:
                 yield from pairer.add(found)
-                self.pending = pairer.waiting
         yield from pairer.finish()
-        self.pending, self.is_exhausted = 0, True
+        self.is_exhausted = True
 
     def _unsettled(self) -> Iterator[ObjectRef]:
         for listed in self.source:

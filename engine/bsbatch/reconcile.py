@@ -81,7 +81,7 @@ class Flow:
             self.examination_reasons[reason] += 1
 
 
-def reconcile(out: Path, seen: int, pending: int, *, is_complete: bool) -> Flow:
+def reconcile(out: Path, seen: int, *, is_complete: bool) -> Flow:
     """Add up the committed rows and hold them against what was seen.
 
     Parameters
@@ -90,8 +90,6 @@ def reconcile(out: Path, seen: int, pending: int, *, is_complete: bool) -> Flow:
         The output folder.
     seen
         Objects that the source listed.
-    pending
-        Objects that were read and wait for a partner that this run did not come to.
     is_complete
         Whether the run came to the end of the archive.
 
@@ -100,14 +98,17 @@ def reconcile(out: Path, seen: int, pending: int, *, is_complete: bool) -> Flow:
     OutputError
         A row is missing, there twice, or belongs to nothing: the tables were changed by something else than bsbatch.
     """
-    flow = Flow(seen=seen, pending=pending)
+    flow = Flow(seen=seen)
     used, scored = _read_objects(out, flow), _read_results(out, flow)
     rows = flow.objects.total()
     if is_complete and rows < seen:
         raise _broken(out, f"{seen} objects were seen and {rows} have a row")
     if not np.array_equal(used, scored):
         raise _broken(out, "used objects and scored examinations do not belong together")
-    flow.gone = max(0, rows - seen) if is_complete else 0
+    if is_complete:
+        flow.gone = rows - seen
+    else:
+        flow.pending = max(0, seen - rows)
     return flow
 
 

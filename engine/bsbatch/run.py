@@ -25,6 +25,7 @@ from bsbatch.model import Model
 from bsbatch.output import check, clear, locked, open_output, write_run_file
 from bsbatch.pipeline import Intake, Screening
 from bsbatch.preprocess import VERSION, VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.protocols import Executor, Sink
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Known, Outcome, Prediction, UnitOutcome
@@ -169,8 +170,7 @@ def _run(setting: Setting, reporter: Reporter) -> Report:
         with interruptible(lambda: reporter.note(_INTERRUPTED)) as interruption:
             ending, scored = _execute(setting, intake, sink, reporter, interruption)
         sink.finish()
-        pending = intake.pending if ending is not Ending.COMPLETE else 0
-        flow = reconcile(setting.out, intake.seen, pending, is_complete=ending is Ending.COMPLETE)
+        flow = reconcile(setting.out, intake.seen, is_complete=ending is Ending.COMPLETE)
     except BsbatchError:
         with suppress(OutputError):  # the error that stopped the run is the one to tell
             write_run_file(setting.out, _content(setting, Ending.STOPPED, {"stages": telemetry.report()}))
@@ -184,7 +184,7 @@ _INTERRUPTED = "Finishing the unit in hand; press Ctrl-C again to stop at once. 
 
 
 def _execute(
-    setting: Setting, intake: Intake, sink: ParquetSink, reporter: Reporter, interruption: Interruption
+    setting: Setting, intake: Intake, sink: Sink, reporter: Reporter, interruption: Interruption
 ) -> tuple[Ending, int]:
     """Drain the pipeline, commit unit by unit, and stop early only between two of them."""
     scored = 0
@@ -202,7 +202,8 @@ def _execute(
             _teller(reporter),
         )
         with closing(prefetch(intake.units(min(unit_size, _MAX_UNIT), limit), _UNITS_AHEAD)) as units:
-            for outcome in LocalExecutor().run(units, screening.execute):
+            executor: Executor = LocalExecutor()
+            for outcome in executor.run(units, screening.execute):
                 with intake.telemetry.timed("commit"):
                     sink.commit(outcome)
                 reporter.advance(len(outcome.settled), 0, 0)
@@ -254,7 +255,7 @@ def _rehearse(config: RunConfig, reporter: Reporter) -> Report:
         flow.add_settled(unit.settled)
         flow.add_outcomes(outcomes)
         reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
-    flow.seen, flow.pending = intake.seen, intake.pending
+    flow.seen, flow.pending = intake.seen, intake.seen - flow.objects.total()
     return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None)
 
 

@@ -49,7 +49,7 @@ def _text(name: str, description: str, *, is_nullable: bool = True) -> Column:
 
 _VERDICT = (
     _text("stage", "Where the decision fell: list, header, views, pairing, pixels, preprocess or infer"),
-    _text("reason", "Stable reason code, null where all went well (docs/reasons.md)"),
+    _text("reason", "Stable reason code, null where all went well (docs/tables.md)"),
     _text("message", "The reason in words, without patient data"),
 )
 _CAMERA = (
@@ -83,7 +83,7 @@ RESULT_COLUMNS = (
     Column("qc_hotspot_ratio_posterior", pa.float32(), "Maximum over 99th percentile of non-zero pixels, posterior"),
     Column("qc_laterality", pa.float32(), "corr(ANT, mirrored POST) - corr(ANT, POST); negative is suspect"),
     Column("qc_saturated_pixels", pa.int32(), "Pixels at the largest value that can be stored"),
-    Column("qc_flags", pa.list_(pa.string()), "Warnings (docs/quality.md)"),
+    Column("qc_flags", pa.list_(pa.string()), "Warnings (docs/tables.md)"),
     _text("pixel_sha256", "SHA-256 of both views' stored pixels: equal for copies under other UIDs"),
     _text("model_id", "First 16 digits of the SHA-256 of the model's graph"),
     _text("config_hash", "Hash of model, preprocessing, threshold, precision and selection", is_nullable=False),

@@ -57,11 +57,6 @@ class Pairer:
             yield from self._finish_study(scans)
         self._waiting.clear()
 
-    @property
-    def waiting(self) -> int:
-        """Objects whose fate is open."""
-        return len(self._damaged) + sum(map(len, self._waiting.values()))
-
     def _is_repeated(self, scan: ScanObject) -> bool:
         key = digest(scan.header.sop_uid) if scan.header.sop_uid else None
         if key is None:

@@ -1,0 +1,71 @@
+"""What the documents promise is there: reasons, flags, commands, files."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bsbatch.dicom.reasons import EXPLANATIONS, SKIPS, Reason
+from bsbatch.quality import Flag
+from bsbatch.tables import OBJECT_COLUMNS, RESULT_COLUMNS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _document(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_every_reason_is_explained() -> None:
+    assert set(EXPLANATIONS) == set(Reason)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_documented_with_its_status(reason: Reason) -> None:
+    status = "skipped" if reason in SKIPS else "failed"
+    assert f"| `{reason}` | {status} | {EXPLANATIONS[reason]} |" in _document("tables.md")
+
+
+@pytest.mark.parametrize("flag", Flag)
+def test_every_quality_flag_is_documented(flag: Flag) -> None:
+    assert f"| `{flag}` |" in _document("tables.md")
+
+
+@pytest.mark.parametrize("column", [*RESULT_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)
+def test_every_column_is_documented(column: object) -> None:
+    name, description = getattr(column, "name"), getattr(column, "description")  # noqa: B009 - columns of two tables
+    assert f"| `{name}` |" in _document("tables.md")
+    assert description in _document("tables.md")
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", ROOT / "AGENTS.md", *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_tree_in_agents_names_every_module() -> None:
+    text = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+    for package in ("engine/bsbatch", "build_tools/bsbatch_build"):
+        for module in (ROOT / package).rglob("*.py"):
+            assert module.name in text or module.name in {"__init__.py", "__main__.py"}, module
+
+
+def test_the_quick_start_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
+    block = README.split("<!-- quick start -->")[1].split("```")[1].removeprefix("sh\n")
+    commands = [shlex.split(line, comments=True) for line in block.splitlines() if line.strip()]
+    assert [command[:2] for command in commands] == [
+        ["bsbatch-build", "phantom"],
+        ["bsbatch-build", "export"],
+        ["bsbatch", "run"],
+        ["bsbatch", "info"],
+    ]
+    for command in commands:
+        script = Path(sys.executable).parent / command[0]
+        done = subprocess.run([script, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode in {0, 3}, done.stderr
+    assert list(tmp_path.glob("OUT/results/part-*.parquet"))

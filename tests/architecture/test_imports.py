@@ -1,0 +1,46 @@
+"""The command line is light, and the layers hold."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("numpy", "pandas", "pyarrow", "pydicom", "cv2", "onnxruntime", "tensorflow", "keras", "tf2onnx", "onnx")
+
+
+def _loaded_after(code: str) -> set[str]:
+    report = f"{code}\nimport sys; print(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import bsbatch",
+        "import bsbatch.cli",
+        "import bsbatch_build",
+        "import bsbatch_build.cli",
+        "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['--help'])",
+        "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['run', '--help'])",
+        "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['info', '--json'])",
+        "from typer.testing import CliRunner; from bsbatch_build.cli import app; CliRunner().invoke(app, ['--help'])",
+    ],
+)
+def test_the_command_line_loads_nothing_heavy(code: str) -> None:
+    assert _loaded_after(code).isdisjoint(HEAVY)
+
+
+def test_a_run_loads_no_training_package() -> None:
+    assert _loaded_after("import bsbatch.run").isdisjoint({"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"})
+
+
+def test_help_answers_in_under_half_a_second() -> None:
+    """The best of five, so that a busy machine does not decide; the figure itself is in the benchmarks."""
+    durations = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "bsbatch", "--help"], capture_output=True, check=True)
+        durations.append(time.perf_counter() - started)
+    assert min(durations) < 0.5

@@ -1,0 +1,85 @@
+"""What a person sees on the terminal."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.archives import PATIENT_NAME, write_mixed
+from tests.end_to_end.tables import bsbatch, objects, results
+
+import bsbatch as package
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "archive"
+    write_mixed(folder, 12)
+    return folder
+
+
+def test_version() -> None:
+    assert bsbatch("--version").stdout.strip() == f"bsbatch {package.__version__}"
+
+
+def test_help_names_every_exit_code() -> None:
+    text = " ".join(bsbatch("run", "--help").stdout.split())
+    for words in ("0 done", "2 usage", "3 too many failed", "4 stopped", "130 interrupted"):
+        assert words in text
+
+
+def test_the_summary_fits_80_columns_and_adds_up(archive: Path, tmp_path: Path) -> None:
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", env={"COLUMNS": "80"})
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[:-3])) <= 80
+    counts = [(match[1], int(match[2])) for line in lines if (match := re.match(r" {0,2}(\S[\w ]*?) +(\d+)$", line))]
+    names = ["files seen", "used", "failed", "skipped", "examinations", "scored", "failed"]
+    assert [name for name, _ in counts] == names
+    seen, used, broken, skipped, examinations, scored, failed = (count for _, count in counts)
+    assert seen == used + broken + skipped == len(objects(tmp_path / "out"))
+    assert examinations == scored + failed == len(results(tmp_path / "out"))
+    assert "Research use only" in done.stdout
+
+
+def test_quiet_says_nothing(archive: Path, tmp_path: Path) -> None:
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", "--quiet", "--max-error-rate", "1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_progress_is_no_bar_where_there_is_no_terminal(archive: Path, tmp_path: Path) -> None:
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--threshold", "1.5"), ("--max-error-rate", "-1"), ("--limit", "0"), ("--threads", "0"), ("--batch-size", "0")],
+)
+def test_values_out_of_range_are_usage_errors(archive: Path, tmp_path: Path, option: str, value: str) -> None:
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", option, value)
+    assert done.returncode == 2
+    assert option in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_info_says_what_works_and_why_not() -> None:
+    facts = json.loads(bsbatch("info", "--json").stdout)
+    assert facts["bsbatch"] == package.__version__
+    assert facts["backends"]["onnxruntime"] == {"works": True, "why_not": None}
+    assert facts["cpus"] >= 1
+    assert "onnxruntime" in bsbatch("info").stdout
+
+
+def test_a_patient_is_named_nowhere(archive: Path, tmp_path: Path) -> None:
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
+    text = done.stdout + done.stderr + repr(objects(tmp_path / "out")) + repr(results(tmp_path / "out"))
+    text += (tmp_path / "out/run.json").read_text(encoding="utf-8")
+    for secret in (PATIENT_NAME, "SECRET-ID", "19440229"):
+        assert secret not in text
+
+
+def test_thread_and_batch_choices_change_no_row(archive: Path, tmp_path: Path) -> None:
+    bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "one", "--threads", "1", "--batch-size", "1")
+    bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "two", "--threads", "3", "--batch-size", "7")
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+    assert objects(tmp_path / "one") == objects(tmp_path / "two")
