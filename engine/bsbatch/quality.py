@@ -88,17 +88,18 @@ def _hotspot_ratio(counts: NDArray[np.float32]) -> float:
 
 
 def _laterality(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -> float:
+    """Difference of Pearson's correlations of square roots, so that no hot spot decides; 0 where it cannot be told."""
     if anterior.shape != posterior.shape:
         return 0.0
-    return _correlation(anterior, posterior[:, ::-1]) - _correlation(anterior, posterior)
+    front, back = _centred(anterior), _centred(posterior)
+    scale = float(np.linalg.norm(front) * np.linalg.norm(back))
+    return float(np.vdot(front, back[:, ::-1]) - np.vdot(front, back)) / scale if scale > 0 else 0.0
 
 
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Pearson's, of square roots, so that a single hot spot does not decide; 0 where a view is flat."""
-    first, second = np.sqrt(np.maximum(one, 0)).ravel(), np.sqrt(np.maximum(other, 0)).ravel()
-    first, second = first - first.mean(), second - second.mean()
-    scale = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(np.dot(first, second)) / scale if scale > 0 else 0.0
+def _centred(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    roots = np.sqrt(np.maximum(counts, 0))
+    centred: NDArray[np.float32] = roots - roots.mean()
+    return centred
 
 
 def _saturated(stored: NDArray[np.generic], exam: Examination) -> int:

@@ -50,7 +50,18 @@ _RIB_TABLE = (
 
 def skull() -> list[Stroke]:
     """Calvarium as a shell, skull base behind, face and mandible in front."""
-    strokes = [
+    strokes = [*_vault(), *_face()]
+    for stroke in (
+        ellipse(Place("face", _HEAD, 0.18, LEFT), (40, 172), (12, 13), 1.5),
+        ring(Place("face", _HEAD, 0.12, LEFT), (31, 140), (19, 16), (5, 0.9)),
+        ellipse(Place("mandible", _HEAD, 0.45, LEFT), (60, 160), (9, 10), 1.5),
+    ):
+        strokes += [stroke, stroke.mirrored()]
+    return strokes
+
+
+def _vault() -> list[Stroke]:
+    return [
         ellipse(Place("skull", _HEAD, 0.5), (0, 98), (74, 95), 1.25),
         ring(Place("skull", _HEAD, 0.5), (0, 98), (75, 96), (19, 0.75)),
         ring(Place("skull", _HEAD, 0.5), (0, 98), (76, 97), (8, 0.8)),
@@ -58,6 +69,11 @@ def skull() -> list[Stroke]:
         ellipse(Place("skull_base", _HEAD, 0.78), (0, 152), (58, 22), 0.8),
         ellipse(Place("skull_base", _HEAD, 0.78), (0, 168), (34, 17), 1.0),
         ellipse(Place("skull_base", _HEAD, 0.85), (0, 128), (9, 9), 0.5),
+    ]
+
+
+def _face() -> list[Stroke]:
+    return [
         ellipse(Place("face", _HEAD, 0.3), (0, 190), (50, 46), 0.7),
         ellipse(Place("face", _HEAD, 0.12), (0, 172), (17, 22), 3.0),
         ellipse(Place("face", _HEAD, 0.15), (0, 196), (26, 15), 2.4),
@@ -69,13 +85,6 @@ def skull() -> list[Stroke]:
             1.3,
         ),
     ]
-    for stroke in (
-        ellipse(Place("face", _HEAD, 0.18, LEFT), (40, 172), (12, 13), 1.5),
-        ring(Place("face", _HEAD, 0.12, LEFT), (31, 140), (19, 16), (5, 0.9)),
-        ellipse(Place("mandible", _HEAD, 0.45, LEFT), (60, 160), (9, 10), 1.5),
-    ):
-        strokes += [stroke, stroke.mirrored()]
-    return strokes
 
 
 def spine() -> list[Stroke]:

@@ -90,7 +90,7 @@ CENTRES = {
         ),
         counts=(0.62e6, 0.35, 0.30e6, 1.6e6),
         odd_matrix=0.0,
-        gap=(25.0, 50.0),
+        gap=(45.0, 75.0),
     ),
     "B": Centre(
         name="B",
@@ -103,7 +103,7 @@ CENTRES = {
         ),
         counts=(1.1e6, 0.45, 0.35e6, 3.6e6),
         odd_matrix=0.04,
-        gap=(25.0, 60.0),
+        gap=(45.0, 90.0),
     ),
     "C": Centre(
         name="C",
@@ -117,7 +117,7 @@ CENTRES = {
         ),
         counts=(1.5e6, 0.40, 0.45e6, 3.6e6),
         odd_matrix=0.08,
-        gap=(35.0, 70.0),
+        gap=(60.0, 105.0),
         test=True,
     ),
 }
@@ -126,22 +126,29 @@ CENTRES = {
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows and columns, and the pixel size over that at 1024 x 256."""
+    """Rows and columns of a view."""
 
     rows: int
     columns: int
     spacing: float | None = None
-    """Millimetres a pixel; None for the camera's own."""
+    """Millimetres a pixel; None for the camera's own at 1024 x 256."""
 
 
 _USUAL = Matrix(1024, 256)
 _ODD = (Matrix(1024, 512, 1.95), Matrix(512, 256, 3.9))
+"""Archives of wider fields: 2 m by 1 m."""
 
 _FIRST_ROW = (6, 46)
 _SCANNED = (0.745, 0.835)
 """Share of the rows that the table travels over, after the 73 to 84 % of real scans."""
 _LOW_COUNTS, _LOW_FACTOR = 0.06, 0.55
+"""Share of scans with too few counts, and what is left of their counts."""
 _TRUNCATED = 0.03
+"""Share of patients whose head lies outside the scan."""
+_ABOVE, _CUT = (15.0, 70.0), (-180.0, -40.0)
+"""Millimetres from the first scanned row to the vertex, whole and truncated."""
+_TABLE = 1860.0
+"""Millimetres scanned with the wider fields."""
 _MASKED = 0.05
 """Share of the columns at either side outside the field of view."""
 
@@ -165,17 +172,27 @@ class Acquisition:
 
 def draw_acquisition(rng: Generator, centre: Centre, habit: Habit) -> Acquisition:
     """Draw matrix, resolution, counts and patient position."""
-    camera = habit.camera
     matrix = _USUAL if rng.random() >= centre.odd_matrix else _ODD[int(rng.integers(len(_ODD)))]
-    spacing = matrix.spacing or camera.spacing
-    share = 1.0 if matrix.spacing else matrix.rows / _USUAL.rows
+    spacing = matrix.spacing or habit.camera.spacing
     first = round(int(rng.integers(*_FIRST_ROW)) * matrix.rows / _USUAL.rows)
-    length = matrix.rows * (float(rng.uniform(*_SCANNED)) if share == 1.0 else 1.0)
-    if matrix.spacing:
-        length = 1860.0 / spacing
-    truncated = rng.random() < _TRUNCATED
-    above = float(rng.uniform(-180, -40) if truncated else rng.uniform(15, 70))
-    optics = Optics(
+    scanned = float(rng.uniform(*_SCANNED)) * matrix.rows
+    length = _TABLE / spacing if matrix.spacing else scanned
+    return Acquisition(
+        centre=centre,
+        camera=habit.camera,
+        dialect=habit.dialect,
+        optics=_draw_optics(rng, centre, habit.camera, (matrix, spacing, first)),
+        window=(first, min(round(first + length), matrix.rows)),
+        mask=round(_MASKED * matrix.columns),
+        totals=_draw_totals(rng, centre),
+        posterior_first=bool(rng.random() < _POSTERIOR_FIRST),
+    )
+
+
+def _draw_optics(rng: Generator, centre: Centre, camera: Camera, grid: tuple[Matrix, float, int]) -> Optics:
+    matrix, spacing, first = grid
+    above = rng.uniform(*(_CUT if rng.random() < _TRUNCATED else _ABOVE))
+    return Optics(
         rows=matrix.rows,
         columns=matrix.columns,
         spacing=spacing,
@@ -183,18 +200,8 @@ def draw_acquisition(rng: Generator, centre: Centre, habit: Habit) -> Acquisitio
         collimator=camera.collimator[0],
         hole_length=camera.collimator[1],
         gap=float(rng.uniform(*centre.gap)),
-        margin=first * spacing + above,
+        margin=first * spacing + float(above),
         centre=float(rng.normal(0.5, 0.015)),
-    )
-    return Acquisition(
-        centre=centre,
-        camera=camera,
-        dialect=habit.dialect,
-        optics=optics,
-        window=(first, min(round(first + length), matrix.rows)),
-        mask=round(_MASKED * matrix.columns),
-        totals=_draw_totals(rng, centre),
-        posterior_first=bool(rng.random() < _POSTERIOR_FIRST),
     )
 
 

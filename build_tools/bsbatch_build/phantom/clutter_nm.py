@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import NuclearMedicineImageStorage
 
 from bsbatch_build.phantom.dialects import (
@@ -86,7 +86,7 @@ def dynamic(examination: Examination, rng: Generator) -> bytes:
     return nm_file(dataset)
 
 
-def _pointer(*elements: int) -> list[Tag]:  # type: ignore[valid-type]  # Tag is a factory
+def _pointer(*elements: int) -> list[BaseTag]:
     return pointers(*(Tag(0x0054, element) for element in elements))
 
 

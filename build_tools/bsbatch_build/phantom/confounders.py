@@ -80,12 +80,13 @@ def draw_confounders(rng: Generator, age: int, bones: Sequence[Stroke]) -> list[
 
 def _worn_joints(rng: Generator, age: int) -> list[Stroke]:
     wear = float(np.clip((age - 20) / 46, 0.2, 1.5))
-    strokes: list[Stroke] = []
-    for joint in JOINTS:
-        for side in (LEFT, RIGHT):
-            for _ in range(int(rng.random() < joint.rate * wear) * int(rng.integers(1, 3))):
-                strokes.append(_focus(rng, joint, side))
-    return strokes
+    return [
+        _focus(rng, joint, side)
+        for joint in JOINTS
+        for side in (LEFT, RIGHT)
+        if rng.random() < joint.rate * wear
+        for _ in range(int(rng.integers(1, 3)))
+    ]
 
 
 def _focus(rng: Generator, joint: Joint, side: int) -> Stroke:
@@ -99,18 +100,18 @@ def _focus(rng: Generator, joint: Joint, side: int) -> Stroke:
 
 
 def _side(rng: Generator) -> int:
-    return LEFT if rng.random() < 0.5 else RIGHT
+    return (LEFT, RIGHT)[int(rng.integers(2))]
 
 
 def _injection(rng: Generator) -> list[Stroke]:
-    side, uptake = _side(rng), float(8.0 * np.exp(rng.normal(0.0, 1.0)))
-    at_elbow = rng.random() < 0.5
+    side, uptake = _side(rng), float(12.0 * np.exp(rng.normal(0.0, 1.0)))
+    at_elbow = bool(rng.integers(2))
     y = 592.0 if at_elbow else float(rng.uniform(826, 880))
     segment = Segment.UPPER_ARM if at_elbow else Segment.FOREARM
     place = Place("injection", segment, 0.3, side)
     x = side * (163.0 + float(rng.uniform(-16, 16)))
     strokes = [spot(rng, place, (x, y), (float(rng.uniform(4, 9)), uptake))]
-    if rng.random() < 0.3:
+    if rng.random() < _VEIN:
         vein = Place("vein", Segment.UPPER_ARM if at_elbow else Segment.FOREARM, 0.3, side)
         end = (side * 150.0, y - float(rng.uniform(80, 220)))
         path = bezier((x, y), (x + side * 14, (y + end[1]) / 2), end)
@@ -184,6 +185,8 @@ _RARE: tuple[tuple[float, Callable[[Generator], list[Stroke]]], ...] = (
 """Probability of each and what draws it."""
 
 _FRACTURES, _COMPRESSIONS = 0.07, 0.06
+_VEIN, _THORACIC = 0.30, 0.60
+"""Share of injections whose vein shows; share of collapsed vertebrae that are thoracic."""
 
 
 def _rib_fractures(rng: Generator, bones: Sequence[Stroke]) -> list[Stroke]:
@@ -203,7 +206,7 @@ def _rib_fractures(rng: Generator, bones: Sequence[Stroke]) -> list[Stroke]:
 
 def _compression(rng: Generator, bones: Sequence[Stroke]) -> list[Stroke]:
     """A collapsed vertebra: a hot bar as wide as the vertebra."""
-    level = f"thoracic_{rng.integers(6, 13)}" if rng.random() < 0.6 else f"lumbar_{rng.integers(1, 6)}"
+    level = f"thoracic_{rng.integers(6, 13)}" if rng.random() < _THORACIC else f"lumbar_{rng.integers(1, 6)}"
     body = next(bone for bone in bones if bone.place.bone == level)
     middle = body.contour.mean(axis=0)
     half = float(np.ptp(body.contour[:, 0])) / 2

@@ -70,5 +70,5 @@ class Folder:
 def study_folder(style: int, *, patient: str, uid: str, date: str) -> Folder:
     """The folder of a study in one of four styles."""
     path, pattern = _NAMES[style % len(_NAMES)]
-    words = {"centre": patient.split("-")[-1][0], "patient": patient, "uid": uid, "date": date}
+    words = {"centre": patient.rpartition("-")[2][0], "patient": patient, "uid": uid, "date": date}
     return Folder(path.format(year=date[:4], **words), pattern)

@@ -63,39 +63,45 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 def common(origin: Origin, instance: Instance, modality: str, sop_class: str) -> Dataset:
     """Patient, study, series, equipment and SOP common modules of any object."""
-    identity, patient = origin.identity, origin.patient
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 100"
     dataset.SOPClassUID = sop_class
-    dataset.SOPInstanceUID = identity.uid(instance.series, instance.number or 0, modality)
+    dataset.SOPInstanceUID = origin.identity.uid(instance.series, instance.number or 0, modality)
+    dataset.Modality = modality
+    dataset.InstanceNumber = "" if instance.number is None else str(instance.number)
+    _add_study(dataset, origin.identity, instance)
+    _add_patient(dataset, origin.identity, origin.patient)
+    dataset.Manufacturer = origin.camera.manufacturer
+    dataset.ManufacturerModelName = origin.camera.model
+    dataset.SoftwareVersions = origin.camera.software
+    dataset.InstitutionName = "Synthetic phantom"
+    dataset.BodyPartExamined = "WHOLEBODY"
+    return dataset
+
+
+def _add_study(dataset: Dataset, identity: Identity, instance: Instance) -> None:
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = identity.date
     dataset.ContentDate = identity.date
     dataset.StudyTime = identity.time
-    dataset.SeriesTime = dataset.AcquisitionTime = identity.later(instance.after)
-    dataset.ContentTime = identity.later(instance.after)
-    dataset.AccessionNumber = ""
-    dataset.Modality = modality
-    dataset.Manufacturer = origin.camera.manufacturer
-    dataset.InstitutionName = "Synthetic phantom"
-    dataset.ReferringPhysicianName = ""
+    later = identity.later(instance.after)
+    dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = later
+    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = instance.study_description
     dataset.SeriesDescription = instance.series_description
-    dataset.ManufacturerModelName = origin.camera.model
-    dataset.PatientName = identity.patient_name
-    dataset.PatientID = identity.patient_id
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = patient.sex.value
-    dataset.BodyPartExamined = "WHOLEBODY"
-    dataset.PatientAge = f"{patient.age:03d}Y"
-    dataset.PatientSize = f"{patient.height / 1000:.2f}"
-    dataset.PatientWeight = f"{patient.weight:.1f}"
-    dataset.SoftwareVersions = origin.camera.software
     dataset.StudyInstanceUID = identity.study_uid
     dataset.SeriesInstanceUID = identity.uid(instance.series)
     dataset.StudyID = identity.label
     dataset.SeriesNumber = str(1 + int(identity.uid(instance.series)[-2:]))
-    dataset.InstanceNumber = "" if instance.number is None else str(instance.number)
-    return dataset
+
+
+def _add_patient(dataset: Dataset, identity: Identity, patient: Patient) -> None:
+    dataset.PatientName = identity.patient_name
+    dataset.PatientID = identity.patient_id
+    dataset.PatientBirthDate = ""
+    dataset.PatientSex = patient.sex.value
+    dataset.PatientAge = f"{patient.age:03d}Y"
+    dataset.PatientSize = f"{patient.height / 1000:.2f}"
+    dataset.PatientWeight = f"{patient.weight:.1f}"
 
 
 def add_pixels(dataset: Dataset, pixels: Pixels, spacing: float) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 
-_FIRST_DAY = datetime.date(2010, 1, 4)
+_FIRST_DAY = dt.date(2010, 1, 4)
 _DAYS = 9 * 365
 """Studies of 2010 to 2018, as in the paper."""
 
@@ -52,16 +52,16 @@ class Identity:
 
     def later(self, seconds: int) -> str:
         """The time of day ``seconds`` after the study began, HHMMSS."""
-        start = datetime.datetime.strptime(self.date + self.time, "%Y%m%d%H%M%S")
-        return (start + datetime.timedelta(seconds=seconds)).strftime("%H%M%S")
+        start = dt.datetime.strptime(self.date + self.time, "%Y%m%d%H%M%S")
+        return (start + dt.timedelta(seconds=seconds)).strftime("%H%M%S")
 
 
 def draw_identity(rng: Generator, seed: int, label: str) -> Identity:
     """Draw a day and a time between 8:00 and 16:00."""
-    day = _FIRST_DAY + datetime.timedelta(days=int(rng.integers(_DAYS)))
+    day = _FIRST_DAY + dt.timedelta(days=int(rng.integers(_DAYS)))
     seconds = int(rng.integers(8 * 3600, 16 * 3600))
-    clock = datetime.timedelta(seconds=seconds)
-    moment = datetime.datetime.combine(day, datetime.time()) + clock
+    clock = dt.timedelta(seconds=seconds)
+    moment = dt.datetime.combine(day, dt.time()) + clock
     return Identity(seed, label, day.strftime("%Y%m%d"), moment.strftime("%H%M%S"))
 
 

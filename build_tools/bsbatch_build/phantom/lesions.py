@@ -15,9 +15,6 @@ from numpy.random import Generator
 
 from bsbatch_build.phantom.geometry import Place, Points, Segment, Stroke
 
-MAX_LESIONS = 254
-"""Masks hold lesion numbers in 8 bits; 255 stays free."""
-
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -52,6 +49,7 @@ class LesionRanges:
     most: int = 32
     """Greatest number outside superscans."""
     superscan_lesions: tuple[int, int] = (40, 90)
+    """Masks number lesions in 8 bits: 254 would be the limit."""
     diameter: tuple[float, float, float, float] = (23.0, 0.38, 10.0, 60.0)
     """Millimetres."""
     contrast: tuple[float, float, float, float] = (2.9, 0.42, 1.5, 9.0)
@@ -64,24 +62,25 @@ RANGES = LesionRanges()
 
 
 @dataclass(frozen=True, slots=True)
+class SuperscanGains:
+    """What a superscan does to the uptake of everything else (BONENAVI 2020: kidneys vanish)."""
+
+    axial: float = 2.1
+    limbs: float = 1.3
+    organs: float = 0.12
+    soft: float = 0.45
+    lesions: float = 1.7
+
+
+SUPERSCAN = SuperscanGains()
+
+
+@dataclass(frozen=True, slots=True)
 class Disease:
     """The metastases of one patient."""
 
     lesions: tuple[Stroke, ...] = ()
     superscan: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SuperscanGains:
-    """What a superscan does to the uptake of everything else (BONENAVI 2020: kidneys vanish)."""
-
-    axial: float = 2.3
-    limbs: float = 1.3
-    organs: float = 0.12
-    soft: float = 0.45
-
-
-SUPERSCAN = SuperscanGains()
 
 
 def draw_disease(rng: Generator, bones: Sequence[Stroke]) -> Disease:
@@ -93,8 +92,10 @@ def draw_disease(rng: Generator, bones: Sequence[Stroke]) -> Disease:
         number = min(int(rng.geometric(1.0 / (1.0 + RANGES.further))), RANGES.most)
     weights = np.array([site.patients for site in SITES], dtype=np.float64)
     sites = rng.choice(len(SITES), size=number, p=weights / weights.sum())
-    hosts = [_hosts(bones, SITES[site]) for site in sites]
-    return Disease(tuple(_lesion(rng, host) for host in hosts), superscan)
+    lesions = [_lesion(rng, _hosts(bones, SITES[site])) for site in sites]
+    if superscan:
+        lesions = [lesion.brightened(SUPERSCAN.lesions) for lesion in lesions]
+    return Disease(tuple(lesions), superscan)
 
 
 def _hosts(bones: Sequence[Stroke], site: Site) -> list[Stroke]:

@@ -14,6 +14,9 @@ REFERENCE_HEIGHT = 1720.0
 _HEIGHTS = {"M": (1750.0, 75.0), "F": (1630.0, 68.0)}
 """Mean and standard deviation of stature in millimetres."""
 
+_MEN = 0.58
+"""Share of men: prostate cancer leads among those who send patients."""
+
 _HEIGHT_RANGE = (1450.0, 1930.0)
 
 
@@ -69,21 +72,22 @@ class Patient:
     @property
     def weight(self) -> float:
         """Body mass in kilograms, from a body mass index of 24 at girth 1."""
-        return round(24.0 * self.girth**1.7 * (self.height / 1000.0) ** 2, 1)
+        return round(24.0 * float(self.girth**1.7) * (self.height / 1000.0) ** 2, 1)
 
 
 def draw_patient(rng: Generator) -> Patient:
     """Draw build, posture and kinetics."""
-    sex = Sex.MALE if rng.random() < 0.58 else Sex.FEMALE
+    sex = Sex.MALE if rng.random() < _MEN else Sex.FEMALE
     mean, spread = _HEIGHTS[sex.value]
     height = float(np.clip(rng.normal(mean, spread), *_HEIGHT_RANGE))
+    girth = float(np.clip(rng.normal(1.04, 0.12), 0.84, 1.40))
     return Patient(
         sex=sex,
         age=int(np.clip(rng.normal(66, 12), 25, 92)),
         height=height,
         frame=float(np.clip(rng.normal(1.0, 0.045), 0.88, 1.12) * (height / REFERENCE_HEIGHT) ** 0.6),
-        girth=float(np.clip(rng.normal(1.04, 0.11), 0.84, 1.38)),
-        posture=_draw_posture(rng),
+        girth=girth,
+        posture=_draw_posture(rng, girth),
         kinetics=_draw_kinetics(rng),
     )
 
@@ -93,17 +97,53 @@ def _pair(rng: Generator, mean: float, spread: float) -> tuple[float, float]:
     return float(left), float(right)
 
 
-def _draw_posture(rng: Generator) -> Posture:
+@dataclass(frozen=True, slots=True)
+class Oddities:
+    """Shares of patients who do not lie as asked, and how far they are off."""
+
+    bent_elbow: float = 0.10
+    """One hand lies on the pelvis or the belly."""
+    elbow_range: tuple[float, float] = (-75.0, -25.0)
+    """Degrees."""
+    arm_out: float = 0.06
+    """One arm leaves the field of view."""
+    arm_range: tuple[float, float] = (20.0, 45.0)
+    """Degrees."""
+    turned_feet: float = 0.12
+    feet_range: tuple[float, float] = (-25.0, 55.0)
+    """Degrees."""
+    scoliosis: float = 0.08
+    scoliosis_spread: float = 22.0
+    """Standard deviation of the bend in millimetres."""
+
+
+_ODDITIES = Oddities()
+
+
+def _draw_posture(rng: Generator, girth: float) -> Posture:
+    odd = _ODDITIES
+    curved = rng.random() < odd.scoliosis
     return Posture(
         head_tilt=float(rng.normal(0.0, 5.0)),
         lean=float(rng.normal(0.0, 0.8)),
-        arms=_pair(rng, 8.5, 2.5),
-        elbows=_pair(rng, -6.0, 5.0),
+        # arms follow the flanks of a heavy patient
+        arms=_one_odd(rng, _pair(rng, 7.0 + 25.0 * (girth - 1.0), 2.5), odd.arm_out, odd.arm_range),
+        elbows=_one_odd(rng, _pair(rng, -6.0, 5.0), odd.bent_elbow, odd.elbow_range),
         thighs=_pair(rng, 1.5, 1.6),
         shanks=_pair(rng, -0.5, 1.4),
-        feet=_pair(rng, 14.0, 11.0),
-        scoliosis=float(rng.normal(0.0, 5.0)),
+        feet=_one_odd(rng, _pair(rng, 14.0, 11.0), odd.turned_feet, odd.feet_range),
+        scoliosis=float(rng.normal(0.0, odd.scoliosis_spread if curved else 4.0)),
     )
+
+
+def _one_odd(
+    rng: Generator, usual: tuple[float, float], rate: float, range_: tuple[float, float]
+) -> tuple[float, float]:
+    """The usual pair, or with probability ``rate`` one of the two out of line."""
+    chance, which, angle = rng.random(), bool(rng.integers(2)), float(rng.uniform(*range_))
+    if chance >= rate:
+        return usual
+    return (angle, usual[1]) if which else (usual[0], angle)
 
 
 def _draw_kinetics(rng: Generator) -> Kinetics:
@@ -112,6 +152,6 @@ def _draw_kinetics(rng: Generator) -> Kinetics:
         bone=float(np.exp(rng.normal(0.0, 0.16))),
         soft=float(np.exp(rng.normal(0.0, 0.20))),
         kidneys=(float(kidneys[0]), float(kidneys[1])),
-        bladder=float(np.exp(rng.normal(0.0, 0.75))),
+        bladder=float(np.exp(rng.normal(0.0, 0.85))),
         bladder_size=float(np.exp(rng.normal(0.0, 0.3))),
     )

@@ -70,8 +70,9 @@ class Assignment:
     split: Split
 
 
-_STEPS = np.array([0.8566748838545029, 0.7338918566271260, 0.6287067210378087, 0.5385972572236101])
-"""Powers of 1 / 1.16730397..., the root of x^5 = x + 1: the R4 sequence of M. Roberts (2018)."""
+_STEPS = np.array([0.7548776662466927, 0.4142135623730951, 0.5698402909980532, 0.7320508075688772])
+"""Steps of centre, camera, class and split: the R2 sequence of M. Roberts (2018) for centre and class,
+the fractions of the roots of 2 and 3 for the others."""
 
 _VALIDATION = 164 / 1367
 """Share of centres A and B in the paper's validation set."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,46 +43,63 @@ class Body:
         return [placed[index] for index in range(len(ordered))]
 
     def _moved(self, frame: _Frame, strokes: list[Stroke]) -> list[Stroke]:
-        segment, side, soft = frame
+        segment, side, layer = frame
+        soft = layer is _Layer.SOFT
         parts = [part for stroke in strokes for part in (stroke.contour, stroke.axis)]
         points = np.concatenate(parts)
-        if segment is Segment.TRUNK and not soft:
+        if segment is Segment.TRUNK and layer is _Layer.BACK:
             points = _bend(points, self.patient.posture.scoliosis)
         matrix = self.transforms[segment, side]
         points = points @ matrix[:, :2].T + matrix[:, 2]
         points *= (self.patient.frame, self.patient.height / REFERENCE_HEIGHT)
         pieces = np.split(points, np.cumsum([len(part) for part in parts])[:-1])
         pairs = zip(strokes, pieces[::2], pieces[1::2], strict=True)
-        girth = self.patient.girth if soft else 1.0
         return [
-            Stroke(stroke.place, _widened(contour, axis, girth), axis, stroke.uptake) for stroke, contour, axis in pairs
+            Stroke(stroke.place, self._widened(contour, axis) if soft else contour, axis, stroke.uptake)
+            for stroke, contour, axis in pairs
         ]
 
+    def _widened(self, contour: Points, axis: Points) -> Points:
+        """Soft tissue at the patient's girth, of which hips and legs take half."""
+        middle = np.concatenate([axis, axis[::-1]])
+        rows = middle[:, 1] * (REFERENCE_HEIGHT / self.patient.height)
+        share = np.interp(rows, *_GIRTH_SHARE)
+        width = 1.0 + (self.patient.girth - 1.0) * share
+        return np.asarray(middle + (contour - middle) * np.stack([width, np.ones_like(width)], axis=1))
 
-def _widened(contour: Points, axis: Points, girth: float) -> Points:
-    if girth == 1.0:
-        return contour
-    middle = np.concatenate([axis, axis[::-1]])
-    return np.asarray(middle + (contour - middle) * (girth, 1.0))
+
+_GIRTH_SHARE = ((200.0, 300.0, 640.0, 800.0), (0.4, 1.0, 1.0, 0.5))
+"""Millimetres below the vertex of the reference adult, and share of the girth there."""
 
 
 _CENTRAL = (Segment.TRUNK, Segment.HEAD)
+"""Segments that have no side."""
 
 
-_Frame = tuple[Segment, int, bool]
-"""Segment, side and whether it is soft tissue, which follows the girth and not the spine."""
+class _Layer(Enum):
+    SOFT = "follows the girth"
+    FRONT = "follows neither"
+    BACK = "follows the spine"
+
+
+_Frame = tuple[Segment, int, _Layer]
+
+_BACK = 0.45
+"""Depth from which strokes follow the spine."""
 
 
 def _frame_of(stroke: Stroke) -> _Frame:
     place = stroke.place
     side = MIDLINE if place.segment in _CENTRAL else place.side
-    return place.segment, side, place.bone == "soft"
+    if place.bone == "soft":
+        return place.segment, side, _Layer.SOFT
+    return place.segment, side, _Layer.BACK if place.depth >= _BACK else _Layer.FRONT
 
 
 def _bend(points: Points, amplitude: float) -> Points:
     """An S-shaped curve between the first thoracic vertebra and the sacrum, fading to the sides."""
     share = np.clip((points[:, 1] - THORACIC_TOP) / (SACRUM_TOP - THORACIC_TOP), 0.0, 1.0)
-    shift = amplitude * np.sin(2.0 * np.pi * share**1.3) * np.exp(-((points[:, 0] / 110.0) ** 2))
+    shift = amplitude * np.sin(2.0 * np.pi * share**1.3) * np.exp(-((points[:, 0] / 65.0) ** 2))
     return np.asarray(points + np.stack([shift, np.zeros_like(shift)], axis=1))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 Counts = NDArray[np.int64]
 """(rows, columns) counts."""
@@ -70,7 +71,7 @@ def read_views(path: Path) -> dict[str, Counts]:
     """The views of one object by side, A or P; a lone unlabelled frame counts as A."""
     dataset = dcmread(path)
     frames = dataset.pixel_array
-    stack = frames[np.newaxis] if frames.ndim == 2 else frames  # noqa: PLR2004  one frame has no axis
+    stack = frames.reshape(-1, *frames.shape[-2:])
     sides = [_side(dataset, index) for index in range(len(stack))]
     return {side: frame.astype(np.int64) for side, frame in zip(sides, stack, strict=True)}
 
@@ -90,9 +91,12 @@ def _texts(dataset: Dataset, index: int) -> Iterator[str]:
     if index < len(heads):
         for item in heads[index].get("ViewCodeSequence") or []:
             yield str(item.CodeMeaning)
-    for element in (dataset.get((0x0011, 0x1012)), dataset.get("ViewPosition")):
-        value = getattr(element, "value", element)
-        values = [value] if isinstance(value, str) else list(value or [])
+    for value in (_value(dataset, Tag(0x0011, 0x1012)), _value(dataset, Tag("ViewPosition"))):
+        values = [value] if isinstance(value, str) else value
         yield from map(str, values[index : index + 1])
     yield str(dataset.get("ImageID", ""))
     yield str(dataset.get("SeriesDescription", ""))
+
+
+def _value(dataset: Dataset, tag: BaseTag) -> Sequence[str] | str:
+    return dataset[tag].value or () if tag in dataset else ()

@@ -39,11 +39,11 @@ _FULL = 255
 _SIGMA = 1.0 / 2.3548
 """Standard deviation of a Gaussian over its full width at half maximum."""
 
-_SCATTER_SHARE, _SCATTER_WIDTH = 0.12, 26.0
+_SCATTER_SHARE, _SCATTER_WIDTH = 0.11, 24.0
 """Share of the counts scattered within the energy window; standard deviation in millimetres."""
 
 _QUANTUM = 2.0**-12
-"""Expected counts are rounded to this so that the last bits of a blur never change a count."""
+"""Expected counts are rounded to this, lest the last bits of a blur (another processor) change a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Scene:
     background: float
     """Counts outside the body over those of the trunk's soft tissue."""
     texture: Counts
-    """(rows / 16, columns / 16 or any) factors around 1 that make bone uneven."""
+    """Coarse grid of factors around 1 that make bone uneven; stretched over the matrix."""
 
 
 class Canvas:

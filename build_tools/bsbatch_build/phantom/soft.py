@@ -19,9 +19,10 @@ _TRUNK_ROWS = (
     (520.0, 158.0),
     (610.0, 156.0),
     (700.0, 166.0),
-    (790.0, 178.0),
-    (850.0, 170.0),
-    (872.0, 120.0),
+    (780.0, 178.0),
+    (820.0, 164.0),
+    (850.0, 120.0),
+    (884.0, 60.0),
 )
 
 _SHELLS = ((1.0, 0.55), (0.86, 0.82), (0.62, 1.0))
@@ -70,14 +71,14 @@ def _arm() -> list[Stroke]:
 
 
 def _leg() -> list[Stroke]:
-    thigh = np.array([84.0, 88, 84, 76, 67, 60])
+    thigh = np.array([80.0, 88, 84, 76, 67, 60])
     shank = np.array([58.0, 58, 56, 48, 40, 38])
     foot = np.array([36.0, 38, 42, 45, 44, 28])
     toes = (ANKLE[0], ANKLE[1] + 168.0)
     return [
-        *_shells(Place("soft", Segment.THIGH, 0.5, LEFT), _along(HIP, KNEE), thigh, 0.66),
-        *_shells(Place("soft", Segment.SHANK, 0.5, LEFT), _along(KNEE, ANKLE), shank, 0.5),
-        *_shells(Place("soft", Segment.FOOT, 0.5, LEFT), _along(ANKLE, toes), foot, 0.42),
+        *_shells(Place("soft", Segment.THIGH, 0.5, LEFT), _along(HIP, KNEE), thigh, 0.72),
+        *_shells(Place("soft", Segment.SHANK, 0.5, LEFT), _along(KNEE, ANKLE), shank, 0.60),
+        *_shells(Place("soft", Segment.FOOT, 0.5, LEFT), _along(ANKLE, toes), foot, 0.46),
     ]
 
 
@@ -93,6 +94,6 @@ def organs() -> list[Stroke]:
     return [
         *kidneys,
         *pelves,
-        ellipse(Place("bladder", trunk, 0.3), (0, 790), (36, 24), 10.0),
+        ellipse(Place("bladder", trunk, 0.3), (0, 790), (36, 24), 12.0),
         ellipse(Place("genital", trunk, 0.2), (0, 900), (20, 34), 0.5),
     ]

@@ -84,6 +84,20 @@ def summary_row(name: str, measured: Sequence[Figures]) -> tuple[str, ...]:
     return (name, *(f"{m:.{d}f} ({a:.{d}f}-{b:.{d}f})" for a, m, b, d in cells))
 
 
+_MATCHED = ((0.36, 0.68), (2.9, 3.7))
+"""Counts of the real scans, in millions: phantoms of these are to be held against them."""
+
+
+def matched_rows(measured: Sequence[Figures]) -> list[tuple[str, ...]]:
+    """Rows of the views with as many counts as the real scans have."""
+    rows = []
+    for low, high in _MATCHED:
+        alike = [one for one in measured if low <= one.counts <= high]
+        if alike:
+            rows.append(summary_row(f"{len(alike)} views of {low}-{high} M", alike))
+    return rows
+
+
 def markdown(rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table under HEADER."""
     lines = [HEADER, tuple("---" for _ in HEADER), *rows]

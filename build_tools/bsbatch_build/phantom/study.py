@@ -19,7 +19,7 @@ from bsbatch_build.phantom.plan import Assignment
 from bsbatch_build.phantom.posing import body_of
 from bsbatch_build.phantom.render import Counts, Scene, count, expected_counts
 
-_BACKGROUND = 0.009
+_BACKGROUND = 0.008
 _BONE_SPREAD = 0.13
 """Log standard deviation of the uptake from stroke to stroke."""
 _TEXTURE_SHAPE, _TEXTURE_SPREAD = (128, 32), 0.19

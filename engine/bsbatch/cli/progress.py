@@ -82,12 +82,13 @@ class BarReporter(QuietReporter):
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
         self._progress = progress
-        self._task = progress.add_task("files", total=None, tally=self)
+        self._task = progress.add_task("counting files", total=None, tally=self)
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
         """Add what was done and move the bar."""
         super().advance(objects, ok, failed)
-        self._progress.update(self._task, completed=self.objects, total=self.total)
+        words = f"{self.objects}/{self.total} files" if self.total is not None else f"{self.objects} files"
+        self._progress.update(self._task, description=words, completed=self.objects, total=self.total)
 
     def note(self, message: str) -> None:
         """Say it above the bar."""
@@ -115,7 +116,7 @@ def reporter_for(console: Console, *, quiet: bool) -> Iterator[QuietReporter]:
         yield LineReporter(console)
     else:
         columns = (
-            TextColumn("{task.completed}/{task.total} files"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             _Counts(),
             TimeRemainingColumn(compact=True),
