@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bsbatch.dicom.reasons import Status
+from bsbatch.dicom.reasons import Stage, Status
 from bsbatch.errors import ConfigMismatchError, OutputError
 from bsbatch.identity import acquisition_key, digest
 from bsbatch.records import ObjectRef
 from bsbatch.tables import OBJECTS, RESULTS, Row, parts_in
 
-_FATE = ["source", "size", "mtime_ns", "status", "reason", "exam_id"]
+_FATE = ["source", "size", "mtime_ns", "status", "stage", "reason", "exam_id"]
 _IDENTITY = ["sop_uid", "study_uid", "series_uid", "acquisition_date", "acquisition_time"]
 
 
@@ -36,6 +36,8 @@ class Catalog:
     """Acquisition keys of used objects that are settled."""
     scored: set[str] = field(default_factory=set)
     """Examinations with a score."""
+    obsolete: list[str] = field(default_factory=list)
+    """Sources that stood for a folder which could not be listed, and now can."""
     _open: dict[str, tuple[str, Row]] = field(default_factory=dict)
     """Source -> (part, row) of the rows that this run may replace."""
     _failed: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -107,6 +109,8 @@ class Catalog:
             for row in _part_rows(path, _FATE + _IDENTITY):
                 if _is_open(row, present) or row["exam_id"] in reopened:
                     self._open[row["source"]] = (path.name, {name: row[name] for name in _FATE})
+                    if row["stage"] == Stage.LIST and digest(row["source"]) not in present:
+                        self.obsolete.append(row["source"])
                 else:
                     settled.append(_fingerprint(row["source"], row["size"], row["mtime_ns"]))
                     self._remember_used(row)

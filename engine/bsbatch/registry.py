@@ -1,5 +1,6 @@
 """Parts by name, ``"module:Class"``: a heavy package loads when it is used, a missing one says how to get it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -56,6 +57,21 @@ CODECS = {
     "JPEG-LS (CharLS)": Part("jpeg_ls", "jpeg_ls", 'pip install "bsbatch[codecs]"'),
 }
 """Optional decoders that pydicom uses where they are installed."""
+
+
+def fastest(parts: Mapping[str, Part], *, excluded: str) -> str:
+    """The name of the first part that works here.
+
+    Raises
+    ------
+    MissingPackageError
+        None does; the message holds their install lines.
+    """
+    for name, part in parts.items():
+        if name != excluded and part.missing is None:
+            return name
+    lines = "; ".join(f"{name}: {part.install}" for name, part in parts.items() if name != excluded)
+    raise MissingPackageError(f"no backend works here. Install one: {lines}")
 
 
 def installed_version(distribution: str) -> str | None:

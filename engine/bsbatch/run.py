@@ -29,7 +29,7 @@ from bsbatch.protocols import Executor, Sink
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Known, Outcome, Prediction, UnitOutcome
-from bsbatch.registry import BACKENDS
+from bsbatch.registry import BACKENDS, fastest
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.tables import SCHEMA_VERSION, Provenance
@@ -155,7 +155,7 @@ def _source(config: RunConfig) -> DirectorySource:
 def _backend_name(config: RunConfig) -> str:
     if config.backend is not BackendName.AUTO:
         return str(config.backend)
-    return next(name for name, part in BACKENDS.items() if not part.missing)
+    return fastest(BACKENDS, excluded=BackendName.FAKE)
 
 
 def _run(setting: Setting, reporter: Reporter) -> Report:

@@ -103,9 +103,10 @@ def test_unreadable_files_and_folders_inside_are_rows(tmp_path: Path) -> None:
     assert len(found) == 4
 
     (archive / "000/000001.dcm").chmod(0o644)
+    (archive / "hidden").chmod(0o755)
     assert restricted("run", archive, "--backend", "fake", "--out", tmp_path / "out", "--quiet").returncode == 0
     statuses = {row["source"]: row["status"] for row in objects(tmp_path / "out")}
-    assert statuses["000/000001.dcm"] == "used"
+    assert statuses == {f"000/00000{number}.dcm": "used" for number in range(3)}
     assert len(results(tmp_path / "out")) == 3
 
 

@@ -23,9 +23,18 @@ def show(console: Console, report: Any, config: RunConfig) -> None:
     console.print(f"Run {_WORDS[report.ending]}.", highlight=False)
     if report.flow.gone:
         console.print(f"{report.flow.gone} files of earlier runs are gone from the archive; their rows stay.")
+    if report.flow.error_rate > config.max_error_rate:
+        _warn(console, report.flow.error_rate, config.max_error_rate)
     if not is_plan:
         _show_place(console, report, config)
     console.print("Research use only, not for clinical use.", style="dim")
+
+
+def _warn(console: Console, error_rate: float, limit: float) -> None:
+    console.print(
+        f"[yellow]{error_rate:.1%} of the examinations failed, more than --max-error-rate {limit:g}: exit code 3.[/]",
+        highlight=False,
+    )
 
 
 def _show_place(console: Console, report: Any, config: RunConfig) -> None:

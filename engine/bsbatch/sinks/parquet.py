@@ -59,7 +59,7 @@ class ParquetSink:
         self._next += 1
 
     def finish(self) -> None:
-        """Leave a readable table even where nothing was recognised.
+        """Leave readable tables even where nothing was recognised, without the rows that have become obsolete.
 
         Raises
         ------
@@ -67,6 +67,7 @@ class ParquetSink:
             The folder cannot be written to.
         """
         try:
+            self._retire([], [{"source": source} for source in self._catalog.obsolete])
             for table in (RESULTS, OBJECTS):
                 if not parts_in(self._out / table):
                     self._write(table, part_name(0), to_table(table, [], self._provenance.config_hash))
