@@ -1,6 +1,7 @@
 """The only file that knows about threads, processors and signals."""
 
 import os
+import select
 import signal
 import threading
 from collections import deque
@@ -91,44 +92,81 @@ def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
 
 
 class Interruption:
-    """Whether somebody asked the run to stop."""
+    """How often somebody asked the run to stop.
 
-    def __init__(self) -> None:
-        self._asked = threading.Event()
+    Signals that arrive during one long call into C reach Python as one, so they are counted through the wake-up
+    descriptor, into which the interpreter writes a byte for each.
+    """
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self._announce = announce
+        self._lock = threading.RLock()
+        self._count = 0
+        self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(self._write_end, False)
 
     @property
     def is_asked(self) -> bool:
         """True from the first signal on."""
-        return self._asked.is_set()
+        return self._count > 0
 
-    def ask(self) -> None:
-        """Ask the run to stop after the unit in hand."""
-        self._asked.set()
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Take a signal in the main thread; the second one stops it."""
+        self._take()
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Announce the first signal at once, whatever the main thread is busy with."""
+        previous = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        watcher = threading.Thread(target=self._watch, name="bsbatch-signals", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            os.close(self._write_end)
+            watcher.join()
+            os.close(self._read_end)
+
+    def _watch(self) -> None:
+        is_open = True
+        while is_open:
+            select.select([self._read_end], [], [])
+            is_open = self._take()
+
+    def _take(self) -> bool:
+        """Count the bytes that wait; False at the end of the pipe."""
+        with self._lock:
+            try:
+                data = os.read(self._read_end, 64)
+            except BlockingIOError:
+                return True
+            if data and not self._count:
+                self._announce()
+            self._count += len(data)
+            return bool(data)
 
 
 @contextmanager
 def interruptible(announce: Callable[[], None]) -> Iterator[Interruption]:
-    """Turn the first SIGINT or SIGTERM into a polite request; the second one stops at once with `KeyboardInterrupt`.
+    """Turn the first SIGINT or SIGTERM into a polite request; the second one raises `KeyboardInterrupt`.
 
     Parameters
     ----------
     announce
-        Called at the first signal, to tell the user what happens now.
+        Called at the first signal, to tell the user what happens now; in any thread.
     """
-    interruption = Interruption()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if interruption.is_asked:
-            raise KeyboardInterrupt
-        interruption.ask()
-        announce()
-
+    interruption = Interruption(announce)
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield interruption
         return
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, interruption.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield interruption
+        with interruption.watched():
+            yield interruption
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -130,7 +130,7 @@ def _prepare(config: RunConfig) -> Setting:
     threshold = config.threshold
     if threshold is None:
         threshold = model.manifest.threshold if model is not None else _DEFAULT_THRESHOLD
-    facts = {
+    decisive = {
         "model": model.manifest.files if model is not None else None,
         "preprocessing": VERSION,
         "precision": precision,
@@ -139,10 +139,14 @@ def _prepare(config: RunConfig) -> Setting:
         "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
         "schema": SCHEMA_VERSION,
     }
-    config_hash = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    provenance = Provenance(config_hash, model.model_id if model is not None else None, threshold)
+    provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold)
     threads = config.effort.threads or usable_cpus()
     return Setting(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
+
+
+def _hash_of(decisive: dict[str, Any]) -> str:
+    """16 hexadecimal digits over everything that decides what a row says."""
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _source(config: RunConfig) -> DirectorySource:

@@ -23,7 +23,7 @@ def show(console: Console, report: Any, config: RunConfig) -> None:
     console.print(f"Run {_WORDS[report.ending]}.", highlight=False)
     if report.flow.gone:
         console.print(f"{report.flow.gone} files of earlier runs are gone from the archive; their rows stay.")
-    if report.flow.error_rate > config.max_error_rate:
+    if report.flow.error_rate > config.max_error_rate and report.ending != "interrupted":
         _warn(console, report.flow.error_rate, config.max_error_rate)
     if not is_plan:
         _show_place(console, report, config)
