@@ -1,0 +1,145 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bsbatch.config import Effort
+from bsbatch.errors import BackendError, ModelError
+from bsbatch.model import GRAPH, Model
+from bsbatch.preprocess import VERSION, compose
+from bsbatch.protocols import Backend
+from bsbatch.registry import BACKENDS
+
+INSTALLED = [name for name, part in BACKENDS.items() if part.missing is None]
+NEED_MODEL = [name for name in INSTALLED if name != "fake"]
+EFFORT = Effort(threads=1, batch_size=2)
+TOLERANCE = 1e-5
+
+Make = Callable[[], Backend]
+
+
+@pytest.fixture
+def model(twin: Path) -> Model:
+    return Model.load(twin, VERSION)
+
+
+@pytest.fixture(params=INSTALLED)
+def make(request: pytest.FixtureRequest, model: Model) -> Make:
+    """How to make a backend of each kind, not yet entered."""
+    backend = BACKENDS[request.param].load()
+    return lambda: backend(model, EFFORT)
+
+
+def images(number: int, seed: int = 0) -> NDArray[np.float32]:
+    """``(N, 1, 512, 512)`` images as `bsbatch.preprocess` makes them."""
+    random = np.random.default_rng(seed)
+    views = [random.poisson(2 + n, (2, 1024, 256)).astype(np.float32) for n in range(number)]
+    return np.stack([compose(anterior, posterior) for anterior, posterior in views])[:, np.newaxis]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_every_image_gets_a_pair_of_probabilities(make: Make, number: int) -> None:
+    with make() as backend:
+        found = backend.infer(images(number))
+
+    assert found.shape == (number, 2)
+    assert found.dtype == np.float32
+    assert ((found >= 0) & (found <= 1)).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=TOLERANCE)
+
+
+def test_an_image_has_the_same_score_alone_and_in_a_batch(make: Make) -> None:
+    batch = images(3)
+
+    with make() as backend:
+        together = backend.infer(batch)
+        alone = np.concatenate([backend.infer(batch[n : n + 1]) for n in range(3)])
+        turned = backend.infer(batch[::-1])
+
+    np.testing.assert_allclose(alone, together, atol=TOLERANCE)
+    np.testing.assert_allclose(turned[::-1], together, atol=TOLERANCE)
+
+
+def test_the_same_batch_has_the_same_score_twice(make: Make) -> None:
+    with make() as backend:
+        np.testing.assert_array_equal(backend.infer(images(2)), backend.infer(images(2)))
+
+
+def test_other_images_have_other_scores(make: Make) -> None:
+    with make() as backend:
+        found = backend.infer(np.concatenate([np.zeros((1, 1, 512, 512), np.float32), images(1)]))
+
+    assert found[0, 1] != found[1, 1]
+
+
+def test_results_are_not_reused_by_the_next_call(make: Make) -> None:
+    with make() as backend:
+        first = backend.infer(images(2))
+        kept = first.copy()
+        second = backend.infer(images(2, seed=9))
+
+    np.testing.assert_array_equal(first, kept)
+    assert not np.shares_memory(first, second)
+
+
+def test_images_are_left_as_they_were(make: Make) -> None:
+    batch = images(2)
+
+    with make() as backend:
+        backend.infer(batch)
+
+    np.testing.assert_array_equal(batch, images(2))
+
+
+def test_a_backend_can_be_entered_again_after_it_was_left(make: Make) -> None:
+    backend = make()
+
+    with backend as entered:
+        first = entered.infer(images(1))
+    with backend as entered:
+        second = entered.infer(images(1))
+
+    np.testing.assert_array_equal(first, second)
+
+
+def test_an_error_inside_is_not_swallowed(make: Make) -> None:
+    with pytest.raises(KeyError), make():
+        raise KeyError("inside")
+
+
+def test_a_backend_names_its_precision(make: Make) -> None:
+    assert make().precision
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_batch_size_that_was_asked_for_is_kept(name: str, model: Model) -> None:
+    assert BACKENDS[name].load()(model, EFFORT).batch_size == 2
+    assert BACKENDS[name].load()(model, Effort()).batch_size >= 1
+
+
+@pytest.mark.parametrize("name", NEED_MODEL)
+def test_a_backend_without_its_model_is_refused_with_the_option(name: str) -> None:
+    with pytest.raises(ModelError, match="--model"):
+        BACKENDS[name].load()(None, EFFORT)
+
+
+@pytest.mark.parametrize("name", NEED_MODEL)
+@pytest.mark.parametrize("content", [None, b"no graph"])
+def test_nothing_is_loaded_before_enter_and_a_bad_graph_is_refused_there(
+    name: str, content: bytes | None, model: Model, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / GRAPH).write_bytes(content)
+    backend = BACKENDS[name].load()(replace(model, folder=tmp_path), EFFORT)
+
+    with pytest.raises(ModelError, match="cannot load"):
+        backend.__enter__()
+
+
+@pytest.mark.parametrize("name", NEED_MODEL)
+def test_a_backend_that_gives_up_says_what_to_try(name: str, model: Model) -> None:
+    with BACKENDS[name].load()(model, EFFORT) as backend, pytest.raises(BackendError, match="--batch-size"):
+        backend.infer(np.zeros((1, 1, 8, 8), np.float32))

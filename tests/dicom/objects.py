@@ -1,0 +1,150 @@
+"""Small DICOM objects and the records made of them: sound as they are, changed by keyword."""
+
+from copy import deepcopy
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from bsbatch.dicom.header import read_header
+from bsbatch.records import Detector, EvidenceKind, FrameView, Header, ObjectRef, PixelData, ScanObject, Verdict, View
+
+NM = "1.2.840.10008.5.1.4.1.1.20"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+ROWS, COLUMNS = 16, 4
+
+SOUND = Header(
+    sop_uid="1.2.3.4.5",
+    sop_class=NM,
+    study_uid="1.2.3",
+    series_uid="1.2.3.4",
+    frame_of_reference_uid=None,
+    modality="NM",
+    image_type=("ORIGINAL", "PRIMARY", "WHOLE BODY", "EMISSION"),
+    manufacturer="Nobody",
+    model_name="Test camera",
+    acquisition_date="20200102",
+    acquisition_time="101500",
+    transfer_syntax=ExplicitVRLittleEndian,
+    rows=1024,
+    columns=256,
+    frames=2,
+    samples_per_pixel=1,
+    photometric="MONOCHROME2",
+    bits_allocated=16,
+    bits_stored=16,
+    is_signed=False,
+    pixel_spacing=(2.4, 2.4),
+    rescale=(1.0, 0.0),
+    is_lossy=False,
+    counts_accumulated=None,
+    scan_length=None,
+    detector_vector=(1, 2),
+    energy_window_vector=(1, 1),
+    energy_windows=(((126.0, 154.0),),),
+    detectors=(Detector(180.0, (), ()), Detector(0.0, (), ())),
+    view_texts=(),
+    private_labels=(),
+    view_position=(),
+    descriptions=(),
+    pixel_data=PixelData(2000, 1024 * 256 * 2 * 2, is_complete=True),
+)
+
+
+def header(**changes: Any) -> Header:
+    """A sound two-frame object of the common kind, changed."""
+    return replace(SOUND, **changes)
+
+
+def counts(frames: int = 2, kind: str = "<u2") -> NDArray[Any]:
+    """``(frames, 16, 4)`` values, different in every pixel and below 128."""
+    return np.arange(frames * ROWS * COLUMNS).reshape(frames, ROWS, COLUMNS).astype(kind)
+
+
+def dataset(frames: NDArray[Any] | None = None, **attributes: Any) -> Dataset:
+    """An NM object; attributes of the value None are deleted."""
+    pixels = counts() if frames is None else frames
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(NM), UID("1.2.3.4.5")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made = Dataset()
+    made.file_meta = meta
+    bits = pixels.dtype.itemsize * 8
+    fields: dict[str, Any] = {
+        "SOPClassUID": NM,
+        "SOPInstanceUID": "1.2.3.4.5",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4",
+        "Modality": "NM",
+        "ImageType": ["ORIGINAL", "PRIMARY", "WHOLE BODY", "EMISSION"],
+        "PatientName": "Secret^Patience",
+        "DetectorVector": list(range(1, len(pixels) + 1)),
+        "NumberOfFrames": len(pixels),
+        "Rows": pixels.shape[1],
+        "Columns": pixels.shape[2],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(pixels.dtype.kind == "i"),
+        "PixelData": pixels.tobytes(),
+        **attributes,
+    }
+    for name, value in fields.items():
+        if value is not None:
+            setattr(made, name, value)
+    return made
+
+
+def item(**attributes: Any) -> Dataset:
+    """An item of a sequence."""
+    made = Dataset()
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
+def encode(source: Dataset, syntax: UID = ExplicitVRLittleEndian, **options: Any) -> bytes:
+    """The file of a dataset in another transfer syntax; pixels are compressed or swapped as it asks."""
+    made, buffer = deepcopy(source), BytesIO()
+    if syntax.is_encapsulated:
+        made.compress(syntax, generate_instance_uid=False, **options)
+    else:
+        made.file_meta.TransferSyntaxUID = syntax
+        if not syntax.is_little_endian and made.BitsAllocated > 8:
+            made.PixelData = np.frombuffer(made.PixelData, f"<u{made.BitsAllocated // 8}").byteswap().tobytes()
+    made.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def without_preamble(source: Dataset, *, is_implicit: bool) -> bytes:
+    """The bare dataset, as archives before PS3.10 hold it."""
+    made, buffer = deepcopy(source), BytesIO()
+    del made.file_meta
+    made.save_as(buffer, implicit_vr=is_implicit, little_endian=True, enforce_file_format=False)
+    return buffer.getvalue()
+
+
+def read(data: bytes) -> Header:
+    """The header of a file in memory."""
+    return read_header(BytesIO(data), len(data))
+
+
+def ref(source: str = "a.dcm") -> ObjectRef:
+    """An object of a source that nobody opens."""
+    return ObjectRef(source, "/archive/" + source, 1, 1)
+
+
+def scan(views: str, name: str, defect: Verdict | None = None, **changes: Any) -> ScanObject:
+    """A whole-body object whose frames show ``A``, ``P`` or both; its name makes its UID and its place."""
+    known = {"A": View.ANTERIOR, "P": View.POSTERIOR}
+    frames = tuple(
+        FrameView(number, known[view], EvidenceKind.START_ANGLE) for number, view in enumerate(views, start=1)
+    )
+    fields = {"sop_uid": "1.2.3.4." + name, "frames": len(views), **changes}
+    return ScanObject(ref(name), header(**fields), tuple(sorted(frames, key=lambda frame: frame.view)), defect)

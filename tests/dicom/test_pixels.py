@@ -1,0 +1,271 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom.data import get_testdata_file
+from pydicom.uid import (
+    HEVCMP51,
+    MPEG2MPML,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from tests.dicom.objects import dataset, encode, header, read, without_preamble
+
+from bsbatch.dicom.pixels import read_frame
+from bsbatch.dicom.reasons import EXPLANATIONS, Reason
+from bsbatch.errors import ItemError
+from bsbatch.records import Header, ViewPixels
+
+ROWS, COLUMNS = 64, 32  # large enough for the wavelets of JPEG 2000
+JPEG_LL = Path(str(get_testdata_file("JPEG-LL.dcm", download=False)))
+NM1_COUNTS, NM1_MAXIMUM = 3_596_452, 278
+LOSSLESS = [RLELossless, JPEG2000Lossless, JPEGLSLossless]
+NATIVE = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+
+
+def counts(frames: int = 2, kind: str = "<u2") -> NDArray[Any]:
+    """``(frames, 64, 32)`` values below 128, every frame another one."""
+    return (np.arange(frames * ROWS * COLUMNS) * 7 % 128).reshape(frames, ROWS, COLUMNS).astype(kind) ^ frames
+
+
+def frame_of(data: bytes, frame: int = 1, known: Header | None = None) -> ViewPixels:
+    return read_frame(BytesIO(data), known or read(data), frame)
+
+
+def refusal(data: bytes, known: Header | None = None) -> ItemError:
+    found = known or read(data)
+    with pytest.raises(ItemError) as caught:
+        read_frame(BytesIO(data), found, 1)
+    return caught.value
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, *LOSSLESS], ids=lambda syntax: UID(syntax).name)
+@pytest.mark.parametrize("kind", ["<u2", "<i2", "u1", "i1"])
+def test_every_encoding_gives_the_stored_values(syntax: UID, kind: str) -> None:
+    stored = counts(kind=kind)
+
+    found = frame_of(encode(dataset(stored), syntax), 2)
+
+    np.testing.assert_array_equal(found.stored, stored[1])
+    np.testing.assert_array_equal(found.counts, stored[1].astype(np.float32))
+    assert found.counts.dtype == np.float32
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, *LOSSLESS])
+def test_negative_counts_stay_negative(syntax: UID) -> None:
+    stored = counts(kind="<i2") - 50
+
+    np.testing.assert_array_equal(frame_of(encode(dataset(stored), syntax)).counts, stored[0])
+
+
+@pytest.mark.parametrize("frame", [1, 2, 3])
+def test_the_frame_that_was_asked_for_is_read(frame: int) -> None:
+    stored = counts(3)
+
+    np.testing.assert_array_equal(frame_of(encode(dataset(stored)), frame).stored, stored[frame - 1])
+
+
+def test_an_object_of_one_frame_is_read() -> None:
+    np.testing.assert_array_equal(frame_of(encode(dataset(counts(1)))).stored, counts(1)[0])
+
+
+@pytest.mark.parametrize("is_implicit", [True, False])
+def test_an_object_without_preamble_is_read(is_implicit: bool) -> None:
+    data = without_preamble(dataset(counts()), is_implicit=is_implicit)
+
+    np.testing.assert_array_equal(frame_of(data, 2).stored, counts()[1])
+
+
+def test_real_jpeg_lossless_counts_add_up() -> None:
+    found = frame_of(JPEG_LL.read_bytes())
+
+    assert found.counts.shape == (1024, 256)
+    assert (found.counts.sum(dtype=np.float64), found.counts.max()) == (NM1_COUNTS, NM1_MAXIMUM)
+
+
+@pytest.mark.parametrize("name", ["JPEG2000.dcm", "JPEG2000_UNC.dcm"])
+def test_real_lossy_counts_are_decoded_with_their_negative_ones(name: str) -> None:
+    data = Path(str(get_testdata_file(name, download=False))).read_bytes()
+
+    assert frame_of(data).counts.min() == -30
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "expected"),
+    [(1, 0, lambda x: x), (2, 0, lambda x: 2 * x), (1, -10, lambda x: x - 10), (0.5, 3, lambda x: 0.5 * x + 3)],
+)
+def test_rescale_slope_and_intercept_are_applied_to_the_counts_alone(
+    slope: float, intercept: float, expected: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    found = frame_of(encode(dataset(counts(), RescaleSlope=slope, RescaleIntercept=intercept)))
+
+    np.testing.assert_array_equal(found.stored, counts()[0])
+    np.testing.assert_array_equal(found.counts, expected(counts()[0].astype(np.float32)))
+
+
+def test_monochrome1_is_inverted_within_its_own_range() -> None:
+    found = frame_of(encode(dataset(counts(), PhotometricInterpretation="MONOCHROME1")))
+
+    np.testing.assert_array_equal(found.counts, 127 - counts()[0].astype(np.float32))
+    np.testing.assert_array_equal(found.stored, counts()[0])
+
+
+@pytest.mark.parametrize("missing", [2, 300])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_native_pixel_data_that_end_too_early_are_truncated(syntax: UID, missing: int) -> None:
+    whole = encode(dataset(counts(1)), syntax)
+    error = refusal(whole[:-missing], read(whole))
+
+    assert error.reason == Reason.TRUNCATED_PIXEL_DATA
+    assert error.message == EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_compressed_pixel_data_that_end_too_early_fail(syntax: UID) -> None:
+    whole = encode(dataset(counts(1)), syntax)
+
+    error = refusal(whole[:-60], read(whole))
+
+    assert error.reason in {Reason.TRUNCATED_PIXEL_DATA, Reason.DECODE_FAILED}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_damaged_compressed_pixel_data_fail(syntax: UID) -> None:
+    whole = encode(dataset(counts(1)), syntax)
+    place = read(whole).pixel_data
+    assert place is not None
+    start = place.offset + 24
+    damaged = whole[:start] + bytes(40) + whole[start + 40 :]
+
+    error = refusal(damaged, read(whole))
+
+    assert error.reason in {Reason.TRUNCATED_PIXEL_DATA, Reason.DECODE_FAILED}
+    assert "\n" not in error.message
+
+
+def test_an_object_that_has_changed_its_shape_since_its_header_was_read_fails() -> None:
+    data = encode(dataset(counts()), RLELossless)
+    known = replace(read(data), rows=COLUMNS, columns=ROWS)
+
+    assert refusal(data, known).reason == Reason.DECODE_FAILED
+
+
+def test_colour_is_not_taken_for_counts() -> None:
+    colours = np.zeros((1, ROWS, COLUMNS * 3), np.uint8)
+    rgb = {"Columns": COLUMNS, "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    data = encode(dataset(colours, **rgb), RLELossless)
+
+    assert refusal(data).reason == Reason.DECODE_FAILED
+
+
+@pytest.mark.parametrize("syntax", [MPEG2MPML, HEVCMP51])
+def test_a_compression_that_nobody_decodes_is_an_unsupported_transfer_syntax(syntax: UID) -> None:
+    film, buffer = dataset(counts()), BytesIO()
+    film.compress(RLELossless, generate_instance_uid=False)
+    film.file_meta.TransferSyntaxUID = syntax
+    film.save_as(buffer, enforce_file_format=True)
+
+    assert refusal(buffer.getvalue()).reason == Reason.UNSUPPORTED_TRANSFER_SYNTAX
+
+
+DECODE = """
+import sys
+from bsbatch.dicom.header import read_header
+from bsbatch.dicom.pixels import read_frame
+from bsbatch.errors import ItemError
+with open(sys.argv[1], "rb") as stream:
+    header = read_header(stream, 10**9)
+    stream.seek(0)
+    try:
+        read_frame(stream, header, 1)
+    except ItemError as error:
+        print(error.reason)
+"""
+
+
+@pytest.mark.parametrize(
+    ("syntax", "start", "place", "value"),
+    [
+        (JPEGLSLossless, b"\xff\xd8", 6, 127),
+        (JPEGLSLossless, b"\xff\xd8", 10, 0),
+        (JPEG2000Lossless, b"\xff\x4f", 42, 127),
+        (JPEGLosslessSV1, b"\xff\xd8", 6, 17),
+        (JPEGLosslessSV1, b"\xff\xd8", 15, 0),
+    ],
+    ids=[
+        "JPEG-LS precision",
+        "JPEG-LS width",
+        "JPEG 2000 precision",
+        "JPEG Lossless precision",
+        "JPEG Lossless marker",
+    ],
+)
+def test_one_damaged_byte_of_a_code_stream_does_not_take_the_process_down(
+    syntax: UID, start: bytes, place: int, value: int, tmp_path: Path
+) -> None:
+    whole = JPEG_LL.read_bytes() if syntax == JPEGLosslessSV1 else encode(dataset(counts(1, "u1")), syntax)
+    pixels = read(whole).pixel_data
+    assert pixels is not None
+    damaged = bytearray(whole)
+    damaged[whole.index(start, pixels.offset) + place] = value
+    (tmp_path / "a.dcm").write_bytes(damaged)
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DECODE, tmp_path / "a.dcm"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, f"ended by signal {-done.returncode}"
+    assert done.stdout.strip() == Reason.DECODE_FAILED
+
+
+WITHOUT_CODECS = """
+import sys
+for name in ("gdcm", "openjpeg", "jpeg_ls", "PIL", "pylibjpeg"):
+    sys.modules[name] = None
+from bsbatch.dicom.header import read_header
+from bsbatch.dicom.pixels import read_frame
+from bsbatch.errors import ItemError
+with open(sys.argv[1], "rb") as stream:
+    header = read_header(stream, 10**9)
+    stream.seek(0)
+    try:
+        read_frame(stream, header, 1)
+    except ItemError as error:
+        print(error.reason, error.message)
+"""
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_missing_decoder_names_the_extra_that_brings_it(syntax: UID, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_bytes(encode(dataset(counts()), syntax))
+
+    told = subprocess.run([sys.executable, "-c", WITHOUT_CODECS, path], capture_output=True, text=True, check=True)
+
+    assert told.stdout.startswith("unsupported_transfer_syntax ")
+    assert 'pip install "bsbatch[codecs]"' in told.stdout
+
+
+def test_a_disk_that_fails_is_no_damaged_object() -> None:
+    class Broken(BytesIO):
+        def read(self, _size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        read_frame(Broken(encode(dataset(counts()))), header(), 1)

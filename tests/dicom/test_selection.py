@@ -1,0 +1,218 @@
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import pytest
+from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, item
+
+from bsbatch.catalog import Catalog
+from bsbatch.config import Selection
+from bsbatch.dicom.reasons import Reason, Stage
+from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
+from bsbatch.pipeline import Intake
+from bsbatch.records import Examination, ObjectRef, PixelData, SettledObject
+from bsbatch.telemetry import Telemetry
+
+MAX_PIXELS = 1 << 24
+PHOTOPEAK, SCATTER = ((126.0, 154.0),), ((92.0, 125.0),)
+TYPE = ("ORIGINAL", "PRIMARY")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"modality": "CT", "sop_class": "1.2.840.10008.5.1.4.1.1.2"}, Reason.MODALITY_NOT_NM),
+        ({"modality": "MR", "sop_class": None}, Reason.MODALITY_NOT_NM),
+        ({"modality": "CT", "sop_class": SECONDARY_CAPTURE}, Reason.MODALITY_NOT_NM),
+        ({"modality": "", "sop_class": None}, Reason.MODALITY_NOT_NM),
+        ({"modality": "PT", "sop_class": "1.2.840.10008.5.1.4.1.1.128"}, Reason.PET),
+        ({"modality": "PT", "sop_class": SECONDARY_CAPTURE}, Reason.PET),
+        ({"modality": "", "sop_class": "1.2.840.10008.5.1.4.1.1.130"}, Reason.PET),
+        ({"modality": "SR", "sop_class": None}, Reason.STRUCTURED_REPORT_OR_PDF),
+        ({"modality": "KO", "sop_class": None}, Reason.STRUCTURED_REPORT_OR_PDF),
+        ({"modality": "NM", "sop_class": "1.2.840.10008.5.1.4.1.1.88.33"}, Reason.STRUCTURED_REPORT_OR_PDF),
+        ({"modality": "NM", "sop_class": "1.2.840.10008.5.1.4.1.1.104.1"}, Reason.STRUCTURED_REPORT_OR_PDF),
+        ({"modality": "OT", "sop_class": SECONDARY_CAPTURE, "image_type": ()}, Reason.SC_DISPLAY_CAPTURE),
+        ({"modality": "", "sop_class": SECONDARY_CAPTURE + ".1.4"}, Reason.SC_DISPLAY_CAPTURE),
+        ({"sop_class": SECONDARY_CAPTURE, "image_type": (*TYPE, "")}, Reason.SC_DISPLAY_CAPTURE),
+        ({"sop_class": SECONDARY_CAPTURE, "image_type": ("DERIVED", "SECONDARY")}, Reason.SC_DISPLAY_CAPTURE),
+        ({"sop_class": SECONDARY_CAPTURE, "samples_per_pixel": 3}, Reason.SC_DISPLAY_CAPTURE),
+        ({"samples_per_pixel": 3, "photometric": "RGB"}, Reason.COLOR_IMAGE),
+        ({"photometric": "PALETTE COLOR"}, Reason.COLOR_IMAGE),
+        ({"image_type": (*TYPE, "STATIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (*TYPE, "DYNAMIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (*TYPE, "GATED", "EMISSION")}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (*TYPE, "TOMO", "EMISSION")}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (*TYPE, "RECON TOMO", "EMISSION")}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (*TYPE, "WHOLE BODY", "TRANSMISSION")}, Reason.TRANSMISSION_IMAGE),
+        ({"image_type": (), "rows": 256, "columns": 256}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 400, "columns": 100}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 1024, "columns": 1024}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 1024, "columns": 100}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 1024, "columns": 0}, Reason.NOT_WHOLE_BODY),
+    ],
+)
+def test_what_is_no_whole_body_bone_scan_is_declined(changes: dict[str, Any], reason: Reason) -> None:
+    verdict = decline(header(**changes))
+
+    assert verdict is not None
+    assert (verdict.stage, verdict.reason) == (Stage.HEADER, reason)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"image_type": (*TYPE, "WHOLE BODY", "EMISSION"), "rows": 300, "columns": 300},
+        {"sop_class": SECONDARY_CAPTURE},
+        {"sop_class": SECONDARY_CAPTURE, "image_type": ("DERIVED", "SECONDARY", "WHOLE BODY", "EMISSION")},
+        {"sop_class": None},
+        {"sop_class": NM, "modality": ""},
+        {"image_type": ()},
+        {"image_type": (), "rows": 512, "columns": 256},
+        {"image_type": (*TYPE, "", "EMISSION")},
+        {"photometric": "MONOCHROME1"},
+    ],
+    ids=str,
+)
+def test_a_whole_body_object_is_kept_sound_or_not(changes: dict[str, Any]) -> None:
+    assert decline(header(**changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pixel_data": None}, Reason.NO_PIXEL_DATA),
+        ({"rows": 0}, Reason.NO_PIXEL_DATA),
+        ({"columns": 0}, Reason.NO_PIXEL_DATA),
+        ({"frames": -1}, Reason.NO_PIXEL_DATA),
+        ({"rows": 65535, "columns": 20000}, Reason.TOO_LARGE),
+        ({"frames": 65}, Reason.TOO_LARGE),
+        ({"rows": 256}, Reason.ASPECT_OUT_OF_RANGE),
+        ({"columns": 1024}, Reason.ASPECT_OUT_OF_RANGE),
+        ({"columns": 100}, Reason.ASPECT_OUT_OF_RANGE),
+        ({"pixel_data": PixelData(2000, 1 << 20, is_complete=False)}, Reason.TRUNCATED_PIXEL_DATA),
+        ({"pixel_data": PixelData(2000, (1 << 20) - 2, is_complete=True)}, Reason.TRUNCATED_PIXEL_DATA),
+        (
+            {"transfer_syntax": "1.2.840.10008.1.2.5", "pixel_data": PixelData(2000, -1, is_complete=False)},
+            Reason.TRUNCATED_PIXEL_DATA,
+        ),
+        ({"detector_vector": (1,)}, Reason.DETECTOR_VECTOR_MISMATCH),
+        ({"detector_vector": (1, 2, 1)}, Reason.DETECTOR_VECTOR_MISMATCH),
+        ({"energy_window_vector": (1,)}, Reason.DETECTOR_VECTOR_MISMATCH),
+    ],
+)
+def test_what_makes_a_whole_body_object_useless_is_found_in_its_header(changes: dict[str, Any], reason: Reason) -> None:
+    verdict = find_defect(header(**changes), MAX_PIXELS)
+
+    assert verdict is not None
+    assert verdict.reason is reason
+    assert verdict.message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"detector_vector": (), "energy_window_vector": ()},
+        {"transfer_syntax": "1.2.840.10008.1.2.5", "pixel_data": PixelData(2000, -1, is_complete=True)},
+        {"transfer_syntax": "1.2.840.10008.1.2.1.99", "pixel_data": PixelData(-1, -1, is_complete=True)},
+        {"bits_allocated": 8, "pixel_data": PixelData(2000, 1 << 19, is_complete=True)},
+    ],
+    ids=str,
+)
+def test_a_sound_object_has_no_defect(changes: dict[str, Any]) -> None:
+    assert find_defect(header(**changes), MAX_PIXELS) is None
+
+
+@pytest.mark.parametrize(("limit", "is_too_large"), [(1024 * 256 * 2, False), (1024 * 256 * 2 - 1, True)])
+def test_the_limit_of_pixels_counts_all_frames(limit: int, is_too_large: bool) -> None:
+    assert (find_defect(header(), limit) is not None) is is_too_large
+
+
+@pytest.mark.parametrize(
+    ("windows", "vector", "expected"),
+    [
+        ((), (), (1, 2)),
+        ((), (1, 1), (1, 2)),
+        ((), (1, 2), Reason.AMBIGUOUS_ENERGY_WINDOW),
+        (((),), (1, 1), (1, 2)),
+        ((PHOTOPEAK,), (1, 1), (1, 2)),
+        ((PHOTOPEAK,), (), (1, 2)),
+        ((((140.0, 140.0),),), (), (1, 2)),
+        ((((80.0, 100.0), (130.0, 150.0)),), (1, 1), (1, 2)),
+        ((SCATTER,), (1, 1), Reason.WRONG_ISOTOPE_WINDOW),
+        ((SCATTER, ((350.0, 380.0),)), (1, 2), Reason.WRONG_ISOTOPE_WINDOW),
+        ((PHOTOPEAK, SCATTER), (1, 1, 2, 2), (1, 2)),
+        ((SCATTER, PHOTOPEAK), (1, 1, 2, 2), (3, 4)),
+        ((SCATTER, PHOTOPEAK), (2, 1, 2, 1), (1, 3)),
+        ((PHOTOPEAK, ((130.0, 150.0),)), (1, 1, 2, 2), Reason.AMBIGUOUS_ENERGY_WINDOW),
+        ((PHOTOPEAK, SCATTER), (), Reason.AMBIGUOUS_ENERGY_WINDOW),
+    ],
+)
+def test_the_one_window_that_holds_140_kev_is_taken(
+    windows: tuple[tuple[tuple[float, float], ...], ...], vector: tuple[int, ...], expected: tuple[int, ...] | Reason
+) -> None:
+    frames = len(vector) or 2
+
+    found = photopeak_frames(header(frames=frames, energy_windows=windows, energy_window_vector=vector))
+
+    assert found == expected
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A source in memory."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        for name, data in self.files.items():
+            yield ObjectRef(name, name, len(data), 1)
+
+    def open(self, ref: ObjectRef) -> BytesIO:
+        return BytesIO(self.files[ref.location])
+
+
+def fate(data: bytes) -> Examination | SettledObject:
+    intake = Intake(Shelf({"a.dcm": data}), Selection(), Catalog(), None, Telemetry(), threads=1)
+    (unit,) = intake.units(8, None)
+    events: list[Examination | SettledObject] = [*unit.exams, *unit.settled]
+    return events[0]
+
+
+def reason_of(event: Examination | SettledObject) -> Reason | None:
+    verdict = event.defect if isinstance(event, Examination) else event.verdict
+    return verdict.reason if verdict is not None else None
+
+
+def two_windows() -> list[Any]:
+    return [
+        item(EnergyWindowRangeSequence=[item(EnergyWindowLowerLimit=low, EnergyWindowUpperLimit=high)])
+        for low, high in ((126, 154), (92, 125))
+    ]
+
+
+def test_a_vector_that_is_too_short_on_an_object_with_another_defect_stops_nothing() -> None:
+    data = encode(dataset(EnergyWindowVector=[1], EnergyWindowInformationSequence=two_windows()))
+
+    assert reason_of(fate(data[:-10])) in {Reason.TRUNCATED_PIXEL_DATA, Reason.DETECTOR_VECTOR_MISMATCH}
+
+
+def test_an_object_without_a_frame_has_failed_and_is_not_lateral() -> None:
+    assert reason_of(fate(encode(dataset(NumberOfFrames=-1, DetectorVector=None)))) is Reason.NO_PIXEL_DATA
+
+
+def test_an_object_that_claims_to_be_huge_is_turned_down_before_anything_is_allocated() -> None:
+    data = encode(dataset(NumberOfFrames=50_000, Rows=65535, Columns=16384, DetectorVector=None))
+    fate(data)
+    tracemalloc.start()
+
+    event = fate(data)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reason_of(event) is Reason.TOO_LARGE
+    assert peak < 2**20

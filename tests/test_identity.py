@@ -1,0 +1,69 @@
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.dicom.objects import scan
+
+from bsbatch.identity import acquisition_key, digest, exam_id
+
+
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8"))))
+def test_a_digest_is_stable_and_has_64_bits(parts: list[str]) -> None:
+    assert digest(*parts) == digest(*parts)
+    assert 0 <= digest(*parts) < 2**64
+
+
+def test_the_borders_between_parts_count() -> None:
+    assert digest("ab", "c") != digest("a", "bc")
+
+
+def test_a_digest_never_changes_between_versions() -> None:
+    assert digest("1.2.3") == 0x1F0ADB19A75AEDD1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+def test_an_exam_id_does_not_depend_on_the_order_of_its_objects(order: tuple[int, ...]) -> None:
+    scans = [scan("A", "a"), scan("P", "p")]
+
+    assert exam_id([scans[index] for index in order]) == exam_id(scans)
+
+
+def test_an_exam_id_has_32_hexadecimal_digits() -> None:
+    assert len(exam_id([scan("AP", "both")])) == 32
+    assert int(exam_id([scan("AP", "both")]), 16)
+
+
+def test_an_exam_id_follows_the_uid_and_not_the_place() -> None:
+    moved = scan("AP", "moved", sop_uid="1.2.3.4.both")
+
+    assert exam_id([moved]) == exam_id([scan("AP", "both")])
+
+
+def test_objects_without_a_uid_are_told_apart_by_their_place() -> None:
+    assert exam_id([scan("AP", "a", sop_uid=None)]) != exam_id([scan("AP", "b", sop_uid=None)])
+
+
+def test_swapped_views_are_another_examination() -> None:
+    assert exam_id([scan("AP", "x")]) != exam_id([scan("PA", "x")])
+
+
+def test_the_time_names_an_acquisition_across_series() -> None:
+    assert acquisition_key("1", "a", "20200102", "101500") == acquisition_key("1", "b", "20200102", "101500")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("2", "a", "20200102", "101500"), ("1", "a", "20200103", "101500"), ("1", "a", "20200102", "101501")],
+)
+def test_study_date_and_time_tell_acquisitions_apart(other: tuple[str, str, str, str]) -> None:
+    assert acquisition_key("1", "a", "20200102", "101500") != acquisition_key(*other)
+
+
+def test_the_series_names_an_acquisition_without_a_time() -> None:
+    assert acquisition_key("1", "a", None, None) == acquisition_key("1", "a", "20200102", "")
+    assert acquisition_key("1", "a", None, None) != acquisition_key("1", "b", None, None)
+
+
+def test_without_a_study_there_is_no_acquisition() -> None:
+    assert acquisition_key(None, "a", "20200102", "101500") is None

@@ -1,0 +1,82 @@
+import subprocess
+import sys
+
+import pytest
+
+from bsbatch import registry
+from bsbatch.config import BackendName
+from bsbatch.errors import MissingPackageError
+from bsbatch.registry import BACKENDS, CODECS, Part, fastest, installed_version, load
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_can_be_asked_for_by_name(name: str) -> None:
+    assert name in set(BackendName) - {BackendName.AUTO}
+
+
+def test_every_name_but_auto_has_a_backend() -> None:
+    assert set(BackendName) - {BackendName.AUTO} == set(BACKENDS)
+
+
+@pytest.mark.parametrize("part", [part for part in BACKENDS.values() if part.missing is None], ids=lambda p: p.target)
+def test_an_installed_part_loads_under_its_own_name(part: Part) -> None:
+    assert part.load().__name__ == part.target.partition(":")[2]
+
+
+def test_a_missing_package_answers_with_its_install_line() -> None:
+    part = Part("nowhere:Nothing", "no_such_package", "pip install no-such-package")
+
+    assert part.missing == "pip install no-such-package"
+    with pytest.raises(MissingPackageError, match="pip install no-such-package"):
+        part.load()
+
+
+def test_a_part_without_a_package_is_never_missing() -> None:
+    assert Part("bsbatch.backends.fake:FakeBackend").missing is None
+
+
+@pytest.mark.parametrize("part", CODECS.values(), ids=CODECS)
+def test_a_codec_comes_with_the_extra(part: Part) -> None:
+    assert "bsbatch[codecs]" in part.install
+
+
+def test_a_target_is_loaded_by_name() -> None:
+    assert load("bsbatch.registry:BACKENDS") is registry.BACKENDS
+
+
+def test_looking_for_parts_imports_none_of_them() -> None:
+    script = (
+        "import sys; from bsbatch.registry import BACKENDS, CODECS;"
+        "[part.missing for part in (*BACKENDS.values(), *CODECS.values())];"
+        "print([name for name in ('onnxruntime', 'gdcm', 'openjpeg', 'jpeg_ls', 'numpy') if name in sys.modules])"
+    )
+
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "[]"
+
+
+def test_versions_of_what_is_installed_are_known() -> None:
+    assert installed_version("numpy")
+    assert installed_version("no-such-distribution") is None
+
+
+HERE, MISSING = Part("a:A"), Part("b:B", "no_such_package", "pip install b")
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        ({"one": HERE, "two": HERE}, "one"),
+        ({"gone": MISSING, "two": HERE}, "two"),
+        ({"fake": HERE, "two": HERE}, "two"),
+    ],
+    ids=["first", "first that is here", "never the excluded one"],
+)
+def test_the_fastest_part_is_the_first_that_works(parts: dict[str, Part], name: str) -> None:
+    assert fastest(parts, excluded="fake") == name
+
+
+def test_where_no_part_works_every_install_line_is_told() -> None:
+    with pytest.raises(MissingPackageError, match="pip install b"):
+        fastest({"gone": MISSING, "fake": HERE}, excluded="fake")

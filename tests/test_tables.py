@@ -1,0 +1,204 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.dicom.objects import header, ref, scan
+
+from bsbatch.dicom.pairing import examine
+from bsbatch.dicom.reasons import Reason, Stage
+from bsbatch.records import (
+    Examination,
+    Failure,
+    Known,
+    Outcome,
+    Prediction,
+    Quality,
+    SettledObject,
+    UnitOutcome,
+    Verdict,
+)
+from bsbatch.tables import (
+    OBJECT_COLUMNS,
+    OBJECTS,
+    RESULT_COLUMNS,
+    RESULTS,
+    SCHEMA_VERSION,
+    Column,
+    Provenance,
+    Row,
+    object_rows,
+    part_name,
+    parts_in,
+    result_rows,
+    schema_of,
+    to_table,
+)
+
+PROVENANCE = Provenance(config_hash="abc", model_id="0123456789abcdef", threshold=0.5)
+QUALITY = Quality(1e6, 2e6, 2.0, 3.0, 0.1, 0, ("lossy", "saturated"), "f" * 64)
+BOTH = examine((scan("AP", "both"),))
+PAIR = examine((scan("P", "p", series_uid="9"), scan("A", "a", series_uid="8")))
+LONE = examine((scan("A", "lone"),), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
+CT = SettledObject(ref("ct.dcm"), header(modality="CT"), Verdict.of(Stage.HEADER, Reason.MODALITY_NOT_NM))
+NOTE = SettledObject(ref("note.txt"), None, Verdict.of(Stage.HEADER, Reason.NOT_DICOM))
+
+
+def failure(exam: Examination, reason: Reason = Reason.SINGLE_VIEW_ONLY, quality: Quality | None = None) -> Failure:
+    return Failure(exam, Verdict.of(Stage.PAIRING, reason), quality)
+
+
+def unit(*outcomes: Outcome, settled: tuple[SettledObject, ...] = ()) -> UnitOutcome:
+    return UnitOutcome(outcomes, settled)
+
+
+def result_of(outcome: Outcome) -> Row:
+    """The one row as it comes back out of the table."""
+    (row,) = to_table(RESULTS, result_rows(unit(outcome), PROVENANCE), "abc").to_pylist()
+    return dict(row)
+
+
+def objects_of(outcome: UnitOutcome) -> list[Row]:
+    return list(to_table(OBJECTS, object_rows(outcome), "abc").to_pylist())
+
+
+@pytest.mark.parametrize(("table", "columns"), [(RESULTS, RESULT_COLUMNS), (OBJECTS, OBJECT_COLUMNS)])
+def test_every_column_is_described_once(table: str, columns: tuple[Column, ...]) -> None:
+    schema = schema_of(table, "abc")
+
+    assert schema.names == [column.name for column in columns]
+    assert len(set(schema.names)) == len(columns)
+    assert all(column.description for column in columns)
+    assert json.loads(schema.metadata[b"bsbatch.columns"]) == {column.name: column.description for column in columns}
+
+
+@pytest.mark.parametrize("table", [RESULTS, OBJECTS])
+def test_a_part_says_what_it_is(table: str, tmp_path: Path) -> None:
+    path = tmp_path / part_name(0)
+    pq.write_table(to_table(table, [], "abc"), path)
+
+    metadata = pq.read_schema(path).metadata
+
+    assert metadata[b"bsbatch.table"] == table.encode()
+    assert metadata[b"bsbatch.config_hash"] == b"abc"
+    assert metadata[b"bsbatch.schema_version"] == str(SCHEMA_VERSION).encode()
+    assert b"research use only" in metadata[b"bsbatch.notice"]
+
+
+def test_parts_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 0):
+        (tmp_path / part_name(number)).touch()
+    (tmp_path / ".part-000001.parquet.tmp").touch()
+    (tmp_path / "notes.parquet").touch()
+
+    assert [path.name for path in parts_in(tmp_path)] == [part_name(number) for number in (0, 2, 10)]
+    assert parts_in(tmp_path / "absent") == []
+
+
+@pytest.mark.parametrize(("p", "predicted"), [(0.49, 0), (0.5, 1), (0.51, 1), (0.0, 0), (1.0, 1)])
+def test_a_prediction_is_positive_from_the_threshold_on(p: float, predicted: int) -> None:
+    row = result_of(Prediction(BOTH, QUALITY, p))
+
+    assert (row["status"], row["predicted"], row["reason"]) == ("ok", predicted, None)
+    assert row["p_metastasis"] == pytest.approx(p)
+
+
+def test_a_prediction_says_where_it_comes_from() -> None:
+    row = result_of(Prediction(BOTH, QUALITY, 0.7))
+
+    assert row["exam_id"] == BOTH.exam_id
+    assert (row["study_uid"], row["series_uid"]) == ("1.2.3", "1.2.3.4")
+    assert row["sop_uid_anterior"] == row["sop_uid_posterior"] == "1.2.3.4.both"
+    assert (row["frame_anterior"], row["frame_posterior"]) == (1, 2)
+    assert row["source_anterior"] == row["source_posterior"] == "both"
+    assert row["image_type"] == "ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION"
+    assert row["view_evidence"] == "start_angle"
+    assert (row["threshold"], row["model_id"], row["config_hash"]) == (0.5, "0123456789abcdef", "abc")
+
+
+def test_the_figures_of_quality_are_written() -> None:
+    row = result_of(Prediction(BOTH, QUALITY, 0.7))
+
+    assert (row["qc_counts_anterior"], row["qc_counts_posterior"]) == (1e6, 2e6)
+    assert row["qc_flags"] == ["lossy", "saturated"]
+    assert row["pixel_sha256"] == "f" * 64
+
+
+def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
+    row = result_of(Prediction(PAIR, QUALITY, 0.7))
+
+    assert row["series_uid"] == "8"
+    assert (row["source_anterior"], row["source_posterior"]) == ("a", "p")
+
+
+def test_a_failure_has_a_reason_and_no_score() -> None:
+    row = result_of(failure(LONE))
+
+    assert (row["status"], row["stage"], row["reason"]) == ("failed", "pairing", "single_view_only")
+    assert row["message"]
+    assert (row["p_metastasis"], row["predicted"], row["qc_flags"]) == (None, None, None)
+    assert (row["source_anterior"], row["source_posterior"]) == ("lone", None)
+
+
+def test_a_failure_after_its_pixels_were_read_keeps_their_quality() -> None:
+    assert result_of(failure(BOTH, Reason.ALL_ZERO, QUALITY))["pixel_sha256"] == "f" * 64
+
+
+def test_an_examination_without_a_view_has_a_row_of_its_own() -> None:
+    blind = examine((scan("", "x", Verdict.of(Stage.VIEWS, Reason.VIEW_UNRESOLVED)),))
+
+    row = result_of(failure(blind, Reason.VIEW_UNRESOLVED))
+
+    assert (row["study_uid"], row["view_evidence"]) == ("1.2.3", None)
+
+
+def test_a_score_that_is_committed_already_gets_no_second_row() -> None:
+    known = unit(Known(BOTH))
+
+    assert result_rows(known, PROVENANCE) == []
+    assert [(row["source"], row["status"], row["exam_id"]) for row in objects_of(known)] == [
+        ("both", "used", BOTH.exam_id)
+    ]
+
+
+def test_every_object_has_one_row() -> None:
+    outcome = unit(Prediction(PAIR, QUALITY, 0.7), failure(LONE), settled=(CT, NOTE))
+
+    rows = {row["source"]: (row["status"], row["reason"], row["exam_id"]) for row in objects_of(outcome)}
+
+    assert len(objects_of(outcome)) == 5
+    assert rows == {
+        "a": ("used", None, PAIR.exam_id),
+        "p": ("used", None, PAIR.exam_id),
+        "lone": ("failed", "single_view_only", LONE.exam_id),
+        "ct.dcm": ("skipped", "modality_not_nm", None),
+        "note.txt": ("skipped", "not_dicom", None),
+    }
+
+
+def test_what_was_never_read_has_no_header() -> None:
+    (row,) = objects_of(unit(settled=(NOTE,)))
+
+    assert (row["size"], row["mtime_ns"]) == (1, 1)
+    assert {row[name] for name in ("sop_uid", "modality", "rows", "frames", "image_type")} == {None}
+
+
+def test_no_text_of_the_header_reaches_a_row() -> None:
+    secret = header(descriptions=("Secret^Patience",), view_position=("Secret",), private_labels=(("Secret",),))
+    settled = replace(CT, header=secret)
+
+    assert "Secret" not in str(object_rows(unit(settled=(settled,))))
+
+
+@pytest.mark.parametrize("missing", ["exam_id", "status", "config_hash"])
+def test_a_row_without_what_every_row_must_have_is_refused(missing: str) -> None:
+    (row,) = result_rows(unit(Prediction(BOTH, QUALITY, 0.7)), PROVENANCE)
+    broken: dict[str, Any] = {**row, missing: None}
+
+    table = to_table(RESULTS, [broken], "abc")
+
+    with pytest.raises(pa.ArrowInvalid):
+        pq.write_table(table, pa.BufferOutputStream())

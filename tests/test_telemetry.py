@@ -1,0 +1,47 @@
+import time
+
+import pytest
+
+from bsbatch.concurrency import ordered_map
+from bsbatch.telemetry import Telemetry
+
+
+def test_seconds_and_items_add_up_by_stage() -> None:
+    telemetry = Telemetry()
+
+    for items in (2, 3):
+        with telemetry.timed("infer", items):
+            time.sleep(0.02)
+    with telemetry.timed("header"):
+        pass
+
+    report = telemetry.report()
+    assert list(report) == ["header", "infer"]
+    assert report["infer"]["items"] == 5
+    assert report["infer"]["seconds"] >= 0.04
+    assert report["infer"]["items_per_second"] == pytest.approx(5 / report["infer"]["seconds"], rel=0.05)
+
+
+def test_work_that_failed_was_work() -> None:
+    telemetry = Telemetry()
+
+    with pytest.raises(ValueError, match="bad"), telemetry.timed("pixels"):
+        raise ValueError("bad")
+
+    assert telemetry.report()["pixels"]["items"] == 1
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    telemetry = Telemetry()
+
+    def work(_: int) -> None:
+        with telemetry.timed("pixels"):
+            pass
+
+    list(ordered_map(work, range(500), 4))
+
+    assert telemetry.report()["pixels"]["items"] == 500
+
+
+def test_a_run_without_work_reports_nothing() -> None:
+    assert Telemetry().report() == {}
