@@ -1,4 +1,4 @@
-"""The only file that knows about threads, processors and signals."""
+"""Threads, processors and signals: known here and nowhere else."""
 
 import os
 import select
@@ -68,11 +68,13 @@ def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
 
     def produce() -> None:
         try:
-            for item in items:
+            source = iter(items)
+            while True:
                 slots.acquire()
                 if stopped.is_set():
                     return
-                ready.put((item,))
+                ready.put((next(source),))
+        except StopIteration:
             ready.put(None)
         except BaseException as error:
             ready.put(error)
@@ -91,20 +93,21 @@ def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
         thread.join()
 
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Interruption:
     """How often somebody asked the run to stop.
 
     Signals that arrive during one long call into C reach Python as one, so they are counted through the wake-up
-    descriptor, into which the interpreter writes a byte for each.
+    descriptor, into which the interpreter writes the number of each.
     """
 
     def __init__(self, announce: Callable[[], None]) -> None:
         self._announce = announce
         self._lock = threading.RLock()
         self._count = 0
-        self._read_end, self._write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
-        os.set_blocking(self._write_end, False)
+        self._read_end = -1
 
     @property
     def is_asked(self) -> bool:
@@ -120,14 +123,17 @@ class Interruption:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Announce the first signal at once, whatever the main thread is busy with."""
-        previous = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        self._read_end, write_end = os.pipe()
+        os.set_blocking(self._read_end, False)
+        os.set_blocking(write_end, False)
+        previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         watcher = threading.Thread(target=self._watch, name="bsbatch-signals", daemon=True)
         watcher.start()
         try:
             yield
         finally:
             signal.set_wakeup_fd(previous)
-            os.close(self._write_end)
+            os.close(write_end)
             watcher.join()
             os.close(self._read_end)
 
@@ -138,16 +144,17 @@ class Interruption:
             is_open = self._take()
 
     def _take(self) -> bool:
-        """Count the bytes that wait; False at the end of the pipe."""
+        """Count the signals that wait in the pipe; False at its end."""
         with self._lock:
             try:
-                data = os.read(self._read_end, 64)
+                numbers = os.read(self._read_end, 64)
             except BlockingIOError:
                 return True
-            if data and not self._count:
+            asked = sum(number in _STOP_SIGNALS for number in numbers)
+            if asked and not self._count:
                 self._announce()
-            self._count += len(data)
-            return bool(data)
+            self._count += asked
+            return bool(numbers)
 
 
 @contextmanager
@@ -163,10 +170,15 @@ def interruptible(announce: Callable[[], None]) -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield interruption
         return
-    previous = {number: signal.signal(number, interruption.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    with interruption.watched(), _handled_by(interruption.handle):
+        yield interruption
+
+
+@contextmanager
+def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    previous = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
     try:
-        with interruption.watched():
-            yield interruption
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

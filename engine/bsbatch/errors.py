@@ -11,7 +11,8 @@
     │   ├── SourceError          the archive went away
     │   ├── OutputError          the output folder cannot be written to any more, a full disk for one
     │   └── BackendError         the backend died
-    └── ItemError                one object or one examination failed; becomes a row, never stops a run
+    ├── ItemError                one object or one examination failed; becomes a row, never stops a run
+    └── WorkerLostError          a call in another process crashed or did not come back; its caller makes a row of it
 
 Anything else that is raised is a bug and shows its traceback. Messages say what to do next and carry no patient data.
 """
@@ -71,6 +72,13 @@ class ItemError(BsbatchError):
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(reason, message)  # all arguments, so that it survives the way out of a worker process
         self.reason = reason
         self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class WorkerLostError(BsbatchError):
+    """A call in a process of its own crashed or did not come back."""

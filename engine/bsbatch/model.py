@@ -114,14 +114,15 @@ def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Manifest(**{**fields, "labels": tuple(fields["labels"])})
+        files = {str(name): str(digest) for name, digest in fields["files"].items()}
+        return Manifest(**{**fields, "files": files, "labels": tuple(fields["labels"])})
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} is no model directory, it has no {MANIFEST}: make one with bsbatch-build export"
         ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(
             f"{path} is not a manifest of this version: export the model again with bsbatch-build export"
         ) from error

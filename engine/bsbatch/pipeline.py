@@ -10,11 +10,12 @@ from bsbatch.concurrency import ordered_map
 from bsbatch.config import Selection
 from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import Event, Pairer
-from bsbatch.dicom.pixels import read_frame
+from bsbatch.dicom.pixels import decode_frame, needs_codec, read_frame
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
 from bsbatch.dicom.views import resolve
-from bsbatch.errors import ItemError
+from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.isolation import Isolation
 from bsbatch.preprocess import compose
 from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import Pseudonymiser
@@ -40,6 +41,8 @@ from bsbatch.records import (
 )
 from bsbatch.telemetry import Telemetry
 
+_FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
+"""Defects of objects whose frames cannot be told or must not be counted out."""
 _MAX_SETTLED = 4096
 """Objects without an examination that a unit may carry: what a kill costs where an archive holds no bone scans."""
 
@@ -125,7 +128,7 @@ class Intake:
         return ScanObject(ref, header, (), defect or views)
 
     def _views(self, header: Header, defect: Verdict | None) -> tuple[FrameView, ...] | Verdict:
-        if defect is not None and defect.reason is Reason.DETECTOR_VECTOR_MISMATCH:
+        if defect is not None and defect.reason in _FRAMELESS:
             return defect
         frames = photopeak_frames(header)
         if isinstance(frames, Reason):
@@ -141,6 +144,7 @@ class Screening:
     backend: Backend
     catalog: Catalog
     telemetry: Telemetry
+    isolation: Isolation
     threads: int
     batch_size: int
     progress: Callable[[Iterable[Outcome]], None]
@@ -163,13 +167,16 @@ class Screening:
         try:
             with self.telemetry.timed("pixels"):
                 anterior, posterior = self._read(exam.anterior), self._read(exam.posterior)
-        except (ItemError, OSError) as error:
+        except (ItemError, WorkerLostError, OSError) as error:
             return Failure(exam, _verdict(Stage.PIXELS, error))
         return self._preprocess(exam, anterior, posterior)
 
     def _read(self, view: ExamView) -> ViewPixels:
+        header, frame = view.scan.header, view.frame.frame
         with self.source.open(view.scan.ref) as stream:
-            return read_frame(stream, view.scan.header, view.frame.frame)
+            if needs_codec(header):
+                return self.isolation.call(decode_frame, stream.read(), header, frame)
+            return read_frame(stream, header, frame)
 
     def _preprocess(self, exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Sample | Failure:
         with self.telemetry.timed("quality"):
@@ -214,7 +221,9 @@ def _outcome(exam: Examination, quality: Quality, p_metastasis: float) -> Predic
     return Failure(exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), quality)
 
 
-def _verdict(stage: Stage, error: ItemError | OSError) -> Verdict:
+def _verdict(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:
     if isinstance(error, ItemError):
         return Verdict(stage, Reason(error.reason), error.message)
+    if isinstance(error, WorkerLostError):
+        return Verdict(stage, Reason.DECODE_FAILED, f"the decoder crashed or hung on the pixel data ({error})")
     return Verdict(stage, Reason.READ_ERROR, EXPLANATIONS[Reason.READ_ERROR])

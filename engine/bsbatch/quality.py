@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.records import EvidenceKind, Examination, Quality, ViewPixels
+from bsbatch.records import EvidenceKind, Examination, ExamView, Quality, ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
 _LOW_COUNTS = 100_000.0
@@ -45,7 +45,7 @@ def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Qu
     ratios = _hotspot_ratio(anterior.counts), _hotspot_ratio(posterior.counts)
     sums = float(anterior.counts.sum(dtype=np.float64)), float(posterior.counts.sum(dtype=np.float64))
     laterality = _laterality(anterior.counts, posterior.counts)
-    saturated = sum(_saturated(view.stored, exam) for view in (anterior, posterior))
+    saturated = _saturated(anterior.stored, exam.anterior) + _saturated(posterior.stored, exam.posterior)
     lowest = min(float(anterior.counts.min()), float(posterior.counts.min()))
     is_cut = any(_is_cut(view.counts) for view in (anterior, posterior))
     flags = {
@@ -102,8 +102,10 @@ def _centred(counts: NDArray[np.float32]) -> NDArray[np.float32]:
     return centred
 
 
-def _saturated(stored: NDArray[np.generic], exam: Examination) -> int:
-    header = exam.scans[0].header
+def _saturated(stored: NDArray[np.generic], view: ExamView | None) -> int:
+    if view is None:
+        return 0
+    header = view.scan.header
     largest = (1 << (header.bits_stored - header.is_signed)) - 1
     return int(np.count_nonzero(np.asarray(stored) >= largest))
 

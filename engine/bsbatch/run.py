@@ -21,6 +21,7 @@ from bsbatch.concurrency import Interruption, Pending, in_background, interrupti
 from bsbatch.config import BackendName, RunConfig
 from bsbatch.errors import BsbatchError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
+from bsbatch.isolation import Isolation
 from bsbatch.model import Model
 from bsbatch.output import check, clear, locked, open_output, write_run_file
 from bsbatch.pipeline import Intake, Screening
@@ -193,7 +194,8 @@ def _execute(
     """Drain the pipeline, commit unit by unit, and stop early only between two of them."""
     scored = 0
     limit = setting.config.limit
-    with BACKENDS[setting.backend_name].load()(setting.model, setting.config.effort) as backend:
+    make_backend = BACKENDS[setting.backend_name].load()
+    with make_backend(setting.model, setting.config.effort) as backend, Isolation() as isolation:
         unit_size = setting.config.effort.unit_size or _unit_size(backend)
         reporter.start(_count(setting), len(intake.catalog.settled))
         screening = Screening(
@@ -201,6 +203,7 @@ def _execute(
             backend,
             intake.catalog,
             intake.telemetry,
+            isolation,
             setting.threads,
             backend.batch_size,
             _teller(reporter),

@@ -1,5 +1,6 @@
 """A DICOM header as a `Header` record, read with pydicom and without the pixels."""
 
+import math
 import struct
 from collections.abc import Iterable, MutableSequence
 from typing import Any, BinaryIO
@@ -60,6 +61,7 @@ _UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _FIRST_GROUPS = frozenset({0x0002, 0x0008})
 _MAX_FRAGMENTS = 1 << 16
+_INT32 = 2**31 - 1
 
 
 def read_header(stream: BinaryIO, size: int) -> Header:
@@ -81,9 +83,9 @@ def read_header(stream: BinaryIO, size: int) -> Header:
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS, force=True)
         header = _to_header(dataset, _locate_pixels(stream, size, dataset))
-    except OSError:
-        raise
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
+            raise
         raise ItemError(Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__})") from error
     if header.sop_class == _MEDIA_STORAGE_DIRECTORY or "DirectoryRecordSequence" in dataset:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
@@ -179,9 +181,10 @@ def _text(dataset: Dataset, key: str | int) -> str | None:
 
 def _numbers(dataset: Dataset, key: str | int) -> tuple[float, ...]:
     try:
-        return tuple(float(value) for value in _listed(_value(dataset, key)))
-    except (TypeError, ValueError):
+        values = tuple(float(value) for value in _listed(_value(dataset, key)))
+    except (TypeError, ValueError, OverflowError):
         return ()
+    return values if all(map(math.isfinite, values)) else ()
 
 
 def _number(dataset: Dataset, key: str | int) -> float | None:
@@ -190,10 +193,8 @@ def _number(dataset: Dataset, key: str | int) -> float | None:
 
 
 def _integers(dataset: Dataset, key: str | int) -> tuple[int, ...]:
-    try:
-        return tuple(int(value) for value in _numbers(dataset, key))
-    except (OverflowError, ValueError):  # infinity, not a number
-        return ()
+    """Whole numbers, held within 32 bits: an absurd one stays absurd and still fits the tables."""
+    return tuple(max(-_INT32 - 1, min(_INT32, int(value))) for value in _numbers(dataset, key))
 
 
 def _integer(dataset: Dataset, key: str | int) -> int | None:

@@ -1,22 +1,23 @@
 """From whole-body objects to examinations, as they stream by: only metadata waits, and only until the partner comes.
 
-An examination is one anterior and one posterior frame of one acquisition of one study. Two objects are of one
-acquisition when they share Frame of Reference or series and lie within an hour (a single-headed camera takes one view
-after the other), or else were acquired within 120 s. What is left at the end pairs within its Frame of Reference or
-series, or fails as ``single_view_only``.
+An examination is one anterior and one posterior frame of one acquisition of one study. Two objects that were acquired
+within 120 s pair at once, and so do two of one Frame of Reference or series that carry no time. The views of a
+single-headed camera lie further apart; they wait for the end, because a repeat of the same view may still come, and
+then pair within their Frame of Reference or series, closest in time first. What is left fails as ``single_view_only``.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import combinations
 
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.identity import acquisition_key, digest, exam_id
 from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, Verdict, View
 
-_SAME_SERIES_SECONDS = 3600.0
-_SAME_STUDY_SECONDS = 120.0
+_SAME_ACQUISITION_SECONDS = 120.0
 _SPACING_TOLERANCE = 1e-3
-_DAY = 86400.0
+_DAY_SECONDS = 86400.0
 _BOTH = 2
 
 Event = Examination | SettledObject
@@ -99,15 +100,12 @@ class Pairer:
 
     def _finish_study(self, scans: list[ScanObject]) -> Iterator[Event]:
         rest = list(scans)
-        while rest:
-            scan = rest.pop(0)
-            partners = [other for other in rest if _is_opposite(scan, other) and _shares_group(scan, other)]
-            if partners:
-                partner = min(partners, key=lambda other: _gap(scan, other) or 0.0)
-                rest.remove(partner)
-                yield self._close(examine((scan, partner), _mismatch(scan, partner)))
-            else:
-                yield self._left_over(scan)
+        for one, other in sorted(_grouped_opposites(scans), key=_distance):
+            if one in rest and other in rest:
+                rest.remove(one)
+                rest.remove(other)
+                yield self._close(examine((one, other), _mismatch(one, other)))
+        yield from map(self._left_over, rest)
 
     def _left_over(self, scan: ScanObject) -> Event:
         if scan.defect is None and _key(scan.header) in self.closed:
@@ -181,18 +179,43 @@ def _shares_group(one: ScanObject, other: ScanObject) -> bool:
 
 def _is_same_acquisition(one: ScanObject, other: ScanObject) -> bool:
     gap = _gap(one, other)
-    if _shares_group(one, other):
-        return gap is None or gap <= _SAME_SERIES_SECONDS
-    return gap is not None and gap <= _SAME_STUDY_SECONDS
+    return _shares_group(one, other) if gap is None else gap <= _SAME_ACQUISITION_SECONDS
+
+
+def _grouped_opposites(scans: list[ScanObject]) -> list[tuple[ScanObject, ScanObject]]:
+    pairs = combinations(scans, 2)
+    return [(one, other) for one, other in pairs if _is_opposite(one, other) and _shares_group(one, other)]
+
+
+def _distance(pair: tuple[ScanObject, ScanObject]) -> tuple[bool, float, float]:
+    """Sort key: sound pairs first, then the closest in time, then the earliest."""
+    one, other = pair
+    starts = [moment for scan in pair if (moment := _moment(scan.header)) is not None]
+    return _mismatch(one, other) is not None, _gap(one, other) or 0.0, min(starts, default=0.0)
 
 
 def _gap(one: ScanObject, other: ScanObject) -> float | None:
-    """Seconds between two acquisitions, None where one has no time."""
-    first, second = _seconds(one.header.acquisition_time), _seconds(other.header.acquisition_time)
+    """Seconds between two acquisitions, None where one has no time; the day counts where both name it."""
+    first, second = _moment(one.header), _moment(other.header)
     if first is None or second is None:
         return None
-    is_other_day = one.header.acquisition_date != other.header.acquisition_date
-    return abs(first - second) + (_DAY if is_other_day else 0.0)
+    if _day(one.header) is None or _day(other.header) is None:
+        first, second = first % _DAY_SECONDS, second % _DAY_SECONDS
+    return abs(first - second)
+
+
+def _moment(header: Header) -> float | None:
+    """Seconds on a scale of days, None without a time."""
+    seconds = _seconds(header.acquisition_time)
+    return None if seconds is None else seconds + (_day(header) or 0) * _DAY_SECONDS
+
+
+def _day(header: Header) -> int | None:
+    """Number of the day of a DICOM DA value, PS3.5 section 6.2."""
+    try:
+        return datetime.strptime(header.acquisition_date or "", "%Y%m%d").toordinal()
+    except ValueError:
+        return None
 
 
 def _seconds(time: str | None) -> float | None:

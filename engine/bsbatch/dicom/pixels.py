@@ -1,23 +1,42 @@
 """One frame of counts out of a DICOM object.
 
-Uncompressed little-endian frames are read where they lie; everything else goes through pydicom and its decoders.
+Uncompressed little-endian frames are read where they lie; everything else goes through pydicom and its decoders. Those
+in C or C++ end the whole process on some damaged data, so call them in a process of their own (`needs_codec`).
 """
 
+import io
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
 from bsbatch.records import Header, ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
+_SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless}
 _TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
 _NO_DECODER = ("missing dependencies", "unable to decompress", "no pixel data decoders")
+
+
+def needs_codec(header: Header) -> bool:
+    """Whether a frame goes through a decoder that is not Python's own."""
+    return header.transfer_syntax not in _SAFE
+
+
+def decode_frame(data: bytes, header: Header, frame: int) -> ViewPixels:
+    """`read_frame` from the bytes of a whole file, for a call in another process."""
+    return read_frame(io.BytesIO(data), header, frame)
 
 
 def read_frame(stream: BinaryIO, header: Header, frame: int) -> ViewPixels:
@@ -58,16 +77,17 @@ def _read(stream: BinaryIO, header: Header, frame: int, kind: np.dtype[np.generi
 def _decode(stream: BinaryIO, frame: int) -> NDArray[np.generic]:
     try:
         return np.asarray(pixel_array(dcmread(stream, force=True), index=frame - 1, raw=True))
-    except OSError:
-        raise
     except Exception as error:  # decoders raise nearly everything on damaged data
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
+            raise
         raise ItemError(*_explain(error)) from error
 
 
 def _explain(error: Exception) -> tuple[Reason, str]:
     """Pydicom tells these cases apart by text alone; its own words may hold a path and stay out."""
     text = str(error).lower()
-    if isinstance(error, RuntimeError | NotImplementedError) and any(words in text for words in _NO_DECODER):
+    has_no_decoder = isinstance(error, RuntimeError) and any(words in text for words in _NO_DECODER)
+    if has_no_decoder or isinstance(error, NotImplementedError):
         return Reason.UNSUPPORTED_TRANSFER_SYNTAX, EXPLANATIONS[Reason.UNSUPPORTED_TRANSFER_SYNTAX]
     if "less than" in text or "incomplete" in text or "truncat" in text:
         return Reason.TRUNCATED_PIXEL_DATA, EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA]

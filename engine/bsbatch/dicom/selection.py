@@ -64,7 +64,9 @@ def photopeak_frames(header: Header) -> tuple[int, ...] | Reason:
         return everything if len(header.energy_windows) == 1 else Reason.AMBIGUOUS_ENERGY_WINDOW
     if len(hits) > 1:
         return Reason.AMBIGUOUS_ENERGY_WINDOW
-    return tuple(frame for frame in everything if header.energy_window_vector[frame - 1] == hits[0])
+    return tuple(
+        frame for frame, window in zip(everything, header.energy_window_vector, strict=False) if window == hits[0]
+    )
 
 
 def _other_modality(header: Header) -> Reason | None:

@@ -33,7 +33,10 @@ _SUFFIXES = {"_E": View.ANTERIOR, "_F": View.POSTERIOR}  # GE Genie and Xeleris:
 _ANGLE_TOLERANCE = 45.0
 _PAIR = 2
 
-_AFTERWARDS = re.compile(r"\bPOST[ _-]*(INJ|THERAP|DOSE|OP|TX|RX|SURG|CHEMO|TREAT|RADIA)[A-Z]*")  # "3 H POST INJECTION"
+_PROJECTION = re.compile(r"(ANTERO|POSTERO)[ _-]+(?=POSTERIOR|ANTERIOR)")  # one word, named after where it begins
+_AFTERWARDS = re.compile(
+    r"(?<![A-Z])POST[ _-]*(INJ|THERAP|DOSE|OP|TX|RX|SURG|CHEMO|TREAT|RADIA)[A-Z]*"
+)  # "3 H POST INJECTION"
 
 Witness = Callable[[Header, int], set[View]]
 
@@ -83,7 +86,7 @@ def views_of_text(text: str) -> set[View]:
     >>> views_of_text("WB ANT"), views_of_text("WHOLE BODY_F"), views_of_text("3 H POST INJECTION")
     ({<View.ANTERIOR: 'anterior'>}, {<View.POSTERIOR: 'posterior'>}, set())
     """
-    upper = _AFTERWARDS.sub("", text.upper().strip())
+    upper = _AFTERWARDS.sub("", _PROJECTION.sub(r"\1", text.upper().strip()))
     words = set(re.split(r"[^A-Z]+", upper))
     views = {view for view, known in _WORDS.items() if words & known}
     if not views and upper[-2:] in _SUFFIXES:
@@ -97,6 +100,8 @@ def _is_whole(named: list[FrameView]) -> bool:
 
 def _select(named: list[FrameView]) -> tuple[FrameView, ...] | Verdict:
     upright = [item for item in named if item.view is not View.LATERAL]
+    if not named:
+        return Verdict.of(Stage.VIEWS, Reason.VIEW_UNRESOLVED)
     if not upright:
         return Verdict.of(Stage.VIEWS, Reason.LATERAL_VIEW)
     if len({item.view for item in upright}) < len(upright):
@@ -128,7 +133,7 @@ def _by_code(header: Header, frame: int) -> set[View]:
 def _by_meaning(header: Header, frame: int) -> set[View]:
     detector = _detector_index(header, frame)
     views = _named_by(header.detectors[detector].view_texts) if detector is not None else set()
-    return views or (_named_by(header.view_texts) if header.frames == 1 else set())
+    return views | (_named_by(header.view_texts) if header.frames == 1 else set())
 
 
 def _by_private(header: Header, frame: int) -> set[View]:

@@ -4,6 +4,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -13,8 +14,19 @@ from bsbatch.records import ObjectRef, Verdict
 
 _RETRY_DELAYS = (0.05, 0.25)
 
+_UNDECODABLE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
+"""From Python's surrogates for undecodable bytes (PEP 383) to private-use characters."""
+
 Identity = tuple[int, int]
 Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    prefix: str
+    """Its place below the root, ending with a slash."""
+    ancestors: tuple[Identity, ...]
 
 
 class DirectorySource:
@@ -37,7 +49,15 @@ class DirectorySource:
 
     def __iter__(self) -> Iterator[ObjectRef]:
         """Every file, and every folder that cannot be listed, in the order of their relative paths."""
-        yield from self._walk(self._root, "", ())
+        folders = [iter(self._scan(_Folder(self._root, "", ())))]
+        while folders:  # a stack of its own: an archive may be nested deeper than calls may
+            found = next(folders[-1], None)
+            if found is None:
+                folders.pop()
+            elif isinstance(found, _Folder):
+                folders.append(iter(self._scan(found)))
+            else:
+                yield found
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a file, with two more tries when the file system hiccups."""
@@ -48,21 +68,20 @@ class DirectorySource:
             reason = _reason_of(error)
             raise ItemError(reason, EXPLANATIONS[reason]) from error
 
-    def _walk(self, folder: str, prefix: str, ancestors: tuple[Identity, ...]) -> Iterator[ObjectRef]:
+    def _scan(self, folder: "_Folder") -> "Iterator[ObjectRef | _Folder]":
+        """What lies in one folder."""
         try:
-            here = _identity(folder)
-            if here in ancestors:
-                return
-            entries = _with_retries(lambda: _listing(folder))
+            here = _identity(folder.path)
+            entries = [] if here in folder.ancestors else _with_retries(lambda: _listing(folder.path))
         except OSError as error:
             self._check_root()
-            yield ObjectRef(_printable(prefix), folder, 0, 0, _unlistable(error))
+            yield ObjectRef(_printable(folder.prefix), folder.path, 0, 0, _unlistable(error))
             return
         for entry in entries:
             if _is_folder(entry):
-                yield from self._walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, here))
+                yield _Folder(entry.path, f"{folder.prefix}{entry.name}/", (*folder.ancestors, here))
             else:
-                yield self._ref(entry, prefix)
+                yield self._ref(entry, folder.prefix)
 
     def _ref(self, entry: "os.DirEntry[str]", prefix: str) -> ObjectRef:
         source = _printable(prefix + entry.name)
@@ -110,6 +129,9 @@ def _with_retries(attempt: Callable[[], Out]) -> Out:
             return attempt()
         except FileNotFoundError:
             raise
+        except PermissionError:  # seldom passes: one more try, since an archive may be full of them
+            time.sleep(_RETRY_DELAYS[0])
+            break
         except OSError:
             time.sleep(delay)
     return attempt()
@@ -124,5 +146,5 @@ def _reason_of(error: OSError) -> Reason:
 
 
 def _printable(source: str) -> str:
-    """Valid Unicode for the tables, whatever bytes the file system holds."""
-    return os.fsencode(source).decode("utf-8", "backslashreplace")
+    """Valid Unicode for the tables: bytes that are none stand as U+F780 to U+F7FF, so that names stay different."""
+    return source.translate(_UNDECODABLE)
