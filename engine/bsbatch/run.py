@@ -8,10 +8,9 @@ import warnings
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Known, Outcome, Prediction, UnitOutcome
 from bsbatch.registry import BACKENDS, fastest
+from bsbatch.report import Ending, Report, Reporter
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.tables import SCHEMA_VERSION, Provenance
@@ -40,46 +40,6 @@ _MAX_UNIT = 256
 _UNIT_SECONDS = 60.0
 _UNITS_AHEAD = 1
 _DEFAULT_THRESHOLD = 0.5
-
-
-class Ending(StrEnum):
-    """How a run ended."""
-
-    COMPLETE = "complete"
-    LIMITED = "limited"
-    INTERRUPTED = "interrupted"
-    STOPPED = "stopped"
-    RUNNING = "running"
-    PLANNED = "planned"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a run tells at its end."""
-
-    ending: Ending
-    flow: Flow
-    seconds: float
-    """Wall-clock."""
-    scored: int
-    """Examinations scored by this run, not by earlier ones."""
-    model_name: str | None
-
-
-class Reporter(Protocol):
-    """Who tells the user; called from the main thread."""
-
-    def start(self, total: "Pending[int]", done: int) -> None:
-        """Objects to come, as soon as they are counted, and objects that earlier runs settled."""
-        ...
-
-    def advance(self, objects: int, ok: int, failed: int) -> None:
-        """So many objects are done with, and so many examinations scored or failed."""
-        ...
-
-    def note(self, message: str) -> None:
-        """Something the user should know."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
