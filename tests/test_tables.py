@@ -13,7 +13,6 @@ from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.records import (
     Examination,
     Failure,
-    Known,
     Outcome,
     Prediction,
     Quality,
@@ -31,8 +30,6 @@ from bsbatch.tables import (
     Provenance,
     Row,
     object_rows,
-    part_name,
-    parts_in,
     result_rows,
     schema_of,
     to_table,
@@ -77,7 +74,7 @@ def test_every_column_is_described_once(table: str, columns: tuple[Column, ...])
 
 @pytest.mark.parametrize("table", [RESULTS, OBJECTS])
 def test_a_part_says_what_it_is(table: str, tmp_path: Path) -> None:
-    path = tmp_path / part_name(0)
+    path = tmp_path / "part.parquet"
     pq.write_table(to_table(table, [], "abc"), path)
 
     metadata = pq.read_schema(path).metadata
@@ -86,16 +83,6 @@ def test_a_part_says_what_it_is(table: str, tmp_path: Path) -> None:
     assert metadata[b"bsbatch.config_hash"] == b"abc"
     assert metadata[b"bsbatch.schema_version"] == str(SCHEMA_VERSION).encode()
     assert b"research use only" in metadata[b"bsbatch.notice"]
-
-
-def test_parts_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    for number in (10, 2, 0):
-        (tmp_path / part_name(number)).touch()
-    (tmp_path / ".part-000001.parquet.tmp").touch()
-    (tmp_path / "notes.parquet").touch()
-
-    assert [path.name for path in parts_in(tmp_path)] == [part_name(number) for number in (0, 2, 10)]
-    assert parts_in(tmp_path / "absent") == []
 
 
 @pytest.mark.parametrize(("p", "predicted"), [(0.49, 0), (0.5, 1), (0.51, 1), (0.0, 0), (1.0, 1)])
@@ -153,15 +140,6 @@ def test_an_examination_without_a_view_has_a_row_of_its_own() -> None:
     row = result_of(failure(blind, Reason.VIEW_UNRESOLVED))
 
     assert (row["study_uid"], row["view_evidence"]) == ("1.2.3", None)
-
-
-def test_a_score_that_is_committed_already_gets_no_second_row() -> None:
-    known = unit(Known(BOTH))
-
-    assert result_rows(known, PROVENANCE) == []
-    assert [(row["source"], row["status"], row["exam_id"]) for row in objects_of(known)] == [
-        ("both", "used", BOTH.exam_id)
-    ]
 
 
 def test_every_object_has_one_row() -> None:

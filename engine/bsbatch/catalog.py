@@ -1,70 +1,39 @@
-"""What an output folder holds already: the base of resuming, and of the check at the end.
+"""What an output folder holds already: the base of resuming. Nothing else is written down to be compared with it.
 
-Nothing else is written down to be compared with it. Rows of objects that were used or skipped, and have not changed
-on the disk since, are settled and are not opened again. Failed ones are tried again, because their cause may be gone
-(a missing decoder, a partner that arrives); so is every object of an examination one of whose objects has changed.
+A row stays when its object was used or skipped and has not changed on the disk since; such an object is not opened
+again. Failed rows are taken out before the run begins and their objects tried again, because the cause may be gone: a
+missing decoder, a permission, a partner that arrives. So are the rows of every examination one of whose objects has
+changed, and those that a killed run left without their counterpart in the other table.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from bsbatch.dicom.reasons import Stage, Status
+from bsbatch.dicom.reasons import Reason, Status
 from bsbatch.errors import ConfigMismatchError, OutputError
 from bsbatch.identity import acquisition_key, digest
+from bsbatch.parts import all_rows, configuration_of, keep_rows, parts_in, remove_leftovers
 from bsbatch.records import ObjectRef
-from bsbatch.tables import OBJECTS, RESULTS, Row, parts_in
+from bsbatch.tables import OBJECTS, OK, RESULTS, Row
 
-_FATE = ["source", "size", "mtime_ns", "status", "stage", "reason", "exam_id"]
-_IDENTITY = ["sop_uid", "study_uid", "series_uid", "acquisition_date", "acquisition_time"]
+_ACQUISITION = ["study_uid", "series_uid", "acquisition_date", "acquisition_time"]
+_COLUMNS = ["source", "size", "mtime_ns", "status", "reason", "exam_id", "sop_uid", *_ACQUISITION]
 
 
 @dataclass(slots=True)
 class Catalog:
-    """The committed rows, as far as a run must know them."""
+    """The rows that stay, as far as a run must know them."""
 
     settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    """Sorted digests of source, size and mtime."""
+    """Sorted digests of source, size and time of last change."""
     seen: set[int] = field(default_factory=set)
-    """Digests of the SOP Instance UIDs of used objects that are settled."""
+    """Digests of the SOP Instance UIDs of used objects."""
     closed: set[int] = field(default_factory=set)
-    """Acquisition keys of used objects that are settled."""
-    scored: set[str] = field(default_factory=set)
-    """Examinations with a score."""
-    obsolete: list[str] = field(default_factory=list)
-    """Sources that stood for a folder which could not be listed, and now can."""
-    _open: dict[str, tuple[str, Row]] = field(default_factory=dict)
-    """Source -> (part, row) of the rows that this run may replace."""
-    _failed: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Examination -> (part, reason), of the failed ones."""
-
-    @classmethod
-    def load(cls, out: Path, refs: Iterable[ObjectRef]) -> "Catalog":
-        """Read the tables of an output folder.
-
-        Parameters
-        ----------
-        out
-            May be empty or not there.
-        refs
-            The objects as they lie on the disk now; walked only when there is something to compare with.
-
-        Raises
-        ------
-        OutputError
-            A part cannot be read.
-        """
-        catalog = cls()
-        if not parts_in(out / OBJECTS) and not parts_in(out / RESULTS):
-            return catalog
-        catalog._load_results(out / RESULTS)
-        catalog._load_objects(out / OBJECTS, _fingerprints(refs))
-        return catalog
+    """Acquisition keys of used objects."""
 
     def is_settled(self, ref: ObjectRef) -> bool:
         """Whether the object has a row that stays."""
@@ -72,62 +41,28 @@ class Catalog:
         index = int(np.searchsorted(self.settled, key))
         return index < len(self.settled) and bool(self.settled[index] == key)
 
-    def open_part(self, source: str) -> str | None:
-        """The part that holds a row which a new one of this source replaces."""
-        return self._open[source][0] if source in self._open else None
 
-    def has_object(self, row: Row) -> bool:
-        """Whether the very same row is committed: a failed object that was tried again and failed again."""
-        if row["source"] not in self._open:
-            return False
-        old = self._open[row["source"]][1]
-        return all(old[name] == row.get(name) for name in _FATE)
+def take_stock(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
+    """Take out the rows that this run shall do again, and read the rest.
 
-    def has_result(self, row: Row) -> bool:
-        """Whether the examination's row is committed with the same outcome."""
-        exam_id = row["exam_id"]
-        if row["status"] == Status.FAILED:
-            return exam_id in self._failed and self._failed[exam_id][1] == row["reason"]
-        return exam_id in self.scored
+    Parameters
+    ----------
+    out
+        The output folder; its tables may be empty or not there.
+    refs
+        The objects as they lie on the disk now; walked only when there is something to compare with.
 
-    def failed_part(self, exam_id: str) -> str | None:
-        """The part that holds the failed row which a new one of this examination replaces."""
-        return self._failed[exam_id][0] if exam_id in self._failed else None
-
-    def _load_results(self, folder: Path) -> None:
-        for path in parts_in(folder):
-            for row in _part_rows(path, ["exam_id", "status", "reason"]):
-                if row["status"] == Status.FAILED:
-                    self._failed[row["exam_id"]] = (path.name, row["reason"])
-                else:
-                    self.scored.add(row["exam_id"])
-
-    def _load_objects(self, folder: Path, present: dict[int, int]) -> None:
-        reopened = self._reopened_exams(folder, present)
-        settled: list[int] = []
-        for path in parts_in(folder):
-            for row in _part_rows(path, _FATE + _IDENTITY):
-                if _is_open(row, present) or row["exam_id"] in reopened:
-                    self._open[row["source"]] = (path.name, {name: row[name] for name in _FATE})
-                    if row["stage"] == Stage.LIST and digest(row["source"]) not in present:
-                        self.obsolete.append(row["source"])
-                else:
-                    settled.append(_fingerprint(row["source"], row["size"], row["mtime_ns"]))
-                    self._remember_used(row)
-        self.settled = np.sort(np.array(settled, np.uint64))
-        self.scored -= reopened
-
-    @staticmethod
-    def _reopened_exams(folder: Path, present: dict[int, int]) -> set[str]:
-        rows = _rows(folder, _FATE)
-        return {row["exam_id"] for row in rows if row["exam_id"] is not None and _is_open(row, present)}
-
-    def _remember_used(self, row: Row) -> None:
-        if row["status"] == Status.USED:
-            if row["sop_uid"] is not None:
-                self.seen.add(digest(row["sop_uid"]))
-            key = acquisition_key(*(row[name] for name in _IDENTITY[1:]))
-            self.closed |= {key} if key is not None else set()
+    Raises
+    ------
+    OutputError
+        A part cannot be read or written.
+    """
+    if not parts_in(out / OBJECTS) and not parts_in(out / RESULTS):
+        return Catalog()
+    try:
+        return _Stock(out, _fingerprints(refs)).taken()
+    except OSError as error:
+        raise OutputError.of(out, error) from error
 
 
 def check_configuration(out: Path, config_hash: str) -> None:
@@ -139,48 +74,82 @@ def check_configuration(out: Path, config_hash: str) -> None:
         Results of two configurations would be mixed.
     """
     for table in (RESULTS, OBJECTS):
-        for path in parts_in(out / table):
-            found = (_read(pq.read_schema, path).metadata or {}).get(b"bsbatch.config_hash", b"").decode()
-            if found != config_hash:
-                raise ConfigMismatchError(
-                    f"{out} holds results of another configuration (model, threshold, precision or selection differ): "
-                    "choose another --out, or add --fresh to delete them and start again"
-                )
+        if any(configuration_of(part) != config_hash for part in parts_in(out / table)):
+            raise ConfigMismatchError(
+                f"{out} holds results of another configuration (model, threshold, precision or selection differ): "
+                "choose another --out, or add --fresh to delete them and start again"
+            )
 
 
-def committed(out: Path, table: str, columns: list[str]) -> Iterator[Row]:
-    """The committed rows of a table, some of their columns."""
-    return _rows(out / table, columns)
+class _Stock:
+    """One look through both tables; a row of ``objects`` stays or goes with all rows of its examination."""
+
+    def __init__(self, out: Path, present: dict[int, int]) -> None:
+        self._objects, self._results = out / OBJECTS, out / RESULTS
+        self._present = present
+        self._scored = {row["exam_id"] for row in self._result_rows() if row["status"] == OK}
+        self._reopened = {row["exam_id"] for row in self._object_rows() if not self._is_sound(row)}
+        self._catalog = Catalog()
+
+    def taken(self) -> Catalog:
+        catalog = self._catalog
+        kept = {row["exam_id"] for row in self._object_rows() if row["status"] == Status.USED and self._stays(row)}
+        for row in self._object_rows():
+            if row["exam_id"] in kept:
+                self._remember(row)
+        for folder in (self._results, self._objects):  # a kill in between leaves objects without results, which go next
+            remove_leftovers(folder)
+        for part in parts_in(self._results):
+            keep_rows(part, lambda row: row["status"] == OK and row["exam_id"] in kept, ["status", "exam_id"])
+        for part in parts_in(self._objects):
+            keep_rows(part, self._stays, _COLUMNS)
+        catalog.settled = np.sort(np.array([_row_fingerprint(row) for row in self._object_rows()], np.uint64))
+        return catalog
+
+    def _result_rows(self) -> Iterator[Row]:
+        return all_rows(self._results, ["exam_id", "status"])
+
+    def _object_rows(self) -> Iterator[Row]:
+        return all_rows(self._objects, _COLUMNS)
+
+    def _is_sound(self, row: Row) -> bool:
+        """Not failed, not changed since, and scored if used; an object that is gone from the disk is as it was."""
+        if row["status"] == Status.FAILED:
+            return False
+        if row["status"] == Status.USED and row["exam_id"] not in self._scored:
+            return False
+        return self._present.get(digest(row["source"]), _row_fingerprint(row)) == _row_fingerprint(row)
+
+    def _stays(self, row: Row) -> bool:
+        if row["status"] == Status.USED:
+            return row["exam_id"] not in self._reopened
+        if row["reason"] == Reason.DUPLICATE_VIEW:
+            return self._is_sound(row) and self._is_needless(row)
+        return self._is_sound(row)
+
+    def _is_needless(self, row: Row) -> bool:
+        """Whether what a copy repeats is used still; otherwise the copy may have to stand in for it."""
+        return digest(row["sop_uid"] or "") in self._catalog.seen or _key_of(row) in self._catalog.closed
+
+    def _remember(self, row: Row) -> None:
+        if row["sop_uid"] is not None:
+            self._catalog.seen.add(digest(row["sop_uid"]))
+        key = _key_of(row)
+        if key is not None:
+            self._catalog.closed.add(key)
 
 
-def _is_open(row: Row, present: dict[int, int]) -> bool:
-    """Failed, or changed since; an object that is gone keeps its row."""
-    if row["status"] == Status.FAILED:
-        return True
-    now = present.get(digest(row["source"]))
-    return now is not None and now != _fingerprint(row["source"], row["size"], row["mtime_ns"])
+def _key_of(row: Row) -> int | None:
+    return acquisition_key(*(row[name] for name in _ACQUISITION))
 
 
 def _fingerprints(refs: Iterable[ObjectRef]) -> dict[int, int]:
     return {digest(ref.source): _fingerprint(ref.source, ref.size, ref.mtime_ns) for ref in refs}
 
 
+def _row_fingerprint(row: Row) -> int:
+    return _fingerprint(row["source"], row["size"], row["mtime_ns"])
+
+
 def _fingerprint(source: str, size: int, mtime_ns: int) -> int:
     return digest(source, str(size), str(mtime_ns))
-
-
-def _rows(folder: Path, columns: list[str]) -> Iterator[Row]:
-    for path in parts_in(folder):
-        yield from _part_rows(path, columns)
-
-
-def _part_rows(path: Path, columns: list[str]) -> list[Row]:
-    rows: list[Row] = _read(lambda part: pq.read_table(part, columns=columns), path).to_pylist()
-    return rows
-
-
-def _read(reader: Any, path: Path) -> Any:
-    try:
-        return reader(path)
-    except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
-        raise OutputError(f"{path} cannot be read: delete it to have its examinations done again") from error

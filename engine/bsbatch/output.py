@@ -10,7 +10,8 @@ from typing import Any
 
 from bsbatch.catalog import check_configuration
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
-from bsbatch.tables import OBJECTS, RESULTS, parts_in
+from bsbatch.parts import parts_in
+from bsbatch.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
 

@@ -26,7 +26,6 @@ from bsbatch.records import (
     Failure,
     FrameView,
     Header,
-    Known,
     ObjectRef,
     Outcome,
     Prediction,
@@ -142,7 +141,6 @@ class Screening:
 
     source: Source
     backend: Backend
-    catalog: Catalog
     telemetry: Telemetry
     isolation: Isolation
     threads: int
@@ -159,9 +157,7 @@ class Screening:
             outcomes.extend(scored)
         return UnitOutcome(tuple(outcomes), unit.settled)
 
-    def _prepare(self, exam: Examination) -> Sample | Failure | Known:
-        if exam.exam_id in self.catalog.scored:
-            return Known(exam)
+    def _prepare(self, exam: Examination) -> Sample | Failure:
         if exam.defect is not None or exam.anterior is None or exam.posterior is None:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
         try:
@@ -187,7 +183,7 @@ class Screening:
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
 
-    def _score(self, batch: list[Sample | Failure | Known]) -> Iterator[Outcome]:
+    def _score(self, batch: list[Sample | Failure]) -> Iterator[Outcome]:
         samples = [item for item in batch if isinstance(item, Sample)]
         scores = iter(self._infer(samples))
         for item in batch:
@@ -201,9 +197,9 @@ class Screening:
             return [float(p) for p in self.backend.infer(images)[:, 1]]
 
 
-def batches(items: Iterable[Sample | Failure | Known], size: int) -> Iterator[list[Sample | Failure | Known]]:
+def batches(items: Iterable[Sample | Failure], size: int) -> Iterator[list[Sample | Failure]]:
     """Cut a stream so that each piece holds at most ``size`` samples, whatever else lies between them."""
-    batch: list[Sample | Failure | Known] = []
+    batch: list[Sample | Failure] = []
     samples = 0
     for item in items:
         batch.append(item)

@@ -1,18 +1,17 @@
 """The check at the end: what lies in the two tables, read back and added up."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bsbatch.catalog import committed
 from bsbatch.dicom.reasons import Status
 from bsbatch.errors import OutputError
 from bsbatch.identity import digest
-from bsbatch.records import Failure, Outcome, SettledObject
+from bsbatch.parts import all_rows
+from bsbatch.records import Unit
 from bsbatch.tables import OBJECTS, OK, RESULTS
 
 
@@ -57,18 +56,15 @@ class Flow:
             "error_rate": round(self.error_rate, 6),
         }
 
-    def add_settled(self, items: Iterable[SettledObject]) -> None:
-        """Count objects that were settled without an examination."""
-        for item in items:
-            self._add_object(str(item.verdict.status), str(item.verdict.reason))
-
-    def add_outcomes(self, items: Iterable[Outcome]) -> None:
-        """Count examinations and their objects."""
-        for item in items:
-            reason = str(item.verdict.reason) if isinstance(item, Failure) else None
-            self._add_examination(str(Status.FAILED) if reason else OK, reason)
-            for _ in item.exam.scans:
-                self._add_object(str(Status.FAILED if reason else Status.USED), reason)
+    def add_plan(self, unit: Unit) -> None:
+        """Count what would become of a unit, as far as its headers tell."""
+        for item in unit.settled:
+            self._add_object(item.verdict.status, item.verdict.reason)
+        for exam in unit.exams:
+            reason = exam.defect.reason if exam.defect is not None else None
+            self._add_examination(Status.FAILED if reason else OK, reason)
+            for _ in exam.scans:
+                self._add_object(Status.FAILED if reason else Status.USED, reason)
 
     def _add_object(self, status: str, reason: str | None) -> None:
         self.objects[status] += 1
@@ -116,7 +112,7 @@ def _read_objects(out: Path, flow: Flow) -> Any:
     """Digests of the examinations that used objects belong to, each once."""
     sources: list[int] = []
     used: list[int] = []
-    for row in committed(out, OBJECTS, ["source", "status", "reason", "exam_id"]):
+    for row in all_rows(out / OBJECTS, ["source", "status", "reason", "exam_id"]):
         flow._add_object(row["status"], row["reason"])
         sources.append(digest(row["source"]))
         if row["status"] == Status.USED:
@@ -129,7 +125,7 @@ def _read_results(out: Path, flow: Flow) -> Any:
     """Digests of the scored examinations, sorted."""
     exams: list[int] = []
     scored: list[int] = []
-    for row in committed(out, RESULTS, ["exam_id", "status", "reason", "predicted"]):
+    for row in all_rows(out / RESULTS, ["exam_id", "status", "reason", "predicted"]):
         flow._add_examination(row["status"], row["reason"])
         flow.positive += row["predicted"] == 1
         exams.append(digest(row["exam_id"]))

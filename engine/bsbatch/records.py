@@ -254,14 +254,7 @@ class Prediction:
     """In [0, 1]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An examination whose score is committed already: a run was killed before the rows of its objects were."""
-
-    exam: Examination
-
-
-Outcome = Prediction | Failure | Known
+Outcome = Prediction | Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import bsbatch
-from bsbatch.catalog import Catalog
+from bsbatch.catalog import Catalog, take_stock
 from bsbatch.concurrency import Interruption, Pending, in_background, interruptible, prefetch, usable_cpus
 from bsbatch.config import BackendName, RunConfig
 from bsbatch.errors import BsbatchError, OutputError, UsageError
@@ -28,7 +28,7 @@ from bsbatch.preprocess import VERSION, VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.protocols import Executor, Sink
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
-from bsbatch.records import Failure, Known, Outcome, Prediction, UnitOutcome
+from bsbatch.records import Failure, Outcome, Prediction, UnitOutcome
 from bsbatch.registry import BACKENDS, fastest
 from bsbatch.report import Ending, Report, Reporter
 from bsbatch.sinks.parquet import ParquetSink
@@ -125,8 +125,8 @@ def _backend_name(config: RunConfig) -> str:
 
 def _run(setting: Setting, reporter: Reporter) -> Report:
     telemetry, started = Telemetry(), time.monotonic()
-    catalog = Catalog.load(setting.out, _listed(setting))
-    sink = ParquetSink(setting.out, setting.provenance, catalog)
+    catalog = take_stock(setting.out, _listed(setting))
+    sink = ParquetSink(setting.out, setting.provenance)
     intake = Intake(
         setting.source, setting.config.selection, catalog, setting.pseudonymiser, telemetry, setting.threads
     )
@@ -161,7 +161,6 @@ def _execute(
         screening = Screening(
             setting.source,
             backend,
-            intake.catalog,
             intake.telemetry,
             isolation,
             setting.threads,
@@ -218,9 +217,7 @@ def _rehearse(config: RunConfig, reporter: Reporter) -> Report:
     intake = Intake(source, config.selection, Catalog(), None, Telemetry(), threads)
     reporter.start(in_background(lambda: sum(1 for _ in source)), 0)
     for unit in intake.units(_MAX_UNIT, config.limit):
-        outcomes = [Failure(exam, exam.defect) if exam.defect else Known(exam) for exam in unit.exams]
-        flow.add_settled(unit.settled)
-        flow.add_outcomes(outcomes)
+        flow.add_plan(unit)
         reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
     flow.seen, flow.pending = intake.seen, intake.seen - flow.objects.total()
     return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None)

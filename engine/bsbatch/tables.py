@@ -7,7 +7,6 @@ the last thing that a commit makes visible, so whatever has no row there is simp
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +17,7 @@ from bsbatch.records import (
     ExamView,
     Failure,
     Header,
-    Known,
     ObjectRef,
-    Outcome,
     Prediction,
     SettledObject,
     UnitOutcome,
@@ -141,19 +138,9 @@ def schema_of(table: str, config_hash: str) -> pa.Schema:
     )
 
 
-def part_name(number: int) -> str:
-    """File name of a part."""
-    return f"part-{number:06d}.parquet"
-
-
-def parts_in(folder: Path) -> list[Path]:
-    """The committed parts of a table, in the order of their numbers."""
-    return sorted(folder.glob("part-*.parquet"))
-
-
 def result_rows(outcome: UnitOutcome, provenance: Provenance) -> list[Row]:
     """Rows of ``results`` for a unit."""
-    return [_result_row(item, provenance) for item in outcome.outcomes if not isinstance(item, Known)]
+    return [_result_row(item, provenance) for item in outcome.outcomes]
 
 
 def object_rows(outcome: UnitOutcome) -> list[Row]:
@@ -220,7 +207,7 @@ def _quality_columns(item: Prediction | Failure) -> Row:
     }
 
 
-def _rows_of_exam(item: Outcome) -> list[Row]:
+def _rows_of_exam(item: Prediction | Failure) -> list[Row]:
     if isinstance(item, Failure):
         fate: Row = {"status": str(Status.FAILED), **_verdict_columns(item)}
     else:

@@ -36,7 +36,9 @@ def test_unchanged_files_are_not_opened_again(archive: Path, tmp_path: Path) -> 
         status = path.stat()
         path.write_bytes(b"\0" * status.st_size)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    parts = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/part-*")}
     run(archive, tmp_path / "out")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/*/part-*")} == parts
     assert {row["status"] for row in objects(tmp_path / "out")} == {"used"}
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bsbatch.catalog import Catalog
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.errors import OutputError
+from bsbatch.parts import parts_in
 from bsbatch.reconcile import reconcile
 from bsbatch.records import ObjectRef, SettledObject, UnitOutcome, Verdict
 from bsbatch.sinks.parquet import ParquetSink
-from bsbatch.tables import OBJECTS, RESULTS, Provenance, parts_in, schema_of
+from bsbatch.tables import OBJECTS, RESULTS, Provenance, schema_of
 
 PROVENANCE = Provenance("hash", "model", 0.5)
 
@@ -22,7 +22,7 @@ def settled(*sources: str, reason: Reason = Reason.NOT_DICOM) -> UnitOutcome:
 
 
 def sink(out: Path) -> ParquetSink:
-    return ParquetSink(out, PROVENANCE, Catalog.load(out, []))
+    return ParquetSink(out, PROVENANCE)
 
 
 def test_a_part_of_objects_alone_needs_no_part_of_results(tmp_path: Path) -> None:
@@ -53,21 +53,6 @@ def test_what_a_killed_run_wrote_aside_is_removed_and_never_read(tmp_path: Path)
     assert not list((tmp_path / OBJECTS).glob(".part-*"))
 
 
-def test_a_failed_object_that_fails_again_leaves_its_part_alone(tmp_path: Path) -> None:
-    sink(tmp_path).commit(settled("a", reason=Reason.PERMISSION_DENIED))
-    before = parts_in(tmp_path / OBJECTS)[0].read_bytes()
-    sink(tmp_path).commit(settled("a", reason=Reason.PERMISSION_DENIED))
-    (part,) = parts_in(tmp_path / OBJECTS)
-    assert part.read_bytes() == before
-
-
-def test_a_failed_object_that_fails_otherwise_has_its_row_replaced(tmp_path: Path) -> None:
-    sink(tmp_path).commit(settled("a", "b", reason=Reason.PERMISSION_DENIED))
-    sink(tmp_path).commit(settled("a", reason=Reason.DECODE_FAILED))
-    rows = {row["source"]: row["reason"] for row in pq.read_table(tmp_path / OBJECTS).to_pylist()}
-    assert rows == {"a": "decode_failed", "b": "permission_denied"}
-
-
 def test_a_missing_row_is_told(tmp_path: Path) -> None:
     sink(tmp_path).commit(settled("a"))
     with pytest.raises(OutputError, match="2 objects were seen and 1 have a row"):
@@ -80,10 +65,3 @@ def test_a_double_row_is_told(tmp_path: Path) -> None:
     writer.commit(settled("a"))
     with pytest.raises(OutputError, match="more than one row"):
         reconcile(tmp_path, 1, is_complete=True)
-
-
-def test_a_part_that_is_no_parquet_is_named(tmp_path: Path) -> None:
-    sink(tmp_path).commit(settled("a"))
-    (tmp_path / OBJECTS / "part-000001.parquet").write_bytes(b"nonsense")
-    with pytest.raises(OutputError, match=r"part-000001.parquet cannot be read"):
-        Catalog.load(tmp_path, [])

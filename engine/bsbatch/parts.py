@@ -1,0 +1,116 @@
+"""The Parquet files of a table: read whole, written aside, flushed to the disk and renamed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bsbatch.errors import OutputError
+from bsbatch.tables import Row
+
+_COMPRESSION = "zstd"
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """The committed parts of a table, in the order of their numbers."""
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def number_of(part: Path) -> int:
+    """The number in a part's name."""
+    return int(part.stem.split("-")[1])
+
+
+def write_part(folder: Path, number: int, rows: pa.Table) -> None:
+    """Put a part in place, wholly or not at all.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    name = f"part-{number:06d}.parquet"
+    aside = folder / f".{name}"
+    with aside.open("wb") as stream:
+        pq.write_table(rows, stream, compression=_COMPRESSION)
+        stream.flush()
+        os.fsync(stream.fileno())
+    aside.replace(folder / name)
+    _sync_folder(folder)
+
+
+def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) -> None:
+    """Take rows out of a part; the part goes with its last one.
+
+    Parameters
+    ----------
+    part
+        A committed part.
+    is_kept
+        Told the named columns of a row, says whether it stays.
+    columns
+        What ``is_kept`` looks at.
+
+    Raises
+    ------
+    OutputError
+        The part cannot be read.
+    OSError
+        It cannot be written.
+    """
+    kept = [is_kept(row) for row in read_rows(part, columns)]
+    if all(kept):
+        return
+    if any(kept):
+        write_part(part.parent, number_of(part), _read(pq.read_table, part).filter(pa.array(kept)))
+    else:
+        part.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run wrote aside."""
+    for leftover in folder.glob(".part-*"):
+        leftover.unlink()
+
+
+def read_rows(part: Path, columns: list[str]) -> list[Row]:
+    """Some columns of a part.
+
+    Raises
+    ------
+    OutputError
+        The part cannot be read.
+    """
+    rows: list[Row] = _read(lambda path: pq.read_table(path, columns=columns), part).to_pylist()
+    return rows
+
+
+def all_rows(folder: Path, columns: list[str]) -> Iterator[Row]:
+    """Some columns of all parts of a table."""
+    for part in parts_in(folder):
+        yield from read_rows(part, columns)
+
+
+def configuration_of(part: Path) -> str:
+    """The configuration hash that a part was written under."""
+    metadata = _read(pq.read_schema, part).metadata or {}
+    return str(metadata.get(b"bsbatch.config_hash", b"").decode())
+
+
+def _read(reader: Callable[[Path], Any], part: Path) -> Any:
+    try:
+        return reader(part)
+    except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
+        raise OutputError(f"{part} cannot be read: delete it to have its examinations done again") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
