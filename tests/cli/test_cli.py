@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tests.archives import PATIENT_NAME, write_mixed
 from tests.end_to_end.tables import bsbatch, objects, results
 
 import bsbatch as package
+from bsbatch.cli.info import availability, show_info
+from bsbatch.registry import Part
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,13 @@ def test_info_says_what_works_and_why_not() -> None:
     assert facts["backends"]["onnxruntime"] == {"works": True, "why_not": None}
     assert facts["cpus"] >= 1
     assert "onnxruntime" in bsbatch("info").stdout
+
+
+def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    part = Part("nowhere", "no_such_package", 'pip install "bsbatch[codecs]"')
+    facts = dict.fromkeys(("bsbatch", "python", "system", "cpus", "memory_gib"), "")
+    show_info(Console(width=200), facts | {"packages": {}, "backends": availability({"x": part}), "codecs": {}})
+    assert 'no_such_package is missing: pip install "bsbatch[codecs]"' in capsys.readouterr().out
 
 
 def test_a_patient_is_named_nowhere(archive: Path, tmp_path: Path) -> None:

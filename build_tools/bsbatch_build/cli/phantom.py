@@ -36,4 +36,8 @@ def phantom(
         f"{summary.used} to be used, {summary.skipped} skipped, {summary.failed} failed.",
         soft_wrap=True,
     )
-    console.print(f"{out}: archive, masks, labels.csv, expected.csv. Synthetic, not for clinical use.")
+    console.print(
+        f"{out}: archive, masks, labels.csv, expected.csv. Synthetic, not for clinical use.",
+        markup=False,
+        soft_wrap=True,
+    )

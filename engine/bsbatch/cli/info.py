@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import bsbatch
@@ -30,7 +31,7 @@ def info(*, as_json: Annotated[bool, typer.Option("--json", help="For programs."
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
-        _show(Console(), facts)
+        show_info(Console(), facts)
 
 
 def _facts() -> dict[str, Any]:
@@ -41,20 +42,22 @@ def _facts() -> dict[str, Any]:
         "cpus": usable_cpus(),
         "memory_gib": round(usable_memory() / 2**30, 1),
         "packages": {name: installed_version(name) for name in _PACKAGES},
-        "backends": _availability(BACKENDS),
-        "codecs": _availability(CODECS),
+        "backends": availability(BACKENDS),
+        "codecs": availability(CODECS),
         "notice": "research use only, not for clinical use",
     }
 
 
-def _availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
+def availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
+    """For each part whether it works here, and the install line where it does not."""
     return {
         name: {"works": part.missing is None, "why_not": part.missing and f"{part.package} is missing: {part.missing}"}
         for name, part in parts.items()
     }
 
 
-def _show(console: Console, facts: dict[str, Any]) -> None:
+def show_info(console: Console, facts: dict[str, Any]) -> None:
+    """Print the facts as a table."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("bsbatch", "python", "system", "cpus", "memory_gib"):
         table.add_row(name, str(facts[name]))
@@ -63,6 +66,8 @@ def _show(console: Console, facts: dict[str, Any]) -> None:
     for kind in ("backends", "codecs"):
         table.add_row(f"[bold]{kind}[/]")
         for name, state in facts[kind].items():
-            table.add_row(f"  {name}", "[green]works[/]" if state["works"] else f"[yellow]{state['why_not']}[/]")
+            table.add_row(
+                f"  {name}", "[green]works[/]" if state["works"] else f"[yellow]{escape(state['why_not'])}[/]"
+            )
     console.print(table)
     console.print("Research use only, not for clinical use.", style="dim")

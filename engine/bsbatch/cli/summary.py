@@ -40,9 +40,9 @@ def _warn(console: Console, error_rate: float, limit: float) -> None:
 def _show_place(console: Console, report: Any, config: RunConfig) -> None:
     rate = report.scored / report.seconds if report.seconds else 0.0
     if report.model_name:
-        console.print(f"Model: {report.model_name}", highlight=False)
+        console.print(f"Model: {report.model_name}", highlight=False, markup=False)
     console.print(f"Scored now: {report.scored} in {report.seconds:.1f} s ({rate:.2f}/s)", highlight=False)
-    console.print(f"Results: {config.out}/results  {config.out}/objects", highlight=False, soft_wrap=True)
+    console.print(f"Results: {config.out}/results  {config.out}/objects", highlight=False, markup=False, soft_wrap=True)
 
 
 def _flow_table(flow: Any, *, is_plan: bool) -> Table:
