@@ -58,7 +58,6 @@ class Intake:
     threads: int
     seen: int = 0
     """Objects listed so far, settled ones among them."""
-
     is_exhausted: bool = False
     """Whether the listing came to its end and every object is decided."""
 

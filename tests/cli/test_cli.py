@@ -1,6 +1,7 @@
 """What a person sees on the terminal."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_help_names_every_exit_code() -> None:
 
 
 def test_the_summary_fits_80_columns_and_adds_up(archive: Path, tmp_path: Path) -> None:
-    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", env={"COLUMNS": "80"})
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", env={**os.environ, "COLUMNS": "80"})
     lines = done.stdout.splitlines()
     assert max(map(len, lines[:-3])) <= 80
     counts = [(match[1], int(match[2])) for line in lines if (match := re.match(r" {0,2}(\S[\w ]*?) +(\d+)$", line))]

@@ -60,9 +60,9 @@ def photopeak_frames(header: Header) -> tuple[int, ...] | Reason:
     hits = [number for number, ranges in enumerate(header.energy_windows, start=1) if _holds_photopeak(ranges)]
     if not hits:
         return Reason.WRONG_ISOTOPE_WINDOW
-    if len(header.energy_windows) == 1 or not header.energy_window_vector:
-        return everything if len(header.energy_windows) == 1 else Reason.AMBIGUOUS_ENERGY_WINDOW
-    if len(hits) > 1:
+    if len(header.energy_windows) == 1:
+        return everything
+    if len(hits) > 1 or not header.energy_window_vector:
         return Reason.AMBIGUOUS_ENERGY_WINDOW
     return tuple(
         frame for frame, window in zip(everything, header.energy_window_vector, strict=False) if window == hits[0]
