@@ -18,6 +18,8 @@ _PACKAGES = (
     "pyarrow",
     "opencv-python-headless",
     "onnxruntime",
+    "scikit-learn",
+    "matplotlib",
     "tensorflow-cpu",
     "keras",
     "tf2onnx",
