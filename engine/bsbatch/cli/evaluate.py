@@ -29,7 +29,7 @@ def evaluate(
     labels: Annotated[
         Path,
         typer.Option(
-            help="CSV: study_uid,label[,patient_id,centre,split,lesions].", show_default=False, rich_help_panel=_WHAT
+            help="CSV with study_uid and label; see docs/evaluation.md.", show_default=False, rich_help_panel=_WHAT
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report.", show_default=False, rich_help_panel=_WHAT)],

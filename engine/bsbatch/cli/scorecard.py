@@ -59,7 +59,7 @@ def _figures_table(evaluation: Any) -> Table:
 def _points_table(evaluation: Any) -> Table:
     table = _table("operating point", "score", "sensitivity", "specificity")
     for item in evaluation.whole.points:
-        rates = [f"{_number(item.rates[name].value)} ({_interval(item.rates[name])})" for name in _SIDES]
+        rates = [_with_interval(item.rates[name]) for name in _SIDES]
         table.add_row(_POINTS[item.point.name], f"{item.point.threshold:.4g}", *rates)
     return table
 
@@ -76,7 +76,7 @@ def _groups_table(evaluation: Any) -> Table:
         performance = group.performance
         sample, rates = performance.sample, performance.points[0].rates
         sides = [_number(rates[name].value) for name in _SIDES]
-        auc = f"{_number(performance.auc.value)} ({_interval(performance.auc)})"
+        auc = _with_interval(performance.auc)
         table.add_row(escape(f"{group.kind} {group.name}"), str(sample.size), str(sample.positives), auc, *sides)
     return table
 
@@ -101,6 +101,10 @@ def _words(name: str) -> str:
 
 def _number(value: float) -> str:
     return "-" if isnan(value) else f"{value:.3f}"
+
+
+def _with_interval(item: Any) -> str:
+    return "-" if isnan(item.value) else f"{_number(item.value)} ({_interval(item)})"
 
 
 def _interval(item: Any) -> str:

@@ -29,7 +29,8 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "legend.fontsize": 7,
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.8,
     "lines.linewidth": 1.4,
     "savefig.dpi": 300,
     "svg.hashsalt": "bsbatch",
@@ -123,7 +124,7 @@ def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
     for row, total in enumerate((sample.negatives, sample.positives)):
         for column, (name, rate, count) in enumerate(cells[row]):
-            colour = "white" if shares[row, column] > 0.55 else "black"  # noqa: PLR2004 - where black on blue ends
+            colour = "white" if shares[row, column] > 0.65 else "black"  # noqa: PLR2004 - where black on blue ends
             text = f"{name} {_percent(rate.value)} %"
             axes.text(column, row - 0.13, text, ha="center", va="center", color=colour, fontsize=9, weight="bold")
             detail = f"{_percent(rate.low)} to {_percent(rate.high)} %\n{count} of {total}"
