@@ -44,9 +44,9 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,test]'
+	$(PIP) --editable '.[codecs,build,evaluate,test]'
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[codecs,build,test,check]'
+	$(PIP) --editable '.[codecs,build,evaluate,test,check]'
 	@touch $@

@@ -7,8 +7,8 @@ import pytest
 from bsbatch.errors import OutputError
 from bsbatch.parts import (
     all_rows,
-    configuration_of,
     keep_rows,
+    metadata_of,
     number_of,
     parts_in,
     read_rows,
@@ -49,7 +49,7 @@ def test_rows_are_taken_out_and_the_metadata_stay(tmp_path: Path) -> None:
     keep_rows(part, lambda row: row["length"] != 2, ["length"])
 
     assert pq.read_table(part).to_pydict() == {"name": ["a", "ccc"], "length": [1, 3]}
-    assert configuration_of(part) == "abc"
+    assert metadata_of(part)["bsbatch.config_hash"] == "abc"
 
 
 def test_a_part_goes_with_its_last_row(tmp_path: Path) -> None:

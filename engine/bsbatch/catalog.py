@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bsbatch.dicom.reasons import Reason, Status
 from bsbatch.errors import ConfigMismatchError, OutputError
 from bsbatch.identity import acquisition_key, digest
-from bsbatch.parts import all_rows, configuration_of, keep_rows, parts_in, remove_leftovers
+from bsbatch.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
 from bsbatch.records import ObjectRef
 from bsbatch.tables import OBJECTS, OK, RESULTS, Row
 
@@ -74,7 +74,7 @@ def check_configuration(out: Path, config_hash: str) -> None:
         Results of two configurations would be mixed.
     """
     for table in (RESULTS, OBJECTS):
-        if any(configuration_of(part) != config_hash for part in parts_in(out / table)):
+        if any(metadata_of(part).get("bsbatch.config_hash") != config_hash for part in parts_in(out / table)):
             raise ConfigMismatchError(
                 f"{out} holds results of another configuration (model, threshold, precision or selection differ): "
                 "choose another --out, or add --fresh to delete them and start again"

@@ -94,10 +94,16 @@ def all_rows(folder: Path, columns: list[str]) -> Iterator[Row]:
         yield from read_rows(part, columns)
 
 
-def configuration_of(part: Path) -> str:
-    """The configuration hash that a part was written under."""
+def metadata_of(part: Path) -> dict[str, str]:
+    """What a part says of itself, `bsbatch.tables.schema_of`.
+
+    Raises
+    ------
+    OutputError
+        The part cannot be read.
+    """
     metadata = _read(pq.read_schema, part).metadata or {}
-    return str(metadata.get(b"bsbatch.config_hash", b"").decode())
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in metadata.items()}
 
 
 def _read(reader: Callable[[Path], Any], part: Path) -> Any:

@@ -58,6 +58,12 @@ CODECS = {
 }
 """Optional decoders that pydicom uses where they are installed."""
 
+EVALUATION = {
+    "metrics": Part("bsbatch.evaluation.evaluate:evaluate", "sklearn", 'pip install "bsbatch[evaluate]"'),
+    "report": Part("bsbatch.evaluation.report:write_report", "matplotlib", 'pip install "bsbatch[evaluate]"'),
+}
+"""What ``bsbatch evaluate`` loads: the figures, and the report with its drawings."""
+
 
 def fastest(parts: Mapping[str, Part], *, excluded: str) -> str:
     """The name of the first part that works here.

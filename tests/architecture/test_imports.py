@@ -6,7 +6,21 @@ import time
 
 import pytest
 
-HEAVY = ("numpy", "pandas", "pyarrow", "pydicom", "cv2", "onnxruntime", "tensorflow", "keras", "tf2onnx", "onnx")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydicom",
+    "cv2",
+    "onnxruntime",
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+)
 
 
 def _loaded_after(code: str) -> set[str]:
@@ -25,6 +39,7 @@ def _loaded_after(code: str) -> set[str]:
         "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['--help'])",
         "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['run', '--help'])",
         "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['info', '--json'])",
+        "import typer.testing as t; from bsbatch.cli import app; t.CliRunner().invoke(app, ['evaluate', '--help'])",
         "from typer.testing import CliRunner; from bsbatch_build.cli import app; CliRunner().invoke(app, ['--help'])",
     ],
 )

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import bsbatch
+from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
 from bsbatch.cli.run import run
@@ -18,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(run)
+app.command()(evaluate)
 app.command()(info)
 
 

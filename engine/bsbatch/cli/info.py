@@ -19,6 +19,8 @@ _PACKAGES = (
     "pyarrow",
     "opencv-python-headless",
     "onnxruntime",
+    "scikit-learn",
+    "matplotlib",
     "tensorflow-cpu",
     "keras",
     "tf2onnx",

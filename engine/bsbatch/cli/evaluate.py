@@ -1,0 +1,74 @@
+"""``bsbatch evaluate``: hold the results of a run against labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bsbatch.cli.scorecard import show
+from bsbatch.evaluation.settings import (
+    RESAMPLES,
+    SENSITIVITY,
+    EvaluationConfig,
+    Reading,
+    Resampling,
+    Restriction,
+)
+from bsbatch.registry import EVALUATION
+
+_WHAT, _HOW = "What to evaluate", "How to evaluate"
+
+
+def evaluate(
+    results: Annotated[
+        Path,
+        typer.Argument(help="Output folder of bsbatch run, or its results folder.", show_default=False),
+    ],
+    *,
+    labels: Annotated[
+        Path,
+        typer.Option(
+            help="CSV with study_uid and label; see docs/evaluation.md.", show_default=False, rich_help_panel=_WHAT
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the report.", show_default=False, rich_help_panel=_WHAT)],
+    split: Annotated[
+        str | None, typer.Option(help="Only studies of this split.", show_default=False, rich_help_panel=_WHAT)
+    ] = None,
+    centre: Annotated[
+        str | None, typer.Option(help="Only studies of this centre.", show_default=False, rich_help_panel=_WHAT)
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Positive from this probability on.", show_default="the run's", rich_help_panel=_HOW),
+    ] = None,
+    sensitivity: Annotated[
+        float, typer.Option(help="Sensitivity that one operating point must reach.", rich_help_panel=_HOW)
+    ] = SENSITIVITY,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Prevalence for PPV and NPV.", show_default="the sample's", rich_help_panel=_HOW),
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", rich_help_panel=_HOW)] = RESAMPLES,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", rich_help_panel=_HOW)] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No tables; errors only.", rich_help_panel=_HOW)] = False,
+) -> None:
+    """Hold the scores of a run against labels: ROC AUC, sensitivity, specificity and more, with 95 % intervals.
+
+    Writes metrics.json, scores.parquet, unmatched.csv and figures.
+    Exit codes: 0 done, 2 usage (labels or results cannot be used), 4 cannot write.
+    """
+    config = EvaluationConfig(
+        results,
+        labels,
+        out,
+        Restriction(split, centre),
+        Reading(threshold, sensitivity, prevalence),
+        Resampling(resamples, seed),
+    )
+    compute, write = EVALUATION["metrics"].load(), EVALUATION["report"].load()
+    evaluation = compute(config)
+    write(evaluation)
+    if not quiet:
+        show(Console(), evaluation)

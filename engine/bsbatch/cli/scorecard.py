@@ -1,0 +1,119 @@
+"""The tables at the end of an evaluation."""
+
+from math import isnan
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_LACKS = {
+    "label_without_result": "labelled studies without an examination in the results",
+    "not_scored": "examinations of labelled studies that failed and have no score",
+    "result_without_label": "examinations without a label",
+    "outside_restriction": "examinations left out by --split or --centre",
+}
+_POINTS = {"threshold": "threshold", "half": "0.5", "youden": "Youden", "sensitivity": "sensitivity"}
+
+
+def show(console: Console, evaluation: Any) -> None:
+    """Print a `bsbatch.evaluation.evaluate.Evaluation`: who took part and who not, figures, groups."""
+    _show_cohort(console, evaluation)
+    console.print(_figures_table(evaluation))
+    console.print(_points_table(evaluation))
+    console.print(_groups_table(evaluation))
+    _say(console, _prevalence(evaluation))
+    _say(console, "Thresholds chosen on this sample (Youden, sensitivity) flatter it.")
+    _say(console, f"Report: {evaluation.config.out}/metrics.json", soft_wrap=True)
+    console.print("Research use only, not for clinical use.", style="dim")
+
+
+def _show_cohort(console: Console, evaluation: Any) -> None:
+    cohort, sample = evaluation.cohort, evaluation.cohort.sample
+    counts = f"[bold]{sample.size} examinations[/], {sample.positives} with metastasis, {sample.negatives} without"
+    if cohort.resampling_unit == "patient_id":
+        _say(console, f"{counts}, of {sample.patient_count} patients")
+    else:
+        _say(console, f"{counts}, of {cohort.studies} studies")
+        _warn(console, "the labels name no patient_id: each study is taken for a patient of its own")
+    if evaluation.run.status not in {"complete", None}:
+        _warn(console, f"the run has not come to its end ({evaluation.run.status}): run it again first")
+    for lack, words in _LACKS.items():
+        if cohort.lacks[lack]:
+            _warn(console, f"{cohort.lacks[lack]} {words}: see unmatched.csv")
+    if evaluation.repeated_labels:
+        _warn(console, f"{evaluation.repeated_labels} label rows repeat an earlier one and agree with it")
+
+
+def _figures_table(evaluation: Any) -> Table:
+    point = evaluation.whole.points[0]
+    resampling = evaluation.config.resampling
+    table = _table("figure", "value", f"95 % interval ({resampling.resamples} resamples)")
+    figures = {"ROC AUC": evaluation.whole.auc, "Brier score": evaluation.whole.brier}
+    figures |= {f"{_words(name)} at {point.point.threshold:.4g}": rate for name, rate in point.rates.items()}
+    for name, item in figures.items():
+        table.add_row(name, _number(item.value), _interval(item))
+    return table
+
+
+def _points_table(evaluation: Any) -> Table:
+    table = _table("operating point", "score", "sensitivity", "specificity")
+    for item in evaluation.whole.points:
+        rates = [_with_interval(item.rates[name]) for name in _SIDES]
+        table.add_row(_POINTS[item.point.name], f"{item.point.threshold:.4g}", *rates)
+    return table
+
+
+_SIDES = ("sensitivity", "specificity")
+
+
+def _groups_table(evaluation: Any) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("group", overflow="ellipsis", no_wrap=True, max_width=26)
+    for name in ("n", "positive", "ROC AUC", "sens.", "spec."):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in evaluation.groups:
+        performance = group.performance
+        sample, rates = performance.sample, performance.points[0].rates
+        sides = [_number(rates[name].value) for name in _SIDES]
+        auc = _with_interval(performance.auc)
+        table.add_row(escape(f"{group.kind} {group.name}"), str(sample.size), str(sample.positives), auc, *sides)
+    return table
+
+
+def _prevalence(evaluation: Any) -> str:
+    sample, stated = evaluation.cohort.sample, evaluation.config.reading.prevalence
+    if stated is None:
+        return f"PPV and NPV are those at the sample's own prevalence, {sample.positives / sample.size:.1%}."
+    return f"PPV and NPV are those at a prevalence of {stated:.1%}."
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, name in enumerate(names):
+        table.add_column(name, justify="right" if place else "left")
+    return table
+
+
+def _words(name: str) -> str:
+    return name.upper() if name in {"fpr", "fnr", "f1", "ppv", "npv"} else name.capitalize()
+
+
+def _number(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.3f}"
+
+
+def _with_interval(item: Any) -> str:
+    return "-" if isnan(item.value) else f"{_number(item.value)} ({_interval(item)})"
+
+
+def _interval(item: Any) -> str:
+    return "-" if isnan(item.low) else f"{item.low:.3f} to {item.high:.3f}"
+
+
+def _say(console: Console, words: str, *, soft_wrap: bool = False) -> None:
+    console.print(words, highlight=False, soft_wrap=soft_wrap)
+
+
+def _warn(console: Console, words: str) -> None:
+    _say(console, f"[yellow]{words}[/]")

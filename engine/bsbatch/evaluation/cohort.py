@@ -1,0 +1,188 @@
+"""Brings results and labels together; whatever has no partner is listed."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from bsbatch.errors import UsageError
+from bsbatch.evaluation.labels import Label, LabelFile
+from bsbatch.evaluation.sample import Mask, Sample
+from bsbatch.evaluation.scored import Examination, Results
+from bsbatch.evaluation.settings import Restriction
+
+UNKNOWN = "unknown"
+
+
+class Lack(StrEnum):
+    """Why an examination or a labelled study does not take part."""
+
+    NO_RESULT = "label_without_result"
+    """The results have no examination of this labelled study."""
+    NOT_SCORED = "not_scored"
+    """A failed examination of a labelled study."""
+    NO_LABEL = "result_without_label"
+    """An examination of a study that the label file does not name."""
+    OUTSIDE = "outside_restriction"
+    """An examination of a study that --split or --centre leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """One examination or study that does not take part."""
+
+    lack: Lack
+    study_uid: str | None
+    exam_id: str | None = None
+    """None for a labelled study without an examination."""
+    reason: str | None = None
+    """Why the examination failed, None where it did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scored examination with its label."""
+
+    examination: Examination
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """All that is evaluated, and what is not."""
+
+    cases: tuple[Case, ...]
+    """In the order of `exam_id`."""
+    sample: Sample
+    """Of the same order."""
+    unmatched: tuple[Unmatched, ...]
+    """Sorted by `Lack`, study and examination."""
+    resampling_unit: str
+    """``patient_id``, or ``study_uid`` where the label file names no patients."""
+
+    @property
+    def studies(self) -> int:
+        """Studies that take part."""
+        return len({case.label.study_uid for case in self.cases})
+
+    @property
+    def lacks(self) -> Counter[str]:
+        """`Lack` -> how many."""
+        return Counter(str(item.lack) for item in self.unmatched)
+
+
+def gather(results: Results, file: LabelFile, restriction: Restriction) -> Cohort:
+    """Join by Study Instance UID; a label applies to each examination of its study.
+
+    Raises
+    ------
+    UsageError
+        The restriction leaves no study, no labelled study is scored, or those that are have one label only.
+    """
+    chosen = _restricted(file, restriction)
+    cases: list[Case] = []
+    unmatched: list[Unmatched] = []
+    for examination in results.examinations:
+        label = chosen.get(examination.study_uid or "")
+        if label is not None and examination.score is not None:
+            cases.append(Case(examination, label))
+        else:
+            unmatched.append(_without(examination, file, label))
+    seen = {examination.study_uid for examination in results.examinations}
+    unmatched += [Unmatched(Lack.NO_RESULT, study_uid) for study_uid in chosen if study_uid not in seen]
+    _check(results, cases)
+    listed = tuple(sorted(unmatched, key=lambda item: (item.lack, item.study_uid or "", item.exam_id or "")))
+    return Cohort(tuple(cases), _sample(cases), listed, "patient_id" if file.has_patients else "study_uid")
+
+
+def _restricted(file: LabelFile, restriction: Restriction) -> dict[str, Label]:
+    chosen = dict(file.labels)
+    for column, wanted in (("split", restriction.split), ("centre", restriction.centre)):
+        if wanted is None:
+            continue
+        if column not in file.columns:
+            raise UsageError(f"--{column} needs a column {column} in the label file, and there is none")
+        found = sorted({getattr(label, column) or "" for label in chosen.values()} - {""})
+        chosen = {uid: label for uid, label in chosen.items() if getattr(label, column) == wanted}
+        if not chosen:
+            raise UsageError(f"no labelled study is of {column} {wanted!r}; there are: {', '.join(found) or 'none'}")
+    return chosen
+
+
+def _without(examination: Examination, file: LabelFile, label: Label | None) -> Unmatched:
+    if label is not None:
+        lack = Lack.NOT_SCORED
+    else:
+        lack = Lack.OUTSIDE if examination.study_uid in file.labels else Lack.NO_LABEL
+    return Unmatched(lack, examination.study_uid, examination.exam_id, examination.reason)
+
+
+def _check(results: Results, cases: Iterable[Case]) -> None:
+    classes = Counter(case.label.is_positive for case in cases)
+    if not classes:
+        hint = "; the run replaced UIDs by pseudonyms, so the labels must hold the same" * results.run.is_pseudonymised
+        raise UsageError(f"no labelled study has a scored examination: do the labels belong to this run?{hint}")
+    if len(classes) == 1:
+        (label, count), *_ = classes.items()
+        raise UsageError(
+            f"all {count} scored examinations with a label are labelled {int(label)}: "
+            "an evaluation needs both classes. Score more studies, or change --split or --centre"
+        )
+
+
+def _sample(cases: Iterable[Case]) -> Sample:
+    scores = np.array([case.examination.score for case in cases], np.float32)
+    labels = np.array([case.label.is_positive for case in cases], bool)
+    units = [case.label.patient_id or case.label.study_uid for case in cases]
+    _, patients = np.unique(units, return_inverse=True)
+    return Sample(scores, labels, patients.astype(np.intp))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A part of the cohort."""
+
+    kind: str
+    """centre, manufacturer or lesions."""
+    name: str
+    members: Mask
+    """``(N,)`` True for the examinations of the group."""
+
+
+_LOADS = (("1", 1, 1), ("2 to 5", 2, 5), ("6 to 20", 6, 20), ("more than 20", 21, None))
+"""Soloway et al., Cancer 1988;61:195-202: fewer than 6, 6 to 20, more than 20; here a single lesion stands apart."""
+
+
+def groups_of(cohort: Cohort) -> list[Group]:
+    """The cohort by centre, by manufacturer and, where the label file counts lesions, by lesion load.
+
+    A lesion load is that of positives, so each load is held against **all** negatives.
+    """
+    labels = [case.label for case in cohort.cases]
+    groups = _by_name("manufacturer", [case.examination.manufacturer for case in cohort.cases])
+    if any(label.centre for label in labels):
+        groups = _by_name("centre", [label.centre for label in labels]) + groups
+    if any(label.lesions is not None for label in labels):
+        loads = np.array([_load(label.lesions) for label in labels])
+        negatives = ~cohort.sample.labels
+        for name in ("0", *(load[0] for load in _LOADS), UNKNOWN):
+            members = (loads == name) & cohort.sample.labels
+            if members.any():
+                groups.append(Group("lesions", name, members | negatives))
+    return groups
+
+
+def _by_name(kind: str, names: list[str | None]) -> list[Group]:
+    known = np.array([(name or "").strip() or UNKNOWN for name in names])
+    return [Group(kind, str(name), known == name) for name in np.unique(known)]
+
+
+def _load(lesions: int | None) -> str:
+    if lesions is None:
+        return UNKNOWN
+    for name, least, most in _LOADS:
+        if lesions >= least and (most is None or lesions <= most):
+            return name
+    return "0"

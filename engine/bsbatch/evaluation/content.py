@@ -1,0 +1,171 @@
+"""What stands in ``metrics.json``: plain values, numbers rounded to six digits, null where a figure is not defined."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import isnan
+from typing import Any
+
+import bsbatch
+from bsbatch.evaluation.bootstrap import CONFIDENCE, Interval
+from bsbatch.evaluation.cohort import Lack
+from bsbatch.evaluation.evaluate import (
+    MIX_FREE,
+    Curves,
+    Evaluation,
+    GroupPerformance,
+    Performance,
+    PointPerformance,
+)
+from bsbatch.evaluation.metrics import BINS
+from bsbatch.evaluation.weighted import GRID
+
+VERSION = 1
+NOTICE = "research use only, not for clinical use"
+_DIGITS = 6
+_MATRIX_RATES = {"tpr": "sensitivity", "tnr": "specificity", "fpr": "fpr", "fnr": "fnr"}
+_SUMMARY = ("sensitivity", "specificity", "accuracy", "f1", "ppv", "npv")
+
+Content = dict[str, Any]
+
+
+def content_of(evaluation: Evaluation) -> Content:
+    """Everything but the scores; the same evaluation gives the same content, wherever its files lie."""
+    return {
+        "version": VERSION,
+        "notice": NOTICE,
+        "bsbatch": bsbatch.__version__,
+        "model_id": evaluation.run.model_id,
+        "config_hash": evaluation.run.config_hash,
+        "run_status": evaluation.run.status,
+        "settings": _settings(evaluation),
+        "counts": _counts(evaluation),
+        **_performance(evaluation.whole),
+        "roc": _roc(evaluation.curves),
+        "calibration": _calibration(evaluation.curves),
+        "subgroups": _subgroups(evaluation.groups),
+    }
+
+
+def _settings(evaluation: Evaluation) -> Content:
+    config, cohort = evaluation.config, evaluation.cohort
+    by_patient = cohort.resampling_unit == "patient_id"
+    prevalence = config.reading.prevalence
+    share = cohort.sample.positives / cohort.sample.size
+    return {
+        "interval": "percentile bootstrap",
+        "confidence": CONFIDENCE,
+        **asdict(config.resampling),
+        "resampling_unit": cohort.resampling_unit,
+        "resampling_note": "patients are drawn whole"
+        if by_patient
+        else "the label file has no patient_id: each study is taken for a patient of its own",
+        "one_class_resamples": "drawn again and counted as redrawn_resamples",
+        "thresholds_in_resamples": "held fixed",
+        "prevalence": _number(share if prevalence is None else prevalence),
+        "prevalence_source": "sample" if prevalence is None else "--prevalence",
+        "sensitivity": config.reading.sensitivity,
+        "calibration_bins": BINS,
+        **asdict(config.restriction),
+    }
+
+
+def _counts(evaluation: Evaluation) -> Content:
+    cohort = evaluation.cohort
+    return {
+        **_sizes(evaluation.whole),
+        "studies": cohort.studies,
+        "repeated_label_rows": evaluation.repeated_labels,
+        "unmatched": {str(lack): cohort.lacks[lack] for lack in Lack},
+    }
+
+
+def _sizes(performance: Performance) -> Content:
+    sample = performance.sample
+    return {
+        "n": sample.size,
+        "positives": sample.positives,
+        "negatives": sample.negatives,
+        "patients": sample.patient_count,
+    }
+
+
+def _performance(performance: Performance) -> Content:
+    return {
+        "redrawn_resamples": performance.redrawn,
+        **_intervals({"auc": performance.auc, "brier": performance.brier}),
+        "operating_points": {item.point.name: _point(item) for item in performance.points},
+    }
+
+
+def _point(item: PointPerformance) -> Content:
+    rates = _intervals({name: item.rates[name] for name in _SUMMARY})
+    return {
+        "threshold": item.point.threshold,
+        "rule": item.point.rule,
+        **rates,
+        "confusion": asdict(item.confusion)
+        | {name: _interval(item.rates[rate]) for name, rate in _MATRIX_RATES.items()},
+    }
+
+
+def _intervals(intervals: Mapping[str, Interval]) -> Content:
+    """The figures, and in how many resamples those are not defined that are not defined in all."""
+    undefined = {name: item.undefined for name, item in intervals.items() if item.undefined}
+    return {
+        "metrics": {name: _interval(item) for name, item in intervals.items()},
+        "undefined_resamples": undefined,
+    }
+
+
+def _interval(item: Interval) -> Content:
+    return {"value": _number(item.value), "low": _number(item.low), "high": _number(item.high)}
+
+
+def _roc(curves: Curves) -> Content:
+    """On the grid on which the interval is known; the full curve follows from ``scores.parquet``."""
+    return {
+        "fpr": [_number(value) for value in GRID],
+        "tpr": [_number(item.value) for item in curves.roc_grid],
+        "low": [_number(item.low) for item in curves.roc_grid],
+        "high": [_number(item.high) for item in curves.roc_grid],
+    }
+
+
+def _calibration(curves: Curves) -> list[Content]:
+    calibration = curves.calibration
+    return [
+        {
+            "from": _number(place / BINS),
+            "to": _number((place + 1) / BINS),
+            "n": size,
+            "mean_score": _number(calibration.mean_scores[place]),
+            "positive_share": _interval(curves.fractions[place]),
+        }
+        for place, size in enumerate(calibration.sizes)
+    ]
+
+
+def _subgroups(groups: tuple[GroupPerformance, ...]) -> Content:
+    content: Content = {"centre": {}, "manufacturer": {}, "lesions": {}}
+    for group in groups:
+        content[group.kind][group.name] = _sizes(group.performance) | _group_figures(group)
+    return content
+
+
+def _group_figures(group: GroupPerformance) -> Content:
+    performance, point = group.performance, group.performance.points[0]
+    figures = {"auc": performance.auc}
+    if group.kind == "lesions":
+        figures |= {name: point.rates[name] for name in MIX_FREE}
+    else:
+        figures |= {"brier": performance.brier} | point.rates
+    return {
+        "threshold": point.point.threshold,
+        "redrawn_resamples": performance.redrawn,
+        **_intervals(figures),
+        "confusion": asdict(point.confusion),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if isnan(value) else round(float(value), _DIGITS)

@@ -1,0 +1,157 @@
+"""Reads the label file: one row for each study, checked before anything is computed.
+
+A CSV file in UTF-8, separated by commas, with a header. ``study_uid`` and ``label`` (0 or 1) must be there;
+``patient_id``, ``centre``, ``split`` and ``lesions`` may. Any other column is refused, because a misspelt
+``patient_id`` would silently change what is resampled. Rows that are there twice and agree are counted,
+rows that contradict one another are refused.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bsbatch.errors import UsageError
+
+REQUIRED = ("study_uid", "label")
+OPTIONAL = ("patient_id", "centre", "split", "lesions")
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the label file says of one study."""
+
+    study_uid: str
+    is_positive: bool
+    patient_id: str | None = None
+    """None where the file has no such column."""
+    centre: str | None = None
+    split: str | None = None
+    lesions: int | None = None
+    """Number of lesions, 0 or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """The labels, each study once."""
+
+    labels: dict[str, Label]
+    """Study Instance UID -> label, in the order of the file."""
+    columns: tuple[str, ...]
+    """The header."""
+    repeated: int
+    """Rows that said again what an earlier one had said."""
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether the file says which studies are of one patient."""
+        return "patient_id" in self.columns
+
+
+def read_labels(path: Path) -> LabelFile:
+    """Read and check a label file.
+
+    Raises
+    ------
+    UsageError
+        It is not there or not readable, has a wrong header, a row that cannot be understood, rows that contradict
+        one another, no row, or rows of one class only. The message names the lines.
+    """
+    columns, rows = _table(path)
+    lines: dict[str, int] = {}
+    labels: dict[str, Label] = {}
+    repeated = 0
+    for line, row in rows:
+        label = _label(path, line, row)
+        earlier = labels.setdefault(label.study_uid, label)
+        if earlier != label:
+            raise UsageError(
+                f"lines {lines[label.study_uid]} and {line} of {path} contradict each other: the same study_uid with "
+                f"another {_difference(earlier, label)}. Keep the right one"
+            )
+        repeated += label.study_uid in lines
+        lines.setdefault(label.study_uid, line)
+    _check_classes(path, labels.values())
+    return LabelFile(labels, columns, repeated)
+
+
+def _table(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+    """The header, and (line, row) for each row that is not empty."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            columns = tuple(name.strip() for name in next(reader, []))
+            _check_header(path, columns)
+            return columns, list(_rows(path, columns, reader))
+    except OSError as error:
+        raise UsageError(f"cannot read the labels {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8: save it as a CSV file in UTF-8") from error
+    except csv.Error as error:
+        raise UsageError(f"{path} is not a CSV file: {error}") from error
+
+
+def _check_header(path: Path, columns: tuple[str, ...]) -> None:
+    wanted = f"the header must be {','.join(REQUIRED)} and, where known, {','.join(OPTIONAL)}, separated by commas"
+    if not any(columns):
+        raise UsageError(f"{path} is empty: {wanted}")
+    missing = [name for name in REQUIRED if name not in columns]
+    unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    found = [("lacks", missing), ("has the unknown column", unknown), ("has twice", twice)]
+    faults = [f"{words} {', '.join(map(repr, names))}" for words, names in found if names]
+    if faults:
+        raise UsageError(f"the header of {path} {' and '.join(faults)}: {wanted}")
+
+
+def _rows(path: Path, columns: tuple[str, ...], reader: Iterable[list[str]]) -> Iterator[tuple[int, dict[str, str]]]:
+    line = 1
+    for fields in reader:
+        line = getattr(reader, "line_num", line + 1)
+        if not any(field.strip() for field in fields):
+            continue
+        if len(fields) != len(columns):
+            raise UsageError(f"line {line} of {path} has {len(fields)} fields and the header has {len(columns)}")
+        yield line, {name: field.strip() for name, field in zip(columns, fields, strict=True)}
+
+
+def _label(path: Path, line: int, row: dict[str, str]) -> Label:
+    if not row["study_uid"]:
+        raise UsageError(f"line {line} of {path} has no study_uid")
+    if row["label"] not in {"0", "1"}:
+        raise UsageError(f"line {line} of {path}: the label must be 0 (no metastasis) or 1 (metastasis)")
+    if row.get("patient_id") == "":
+        raise UsageError(
+            f"line {line} of {path} has no patient_id: fill the column for every study, or leave it out to take each "
+            "study for a patient of its own"
+        )
+    return Label(
+        row["study_uid"],
+        row["label"] == "1",
+        row.get("patient_id"),
+        row.get("centre") or None,
+        row.get("split") or None,
+        _lesions(path, line, row.get("lesions") or None),
+    )
+
+
+def _lesions(path: Path, line: int, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"line {line} of {path}: lesions must be a whole number from 0 on, or empty where not known")
+    return int(text)
+
+
+def _difference(one: Label, other: Label) -> str:
+    names = {"is_positive": "label"}
+    return " and ".join(names.get(name, name) for name in Label.__slots__ if getattr(one, name) != getattr(other, name))
+
+
+def _check_classes(path: Path, labels: Iterable[Label]) -> None:
+    classes = {label.is_positive for label in labels}
+    if not classes:
+        raise UsageError(f"{path} has a header and no row: add a row for each study")
+    if len(classes) == 1:
+        raise UsageError(f"every study in {path} is labelled {int(classes.pop())}: an evaluation needs both classes")

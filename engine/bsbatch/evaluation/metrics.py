@@ -1,0 +1,145 @@
+"""The figures themselves, computed by scikit-learn. NaN stands for what is not defined: a division by zero."""
+
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
+
+from bsbatch.evaluation.sample import Floats, Sample
+
+RATES = ("sensitivity", "specificity", "fpr", "fnr", "accuracy", "f1", "ppv", "npv")
+"""Figures of one operating point; sensitivity is the TPR, specificity the TNR."""
+BINS = 10
+"""Bins of the calibration curve, equally wide on [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Examinations by label and decision."""
+
+    true_positives: int
+    false_negatives: int
+    false_positives: int
+    true_negatives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The calibration curve, one entry for each bin; NaN in bins without a score."""
+
+    sizes: tuple[int, ...]
+    """Examinations."""
+    mean_scores: Floats
+    """``(BINS,)`` mean score."""
+    fractions: Floats
+    """``(BINS,)`` share of positives."""
+
+
+def auc(sample: Sample) -> float:
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
+
+    Source: Hanley and McNeil, Radiology 1982;143:29-36. NaN with one class only.
+    """
+    if not sample.positives or not sample.negatives:
+        return nan
+    return float(roc_auc_score(sample.labels, sample.scores))
+
+
+def brier(sample: Sample) -> float:
+    """Mean squared difference between score and label, in [0, 1], 0 the best.
+
+    Source: Brier, Monthly Weather Review 1950;78:1-3.
+    """
+    return float(brier_score_loss(sample.labels, sample.scores.astype(np.float64), labels=[False, True]))
+
+
+def confusion(sample: Sample, threshold: float) -> Confusion:
+    """Count decisions; a score of exactly the threshold is positive, as in a run."""
+    matrix = confusion_matrix(sample.labels, sample.scores >= np.float32(threshold), labels=[False, True])
+    true_negatives, false_positives, false_negatives, true_positives = map(int, matrix.ravel())
+    return Confusion(true_positives, false_negatives, false_positives, true_negatives)
+
+
+def rates(sample: Sample, threshold: float, prevalence: float | None) -> dict[str, float]:
+    """The figures of one operating point, each in [0, 1].
+
+    Parameters
+    ----------
+    sample
+        Of any size above 0.
+    threshold
+        Positive from this score on.
+    prevalence
+        Share of positives for which PPV and NPV are stated (`predictive_values`); None takes the sample's.
+    """
+    labels, decisions = sample.labels, sample.scores >= np.float32(threshold)
+    sensitivity = float(recall_score(labels, decisions, zero_division=nan))
+    specificity = float(recall_score(~labels, ~decisions, zero_division=nan))
+    ppv = float(precision_score(labels, decisions, zero_division=nan))
+    npv = float(precision_score(~labels, ~decisions, zero_division=nan))
+    if prevalence is not None:
+        ppv, npv = map(float, predictive_values(np.array(sensitivity), np.array(specificity), np.array(prevalence)))
+    return {
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "fpr": 1.0 - specificity,
+        "fnr": 1.0 - sensitivity,
+        "accuracy": float(accuracy_score(labels, decisions)),
+        "f1": float(f1_score(labels, decisions, zero_division=nan)),
+        "ppv": ppv,
+        "npv": npv,
+    }
+
+
+def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: Floats) -> tuple[Floats, Floats]:
+    """PPV and NPV at a prevalence, by Bayes' theorem; NaN where nothing is predicted positive or negative.
+
+    ``PPV = se p / (se p + (1 - sp)(1 - p))``, ``NPV = sp (1 - p) / (sp (1 - p) + (1 - se) p)``.
+    Source: Altman and Bland, BMJ 1994;309:102.
+    """
+    positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    return ratio(positive, positive + false_positive), ratio(negative, negative + false_negative)
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """``part / whole``, NaN where the whole is 0."""
+    part, whole = np.broadcast_arrays(part, whole)
+    quotient = np.full(whole.shape, nan)
+    np.divide(part, whole, out=quotient, where=whole != 0)
+    return quotient
+
+
+def roc(sample: Sample) -> tuple[Floats, Floats, Floats]:
+    """FPR, TPR and threshold of every point of the ROC curve, from (0, 0) to (1, 1); both classes must be there."""
+    fpr, tpr, thresholds = roc_curve(sample.labels, sample.scores, drop_intermediate=False)
+    return fpr, tpr, thresholds.astype(np.float64)
+
+
+def calibration(sample: Sample) -> Calibration:
+    """Share of positives against mean score, in `BINS` equally wide bins.
+
+    Source: Niculescu-Mizil and Caruana, ICML 2005. The empty bins that scikit-learn leaves out are NaN here.
+    """
+    places = bin_of(sample.scores)
+    sizes = np.bincount(places, minlength=BINS)
+    fractions, means = np.full(BINS, nan), np.full(BINS, nan)
+    scores = sample.scores.astype(np.float64)
+    fractions[sizes > 0], means[sizes > 0] = calibration_curve(sample.labels, scores, n_bins=BINS, strategy="uniform")
+    return Calibration(tuple(map(int, sizes)), means, fractions)
+
+
+def bin_of(scores: np.ndarray[tuple[int], np.dtype[np.float32]]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """``(N,)`` bin of each score, 0 to `BINS` - 1, as scikit-learn counts them."""
+    return np.searchsorted(np.linspace(0.0, 1.0, BINS + 1)[1:-1], scores.astype(np.float64))

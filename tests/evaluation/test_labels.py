@@ -1,0 +1,105 @@
+"""A label file is understood as a whole or refused with the line that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from bsbatch.errors import UsageError
+from bsbatch.evaluation.labels import Label, read_labels
+
+GOOD = "study_uid,label,centre,split,lesions\n1.2.1,0,A,train,0\n1.2.2,1,B,test,7\n"
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "labels.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_the_columns_of_a_phantom_set_are_read(tmp_path: Path) -> None:
+    file = read_labels(written(tmp_path, GOOD))
+    assert list(file.labels.values()) == [
+        Label("1.2.1", False, None, "A", "train", 0),
+        Label("1.2.2", True, None, "B", "test", 7),
+    ]
+    assert not file.has_patients
+    assert file.repeated == 0
+
+
+def test_two_columns_are_enough_in_any_order(tmp_path: Path) -> None:
+    file = read_labels(written(tmp_path, "label,study_uid\n1,1.2.1\n0,1.2.2\n"))
+    assert [label.is_positive for label in file.labels.values()] == [True, False]
+
+
+def test_patients_are_read(tmp_path: Path) -> None:
+    file = read_labels(written(tmp_path, "study_uid,label,patient_id\n1,0,P1\n2,1,P1\n"))
+    assert file.has_patients
+    assert {label.patient_id for label in file.labels.values()} == {"P1"}
+
+
+def test_what_spreadsheets_add_is_taken(tmp_path: Path) -> None:
+    text = '\ufeffstudy_uid,label,centre,lesions\r\n"1.2.1", 0 ,"Nowhere, Ltd",\r\n1.2.2,1,,3\r\n\r\n,,,\r\n'
+    file = read_labels(written(tmp_path, text))
+    assert list(file.labels.values()) == [
+        Label("1.2.1", False, None, "Nowhere, Ltd", None, None),
+        Label("1.2.2", True, None, None, None, 3),
+    ]
+
+
+def test_rows_that_agree_are_counted(tmp_path: Path) -> None:
+    file = read_labels(written(tmp_path, "study_uid,label\n1,0\n2,1\n1,0\n1,0\n"))
+    assert (len(file.labels), file.repeated) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "difference"),
+    [
+        ("study_uid,label\n1,0\n2,1\n1,1\n", "label"),
+        ("study_uid,label,centre\n1,0,A\n2,1,A\n1,0,B\n", "centre"),
+        ("study_uid,label,patient_id\n1,0,P\n2,1,P\n1,0,Q\n", "patient_id"),
+        ("study_uid,label,lesions\n1,0,0\n2,1,3\n1,1,2\n", "label and lesions"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_refused_by_their_lines(tmp_path: Path, rows: str, difference: str) -> None:
+    with pytest.raises(UsageError, match=f"lines 2 and 4 .* contradict .* another {difference}\\."):
+        read_labels(written(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty: the header must be study_uid,label"),
+        ("study_uid\n1\n", "lacks 'label'"),
+        ("study_uid;label\n1;0\n", "lacks 'study_uid', 'label' and has the unknown column 'study_uid;label'"),
+        ("study_uid,label,patientid\n1,0,P\n", "unknown column 'patientid'"),
+        ("study_uid,label,label\n1,0,0\n", "has twice 'label'"),
+        ("1.2.1,0\n1.2.2,1\n", "lacks 'study_uid', 'label'"),
+        ("study_uid,label\n", "has a header and no row"),
+        ("study_uid,label\n1,0\n,1\n", "line 3 .* has no study_uid"),
+        ("study_uid,label\n1,\n", "line 2 .*: the label must be 0 .* or 1"),
+        ("study_uid,label\n1,positive\n", "line 2 .*: the label must be 0"),
+        ("study_uid,label\n1,0\n2\n", "line 3 .* has 1 fields and the header has 2"),
+        ("study_uid,label\n1,0,7\n", "line 2 .* has 3 fields and the header has 2"),
+        ("study_uid,label,patient_id\n1,0,P\n2,1,\n", "line 3 .* has no patient_id"),
+        ("study_uid,label,lesions\n1,1,many\n", "line 2 .*: lesions must be a whole number"),
+        ("study_uid,label,lesions\n1,1,-1\n", "line 2 .*: lesions must be a whole number"),
+        ("study_uid,label\n1,0\n2,0\n", "every study .* is labelled 0: .* both classes"),
+        ("study_uid,label\n1,1\n", "every study .* is labelled 1"),
+        ('study_uid,label\n"1,0\n', "is not a CSV file"),
+        (b"study_uid,label\n\xff\xfe,0\n", "is not text in UTF-8"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, text: str | bytes, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        read_labels(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the labels .* No such file"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_a_wrong_value_is_not_quoted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        read_labels(written(tmp_path, "study_uid,label\n1,Secret Patience\n"))
+    assert "Secret" not in str(error.value)
