@@ -13,7 +13,7 @@ from bsbatch.dicom.pairing import Event, Pairer
 from bsbatch.dicom.pixels import decode_frame, needs_codec, read_frame
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
-from bsbatch.dicom.views import resolve
+from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.isolation import Isolation
 from bsbatch.preprocess import compose
@@ -119,6 +119,7 @@ class Intake:
             return SettledObject(ref, header, verdict)
         defect = find_defect(header, self.selection.max_pixels)
         views = self._views(header, defect)
+        header = without_labels(header)
         if isinstance(views, tuple):
             return ScanObject(ref, header, views, defect)
         if views.reason is Reason.LATERAL_VIEW:

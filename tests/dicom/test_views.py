@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.dicom.objects import header
 
 from bsbatch.dicom.reasons import Reason, Stage
-from bsbatch.dicom.views import resolve, views_of_text
+from bsbatch.dicom.views import resolve, views_of_text, without_labels
 from bsbatch.dicom.views import testify as hear
 from bsbatch.records import Detector, EvidenceKind, FrameView, Header, Verdict, View
 
@@ -303,3 +303,10 @@ def test_any_text_names_views_or_none(text: str) -> None:
 @given(st.text(alphabet="0123456789 .,;:+*#()", max_size=10), st.sampled_from(["ANT", "posterior", "Lat"]))
 def test_a_word_between_what_is_no_letter_is_found(noise: str, word: str) -> None:
     assert views_of_text(f"{noise} {word} {noise}") == views_of_text(word) != set()
+
+
+def test_free_text_ends_where_the_views_are_known() -> None:
+    spoken = one_frame(dict.fromkeys(KINDS, A))
+    mute = without_labels(spoken)
+    assert "ANT" not in repr(mute)
+    assert (mute.sop_uid, mute.rows, mute.detector_vector) == (spoken.sop_uid, spoken.rows, spoken.detector_vector)

@@ -7,6 +7,7 @@ evidence unless asked for.
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.records import EvidenceKind, FrameView, Header, Verdict, View
@@ -70,6 +71,11 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
     if len(named) < len(frames) and not _is_whole(named):
         return Verdict.of(Stage.VIEWS, _unresolved_reason(header, frames))
     return _select(named)
+
+
+def without_labels(header: Header) -> Header:
+    """The header without what only this module reads: free text ends here, and an object that waits weighs less."""
+    return replace(header, detectors=(), view_texts=(), private_labels=(), view_position=(), descriptions=())
 
 
 def testify(header: Header, frame: int) -> FrameView | Reason | None:
