@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bsbatch.dicom.reasons import Reason, Status
 from bsbatch.errors import ConfigMismatchError, OutputError
-from bsbatch.identity import acquisition_key, digest
+from bsbatch.identity import acquisition_key, digest, object_key
 from bsbatch.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
 from bsbatch.records import ObjectRef
-from bsbatch.tables import OBJECTS, OK, RESULTS, Row
+from bsbatch.tables import OBJECTS, RESULTS, Row
 
 _ACQUISITION = ["study_uid", "series_uid", "acquisition_date", "acquisition_time"]
 _COLUMNS = ["source", "size", "mtime_ns", "status", "reason", "exam_id", "sop_uid", *_ACQUISITION]
@@ -31,9 +31,11 @@ class Catalog:
     settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """Sorted digests of source, size and time of last change."""
     seen: set[int] = field(default_factory=set)
-    """Digests of the SOP Instance UIDs of used objects."""
+    """`bsbatch.identity.object_key` of used objects."""
     closed: set[int] = field(default_factory=set)
     """Acquisition keys of used objects."""
+    retried: set[str] = field(default_factory=set)
+    """Examinations that are done again; they do not count towards a limit, or a limited run would not get past them."""
 
     def is_settled(self, ref: ObjectRef) -> bool:
         """Whether the object has a row that stays."""
@@ -87,41 +89,38 @@ class _Stock:
     def __init__(self, out: Path, present: dict[int, int]) -> None:
         self._objects, self._results = out / OBJECTS, out / RESULTS
         self._present = present
-        self._scored = {row["exam_id"] for row in self._result_rows() if row["status"] == OK}
+        self._committed = {row["exam_id"] for row in all_rows(self._results, ["exam_id"])}
         self._reopened = {row["exam_id"] for row in self._object_rows() if not self._is_sound(row)}
-        self._catalog = Catalog()
+        self._catalog = Catalog(retried=self._reopened & self._committed)
 
     def taken(self) -> Catalog:
         catalog = self._catalog
-        kept = {row["exam_id"] for row in self._object_rows() if row["status"] == Status.USED and self._stays(row)}
+        kept = {row["exam_id"] for row in self._object_rows() if row["exam_id"] is not None and self._stays(row)}
         for row in self._object_rows():
-            if row["exam_id"] in kept:
+            if row["status"] == Status.USED and row["exam_id"] in kept:
                 self._remember(row)
         for folder in (self._results, self._objects):  # a kill in between leaves objects without results, which go next
             remove_leftovers(folder)
         for part in parts_in(self._results):
-            keep_rows(part, lambda row: row["status"] == OK and row["exam_id"] in kept, ["status", "exam_id"])
+            keep_rows(part, lambda row: row["exam_id"] in kept, ["exam_id"])
         for part in parts_in(self._objects):
             keep_rows(part, self._stays, _COLUMNS)
         catalog.settled = np.sort(np.array([_row_fingerprint(row) for row in self._object_rows()], np.uint64))
         return catalog
 
-    def _result_rows(self) -> Iterator[Row]:
-        return all_rows(self._results, ["exam_id", "status"])
-
     def _object_rows(self) -> Iterator[Row]:
         return all_rows(self._objects, _COLUMNS)
 
     def _is_sound(self, row: Row) -> bool:
-        """Not failed, not changed since, and scored if used; an object that is gone from the disk is as it was."""
+        """Not failed, not changed since, its examination committed; what is gone from the disk is as it was."""
         if row["status"] == Status.FAILED:
             return False
-        if row["status"] == Status.USED and row["exam_id"] not in self._scored:
+        if row["exam_id"] is not None and row["exam_id"] not in self._committed:
             return False
         return self._present.get(digest(row["source"]), _row_fingerprint(row)) == _row_fingerprint(row)
 
     def _stays(self, row: Row) -> bool:
-        if row["status"] == Status.USED:
+        if row["exam_id"] is not None:
             return row["exam_id"] not in self._reopened
         if row["reason"] == Reason.DUPLICATE_VIEW:
             return self._is_sound(row) and self._is_needless(row)
@@ -129,11 +128,14 @@ class _Stock:
 
     def _is_needless(self, row: Row) -> bool:
         """Whether what a copy repeats is used still; otherwise the copy may have to stand in for it."""
-        return digest(row["sop_uid"] or "") in self._catalog.seen or _key_of(row) in self._catalog.closed
+        return (
+            object_key(row["study_uid"], row["sop_uid"] or "") in self._catalog.seen
+            or _key_of(row) in self._catalog.closed
+        )
 
     def _remember(self, row: Row) -> None:
         if row["sop_uid"] is not None:
-            self._catalog.seen.add(digest(row["sop_uid"]))
+            self._catalog.seen.add(object_key(row["study_uid"], row["sop_uid"]))
         key = _key_of(row)
         if key is not None:
             self._catalog.closed.add(key)

@@ -18,9 +18,19 @@ def acquisition_key(study: str | None, series: str | None, date: str | None, tim
     return digest(study, "time", date or "", time) if time else digest(study, "series", series or "")
 
 
+def object_key(study: str | None, sop: str) -> int:
+    """What makes two objects copies of one another: SOP Instance UID and study."""
+    return digest(study or "", sop)
+
+
 def exam_id(scans: Iterable[ScanObject]) -> str:
-    """32 hexadecimal digits over SOP Instance UIDs and frame numbers; a file without a UID stands in with its place."""
-    parts = sorted(f"{scan.header.sop_uid or 'file:' + scan.ref.source}#{_frames(scan)}" for scan in scans)
+    """32 hexadecimal digits over UIDs and frame numbers; a file without a UID stands in with its place.
+
+    The study counts too: badly anonymised archives give one SOP Instance UID to many objects.
+    """
+    parts = sorted(
+        f"{scan.header.study_uid}/{scan.header.sop_uid or 'file:' + scan.ref.source}#{_frames(scan)}" for scan in scans
+    )
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
 
 

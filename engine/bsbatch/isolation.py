@@ -70,7 +70,7 @@ class _Worker:
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
         with theirs:
-            command = [sys.executable, "-c", _PROGRAM, str(theirs.fileno())]
+            command = [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno())]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL)
 
     def call(self, task: Any, seconds: float) -> tuple[bool, Any]:

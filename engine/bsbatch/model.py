@@ -16,6 +16,8 @@ from bsbatch.errors import ModelError
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 MANIFEST_VERSION = 1
+LABELS = ("no_metastasis", "metastasis")
+"""What the columns of the output stand for; the engine takes the second for ``p_metastasis``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Manifest:
     """The graph's input, ``(N, 1, 512, 512) float32 in [0, 1]``."""
     output_name: str = "probabilities"
     """The graph's output, ``(N, 2) float32``, each row adding up to 1."""
-    labels: tuple[str, ...] = ("no_metastasis", "metastasis")
+    labels: tuple[str, ...] = LABELS
     """What the columns of the output stand for."""
     threshold: float = 0.5
     """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
@@ -50,6 +52,8 @@ class Manifest:
             )
         if not 0.0 <= self.threshold <= 1.0:
             raise ModelError(f"threshold {self.threshold} is outside [0, 1]")
+        if self.labels != LABELS:
+            raise ModelError(f"the model's labels are {self.labels}, not {LABELS}: export it again")
         if GRAPH not in self.files:
             raise ModelError(f"the manifest lists no {GRAPH}: export the model again")
 

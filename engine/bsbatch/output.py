@@ -10,7 +10,7 @@ from typing import Any
 
 from bsbatch.catalog import check_configuration
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
-from bsbatch.parts import parts_in
+from bsbatch.parts import parts_in, strangers_in
 from bsbatch.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
@@ -45,7 +45,11 @@ def locked(out: Path) -> Iterator[None]:
     UsageError
         Another run holds it.
     """
-    with (out / ".lock").open("w") as stream:
+    try:
+        stream = (out / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"cannot write to {out / '.lock'}: {error.strerror}. Grant access or remove it") from error
+    with stream:
         try:
             flock(stream, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
@@ -54,11 +58,20 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def clear(out: Path) -> None:
-    """Delete the tables and ``run.json``, nothing else."""
-    for table in (OBJECTS, RESULTS):
-        for part in parts_in(out / table):
-            part.unlink()
-    (out / RUN_FILE).unlink(missing_ok=True)
+    """Delete the tables and ``run.json``, nothing else.
+
+    Raises
+    ------
+    UsageError
+        That is not allowed.
+    """
+    try:
+        for table in (OBJECTS, RESULTS):
+            for part in parts_in(out / table):
+                part.unlink()
+        (out / RUN_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error
 
 
 def check(out: Path, archive: Path, config_hash: str) -> None:
@@ -69,6 +82,9 @@ def check(out: Path, archive: Path, config_hash: str) -> None:
     ConfigMismatchError
         The folder holds results of another archive or configuration.
     """
+    for table in (OBJECTS, RESULTS):
+        for path in strangers_in(out / table):
+            raise UsageError(f"{path} is no part of bsbatch and would be read as one: move it away")
     check_configuration(out, config_hash)
     earlier = read_run_file(out).get("archive")
     if earlier is not None and earlier != str(archive.resolve()):
@@ -97,7 +113,7 @@ def write_run_file(out: Path, content: dict[str, Any]) -> None:
 def read_run_file(out: Path) -> dict[str, Any]:
     """What the last run reported; empty where there is nothing readable."""
     try:
-        content: dict[str, Any] = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+        content = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # absent, or written by a killed run: the tables decide
         return {}
-    return content
+    return content if isinstance(content, dict) else {}

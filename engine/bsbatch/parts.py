@@ -1,9 +1,10 @@
 """The Parquet files of a table: read whole, written aside, flushed to the disk and renamed."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,11 +13,17 @@ from bsbatch.errors import OutputError
 from bsbatch.tables import Row
 
 _COMPRESSION = "zstd"
+_NAME = re.compile(r"part-\d+\.parquet")
 
 
 def parts_in(folder: Path) -> list[Path]:
     """The committed parts of a table, in the order of their numbers."""
-    return sorted(folder.glob("part-*.parquet"))
+    return sorted(path for path in folder.glob("part-*.parquet") if _NAME.fullmatch(path.name))
+
+
+def strangers_in(folder: Path) -> list[Path]:
+    """Other files that readers of the table would take for parts."""
+    return sorted(path for path in folder.glob("[!.]*.parquet") if not _NAME.fullmatch(path.name))
 
 
 def number_of(part: Path) -> int:
@@ -84,7 +91,7 @@ def read_rows(part: Path, columns: list[str]) -> list[Row]:
     OutputError
         The part cannot be read.
     """
-    rows: list[Row] = _read(lambda path: pq.read_table(path, columns=columns), part).to_pylist()
+    rows: list[Row] = _read(lambda stream: pq.read_table(stream, columns=columns), part).to_pylist()
     return rows
 
 
@@ -106,9 +113,11 @@ def metadata_of(part: Path) -> dict[str, str]:
     return {name.decode(): value.decode("utf-8", "replace") for name, value in metadata.items()}
 
 
-def _read(reader: Callable[[Path], Any], part: Path) -> Any:
+def _read(reader: Callable[[BinaryIO], Any], part: Path) -> Any:
+    """Read from an open file: as a name, pyarrow would expand ``~`` and take ``s3:/...`` for an address."""
     try:
-        return reader(part)
+        with part.open("rb") as stream:
+            return reader(stream)
     except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
         raise OutputError(f"{part} cannot be read: delete it to have its examinations done again") from error
 

@@ -62,7 +62,7 @@ class Intake:
     """Whether the listing came to its end and every object is decided."""
 
     def units(self, unit_size: int, limit: int | None) -> Iterator[Unit]:
-        """Cut the stream of events into units; with a limit, stop after so many examinations."""
+        """Cut the stream of events into units; with a limit, stop after so many new examinations."""
         exams: list[Examination] = []
         settled: list[SettledObject] = []
         for event in self._limited(limit):
@@ -80,7 +80,7 @@ class Intake:
         left = limit
         for event in self._events():
             yield event
-            if left is not None and isinstance(event, Examination):
+            if left is not None and isinstance(event, Examination) and event.exam_id not in self.catalog.retried:
                 left -= 1
                 if left == 0:
                     return

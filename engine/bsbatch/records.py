@@ -177,7 +177,7 @@ class Examination:
     """One anterior and one posterior frame of one acquisition, or what there is of it."""
 
     exam_id: str
-    """32 hexadecimal digits, a hash of SOP Instance UIDs and frame numbers."""
+    """32 hexadecimal digits, a hash of study, SOP Instance UIDs and frame numbers."""
     scans: tuple[ScanObject, ...]
     """The one or two objects it is made of."""
     anterior: ExamView | None

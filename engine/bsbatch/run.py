@@ -18,7 +18,7 @@ import bsbatch
 from bsbatch.catalog import Catalog, take_stock
 from bsbatch.concurrency import Interruption, Pending, in_background, interruptible, prefetch, usable_cpus
 from bsbatch.config import BackendName, RunConfig
-from bsbatch.errors import BsbatchError, OutputError, UsageError
+from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
 from bsbatch.isolation import Isolation
 from bsbatch.model import Model
@@ -28,7 +28,7 @@ from bsbatch.preprocess import VERSION, VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.protocols import Executor, Sink
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
-from bsbatch.records import Failure, Outcome, Prediction, UnitOutcome
+from bsbatch.records import Failure, Outcome, Prediction, Unit, UnitOutcome
 from bsbatch.registry import BACKENDS, fastest
 from bsbatch.report import Ending, Report, Reporter
 from bsbatch.sinks.parquet import ParquetSink
@@ -73,10 +73,14 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
             return _rehearse(config, reporter)
         setting = _prepare(config)
         with locked(setting.out):
-            if config.fresh:
-                clear(setting.out)
-            check(setting.out, config.archive, setting.provenance.config_hash)
-            return _run(setting, reporter)
+            if not config.fresh:
+                check(setting.out, config.archive, setting.provenance.config_hash)
+            make_backend = BACKENDS[setting.backend_name].load()
+            with make_backend(setting.model, config.effort) as backend:
+                unit_size = _prove(backend)  # before anything is deleted
+                if config.fresh:
+                    clear(setting.out)
+                return _run(setting, backend, config.effort.unit_size or unit_size, reporter)
 
 
 def _prepare(config: RunConfig) -> Setting:
@@ -123,7 +127,7 @@ def _backend_name(config: RunConfig) -> str:
     return fastest(BACKENDS, excluded=BackendName.FAKE)
 
 
-def _run(setting: Setting, reporter: Reporter) -> Report:
+def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> Report:
     telemetry, started = Telemetry(), time.monotonic()
     catalog = take_stock(setting.out, _listed(setting))
     sink = ParquetSink(setting.out, setting.provenance)
@@ -132,8 +136,19 @@ def _run(setting: Setting, reporter: Reporter) -> Report:
     )
     write_run_file(setting.out, _content(setting, Ending.RUNNING, {}))
     try:
-        with interruptible(lambda: reporter.note(_INTERRUPTED)) as interruption:
-            ending, scored = _execute(setting, intake, sink, reporter, interruption)
+        with interruptible(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
+            screening = Screening(
+                setting.source,
+                backend,
+                telemetry,
+                isolation,
+                setting.threads,
+                backend.batch_size,
+                _teller(reporter),
+            )
+            reporter.start(_count(setting), len(catalog.settled))
+            units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit)
+            ending, scored = _execute(intake, units, screening, sink, _Watch(reporter, interruption))
         sink.finish()
         flow = reconcile(setting.out, intake.seen, is_complete=ending is Ending.COMPLETE)
     except BsbatchError:
@@ -148,42 +163,47 @@ def _run(setting: Setting, reporter: Reporter) -> Report:
 _INTERRUPTED = "Finishing the unit in hand; press Ctrl-C again to stop at once. The same command goes on later."
 
 
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Who is told, and who may interrupt."""
+
+    reporter: Reporter
+    interruption: Interruption
+
+
 def _execute(
-    setting: Setting, intake: Intake, sink: Sink, reporter: Reporter, interruption: Interruption
+    intake: Intake, units: Iterable[Unit], screening: Screening, sink: Sink, watch: _Watch
 ) -> tuple[Ending, int]:
     """Drain the pipeline, commit unit by unit, and stop early only between two of them."""
     scored = 0
-    limit = setting.config.limit
-    make_backend = BACKENDS[setting.backend_name].load()
-    with make_backend(setting.model, setting.config.effort) as backend, Isolation() as isolation:
-        unit_size = setting.config.effort.unit_size or _unit_size(backend)
-        reporter.start(_count(setting), len(intake.catalog.settled))
-        screening = Screening(
-            setting.source,
-            backend,
-            intake.telemetry,
-            isolation,
-            setting.threads,
-            backend.batch_size,
-            _teller(reporter),
-        )
-        with closing(prefetch(intake.units(min(unit_size, _MAX_UNIT), limit), _UNITS_AHEAD)) as units:
-            executor: Executor = LocalExecutor()
-            for outcome in executor.run(units, screening.execute):
-                with intake.telemetry.timed("commit"):
-                    sink.commit(outcome)
-                reporter.advance(len(outcome.settled), 0, 0)
-                scored += _scored_in(outcome)
-                if interruption.is_asked:
-                    return Ending.INTERRUPTED, scored
+    executor: Executor = LocalExecutor()
+    with closing(prefetch(units, _UNITS_AHEAD)) as planned:
+        for outcome in executor.run(planned, screening.execute):
+            with intake.telemetry.timed("commit"):
+                sink.commit(outcome)
+            watch.reporter.advance(len(outcome.settled), 0, 0)
+            scored += _scored_in(outcome)
+            if watch.interruption.is_asked:
+                return Ending.INTERRUPTED, scored
     return (Ending.COMPLETE if intake.is_exhausted else Ending.LIMITED), scored
 
 
-def _unit_size(backend: Any) -> int:
-    """Examinations that take this backend about a minute, timed on one image that is not flat."""
+def _prove(backend: Any) -> int:
+    """Score one image that is not flat; how many examinations take this backend about a minute.
+
+    Raises
+    ------
+    ModelError
+        What comes out is no pair of probabilities.
+    """
     image = np.random.default_rng(0).random((1, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
     started = time.perf_counter()
-    backend.infer(image)
+    try:
+        probabilities = backend.infer(image)
+    except BackendError as error:
+        raise ModelError(f"the model cannot score a test image: {error}") from error
+    if probabilities.shape != (1, 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise ModelError("the model gives no two probabilities for a test image: export it again")
     return max(1, min(_MAX_UNIT, round(_UNIT_SECONDS / (time.perf_counter() - started))))
 
 

@@ -58,7 +58,7 @@ _CAMERA = (
 )
 
 RESULT_COLUMNS = (
-    _text("exam_id", "Hash of the SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
+    _text("exam_id", "Hash of study, SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
     _text("status", "ok or failed", is_nullable=False),
     *_VERDICT,
     _text("study_uid", "(0020,000D) Study Instance UID"),

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydicom.uid import UID
 from tests.archives import Scan, dataset_of, write, write_mixed, write_plain
 from tests.end_to_end.tables import bsbatch, by_source, objects, results
 
@@ -166,3 +168,41 @@ def test_pseudonyms_replace_uids_and_paths_and_still_resume(archive: Path, tmp_p
     assert not [secret for secret in secrets if secret in written]
     assert all(row["study_uid"].startswith("2.25.") for row in hidden)
     assert len({row["study_uid"] for row in hidden}) == 9
+
+
+def test_a_limited_run_gets_past_what_failed(tmp_path: Path) -> None:
+    for study in range(3):
+        nothing = np.zeros((2, 512, 256), np.uint16)
+        write(dataset_of(Scan(study), nothing), tmp_path / f"archive/a{study}")
+    for study in range(3, 6):
+        write(dataset_of(Scan(study)), tmp_path / f"archive/b{study}")
+    for _ in range(2):
+        run(tmp_path / "archive", tmp_path / "out", "--limit", "3")
+    assert sorted(row["status"] for row in results(tmp_path / "out")) == ["failed"] * 3 + ["ok"] * 3
+
+
+def test_one_uid_in_two_studies_is_two_examinations(tmp_path: Path) -> None:
+    for study in range(2):
+        dataset = dataset_of(Scan(study))
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+        write(dataset, tmp_path / f"archive/{study}")
+    run(tmp_path / "archive", tmp_path / "out")
+    run(tmp_path / "archive", tmp_path / "out")
+    assert [row["status"] for row in results(tmp_path / "out")] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("name", ["~/y=1", "s3:/y=1", "with [brackets] :bomb:", "a\nb"])
+def test_any_name_of_the_output_folder_can_be_resumed(archive: Path, tmp_path: Path, name: str) -> None:
+    for _ in range(2):
+        done = bsbatch("run", archive, "--backend", "fake", "--out", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert len(results(tmp_path / name)) == 9
+
+
+def test_a_strange_parquet_file_among_the_parts_is_refused(archive: Path, tmp_path: Path) -> None:
+    run(archive, tmp_path / "out")
+    stranger = tmp_path / "out/results/part-000000 (copy).parquet"
+    stranger.write_bytes((tmp_path / "out/results/part-000000.parquet").read_bytes())
+    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "move it away" in done.stderr

@@ -16,6 +16,8 @@ _DEFAULT_BATCH = 4
 _BYTES_PER_IMAGE = 300 * 2**20
 """VGG16 at 512 x 512: two maps of 64 x 512 x 512 float32 alive at once, and the im2col of one."""
 _ERRORS_ONLY = 3
+_THREADS_PER_CPU = 4
+"""More of them only wait for one another; thousands never come back."""
 
 
 class OnnxRuntimeBackend:
@@ -34,7 +36,7 @@ class OnnxRuntimeBackend:
         if model is None:
             raise ModelError("the onnxruntime backend needs a model: --model FOLDER")
         self._model = model
-        self._threads = effort.threads or usable_cpus()
+        self._threads = min(effort.threads or usable_cpus(), _THREADS_PER_CPU * usable_cpus())
         self.batch_size = effort.batch_size or max(1, min(_DEFAULT_BATCH, usable_memory() // (4 * _BYTES_PER_IMAGE)))
         self._session: Any = None
 

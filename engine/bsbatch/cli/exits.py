@@ -24,5 +24,5 @@ def call(command: Callable[[], object]) -> None:
 
 
 def _leave(label: str, message: str, code: int) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"{label} {escape(message)}")
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"{label} {escape(message)}")
     sys.exit(code)

@@ -1,5 +1,6 @@
 """``bsbatch run``: screen an archive."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,14 +100,21 @@ def run(
     )
     report = _screen(config, quiet=quiet)
     if not quiet:
-        show(Console(), report, config)
+        _show(report, config)
     raise typer.Exit(_exit_code(report, config))
 
 
 def _screen(config: RunConfig, *, quiet: bool) -> Any:
     screen = load("bsbatch.run:screen")
-    with reporter_for(Console(stderr=True), quiet=quiet) as reporter:
+    with reporter_for(Console(stderr=True, emoji=False), quiet=quiet) as reporter:
         return screen(config, reporter)
+
+
+def _show(report: Any, config: RunConfig) -> None:
+    try:
+        show(Console(emoji=False), report, config)
+    except OSError:  # nobody reads the summary; the rows are committed all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _exit_code(report: Any, config: RunConfig) -> int:

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import combinations
 
 from bsbatch.dicom.reasons import Reason, Stage
-from bsbatch.identity import acquisition_key, digest, exam_id
+from bsbatch.identity import acquisition_key, exam_id, object_key
 from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, Verdict, View
 
 _SAME_ACQUISITION_SECONDS = 120.0
@@ -31,7 +31,7 @@ class Pairer:
     """
 
     seen: set[int] = field(default_factory=set)
-    """`digest` of the SOP Instance UIDs that went into an examination or wait for a partner."""
+    """`bsbatch.identity.object_key` of the objects that went into an examination or wait for a partner."""
     closed: set[int] = field(default_factory=set)
     """`bsbatch.identity.acquisition_key` of the objects that went into an examination with both views."""
     _waiting: dict[str, list[ScanObject]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Pairer:
         self._waiting.clear()
 
     def _is_repeated(self, scan: ScanObject) -> bool:
-        key = digest(scan.header.sop_uid) if scan.header.sop_uid else None
+        key = object_key(scan.header.study_uid, scan.header.sop_uid) if scan.header.sop_uid else None
         if key is None:
             return False
         is_repeated = key in self.seen

@@ -14,8 +14,12 @@ from bsbatch.records import ObjectRef, Verdict
 
 _RETRY_DELAYS = (0.05, 0.25)
 
-_UNDECODABLE = {0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)}
-"""From Python's surrogates for undecodable bytes (PEP 383) to private-use characters."""
+_UNDECODABLE: dict[int, int | str] = {
+    0xF700: "\uf700\uf700",
+    **{0xF700 + byte: "\uf700" + chr(0xF700 + byte) for byte in range(0x80, 0x100)},
+    **{0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)},
+}
+"""From Python's surrogates for undecodable bytes (PEP 383) to private-use characters, which are escaped themselves."""
 
 Identity = tuple[int, int]
 Out = TypeVar("Out")
@@ -44,6 +48,7 @@ class DirectorySource:
         try:
             with os.scandir(self._root):
                 pass
+            self._identity = _identity(self._root)
         except OSError as error:
             raise UsageError(f"the archive {root} cannot be read: {error.strerror}") from error
 
@@ -58,6 +63,7 @@ class DirectorySource:
                 folders.append(iter(self._scan(found)))
             else:
                 yield found
+        self._check_root()
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a file, with two more tries when the file system hiccups."""
@@ -98,7 +104,8 @@ class DirectorySource:
     def _check_root(self) -> None:
         """Tell one bad file from an archive that went away."""
         try:
-            os.stat(self._root)  # noqa: PTH116 - the walk works on strings
+            if _identity(self._root) != self._identity:  # an empty mount point is still a folder
+                raise FileNotFoundError(self._root)
         except OSError as error:
             raise SourceError(
                 f"the archive {self._root} went away: mount it again and run the same command to go on"
