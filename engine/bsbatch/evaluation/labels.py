@@ -15,7 +15,6 @@ from bsbatch.errors import UsageError
 
 REQUIRED = ("study_uid", "label")
 OPTIONAL = ("patient_id", "centre", "split", "lesions")
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
