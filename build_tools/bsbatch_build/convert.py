@@ -54,6 +54,52 @@ def to_bytes(model: Any) -> bytes:
     return serialised
 
 
+def stored_as_half(model: Any) -> Any:
+    """Store the weights as float16: half the bytes, the arithmetic stays float32.
+
+    Each weight keeps its name; a Cast ``{layer}/kernel/Cast`` behind it gives what the layer reads, and every runtime
+    works it out once, while it loads the graph.
+
+    Parameters
+    ----------
+    model
+        See `to_onnx`.
+
+    Raises
+    ------
+    ModelError
+        A weight is too large for float16, 65,504.
+    """
+    halved = toolchain.package("onnx").ModelProto()
+    halved.CopyFrom(model)
+    casts = {
+        tensor.name: _halve(tensor) for tensor in halved.graph.initializer if len(tensor.dims) and _is_float(tensor)
+    }
+    for node in halved.graph.node:
+        node.input[:] = [casts[name].output[0] if name in casts else name for name in node.input]
+    nodes = [*casts.values(), *halved.graph.node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    _check(halved)
+    return halved
+
+
+def _is_float(tensor: Any) -> bool:
+    return bool(tensor.data_type == toolchain.package("onnx").TensorProto.FLOAT)
+
+
+def _halve(tensor: Any) -> Any:
+    """Round a tensor in place and give the node that casts it back."""
+    onnx, helper = toolchain.package("onnx"), toolchain.package("onnx.numpy_helper")
+    with np.errstate(over="ignore"):
+        rounded = helper.to_array(tensor).astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise ModelError(f"a weight of {tensor.name} is beyond the 65,504 of float16: store the model as fp32")
+    tensor.CopyFrom(helper.from_array(rounded, tensor.name))
+    name = f"{tensor.name}/Cast"
+    return toolchain.package("onnx.helper").make_node("Cast", [tensor.name], [name], name, to=onnx.TensorProto.FLOAT)
+
+
 def _converted(network: Any) -> Any:
     tensorflow = toolchain.tensorflow()
     signature = [tensorflow.TensorSpec((None, SIDE, SIDE, CHANNELS), tensorflow.float32, name=INPUT)]

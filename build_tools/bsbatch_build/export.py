@@ -12,9 +12,10 @@ from bsbatch import preprocess
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.model import GRAPH, Manifest, sha256_of, write_manifest
 from bsbatch_build import toolchain, weights
-from bsbatch_build.convert import to_bytes, to_onnx
+from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
 from bsbatch_build.network import NetworkSettings
-from bsbatch_build.verify import Parity, verify
+from bsbatch_build.train import read_run
+from bsbatch_build.verify import Parity, storage_difference, verify
 
 TOOLS = ("bsbatch", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
 
@@ -28,6 +29,12 @@ class ExportSettings:
     network: NetworkSettings
     threshold: float = 0.5
     """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+    half_weights: bool = False
+    """Store weights as float16; the arithmetic stays float32."""
+    name: str | None = None
+    """Short name for people; None makes one from the weights."""
+    note: str | None = None
+    """What people must know of the weights; None says where they come from."""
 
     def __post_init__(self) -> None:
         """Refuse a threshold no probability could be compared with."""
@@ -67,9 +74,14 @@ def export(settings: ExportSettings) -> Exported:
     """
     with _staged(settings.folder.resolve()) as staging:
         network = weights.load(settings.network)
-        graph = to_bytes(to_onnx(network))
+        onnx_model = to_onnx(network)
+        graph = to_bytes(onnx_model)
         parity = verify(graph, network, settings.network.seed)
-        training = _training(settings.network, network, parity)
+        training = _training(settings, network, parity)
+        if settings.half_weights:
+            stored = to_bytes(stored_as_half(onnx_model))
+            training["storage_difference"] = storage_difference(stored, graph, settings.network.seed)
+            graph = stored
         manifest = _written(settings, staging, graph, training)
     return Exported(settings.folder, manifest, network.count_params(), parity)
 
@@ -97,17 +109,20 @@ def _manifest(settings: ExportSettings, graph_sha256: str, training: dict[str, A
     return Manifest(
         files={GRAPH: graph_sha256},
         preprocessing_version=preprocess.VERSION,
-        name=model_name(settings.network),
+        name=settings.name or model_name(settings.network),
         threshold=settings.threshold,
         tools={name: toolchain.package(name).__version__ for name in TOOLS},
         training=training,
     )
 
 
-def _training(settings: NetworkSettings, network: Any, parity: Parity) -> dict[str, Any]:
+def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[str, Any]:
+    origin = _origin(settings.network)
     return {
-        **_origin(settings),
-        "width": settings.width,
+        **origin,
+        "note": settings.note or origin["note"],
+        "width": settings.network.width,
+        "stored_as": "fp16" if settings.half_weights else "fp32",
         "weights_count": network.count_params(),
         "parity_difference": parity.difference,
         "parity_log_difference": parity.log_difference,
@@ -122,7 +137,9 @@ def _origin(settings: NetworkSettings) -> dict[str, Any]:
         note = "not trained on bone scans: ImageNet convolutions, random head"
         return {"weights": weights.IMAGENET, "seed": settings.seed, "note": note}
     path = Path(settings.weights)
-    return {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
+    origin = {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
+    trained = read_run(path)
+    return {**origin, "note": "trained by bsbatch-build train", "run": trained} if trained else origin
 
 
 @contextmanager

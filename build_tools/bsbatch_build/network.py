@@ -26,7 +26,11 @@ BIAS_RANGE = 0.05
 of a trained model."""
 LAYOUT: dict[str, Any] = {"data_format": "channels_last", "dtype": "float32"}
 """Said to every layer, so that a user's ``keras.json`` cannot change the network."""
-CONVOLUTION: dict[str, Any] = {"padding": "same", "activation": "relu", **LAYOUT}
+CONVOLUTION: dict[str, Any] = {"padding": "same", **LAYOUT}
+NORM, RELU = "_norm", "_relu"
+"""Endings of the names of a convolution's batch normalisation, and of its activation where the two are apart."""
+MOMENTUM = 0.9
+"""Of the moving averages of batch normalisation: short trainings must not end with the averages of their beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,21 @@ class NetworkSettings:
         return max(1, round(full * self.width))
 
 
-def build(settings: NetworkSettings) -> Any:
+def build(settings: NetworkSettings, *, batch_norm: bool = False, side: int | None = SIDE) -> Any:
     """Build the network with seeded random weights.
 
     Kernels are He normal (He et al., ICCV 2015), so activations keep their scale over 13 convolutions and the two
     probabilities stay away from 0 and 1. 14,978,370 weights at width 1.0.
+
+    Parameters
+    ----------
+    settings
+        Width and seed.
+    batch_norm
+        Put batch normalisation (Ioffe and Szegedy, ICML 2015) between each convolution and its activation, to train
+        from random weights; `bsbatch_build.surgery.fold` takes it out again.
+    side
+        Rows and columns of the input; None for any multiple of 32.
 
     Returns
     -------
@@ -68,19 +82,30 @@ def build(settings: NetworkSettings) -> Any:
         ``predictions``.
     """
     keras = toolchain.keras()
-    image = keras.Input((SIDE, SIDE, CHANNELS), dtype="float32", name="image")
+    image = keras.Input((side, side, CHANNELS), dtype="float32", name="image")
     tensor = image
-    for layer in _layers(keras.layers, settings):
+    for layer in _layers(keras.layers, settings, batch_norm=batch_norm):
         tensor = layer(tensor)
     return keras.Model(image, tensor, name="vgg16")
 
 
-def _layers(layers: Any, settings: NetworkSettings) -> Iterator[Any]:
+def convolution_names() -> list[str]:
+    """``block1_conv1`` to ``block5_conv3``, from the image on."""
+    return [
+        f"block{block}_conv{index}" for block, (many, _) in enumerate(BLOCKS, start=1) for index in range(1, many + 1)
+    ]
+
+
+def _layers(layers: Any, settings: NetworkSettings, *, batch_norm: bool) -> Iterator[Any]:
     drawn = _initializers(settings.seed)
+    activation = None if batch_norm else "relu"
     for number, (convolutions, channels) in enumerate(BLOCKS, start=1):
         for index in range(1, convolutions + 1):
-            name = f"block{number}_conv{index}"
-            yield layers.Conv2D(settings.channels(channels), 3, name=name, **next(drawn), **CONVOLUTION)
+            name, filters = f"block{number}_conv{index}", settings.channels(channels)
+            yield layers.Conv2D(filters, 3, name=name, activation=activation, **next(drawn), **CONVOLUTION)
+            if batch_norm:
+                yield layers.BatchNormalization(name=name + NORM, momentum=MOMENTUM, dtype="float32")
+                yield layers.ReLU(name=name + RELU, dtype="float32")
         yield layers.MaxPooling2D(2, name=f"block{number}_pool", **LAYOUT)
     yield layers.GlobalAveragePooling2D(name="gap", **LAYOUT)
     yield layers.Dense(settings.channels(DENSE), activation="relu", name="fc1", dtype="float32", **next(drawn))

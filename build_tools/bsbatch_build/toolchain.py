@@ -4,8 +4,10 @@ import importlib
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from bsbatch.errors import MissingPackageError, UsageError
@@ -50,6 +52,19 @@ def keras() -> Any:
     loaded = package("keras")
     _refuse_other_backend(loaded.config.backend())
     return loaded
+
+
+def make_deterministic(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, and have TensorFlow take the same order of additions every time."""
+    keras().utils.set_random_seed(seed)
+
+
+def save(network: Any, path: Path) -> None:
+    """Save a Keras model with its optimiser, as ``.keras``."""
+    with warnings.catch_warnings():
+        # Keras 3.15 calls np.array(variable), which NumPy 2 warns of; it is Keras' to change.
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        network.save(path)
 
 
 def _refuse_other_backend(backend: str) -> None:

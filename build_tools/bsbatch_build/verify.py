@@ -12,6 +12,8 @@ from bsbatch_build.network import CHANNELS, SIDE
 
 TOLERANCE = 1e-5
 """Largest difference of a probability."""
+HALF_TOLERANCE = 5e-3
+"""Largest difference of a probability where weights are rounded to float16."""
 LOG_TOLERANCE = 1e-2
 """Largest difference of the logarithm of a probability. It is for trained models that are sure of themselves:
 where both say 0.999999999, a wrong graph would pass the first test."""
@@ -65,6 +67,24 @@ def verify(graph: bytes, network: Any, seed: int) -> Parity:
             "was written; use the versions in constraints.txt"
         )
     return parity
+
+
+def storage_difference(stored: bytes, full: bytes, seed: int) -> float:
+    """Largest absolute difference of a probability that storing the weights as float16 makes.
+
+    Raises
+    ------
+    ModelError
+        It is beyond 5e-3, the tolerance of float16.
+    """
+    images = random_images(seed)
+    difference = float(np.max(np.abs(_onnx_probabilities(stored, images) - _onnx_probabilities(full, images))))
+    if not difference <= HALF_TOLERANCE:
+        raise ModelError(
+            f"with weights stored as fp16 a probability changes by {difference:.2g} (at most {HALF_TOLERANCE:g} "
+            "passes): store the model as fp32"
+        )
+    return difference
 
 
 def random_images(seed: int) -> NDArray[np.float32]:

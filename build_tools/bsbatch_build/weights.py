@@ -12,6 +12,7 @@ import numpy as np
 from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.network import CHANNELS, SIDE, NetworkSettings, build
+from bsbatch_build.surgery import widen
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,15 @@ SAME_OUTPUT = 1e-5
 """Largest difference of a probability between a model from a file and this network with the file's weights."""
 
 
-def load(settings: NetworkSettings) -> Any:
+def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
     """Build the network and fill in its weights.
+
+    Parameters
+    ----------
+    settings
+        The network, and where its weights come from.
+    may_widen
+        Widen a narrower network from a file instead of refusing it, see `bsbatch_build.surgery.widen`.
 
     Returns
     -------
@@ -42,7 +50,7 @@ def load(settings: NetworkSettings) -> Any:
     if settings.weights == IMAGENET:
         _copy_imagenet(network)
     elif settings.weights != RANDOM:
-        _copy_file(network, Path(settings.weights))
+        _copy_file(network, settings, may_widen=may_widen)
     return network
 
 
@@ -61,10 +69,15 @@ def _copy_imagenet(network: Any) -> None:
             network.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-def _copy_file(network: Any, path: Path) -> None:
+def _copy_file(network: Any, settings: NetworkSettings, *, may_widen: bool) -> None:
+    path = Path(settings.weights)
     if not path.is_file():
         raise ModelError(f"--weights {path}: there is no such file; give random, imagenet, or a .keras or .h5 file")
-    _reader_of(path)(network, path)
+    reader = _reader_of(path)
+    if reader is _copy_model and may_widen:
+        _copy_widened(network, settings, path)
+    else:
+        reader(network, path)
 
 
 def _reader_of(path: Path) -> Callable[[Any, Path], None]:
@@ -81,10 +94,21 @@ def _h5_attributes(path: Path) -> set[str]:
         return set(stored.attrs)
 
 
+def _copy_widened(network: Any, settings: NetworkSettings, path: Path) -> None:
+    """Copy the weights of a whole model that may be narrower."""
+    model = _loaded(path)
+    network.set_weights(widen(model, settings).get_weights())
+    _refuse_other_output(network, model, path)
+
+
+def _loaded(path: Path) -> Any:
+    with _foreign_errors(path):
+        return toolchain.keras().models.load_model(path, compile=False)
+
+
 def _copy_model(network: Any, path: Path) -> None:
     """Copy the weights of a whole model, and check that with them this network does what that model does."""
-    with _foreign_errors(path):
-        model = toolchain.keras().models.load_model(path, compile=False)
+    model = _loaded(path)
     _refuse_other_shapes(network, model, path)
     network.set_weights(model.get_weights())
     _refuse_other_output(network, model, path)

@@ -16,11 +16,20 @@ def export(
     seed: Annotated[int, typer.Option(help="Seed of every weight that is drawn.")] = 0,
     width: Annotated[float, typer.Option(help="Factor on the channels; 1 is the paper's VGG16, 0.0625 a twin.")] = 1.0,
     threshold: Annotated[float, typer.Option(help="Probability of metastasis from which on a scan is positive.")] = 0.5,
+    half_weights: Annotated[
+        bool, typer.Option(help="Store weights as fp16, half the bytes; the arithmetic stays fp32.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Short name for people.", show_default="from the weights")] = None,
+    note: Annotated[
+        str | None, typer.Option(help="What people must know of the weights.", show_default="where they come from")
+    ] = None,
 ) -> None:
     """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
     network = importlib.import_module("bsbatch_build.network")
     exporting = importlib.import_module("bsbatch_build.export")
-    settings = exporting.ExportSettings(out, network.NetworkSettings(weights, seed, width), threshold)
+    settings = exporting.ExportSettings(
+        out, network.NetworkSettings(weights, seed, width), threshold, half_weights, name, note
+    )
     console = Console()
     with console.status("making the model and comparing it with Keras"):
         made = exporting.export(settings)

@@ -17,6 +17,9 @@ def phantom(
     seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 0,
     centre: Annotated[list[str] | None, typer.Option(help="A, B or C; repeat for several. All by default.")] = None,
     clutter: Annotated[bool, typer.Option(help="Add what a PACS holds besides bone scans, faults included.")] = True,
+    difficulty: Annotated[
+        str, typer.Option(help="default, or easy: bright lesions and nothing that resembles them.")
+    ] = "default",
 ) -> None:
     """Write synthetic whole-body bone scans; not for clinical use."""
     plan_module = importlib.import_module("bsbatch_build.phantom.plan")
@@ -24,7 +27,9 @@ def phantom(
     console = Console()
     columns = (TextColumn("examinations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        plan = plan_module.SetPlan(studies, seed, tuple(centre or ("A", "B", "C")), clutter)
+        plan = plan_module.SetPlan(
+            studies, seed, tuple(centre or ("A", "B", "C")), clutter, plan_module.Difficulty(difficulty)
+        )
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=studies)
             summary = archive.write_set(out, plan, lambda n: progress.update(task, completed=n))

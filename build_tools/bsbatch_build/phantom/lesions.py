@@ -73,6 +73,8 @@ class SuperscanGains:
 
 
 SUPERSCAN = SuperscanGains()
+_CONSPICUOUS = 6.0
+"""Factor on the uptake of a lesion in an easy set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ def draw_disease(rng: Generator, bones: Sequence[Stroke]) -> Disease:
     if superscan:
         lesions = [lesion.brightened(SUPERSCAN.lesions) for lesion in lesions]
     return Disease(tuple(lesions), superscan)
+
+
+def made_conspicuous(disease: Disease) -> Disease:
+    """The same lesions, so bright that nobody can miss them."""
+    return replace(disease, lesions=tuple(lesion.brightened(_CONSPICUOUS) for lesion in disease.lesions))
 
 
 def _hosts(bones: Sequence[Stroke], site: Site) -> list[Stroke]:

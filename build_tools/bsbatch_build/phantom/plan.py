@@ -20,6 +20,15 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class Difficulty(StrEnum):
+    """How hard the classes are to tell apart."""
+
+    DEFAULT = "default"
+    """Faint lesions, and everything that is no metastasis and may look like one."""
+    EASY = "easy"
+    """Bright lesions and nothing that resembles them: for tests of training, says nothing about a classifier."""
+
+
 @dataclass(frozen=True, slots=True)
 class SetPlan:
     """A set of synthetic examinations; equal plans give equal bytes."""
@@ -32,6 +41,7 @@ class SetPlan:
     """Names out of A, B and C, without repetition."""
     clutter: bool = True
     """Whether the archive also holds what a PACS holds besides bone scans."""
+    difficulty: Difficulty = Difficulty.DEFAULT
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made."""
@@ -68,6 +78,7 @@ class Assignment:
     habit: Habit
     positive: bool
     split: Split
+    difficulty: Difficulty = Difficulty.DEFAULT
 
 
 _STEPS = np.array([0.7548776662466927, 0.4142135623730951, 0.5698402909980532, 0.7320508075688772])
@@ -91,9 +102,9 @@ def assign(plan: SetPlan, index: int) -> Assignment:
     habit = centre.habits[_pick([habit.share for habit in centre.habits], float(camera))]
     positive = bool(diseased < centre.positives / centre.patients)
     if centre.test:
-        return Assignment(index, centre, habit, positive, Split.TEST)
+        return Assignment(index, centre, habit, positive, Split.TEST, plan.difficulty)
     split = Split.VALIDATION if held_out < _VALIDATION else Split.TRAIN
-    return Assignment(index, centre, habit, positive, split)
+    return Assignment(index, centre, habit, positive, split, plan.difficulty)
 
 
 def _pick(weights: list[float] | list[int], position: float) -> int:

@@ -12,10 +12,10 @@ from bsbatch_build.phantom.anatomy import reference_adult
 from bsbatch_build.phantom.centres import Acquisition, draw_acquisition
 from bsbatch_build.phantom.confounders import draw_confounders
 from bsbatch_build.phantom.geometry import Stroke
-from bsbatch_build.phantom.lesions import SUPERSCAN, Disease, draw_disease, with_superscan
+from bsbatch_build.phantom.lesions import SUPERSCAN, Disease, draw_disease, made_conspicuous, with_superscan
 from bsbatch_build.phantom.masks import Mask, lesion_masks
 from bsbatch_build.phantom.patient import Patient, draw_patient
-from bsbatch_build.phantom.plan import Assignment
+from bsbatch_build.phantom.plan import Assignment, Difficulty
 from bsbatch_build.phantom.posing import body_of
 from bsbatch_build.phantom.render import Counts, Scene, count, expected_counts
 
@@ -67,6 +67,8 @@ def draw_subject(assignment: Assignment, rng: Generator) -> Subject:
     confounders = draw_confounders(rng, patient.age, bones)
     acquisition = draw_acquisition(rng, assignment.centre, assignment.habit)
     disease = draw_disease(rng, bones) if assignment.positive else Disease()
+    if assignment.difficulty is Difficulty.EASY:
+        confounders, disease = [], made_conspicuous(disease)
     scene, lesions = _scene(rng, patient, disease, confounders)
     return Subject(assignment, patient, disease, acquisition, scene, lesions)
 

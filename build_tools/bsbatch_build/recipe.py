@@ -1,0 +1,51 @@
+"""How a training goes; light, for the command line shows its defaults."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bsbatch.errors import UsageError
+
+
+class Schedule(StrEnum):
+    """What becomes of the learning rate."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    """Falls to zero along half a cosine (Loshchilov and Hutter, ICLR 2017, without restarts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the network is trained; the defaults are the paper's."""
+
+    epochs: int = 6
+    steps: int = 200
+    """Batches in an epoch."""
+    batch_size: int = 4
+    """The paper does not give it; 200 steps of 4 go once through its 329 positives and as many negatives."""
+    learning_rate: float = 1e-4
+    schedule: Schedule = Schedule.CONSTANT
+    flip: bool = True
+    """Mirror every other image about its vertical axis, so that each view stands on either side."""
+    batch_norm: bool = False
+    """Train with batch normalisation, from random weights; it is folded into the convolutions at the end."""
+    crop_epochs: int = 0
+    """So many of the first epochs see crops of 192 x 192 pixels, labelled by the lesions in them; they need masks."""
+    lesion_weight: float = 50.0
+    """Weight of the lesions' places, given masks, beside the classification's 1."""
+    validation_limit: int = 164
+    """Examinations that validate at most, classes as even as they come; the paper's number."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        for name in ("epochs", "steps", "batch_size", "validation_limit"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
+        if not self.learning_rate > 0.0:
+            raise UsageError("--learning-rate must be above 0")
+        if self.lesion_weight < 0.0 or not 0 <= self.crop_epochs <= self.epochs:
+            raise UsageError("--lesion-weight must be 0 or more, and --crop-epochs 0 to --epochs")
+
+
+PAPER = Recipe()
+"""The paper's."""

@@ -1,0 +1,108 @@
+"""Changes the shape of a trained network and not what it computes: batch normalisation folded in, channels added."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.errors import ModelError
+from bsbatch_build.network import NORM, NetworkSettings, build, convolution_names
+
+Array = NDArray[np.float32]
+_SHARES = (0.5, 1.5)
+"""Range from which the shares of a channel's copies are drawn, before they are made to add up to 1."""
+
+
+def fold(network: Any, settings: NetworkSettings) -> Any:
+    """Fold batch normalisation into the convolutions.
+
+    A convolution with kernel ``k`` and bias ``b`` and the normalisation behind it are one convolution with kernel
+    ``k s`` and bias ``(b - mean) s + beta``, where ``s = gamma / sqrt(variance + epsilon)``.
+
+    Parameters
+    ----------
+    network
+        `bsbatch_build.network.build` with ``batch_norm``, of any input size; it may have further outputs.
+    settings
+        With the width of that network.
+
+    Returns
+    -------
+    keras.Model
+        The paper's plain network with the same output.
+    """
+    folded = build(settings)
+    for layer in folded.layers:
+        if layer.weights:
+            layer.set_weights(_folded(network, layer.name))
+    return folded
+
+
+def _folded(network: Any, name: str) -> list[Array]:
+    kernel, bias = network.get_layer(name).get_weights()
+    if name + NORM not in {layer.name for layer in network.layers}:
+        return [kernel, bias]
+    norm = network.get_layer(name + NORM)
+    gamma, beta, mean, variance = (np.asarray(values, np.float64) for values in norm.get_weights())
+    scale = gamma / np.sqrt(variance + norm.epsilon)
+    return [(kernel * scale).astype(np.float32), ((bias - mean) * scale + beta).astype(np.float32)]
+
+
+def widen(narrow: Any, settings: NetworkSettings) -> Any:
+    """Copy channels until the network has the width of `settings`, without changing what it computes.
+
+    Net2WiderNet (Chen, Goodfellow and Shlens, ICLR 2016): each new channel is a copy of an old one, and the weights
+    that read an old channel are divided among its copies. They are divided into unequal random shares, so that the
+    copies get different gradients and part ways without noise.
+
+    Parameters
+    ----------
+    narrow
+        `bsbatch_build.network.build` at a smaller width.
+    settings
+        The width wanted, and the seed of what is drawn.
+
+    Returns
+    -------
+    keras.Model
+        The network at that width; its output differs from that of `narrow` by rounding only.
+
+    Raises
+    ------
+    ModelError
+        `narrow` is wider, or is not the paper's network.
+    """
+    wide = build(settings)
+    rng = np.random.default_rng(settings.seed)
+    origin, count = np.arange(3), 3
+    for name in (*convolution_names(), "fc1", "predictions"):
+        kernel, bias = _weights_of(narrow, name, count)
+        wanted = wide.get_layer(name).get_weights()[1].size
+        divided = kernel[..., origin, :] * _shares(rng, origin, count)[:, np.newaxis]
+        count = bias.size
+        origin = _origins(count, wanted)
+        wide.get_layer(name).set_weights([divided[..., origin].astype(np.float32), bias[origin]])
+    return wide
+
+
+def _weights_of(network: Any, name: str, inputs: int) -> tuple[Array, Array]:
+    try:
+        kernel, bias = network.get_layer(name).get_weights()
+    except ValueError as error:
+        raise ModelError(f"the network to widen has no layer {name} with kernel and bias: it is not VGG16") from error
+    if kernel.shape[-2] != inputs:
+        raise ModelError(f"layer {name} of the network to widen reads {kernel.shape[-2]} channels, not {inputs}")
+    return kernel, bias
+
+
+def _origins(count: int, wanted: int) -> NDArray[np.intp]:
+    """For each of the wanted channels the old one that it copies, all of them about equally often."""
+    if wanted < count:
+        raise ModelError(f"a network of {count} channels cannot be widened to {wanted}: give a larger --width")
+    return np.arange(wanted) % count
+
+
+def _shares(rng: np.random.Generator, origin: NDArray[np.intp], count: int) -> NDArray[np.float64]:
+    """For each channel its share of the weights that read its origin; those of one origin add up to 1."""
+    drawn = rng.uniform(*_SHARES, len(origin))
+    return np.asarray(drawn / np.bincount(origin, drawn, count)[origin])

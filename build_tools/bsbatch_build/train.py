@@ -1,0 +1,517 @@
+"""Trains the network as the paper does, from top to bottom: labels, split, images, network, epochs, checkpoint.
+
+Ibrahim et al., Cancer Imaging 2023; 23:12, "Model architecture, training and testing". The paper starts from ImageNet
+weights. Where those are not to be had, four settings get the same plain VGG16 off the ground: batch normalisation that
+is folded in at the end, a narrow network that is widened later, the lesions' places as a second target, and first
+epochs on crops around them.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.errors import ModelError, OutputError, UsageError
+from bsbatch.evaluation.labels import Label, read_labels
+from bsbatch.model import sha256_of
+from bsbatch.preprocess import VERSION
+from bsbatch_build import toolchain, weights
+from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
+from bsbatch_build.network import CHANNELS, RELU, SIDE, NetworkSettings, build
+from bsbatch_build.recipe import PAPER, Recipe, Schedule
+from bsbatch_build.split import Side, SplitSettings, counts, divide, write_split
+from bsbatch_build.surgery import fold
+
+CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS = (
+    "config.json",
+    "split.csv",
+    "unused.csv",
+    "history.csv",
+    "model.keras",
+    "logs",
+)
+_STATE = "state-{:04d}.keras"
+_LESIONS = "lesions"
+_STRIDE = 16
+"""Pixels of the image for one of block 5."""
+_CELL = SIDE // GRID
+_CROP = 192
+"""Rows and columns of a crop: about what one output of block 5 sees."""
+_ON_LESION = 0.5
+"""Share of the crops that lie where a lesion is, in this image or, for a negative, in another; the others lie where
+the uptake is."""
+_RARE = -4.0
+"""Bias of the lesion output at the start: about 2 % of the cells hold a lesion."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything ``bsbatch-build train`` was told."""
+
+    archive: Path
+    labels: Path
+    out: Path
+    masks: Path | None = None
+    """Folder of lesion masks, see `bsbatch_build.dataset.read_masks`; None trains on labels alone."""
+    cache: Path | None = None
+    """Folder of the preprocessed images; None for ``out/cache``."""
+    network: NetworkSettings = field(default_factory=lambda: NetworkSettings(weights.IMAGENET))
+    recipe: Recipe = PAPER
+    split: SplitSettings = field(default_factory=SplitSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse crops around nothing, and a start that batch normalisation has no averages for."""
+        if self.recipe.crop_epochs and self.masks is None:
+            raise UsageError("--crop-epochs cuts around the lesions: say --masks FOLDER")
+        if self.recipe.batch_norm and self.network.weights != weights.RANDOM:
+            raise UsageError("--batch-norm starts from random weights: say --weights random")
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A row of ``history.csv``."""
+
+    epoch: int
+    """From 1 on."""
+    side: int
+    """Rows and columns of the images or crops."""
+    loss: float
+    """Mean over the batches."""
+    validation_auc: float
+    lesion_auc: float
+    """The same of the hottest cell of the lesions' places; NaN without masks."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training left."""
+
+    out: Path
+    history: tuple[Epoch, ...]
+    studies: Mapping[str, Mapping[str, int]]
+    """Side and centre -> class -> labelled studies."""
+
+
+class Listener(Protocol):
+    """Who is told of the progress."""
+
+    def reading(self, examinations: int) -> None:
+        """So many more examinations of the archive were read."""
+        ...
+
+    def step(self, epoch: int, step: int, loss: float) -> None:
+        """A batch was learned from; `loss` is the mean of the epoch so far."""
+        ...
+
+    def epoch(self, row: Epoch) -> None:
+        """An epoch is over and saved."""
+        ...
+
+
+def train(config: TrainConfig, listener: Listener) -> Trained:
+    """Train, or go on where a killed training of the same configuration stopped.
+
+    Leaves in ``config.out``: ``config.json`` (the resolved configuration), ``split.csv``, ``unused.csv`` (labelled
+    studies without an image, examinations without a label, and why), ``history.csv``, ``logs`` for TensorBoard, and
+    ``model.keras``, the paper's plain network.
+
+    Raises
+    ------
+    UsageError
+        The labels, the split or the masks cannot be used, or ``out`` holds another training.
+    ModelError
+        The weights to start from do not fit.
+    OutputError
+        ``out`` cannot be written.
+    """
+    labels = read_labels(config.labels).labels
+    sides = divide(labels, config.split)
+    resolved = _resolved(config, counts(labels, sides))
+    try:
+        _claim(config.out, resolved)
+        data = open_dataset(config.archive, config.cache or config.out / "cache", listener.reading)
+        cohort = _cohort(data, labels, sides, config.masks)
+        write_split(config.out / SPLIT, labels, sides)
+        _write_unused(config.out / UNUSED, data, labels)
+        history = _learn(config, cohort, listener)
+    except OSError as error:
+        raise OutputError.of(config.out, error) from error
+    return Trained(config.out, tuple(history), resolved["studies"])
+
+
+def _resolved(config: TrainConfig, studies: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """What decides the weights, for ``config.json`` and the model card."""
+    versions = {name: toolchain.package(name).__version__ for name in ("bsbatch", "tensorflow", "keras", "numpy")}
+    return {
+        "version": 1,
+        "network": {"width": config.network.width, "seed": config.network.seed},
+        "start": _start(config.network.weights),
+        "recipe": asdict(config.recipe),
+        "split": {**asdict(config.split), "external": list(config.split.external)},
+        "masks": config.masks is not None,
+        "preprocessing_version": VERSION,
+        "studies": studies,
+        "tools": versions,
+    }
+
+
+def _start(start: str) -> dict[str, Any]:
+    """Where the weights come from; of a file from an earlier training, that training, too."""
+    if start in (weights.RANDOM, weights.IMAGENET):
+        return {"weights": start}
+    path = Path(start)
+    if not path.is_file():
+        raise ModelError(f"--weights {path}: there is no such file; give random, imagenet, or a .keras or .h5 file")
+    return {"weights": path.name, "sha256": sha256_of(path), "run": read_run(path)}
+
+
+def read_run(model: Path) -> dict[str, Any] | None:
+    """The configuration and history of the training that left a ``model.keras``; None of any other file."""
+    folder = model.parent
+    if model.name != MODEL or not (folder / CONFIG).is_file():
+        return None
+    resolved: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return {**resolved, "history": [asdict(epoch) for epoch in _read_history(folder)]}
+
+
+def _claim(out: Path, resolved: dict[str, Any]) -> None:
+    """Make the folder this training's own, or refuse it."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CONFIG
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(resolved)):
+        raise UsageError(f"{out} holds a training with another configuration or labels: give another --out")
+    if not path.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty and holds no training: give another --out")
+    path.write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cohort:
+    """What there is to learn from; everything by row of the images."""
+
+    data: Dataset
+    labels: NDArray[np.bool_]
+    """``(N,)`` True for metastasis; False, too, for rows of no side."""
+    rows: Mapping[Side, NDArray[np.intp]]
+    lesions: NDArray[np.uint8] | None
+    """``(N, 128, 128)``, 1 in the cells that a lesion touches."""
+    is_marked: NDArray[np.bool_]
+    """``(N,)`` whether it is known where the lesions are: masks, or a negative."""
+
+    @property
+    def lesion_rows(self) -> NDArray[np.intp]:
+        """Rows whose lesions are known, at least one."""
+        return np.flatnonzero(self.labels & self.is_marked)
+
+    def cells_of(self, row: int) -> NDArray[np.uint8]:
+        """``(128, 128)`` lesions of one row."""
+        return np.zeros((GRID, GRID), np.uint8) if self.lesions is None else self.lesions[row]
+
+
+def _cohort(data: Dataset, labels: Mapping[str, Label], sides: Mapping[str, Side], masks: Path | None) -> Cohort:
+    known = [labels.get(entry.study_uid or "") for entry in data.entries]
+    positive = np.array([label is not None and label.is_positive for label in known], bool)
+    rows = {
+        side: np.array([row for row, label in enumerate(known) if label and sides[label.study_uid] is side], np.intp)
+        for side in Side
+    }
+    for side in (Side.TRAIN, Side.VALIDATION):
+        _require_both_classes(side, positive[rows[side]])
+    if masks is None:
+        return Cohort(data, positive, rows, None, np.zeros(len(known), bool))
+    lesions, is_marked = np.zeros((len(known), GRID, GRID), np.uint8), ~positive
+    for row in rows[Side.TRAIN][positive[rows[Side.TRAIN]]]:
+        mask = read_masks(masks, data.entries[row].study_uid or "")
+        if mask is not None:
+            lesions[row], is_marked[row] = mask, bool(mask.any())
+    if not lesions.any():
+        raise UsageError(
+            f"{masks} holds no mask of a positive study: the files are <study_uid>_anterior.png, _posterior.png"
+        )
+    return Cohort(data, positive, rows, lesions, is_marked)
+
+
+def _require_both_classes(side: Side, positive: NDArray[np.bool_]) -> None:
+    if positive.all() or not positive.any():
+        found = f"{positive.sum()} positive and {(~positive).sum()} negative examinations"
+        raise UsageError(
+            f"the {side} set has {found}: both classes are needed. Label more studies, or change the split"
+        )
+
+
+def _write_unused(path: Path, data: Dataset, labels: Mapping[str, Label]) -> None:
+    """List every labelled study without an image, and every examination without a label."""
+    usable = {entry.study_uid for entry in data.entries}
+    failed = {entry.study_uid: entry.reason for entry in data.failed}
+    rows = [(uid, failed.get(uid) or "not_in_archive") for uid in labels if uid not in usable]
+    rows += [(entry.study_uid or "", "no_label") for entry in data.entries if entry.study_uid not in labels]
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([("study_uid", "reason"), *rows])
+
+
+def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoch]:
+    recipe, seed = config.recipe, config.network.seed
+    toolchain.make_deterministic(seed)
+    history = _read_history(config.out)
+    network = _restored(config, history) or _compiled(config)
+    writer = toolchain.tensorflow().summary.create_file_writer(str(config.out / LOGS))
+    for epoch in range(len(history) + 1, recipe.epochs + 1):
+        started, side = time.monotonic(), _CROP if epoch <= recipe.crop_epochs else SIDE
+        loss = _one_epoch(network, batches(cohort, recipe, (seed, epoch), side), epoch, listener)
+        aucs = _validation_aucs(network, cohort, recipe)
+        history.append(Epoch(epoch, side, loss, *aucs, round(time.monotonic() - started, 1)))
+        _save(network, config.out, history)
+        with writer.as_default(step=epoch):
+            for name in ("loss", "validation_auc", "lesion_auc", "side"):
+                toolchain.tensorflow().summary.scalar(name, getattr(history[-1], name))
+        listener.epoch(history[-1])
+    writer.close()
+    _finish(network, config)
+    return history
+
+
+def _compiled(config: TrainConfig) -> Any:
+    """The network to train, with its losses and its optimiser; the lesions' places are a second output."""
+    keras, recipe = toolchain.keras(), config.recipe
+    network = build(config.network, batch_norm=recipe.batch_norm, side=None)
+    if not recipe.batch_norm:
+        network.set_weights(weights.load(config.network, may_widen=True).get_weights())
+    outputs = {"predictions": network.output}
+    losses: dict[str, Any] = {"predictions": "categorical_crossentropy"}
+    if config.masks is not None:
+        places = network.get_layer("block5_conv3" + RELU * recipe.batch_norm).output
+        bias = keras.initializers.Constant(_RARE)
+        zeros = keras.initializers.Zeros()
+        outputs[_LESIONS] = keras.layers.Conv2D(
+            1, 1, name=_LESIONS, kernel_initializer=zeros, bias_initializer=bias, data_format="channels_last"
+        )(places)
+        losses[_LESIONS] = keras.losses.BinaryCrossentropy(from_logits=True)
+    model = keras.Model(network.input, outputs, name="training")
+    loss_weights = {name: recipe.lesion_weight if name == _LESIONS else 1.0 for name in losses}
+    model.compile(_optimizer(keras, recipe), losses, loss_weights=loss_weights)
+    return model
+
+
+def _optimizer(keras: Any, recipe: Recipe) -> Any:
+    rate: Any = recipe.learning_rate
+    if recipe.schedule is Schedule.COSINE:
+        rate = keras.optimizers.schedules.CosineDecay(rate, recipe.epochs * recipe.steps)
+    return keras.optimizers.Adam(rate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one step learns from."""
+
+    images: NDArray[np.float32]
+    """``(N, side, side, 3)`` in [0, 1]."""
+    targets: dict[str, NDArray[np.float32]]
+    """``predictions (N, 2)`` and, given masks, ``lesions (N, side / 16, side / 16, 1)``."""
+    sample_weights: dict[str, NDArray[np.float32]]
+    """``(N,)`` for predictions, ``(N, 1, 1)`` for lesions."""
+
+
+def batches(cohort: Cohort, recipe: Recipe, seed: tuple[int, int], side: int) -> Iterator[Batch]:
+    """Draw the batches of one epoch: all positives and as many negatives drawn anew, in random order.
+
+    A longer epoch goes on with another such round, a shorter one ends within it.
+
+    Parameters
+    ----------
+    seed
+        Of the training, and the number of the epoch.
+    side
+        Rows and columns of the images.
+    """
+    rng = np.random.default_rng(seed)
+    rows = cohort.rows[Side.TRAIN]
+    drawn = _balanced(rng, rows[cohort.labels[rows]], rows[~cohort.labels[rows]], recipe.steps * recipe.batch_size)
+    for chosen in drawn.reshape(recipe.steps, recipe.batch_size):
+        flips = rng.random(recipe.batch_size) < 0.5 * recipe.flip
+        windows = [_window(rng, cohort, row, side) for row in chosen]
+        yield _batch(cohort, chosen, flips, windows)
+
+
+def _balanced(
+    rng: np.random.Generator, positives: NDArray[np.intp], negatives: NDArray[np.intp], wanted: int
+) -> NDArray[np.intp]:
+    rounds: list[NDArray[np.intp]] = []
+    while sum(map(len, rounds)) < wanted:
+        others = rng.choice(negatives, len(positives), replace=len(negatives) < len(positives))
+        rounds.append(rng.permutation(np.concatenate([positives, others])))
+    return np.concatenate(rounds)[:wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square part of an image; its corner lies on a multiple of 16 pixels, as the outputs of block 5 do."""
+
+    top: int
+    left: int
+    side: int
+
+    def cut(self, image: NDArray[Any], pixels: int = 1) -> NDArray[Any]:
+        """The part of an image, or of a grid whose cells are so many pixels wide."""
+        top, left, side = self.top // pixels, self.left // pixels, self.side // pixels
+        return image[top : top + side, left : left + side]
+
+
+_WHOLE = Window(0, 0, SIDE)
+
+
+def _window(rng: np.random.Generator, cohort: Cohort, row: int, side: int) -> Window:
+    """The whole image, or a crop around a lesion or around some uptake, off centre by up to a quarter of its side."""
+    if side == SIDE or cohort.lesions is None:
+        return _WHOLE
+    centre = _lesion_place(rng, cohort, row) if rng.random() < _ON_LESION else _uptake_place(rng, cohort, row)
+    corner = np.asarray(centre) - side // 2 + rng.integers(-side // 4, side // 4, 2)
+    top, left = np.clip(corner // _STRIDE * _STRIDE, 0, SIDE - side).tolist()
+    return Window(top, left, side)
+
+
+def _lesion_place(rng: np.random.Generator, cohort: Cohort, row: int) -> NDArray[np.intp]:
+    """A pixel of a lesion, of another image where this one has none: both classes are cut at the same places."""
+    lesions = cohort.lesions
+    if lesions is None or not lesions[row].any():
+        row = int(rng.choice(cohort.lesion_rows))
+    return np.asarray(rng.choice(np.argwhere(cohort.cells_of(row))) * _CELL, np.intp)
+
+
+def _uptake_place(rng: np.random.Generator, cohort: Cohort, row: int) -> NDArray[np.intp]:
+    """A pixel, with a chance that grows with the root of the uptake around it."""
+    many = SIDE // _STRIDE
+    coarse = cv2.resize(np.asarray(cohort.data.images[row], np.float32), (many, many), interpolation=cv2.INTER_AREA)
+    chance = np.sqrt(coarse).ravel().astype(np.float64)
+    place = int(rng.choice(chance.size, p=chance / chance.sum()))
+    return np.asarray(divmod(place, many), np.intp) * _STRIDE
+
+
+def _batch(cohort: Cohort, rows: NDArray[np.intp], flips: NDArray[np.bool_], windows: list[Window]) -> Batch:
+    examples = list(zip(rows.tolist(), flips, windows, strict=True))
+    images = np.stack([_mirrored(window.cut(cohort.data.images[row]), flip) for row, flip, window in examples])
+    positive = cohort.labels[rows].astype(np.float32)
+    known: NDArray[np.float32] = np.ones(len(rows), np.float32)
+    targets, sample_weights = {}, {}
+    if cohort.lesions is not None:
+        cells = [_mirrored(window.cut(cohort.cells_of(row), _CELL), flip) for row, flip, window in examples]
+        targets[_LESIONS] = _coarser(np.stack(cells))
+        is_marked = cohort.is_marked[rows].astype(np.float32)
+        sample_weights[_LESIONS] = is_marked.reshape(-1, 1, 1)
+        if windows[0].side != SIDE:
+            positive, known = targets[_LESIONS].max(axis=(1, 2, 3)), is_marked
+    targets["predictions"] = np.stack([1.0 - positive, positive], axis=1)
+    sample_weights["predictions"] = known
+    channels = np.repeat(images[..., np.newaxis].astype(np.float32), CHANNELS, axis=3)
+    return Batch(channels, targets, sample_weights)
+
+
+def _mirrored(image: NDArray[Any], flip: np.bool_) -> NDArray[Any]:
+    return image[:, ::-1] if flip else image
+
+
+def _coarser(cells: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """``(N, side / 4, side / 4)`` to ``(N, side / 16, side / 16, 1)``: 1 where any cell below is."""
+    factor = _STRIDE // _CELL
+    many, side = len(cells), cells.shape[1] // factor
+    coarse = cells.reshape(many, side, factor, side, factor).max(axis=(2, 4))
+    return np.asarray(coarse[..., np.newaxis], np.float32)
+
+
+def _one_epoch(network: Any, drawn: Iterator[Batch], epoch: int, listener: Listener) -> float:
+    loss = float("nan")
+    network.reset_metrics()
+    for step, batch in enumerate(drawn, start=1):
+        logs = network.train_on_batch(batch.images, batch.targets, batch.sample_weights, return_dict=True)
+        loss = float(logs["loss"])
+        if not np.isfinite(loss):
+            raise UsageError(
+                f"the loss is no number any more in epoch {epoch}: start again with a lower --learning-rate"
+            )
+        listener.step(epoch, step, loss)
+    return loss
+
+
+def _validation_aucs(network: Any, cohort: Cohort, recipe: Recipe) -> tuple[float, float]:
+    """ROC AUC of the probability and of the hottest cell, on whole images."""
+    rows = _validation_rows(cohort, recipe.validation_limit)
+    scores: list[NDArray[np.float32]] = []
+    hottest: list[NDArray[np.float32]] = []
+    for start in range(0, len(rows), recipe.batch_size):
+        chosen = rows[start : start + recipe.batch_size]
+        batch = _batch(cohort, chosen, np.zeros(len(chosen), np.bool_), [_WHOLE] * len(chosen))
+        outputs = network.predict_on_batch(batch.images)
+        scores.append(outputs["predictions"][:, 1])
+        hottest.append(outputs[_LESIONS].max(axis=(1, 2, 3)) if _LESIONS in outputs else np.full(len(chosen), np.nan))
+    roc_auc_score = toolchain.package("sklearn.metrics").roc_auc_score
+    by_cells = np.concatenate(hottest)
+    lesion_auc = np.nan if np.isnan(by_cells).any() else float(roc_auc_score(cohort.labels[rows], by_cells))
+    return float(roc_auc_score(cohort.labels[rows], np.concatenate(scores))), lesion_auc
+
+
+def _validation_rows(cohort: Cohort, limit: int) -> NDArray[np.intp]:
+    """At most so many rows, half of each class where there are enough; always the same ones."""
+    rows = cohort.rows[Side.VALIDATION]
+    positives, negatives = rows[cohort.labels[rows]], rows[~cohort.labels[rows]]
+    many = min(len(positives), max(limit // 2, limit - len(negatives), 1))
+    return np.concatenate([positives[:many], negatives[: max(limit - many, 1)]])
+
+
+def _save(network: Any, out: Path, history: list[Epoch]) -> None:
+    """Write network, optimiser and history aside and rename them; the state's name says which epoch it is of."""
+    with (out / f".{HISTORY}").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(Epoch.__slots__)
+        writer.writerows([getattr(row, name) for name in Epoch.__slots__] for row in history)
+    (out / f".{HISTORY}").replace(out / HISTORY)
+    _save_model(network, out / _STATE.format(len(history)))
+    for older in out.glob("state-*.keras"):
+        if older.name != _STATE.format(len(history)):
+            older.unlink()
+
+
+def _save_model(network: Any, path: Path) -> None:
+    aside = path.with_name(f"aside-{path.name}")
+    toolchain.save(network, aside)
+    with aside.open("rb") as stream:
+        os.fsync(stream.fileno())
+    aside.replace(path)
+
+
+def _read_history(out: Path) -> list[Epoch]:
+    """The epochs up to the newest state that was saved."""
+    states = sorted(out.glob("state-*.keras"))
+    if not states:
+        return []
+    with (out / HISTORY).open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))[: int(states[-1].stem.split("-")[1])]
+    return [
+        Epoch(
+            int(row["epoch"]),
+            int(row["side"]),
+            float(row["loss"]),
+            float(row["validation_auc"]),
+            float(row["lesion_auc"]),
+            float(row["seconds"]),
+        )
+        for row in rows
+    ]
+
+
+def _restored(config: TrainConfig, history: list[Epoch]) -> Any:
+    if not history:
+        return None
+    return toolchain.keras().models.load_model(config.out / _STATE.format(len(history)))
+
+
+def _finish(network: Any, config: TrainConfig) -> None:
+    """Leave the plain network: no second output, no batch normalisation, no optimiser."""
+    _save_model(fold(network, config.network), config.out / MODEL)

@@ -1,0 +1,71 @@
+"""A folded or widened network computes what it did before."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bsbatch.errors import ModelError
+from bsbatch_build.network import NORM, NetworkSettings, build, convolution_names
+from bsbatch_build.surgery import fold, widen
+
+NARROW = NetworkSettings(seed=3, width=0.0625)
+
+
+def image(side: int = 512) -> Any:
+    return np.random.default_rng(0).random((1, side, side, 3), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def normalised() -> Any:
+    """A network whose batch normalisation does something."""
+    network, rng = build(NARROW, batch_norm=True, side=None), np.random.default_rng(1)
+    for name in convolution_names():
+        layer = network.get_layer(name + NORM)
+        many = layer.get_weights()[0].size
+        layer.set_weights(
+            [rng.uniform(0.5, 1.5, many), rng.normal(0, 0.1, many), rng.normal(0, 0.1, many), rng.uniform(0.5, 1.5, many)]
+        )
+    return network
+
+
+def test_folding_batch_normalisation_changes_no_probability(normalised: Any) -> None:
+    folded = fold(normalised, NARROW)
+    np.testing.assert_allclose(folded(image()), normalised(image(), training=False), atol=1e-6)
+    assert folded.count_params() == build(NARROW).count_params()
+
+
+def test_batch_normalisation_does_something_before_it_is_folded(normalised: Any) -> None:
+    plain = build(NARROW)
+    for name in convolution_names():
+        plain.get_layer(name).set_weights(normalised.get_layer(name).get_weights())
+    assert np.max(np.abs(np.asarray(plain(image())) - np.asarray(normalised(image(), training=False)))) > 1e-3
+
+
+@pytest.mark.parametrize("width", [0.0625, 0.125, 0.15])
+def test_widening_changes_no_probability(width: float) -> None:
+    narrow = build(NARROW)
+    wide = widen(narrow, NetworkSettings(seed=1, width=width))
+    assert wide.get_layer("fc1").units == round(512 * width)
+    np.testing.assert_allclose(wide(image()), narrow(image()), atol=1e-6)
+
+
+def test_copies_of_a_channel_are_read_with_unequal_weights() -> None:
+    wide = widen(build(NARROW), NetworkSettings(seed=1, width=0.125))
+    kernel = wide.get_layer("block1_conv2").get_weights()[0]
+    first, second = kernel[:, :, :4, 0], kernel[:, :, 4:, 0]
+    shares = first / (first + second)
+    assert np.all((shares > 0.25) & (shares < 0.75))
+    assert len({round(float(share), 4) for share in shares[0, 0]}) == 4
+
+
+def test_a_wider_network_cannot_be_narrowed() -> None:
+    with pytest.raises(ModelError, match="larger --width"):
+        widen(build(NARROW), NetworkSettings(width=0.03125))
+
+
+def test_another_network_is_not_widened(normalised: Any) -> None:
+    other = build(NARROW)
+    other.get_layer("fc1").name = "dense"
+    with pytest.raises(ModelError, match="no layer fc1"):
+        widen(other, NetworkSettings(width=0.125))
