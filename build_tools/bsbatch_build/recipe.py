@@ -5,6 +5,9 @@ from enum import StrEnum
 
 from bsbatch.errors import UsageError
 
+CROP_SIDES = range(32, 513, 32)
+"""Multiples of what five poolings make one pixel of, up to the whole image."""
+
 
 class Schedule(StrEnum):
     """What becomes of the learning rate."""
@@ -30,7 +33,9 @@ class Recipe:
     batch_norm: bool = False
     """Train with batch normalisation, from random weights; it is folded into the convolutions at the end."""
     crop_epochs: int = 0
-    """So many of the first epochs see crops of 192 x 192 pixels, labelled by the lesions in them; they need masks."""
+    """So many of the first epochs see crops, labelled by the lesions in them; they need masks."""
+    crop_side: int = 192
+    """Rows and columns of a crop, a multiple of 32; 192 is about what one output of block 5 sees."""
     lesion_weight: float = 50.0
     """Weight of the lesions' places, given masks, beside the classification's 1."""
     validation_limit: int = 164
@@ -38,6 +43,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        if self.crop_side not in CROP_SIDES:
+            raise UsageError(f"--crop-side {self.crop_side} is no multiple of 32 up to 512")
         for name in ("epochs", "steps", "batch_size", "validation_limit"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")

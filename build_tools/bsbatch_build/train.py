@@ -43,8 +43,6 @@ _LESIONS = "lesions"
 _STRIDE = 16
 """Pixels of the image for one of block 5."""
 _CELL = SIDE // GRID
-_CROP = 192
-"""Rows and columns of a crop: about what one output of block 5 sees."""
 _ON_LESION = 0.5
 """Share of the crops that lie where a lesion is, in this image or, for a negative, in another; the others lie where
 the uptake is."""
@@ -265,7 +263,7 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
     network = _restored(config, history) or _compiled(config)
     writer = toolchain.tensorflow().summary.create_file_writer(str(config.out / LOGS))
     for epoch in range(len(history) + 1, recipe.epochs + 1):
-        started, side = time.monotonic(), _CROP if epoch <= recipe.crop_epochs else SIDE
+        started, side = time.monotonic(), recipe.crop_side if epoch <= recipe.crop_epochs else SIDE
         loss = _one_epoch(network, batches(cohort, recipe, (seed, epoch), side), epoch, listener)
         aucs = _validation_aucs(network, cohort, recipe)
         history.append(Epoch(epoch, side, loss, *aucs, round(time.monotonic() - started, 1)))
@@ -427,17 +425,18 @@ def _coarser(cells: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _one_epoch(network: Any, drawn: Iterator[Batch], epoch: int, listener: Listener) -> float:
-    loss = float("nan")
-    network.reset_metrics()
+    """Learn from each batch; the mean loss, which Keras gives for each batch alone."""
+    total = mean = 0.0
     for step, batch in enumerate(drawn, start=1):
         logs = network.train_on_batch(batch.images, batch.targets, batch.sample_weights, return_dict=True)
-        loss = float(logs["loss"])
-        if not np.isfinite(loss):
+        total += float(logs["loss"])
+        mean = total / step
+        if not np.isfinite(mean):
             raise UsageError(
-                f"the loss is no number any more in epoch {epoch}: start again with a lower --learning-rate"
+                f"the loss is no number any more in epoch {epoch}: start anew with a lower --learning-rate"
             )
-        listener.step(epoch, step, loss)
-    return loss
+        listener.step(epoch, step, mean)
+    return mean
 
 
 def _validation_aucs(network: Any, cohort: Cohort, recipe: Recipe) -> tuple[float, float]:

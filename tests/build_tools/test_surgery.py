@@ -24,7 +24,12 @@ def normalised() -> Any:
         layer = network.get_layer(name + NORM)
         many = layer.get_weights()[0].size
         layer.set_weights(
-            [rng.uniform(0.5, 1.5, many), rng.normal(0, 0.1, many), rng.normal(0, 0.1, many), rng.uniform(0.5, 1.5, many)]
+            [
+                rng.uniform(0.5, 1.5, many),
+                rng.normal(0, 0.1, many),
+                rng.normal(0, 0.1, many),
+                rng.uniform(0.5, 1.5, many),
+            ]
         )
     return network
 

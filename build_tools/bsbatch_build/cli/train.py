@@ -67,6 +67,7 @@ def train(
     crop_epochs: Annotated[
         int, typer.Option(help="First epochs on crops around lesions, with --masks.", rich_help_panel=_HOW)
     ] = PAPER.crop_epochs,
+    crop_side: Annotated[int, typer.Option(help="Rows and columns of a crop.", rich_help_panel=_HOW)] = PAPER.crop_side,
     lesion_weight: Annotated[
         float, typer.Option(help="Weight of the lesions' places, with --masks.", rich_help_panel=_HOW)
     ] = PAPER.lesion_weight,
@@ -91,6 +92,7 @@ def train(
         flip,
         batch_norm,
         crop_epochs,
+        crop_side,
         lesion_weight,
         validation_limit,
     )
