@@ -6,6 +6,7 @@ from bsbatch.cli.exits import call
 from bsbatch_build.cli.export import export
 from bsbatch_build.cli.inspect import inspect
 from bsbatch_build.cli.phantom import phantom
+from bsbatch_build.cli.verify import verify
 
 app = typer.Typer(
     name="bsbatch-build",
@@ -17,6 +18,7 @@ app = typer.Typer(
 app.command()(phantom)
 app.command()(inspect)
 app.command()(export)
+app.command()(verify)
 
 
 def main() -> None:
