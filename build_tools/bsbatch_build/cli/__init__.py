@@ -3,6 +3,7 @@
 import typer
 
 from bsbatch.cli.exits import call
+from bsbatch_build.cli.card import card
 from bsbatch_build.cli.export import export
 from bsbatch_build.cli.inspect import inspect
 from bsbatch_build.cli.phantom import phantom
@@ -19,6 +20,7 @@ app.command()(phantom)
 app.command()(inspect)
 app.command()(export)
 app.command()(verify)
+app.command()(card)
 
 
 def main() -> None:
