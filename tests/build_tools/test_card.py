@@ -204,6 +204,12 @@ def test_whatever_training_wrote_is_shown(trained: Path, tmp_path: Path) -> None
         assert words in markdown
 
 
+@pytest.mark.parametrize("commands", ["make it", ["make it"], {"demo": "make it"}])
+def test_commands_are_shown_however_they_were_written(commands: Any, twin: Path, tmp_path: Path) -> None:
+    _, markdown = card_of(with_training(twin, tmp_path / "made", {"commands": commands}), None, tmp_path / "card")
+    assert "\n```sh\nmake it" in markdown
+
+
 def test_a_figure_of_training_that_is_no_number_is_null(twin: Path, tmp_path: Path) -> None:
     losses = {"epochs": [{"loss": 0.5, "auc": float("nan")}, {"loss": float("inf"), "auc": 0.75}]}
     content, markdown = card_of(with_training(twin, tmp_path / "diverged", losses), None, tmp_path / "card")

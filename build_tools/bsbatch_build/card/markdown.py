@@ -18,9 +18,8 @@ Row = Iterable[object]
 
 def markdown_of(card: Content) -> str:
     """Write the card out."""
-    return (
-        "\n".join([*_head(card), *_training(card["training"]), *_evaluation(card["evaluation"]), *_tail(card)]) + "\n"
-    )
+    lines = [*_head(card), *_training(card["training"]), *_evaluation(card["evaluation"]), *_tail(card)]
+    return "\n".join(lines) + "\n"
 
 
 def _head(card: Content) -> Iterator[str]:
@@ -38,8 +37,14 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
     rest = {name: value for name, value in training.items() if name not in (*_OWN_SECTIONS, "commands")}
     yield from _section("Training", _listed(rest or None))
     if training.get("commands"):
-        commands = training["commands"]
-        yield from ("", "```sh", *([commands] if isinstance(commands, str) else map(str, commands)), "```")
+        yield from ("", "```sh", *_commands(training["commands"]), "```")
+
+
+def _commands(commands: Any) -> list[str]:
+    """One line for each: of one command, a list, or a mapping with their purposes."""
+    if isinstance(commands, Mapping):
+        return [f"{command}  # {purpose}" for purpose, command in commands.items()]
+    return [commands] if isinstance(commands, str) else list(map(str, commands))
 
 
 def _evaluation(evaluation: Mapping[str, Any] | None) -> Iterator[str]:
