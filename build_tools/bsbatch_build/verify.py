@@ -1,4 +1,7 @@
-"""Compares an ONNX graph of one channel with the three-channel Keras model that it was made of."""
+"""Compares an ONNX graph of one channel with the three-channel Keras model that it was made of, before it is shipped.
+
+`bsbatch_build.parity` compares the backends with Keras afterwards, on examinations.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +61,7 @@ def verify(graph: bytes, network: Any, seed: int) -> Parity:
         The two differ by more than 1e-5, or by more than 1e-2 in the logarithm.
     """
     images = random_images(seed)
-    expected = np.concatenate([_keras_probabilities(network, image) for image in images])
+    expected = np.concatenate([keras_probabilities(network, image) for image in images])
     parity = _parity(expected, _onnx_probabilities(graph, images))
     if not parity.holds:
         raise ModelError(
@@ -94,8 +97,8 @@ def random_images(seed: int) -> NDArray[np.float32]:
     return np.power(noise, powers)
 
 
-def _keras_probabilities(network: Any, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(1, 2)`` for an image ``(1, 512, 512)``; one at a time, for the first activations take 128 MiB an image."""
+def keras_probabilities(network: Any, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give ``(1, 2)`` for an image ``(1, 512, 512)``; one at a time, for its first activations take 128 MiB."""
     channels_last = np.repeat(image[:, :, :, np.newaxis], CHANNELS, axis=3)
     return np.asarray(network(channels_last, training=False), dtype=np.float32)
 

@@ -3,10 +3,12 @@
 import typer
 
 from bsbatch.cli.exits import call
+from bsbatch_build.cli.card import card
 from bsbatch_build.cli.export import export
 from bsbatch_build.cli.inspect import inspect
 from bsbatch_build.cli.phantom import phantom
 from bsbatch_build.cli.train import train
+from bsbatch_build.cli.verify import verify
 
 app = typer.Typer(
     name="bsbatch-build",
@@ -19,6 +21,8 @@ app.command()(phantom)
 app.command()(inspect)
 app.command()(train)
 app.command()(export)
+app.command()(verify)
+app.command()(card)
 
 
 def main() -> None:

@@ -104,9 +104,14 @@ def _parts(plan: SetPlan) -> Iterator[Part]:
     return (_part(plan, index) for index in range(plan.studies))
 
 
+def study_of(plan: SetPlan, index: int) -> Study:
+    """Patient, disease and views of study ``index``: what the archive of this plan holds, without its files."""
+    return make_study(assign(plan, index), np.random.SeedSequence([plan.seed, _IMAGES, index]))
+
+
 def _part(plan: SetPlan, index: int) -> Part:
-    assignment = assign(plan, index)
-    study = make_study(assignment, np.random.SeedSequence([plan.seed, _IMAGES, index]))
+    study = study_of(plan, index)
+    assignment = study.subject.assignment
     rng = stream(plan.seed, _HEADERS, index)
     identity = draw_identity(rng, plan.seed, f"{assignment.centre.name}{index:05d}")
     examination = _examination(study, identity, rng)

@@ -1,0 +1,86 @@
+"""What stands in a model card, as plain values: ``card.json`` is this, ``card.md`` is made of it."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from bsbatch.model import GRAPH, Model
+from bsbatch_build.card.answers import Checklist, Item, Status, checklists, statements
+from bsbatch_build.card.facts import Facts, facts_of
+from bsbatch_build.card.metrics import Evaluation
+
+VERSION = 1
+NOTICE = "Research use only. Not a medical device, not for clinical use."
+OF_PHANTOMS = (
+    "Trained on synthetic phantoms, not for clinical use: no patient's image went into it, and what it scores says "
+    "nothing about patients."
+)
+ASSUMED = "Answered for phantoms in training and in evaluation: where patients were evaluated, answer anew."
+_CURVES = frozenset({"roc", "calibration"})
+"""Too long for a card, and drawn in the report."""
+
+Content = dict[str, Any]
+
+
+def content_of(model: Model, evaluation: Evaluation | None) -> Content:
+    """Put a card together; the same model and evaluation give the same card."""
+    facts = facts_of(model, evaluation)
+    return {
+        "version": VERSION,
+        "notices": _notices(model, facts),
+        "bsbatch": facts.known["bsbatch"],
+        "model": _model(model),
+        "intended_use": statements("intended_use", facts),
+        "out_of_scope": statements("out_of_scope", facts),
+        "training": _finite(model.manifest.training),
+        "evaluation": evaluation and {name: part for name, part in evaluation.items() if name not in _CURVES},
+        "limits": statements("limits", facts),
+        "assumptions": [ASSUMED] if facts.is_of_phantoms else [],
+        "checklists": [_checklist(checklist) for checklist in checklists(facts)],
+    }
+
+
+def _notices(model: Model, facts: Facts) -> list[str]:
+    note = model.manifest.training.get("note")
+    if facts.is_of_phantoms:
+        return [NOTICE, OF_PHANTOMS]
+    return [NOTICE, f"Weights: {note}."] if note else [NOTICE]
+
+
+def _model(model: Model) -> Content:
+    manifest = model.manifest
+    return {
+        "name": manifest.name,
+        "id": model.model_id,
+        "sha256": manifest.files[GRAPH],
+        "architecture": "VGG16 convolutions, global average pooling, dense ReLU, softmax over two classes",
+        "source": "Ibrahim et al., Cancer Imaging 2023;23:12",
+        "input": f"{manifest.input_name} (N, 1, 512, 512) float32 in [0, 1]: anterior left, posterior right",
+        "output": f"{manifest.output_name} (N, 2) float32: {', '.join(manifest.labels)}",
+        "threshold": manifest.threshold,
+        "preprocessing_version": manifest.preprocessing_version,
+        "tools": dict(sorted(manifest.tools.items())),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """A free value for JSON, None where a number is none, as a loss that diverged."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _checklist(checklist: Checklist) -> Content:
+    return {
+        "title": checklist.title,
+        "source": checklist.source,
+        "counts": {str(status): checklist.count(status) for status in Status},
+        "items": [_item(item) for item in checklist.items],
+    }
+
+
+def _item(item: Item) -> Content:
+    fields = {"number": item.number, "section": item.section, "item": item.item, "status": str(item.status)}
+    return fields | {"text": item.text or None, "open": item.remainder or None}
