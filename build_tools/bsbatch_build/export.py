@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,9 +118,12 @@ def _manifest(settings: ExportSettings, graph_sha256: str, training: dict[str, A
 
 def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[str, Any]:
     origin = _origin(settings.network)
+    note = settings.note or origin["note"]
+    if "data" in origin:
+        origin["data"] = {"kind": note, **origin["data"]}
     return {
         **origin,
-        "note": settings.note or origin["note"],
+        "note": note,
         "width": settings.network.width,
         "stored_as": "fp16" if settings.half_weights else "fp32",
         "weights_count": network.count_params(),
@@ -138,8 +141,21 @@ def _origin(settings: NetworkSettings) -> dict[str, Any]:
         return {"weights": weights.IMAGENET, "seed": settings.seed, "note": note}
     path = Path(settings.weights)
     origin = {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
-    trained = read_run(path)
-    return {**origin, "note": "trained by bsbatch-build train", "run": trained} if trained else origin
+    run = read_run(path)
+    return origin if run is None else {**origin, **_trained(run)}
+
+
+def _trained(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training says of itself, under the names that the model card looks for."""
+    return {
+        "note": "trained by bsbatch-build train",
+        "data": {"studies": run["studies"], "masks": run["masks"]},
+        "split": run["split"],
+        "configuration": {name: run[name] for name in ("network", "recipe", "tools", "preprocessing_version")},
+        "initialisation": run["start"],
+        "selection": "the weights after the last epoch",
+        "history": run["history"],
+    }
 
 
 @contextmanager

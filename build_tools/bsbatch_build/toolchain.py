@@ -36,7 +36,9 @@ def tensorflow() -> Any:
     """Import TensorFlow, with what its C++ side writes to the terminal held back."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _native_stderr_held():
-        return package("tensorflow")
+        loaded = package("tensorflow")
+        loaded.zeros(())  # the first operation greets, too
+        return loaded
 
 
 def keras() -> Any:
