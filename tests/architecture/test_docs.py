@@ -1,5 +1,7 @@
 """What the documents promise is there: reasons, flags, commands, files."""
 
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -55,17 +57,38 @@ def test_the_tree_in_agents_names_every_module() -> None:
             assert module.name in text or module.name in {"__init__.py", "__main__.py"}, module
 
 
+def _commands(block: str) -> list[list[str]]:
+    """The commands of the README's code block behind a comment."""
+    text = README.split(f"<!-- {block} -->")[1].split("```")[1].removeprefix("sh\n").replace("\\\n", " ")
+    return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
+
+
+def _run_all(commands: list[list[str]], folder: Path, cache: Path) -> None:
+    for command in commands:
+        script = Path(sys.executable).parent / command[0]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+        done = subprocess.run(
+            [script, *command[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode in {0, 3}, done.stderr
+
+
 def test_the_quick_start_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    block = README.split("<!-- quick start -->")[1].split("```")[1].removeprefix("sh\n")
-    commands = [shlex.split(line, comments=True) for line in block.splitlines() if line.strip()]
+    commands = _commands("quick start")
     assert [command[:2] for command in commands] == [
         ["bsbatch-build", "phantom"],
         ["bsbatch-build", "export"],
         ["bsbatch", "run"],
         ["bsbatch", "info"],
     ]
-    for command in commands:
-        script = Path(sys.executable).parent / command[0]
-        done = subprocess.run([script, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode in {0, 3}, done.stderr
+    _run_all(commands, tmp_path, tmp_path / "cache")
     assert list(tmp_path.glob("OUT/results/part-*.parquet"))
+
+
+def test_the_readmes_way_from_phantoms_to_an_evaluated_model_ends_above_an_auc_of_0_9(tmp_path: Path) -> None:
+    commands = _commands("training")
+    assert [command[1] for command in commands] == ["phantom", "train", "export", "run", "evaluate"]
+    _run_all(commands, tmp_path, tmp_path / "cache")
+    metrics = json.loads((tmp_path / "REPORT" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["counts"]["n"] > 50
+    assert metrics["metrics"]["auc"]["value"] > 0.9

@@ -17,10 +17,10 @@ from bsbatch.errors import ModelError, UsageError
 from bsbatch.model import Model
 from bsbatch_build import export as exporting
 from bsbatch_build import weights
-from bsbatch_build.convert import to_bytes, to_onnx
+from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
 from bsbatch_build.export import ExportSettings, export, model_name
 from bsbatch_build.network import NetworkSettings
-from bsbatch_build.verify import random_images, verify
+from bsbatch_build.verify import random_images, storage_difference, verify
 
 TWIN = NetworkSettings(seed=1, width=0.0625)
 COMMAND = "import typer; from bsbatch_build.cli.export import export; a = typer.Typer(); a.command()(export); a()"
@@ -181,6 +181,61 @@ def test_weights_from_a_file_are_named_by_their_hash(network: Any, made: exporti
     assert copied.manifest.training["weights"] == "trained.keras"
     assert len(copied.manifest.training["weights_sha256"]) == 64
     assert copied.model_id == made.model_id
+
+
+def test_weights_stored_as_half_take_half_the_bytes_and_give_nearly_the_same(
+    made: exporting.Exported, tmp_path: Path
+) -> None:
+    halved = export(ExportSettings(tmp_path / "half", TWIN, half_weights=True))
+    sizes = [(folder / "model.onnx").stat().st_size for folder in (halved.folder, made.folder)]
+    assert sizes[0] < 0.55 * sizes[1]
+    training = halved.manifest.training
+    assert training["stored_as"] == "fp16"
+    assert 0.0 < training["storage_difference"] < 5e-3
+    sessions = [
+        onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        for folder in (halved.folder, made.folder)
+    ]
+    images = random_images(seed=3)
+    one, other = (session.run(None, {"image": images})[0] for session in sessions)
+    assert one.dtype == np.float32
+    np.testing.assert_allclose(one, other, rtol=0, atol=5e-3)
+
+
+def test_half_weights_keep_their_names_behind_a_cast(model: Any) -> None:
+    halved = stored_as_half(model)
+    assert {tensor.name for tensor in halved.graph.initializer} == {tensor.name for tensor in model.graph.initializer}
+    conv = next(node for node in halved.graph.node if node.name == "block1_conv1/Conv")
+    assert list(conv.input)[1:] == ["block1_conv1/kernel/Cast", "block1_conv1/bias/Cast"]
+    assert numpy_helper.to_array(initializer(halved, "block1_conv1/kernel")).dtype == np.float16
+
+
+def test_a_weight_beyond_float16_is_refused(model: Any) -> None:
+    large = onnx.load_from_string(perturbed(model, "block2_conv1/kernel", 1e8))
+    with pytest.raises(ModelError, match=r"block2_conv1/kernel is beyond the 65,504 of float16"):
+        stored_as_half(large)
+
+
+def test_a_difference_beyond_float16_is_refused(model: Any) -> None:
+    with pytest.raises(ModelError, match="store the model as fp32"):
+        storage_difference(perturbed(model, "predictions/kernel", 3.0), to_bytes(model), seed=0)
+
+
+@KERAS_SAVES
+def test_a_model_from_a_training_says_how_it_was_trained(network: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    network.save(run / "model.keras")
+    resolved = {"network": {"width": 0.0625}, "recipe": {"epochs": 1}, "split": {}, "masks": True, "start": {}}
+    resolved |= {"studies": {"train A": {"positive": 3}}, "tools": {}, "preprocessing_version": 1}
+    (run / "config.json").write_text(json.dumps(resolved), encoding="utf-8")
+    settings = NetworkSettings(str(run / "model.keras"), width=TWIN.width)
+    exported = export(ExportSettings(tmp_path / "out", settings, name="demo", note="synthetic phantoms"))
+    training = exported.manifest.training
+    assert (exported.manifest.name, training["note"]) == ("demo", "synthetic phantoms")
+    assert training["data"] == {"kind": "synthetic phantoms", "studies": {"train A": {"positive": 3}}, "masks": True}
+    assert training["configuration"]["recipe"] == {"epochs": 1}
+    assert training["history"] == []
 
 
 def test_an_empty_folder_becomes_the_model(tmp_path: Path) -> None:

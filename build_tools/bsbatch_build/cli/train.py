@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,8 +142,9 @@ class _Listener:
 
     def epoch(self, row: Any) -> None:
         """Say how the epoch went."""
+        places = "" if isnan(row.lesion_auc) else f" (hottest cell {row.lesion_auc:.3f})"
         self._console.print(
-            f"epoch {row.epoch}/{self._epochs}  loss {row.loss:.4f}  validation AUC {row.validation_auc:.3f}  "
+            f"epoch {row.epoch}/{self._epochs}  loss {row.loss:.4f}  validation AUC {row.validation_auc:.3f}{places}  "
             f"{row.seconds:.0f} s",
             highlight=False,
         )

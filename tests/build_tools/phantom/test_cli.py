@@ -24,7 +24,7 @@ def test_phantom_writes_a_set_and_says_what_is_in_it(tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {"archive", "masks", "labels.csv", "expected.csv"}
 
 
-@pytest.mark.parametrize("options", [["--studies", "0"], ["--seed", "-1"], ["--centre", "X"]])
+@pytest.mark.parametrize("options", [["--studies", "0"], ["--seed", "-1"], ["--centre", "X"], ["--difficulty", "hard"]])
 def test_bad_input_ends_with_one_line(tmp_path: Path, options: list[str]) -> None:
     result = CliRunner().invoke(app, ["phantom", str(tmp_path / "set"), *options])
     assert result.exit_code == 2
