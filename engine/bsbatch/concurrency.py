@@ -1,6 +1,8 @@
 """Threads, processors and signals: known here and nowhere else."""
 
+import hashlib
 import os
+import platform
 import select
 import signal
 import threading
@@ -14,6 +16,12 @@ from types import FrameType
 from typing import TypeVar
 
 _CGROUP = Path("/sys/fs/cgroup")
+_CPUINFO = Path("/proc/cpuinfo")
+_IDENTIFYING = frozenset(
+    {"vendor_id", "cpu family", "model", "model name", "stepping", "flags"}
+    | {"CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"}
+)
+"""Lines of ``/proc/cpuinfo`` that stay the same: the first row on x86, the second on Arm."""
 _WINDOW_PER_WORKER = 4
 
 In = TypeVar("In")
@@ -28,6 +36,18 @@ def usable_cpus() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return max(1, allowed if quota is None else min(allowed, round(quota)))
+
+
+def processor() -> str:
+    """What the operating system says of the processor: maker, model and the digest of its instruction sets."""
+    try:
+        first = _CPUINFO.read_text(encoding="utf-8").split("\n\n")[0]
+    except OSError:
+        return platform.machine()
+    facts = dict(line.split(":", 1) for line in first.splitlines() if ":" in line)
+    known = {name.strip(): value.strip() for name, value in facts.items() if name.strip() in _IDENTIFYING}
+    flags = hashlib.sha256(" ".join(known.pop(name, "") for name in ("flags", "Features")).encode()).hexdigest()[:8]
+    return " ".join([platform.machine(), *known.values(), flags])
 
 
 def usable_memory() -> int:
