@@ -1,5 +1,5 @@
-import multiprocessing
-import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -69,19 +69,8 @@ def test_only_one_is_in_a_folder_at_a_time_and_no_file_tells(tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def hold(folder: str, ready: str) -> None:
-    with exclusive(Path(folder)):
-        Path(ready).touch()
-        os._exit(1)
-
-
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    process = multiprocessing.get_context("fork").Process(
-        target=hold, args=(str(tmp_path / "folder"), str(tmp_path / "ready"))
-    )
-    process.start()
-    process.join()
-    assert (tmp_path / "ready").exists()
-    with exclusive(tmp_path / "folder"):
+    script = "import os, sys; from bsbatch.storage import exclusive; exclusive(sys.argv[1]).__enter__(); os._exit(7)"
+    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == 7
+    with exclusive(tmp_path):
         pass

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 _CGROUP = Path("/sys/fs/cgroup")
 _CPUINFO = Path("/proc/cpuinfo")
+_MEMINFO = Path("/proc/meminfo")
 _IDENTIFYING = frozenset(
     {"vendor_id", "cpu family", "model", "model name", "stepping", "flags"}
     | {"CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"}
@@ -51,9 +52,8 @@ def processor() -> str:
 
 
 def usable_memory() -> int:
-    """Bytes that this process may still take: what is free, cut by the limit of its control group."""
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
-    free = os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
+    """Bytes that this process may still take: what the system can give, cut by the limit of its control group."""
+    free = _available_memory()
     limits = [_number_in(_CGROUP / "memory.max"), _number_in(_CGROUP / "memory/memory.limit_in_bytes")]
     return min([free, *(limit for limit in limits if limit is not None)])
 
@@ -227,6 +227,15 @@ def _cpu_quota() -> float | None:
         pass
     limit, length = _number_in(_CGROUP / "cpu/cpu.cfs_quota_us"), _number_in(_CGROUP / "cpu/cpu.cfs_period_us")
     return limit / length if limit is not None and length and limit > 0 else None
+
+
+def _available_memory() -> int:
+    """Bytes that are free or that the system can free at once, such as files it keeps in memory."""
+    try:
+        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="utf-8").splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):  # no Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _number_in(path: Path) -> int | None:

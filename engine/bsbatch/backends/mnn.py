@@ -56,7 +56,8 @@ class MnnBackend:
             raise ModelError("the mnn backend needs a model: --model FOLDER")
         self._model = model
         threads = min(effort.threads or usable_cpus(), usable_cpus())
-        self.lanes = max(1, min(threads, usable_memory() // (2 * _BYTES_PER_WORKER)))
+        most = max(1, usable_memory() // (2 * _BYTES_PER_WORKER))
+        self.lanes = max(lanes for lanes in range(1, min(threads, most) + 1) if threads % lanes == 0)
         self._threads_per_worker = threads // self.lanes
         self._places = _IMAGES_PER_WORKER * self.lanes
         self.batch_size = effort.batch_size or self._places
@@ -151,8 +152,10 @@ class Network:
         return np.array(output.read(), np.float32)
 
 
-def convert(graph: Path, aside: Path, names: tuple[str, str]) -> None:
-    """Fill a file in MNN's format and hold it against ONNX Runtime; called in a worker.
+def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float = TOLERANCE) -> None:
+    """Fill a file in MNN's format and hold it against ONNX Runtime.
+
+    Only for workers: the converter ends a process that has loaded the package ``onnx``, for both bring its messages.
 
     Raises
     ------
@@ -180,8 +183,8 @@ def convert(graph: Path, aside: Path, names: tuple[str, str]) -> None:
     session = import_module("onnxruntime").InferenceSession(graph, providers=["CPUExecutionProvider"])
     (expected,) = session.run([names[1]], {names[0]: images})
     difference = float(np.abs(Network(aside, names, usable_cpus()).score(images) - expected).max())
-    if not difference <= TOLERANCE:
-        raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {TOLERANCE:g} passes")
+    if not difference <= tolerance:
+        raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {tolerance:g} passes")
 
 
 def _converted(model: Model) -> Path:
