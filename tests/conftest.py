@@ -1,5 +1,6 @@
 """Fixtures that several rooms share: a model, and an archive of phantoms with clutter."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,15 @@ from bsbatch_build.export import ExportSettings, export
 from bsbatch_build.network import NetworkSettings
 from bsbatch_build.phantom.archive import write_set
 from bsbatch_build.phantom.plan import SetPlan
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own, empty at first; processes inherit it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

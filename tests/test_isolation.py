@@ -1,19 +1,31 @@
+import ctypes
+import mmap
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError
-from bsbatch.isolation import Isolation
+from bsbatch.isolation import Crew, Isolation, SharedMemory
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let workers import this module, as pytest does."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
 
 @pytest.fixture
 def isolation() -> Iterator[Isolation]:
-    with Isolation(seconds=5.0) as workers:
+    with Isolation(seconds=60.0) as workers:
         yield workers
 
 
@@ -72,3 +84,147 @@ def test_nothing_is_left_behind() -> None:
         worker = isolation.call(os.getpid)
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+class Adder:
+    """Held by the workers of a crew: adds up the numbers in a place of the memory, or does what it is told."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._numbers = np.frombuffer(mmap.mmap(descriptor, 0), np.int64).reshape(-1, 4)
+
+    def __call__(self, place: int, deed: Callable[..., object] | None = None, *arguments: object) -> tuple[int, int]:
+        if deed is not None:
+            deed(*arguments)
+        return os.getpid(), int(self._numbers[place].sum())
+
+
+@contextmanager
+def crew_of(size: int, seconds: float = 60.0) -> Iterator[tuple[Crew, np.ndarray[tuple[int, int], np.dtype[np.int64]]]]:
+    """A crew of adders, and its memory as numbers that this process can write."""
+    memory = SharedMemory(8 * 4 * 8)
+    try:
+        with Crew(size, seconds) as crew:
+            crew.start(Adder, memory.descriptor, memory=memory)
+            yield crew, np.frombuffer(memory.buffer, np.int64).reshape(-1, 4)
+    finally:
+        memory.close()
+
+
+def test_a_crew_sees_what_is_written_into_the_shared_memory_and_answers_in_order() -> None:
+    with crew_of(2) as (crew, numbers):
+        for offset in (0, 1000):
+            numbers[:] = np.arange(32).reshape(8, 4) + offset
+            sums = [total for _, total in crew.map([(place,) for place in range(8)])]
+            assert sums == numbers.sum(axis=1).tolist()
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 3])
+def test_a_crew_takes_any_number_of_pieces(pieces: int) -> None:
+    with crew_of(2) as (crew, _):
+        assert len(crew.map([(0,)] * pieces)) == pieces
+
+
+def test_who_is_free_takes_the_next_piece() -> None:
+    with crew_of(2) as (crew, _):
+        workers = [worker for worker, _ in crew.map([(0, time.sleep, 3.0), *[(0,)] * 5])]
+    assert workers.count(workers[0]) == 1
+    assert workers.count(workers[1]) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_a_member_that_crashes_is_told_with_its_signal(number: signal.Signals) -> None:
+    with crew_of(2) as (crew, _), pytest.raises(WorkerLostError, match=f"died: {signal.strsignal(number)}"):
+        crew.map([(0,), (0, signal.raise_signal, number), (0,)])
+
+
+def test_a_member_that_is_killed_between_two_calls_is_told() -> None:
+    with crew_of(1) as (crew, _):
+        worker, _ = crew.map([(0,)])[0]
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(WorkerLostError, match="died"):
+            crew.map([(0,)])
+
+
+def test_a_crew_leaves_nothing_behind() -> None:
+    with crew_of(1) as (crew, _):
+        worker, _ = crew.map([(0,)])[0]
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_a_member_that_hangs_in_c_is_given_up() -> None:
+    with crew_of(1, seconds=10.0) as (crew, _), pytest.raises(WorkerLostError, match="no answer within 10 s"):
+        crew.map([(0, hold_the_interpreter, 600)])
+
+
+def test_what_a_member_raises_comes_back() -> None:
+    with crew_of(2) as (crew, _), pytest.raises(ZeroDivisionError):
+        crew.map([(0, divmod, 1, 0)])
+
+
+def test_a_crew_that_cannot_be_made_says_why() -> None:
+    memory = SharedMemory(8)
+    with Crew(2, 60.0) as crew, pytest.raises(ZeroDivisionError):
+        crew.start(divmod, 1, 0, memory=memory)
+    memory.close()
+
+
+def hold_the_interpreter(seconds: int) -> None:
+    """Sleep in C without letting other threads of Python run, as a library does that hangs."""
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+PARENT = """
+import signal, sys, time
+from tests.test_isolation import crew_of, hold_the_interpreter
+with crew_of(2) as (crew, _):
+    workers = [worker for worker, _ in crew.map([(0, time.sleep, 1.0), (0, time.sleep, 1.0)])]
+    print(*workers, flush=True)
+    {deed}
+"""
+
+
+@contextmanager
+def parent_that(deed: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Start a process with a crew, in a process group of its own; it and the workers' numbers."""
+    command = [sys.executable, "-c", PARENT.format(deed=deed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            yield process, [int(number) for number in line_of(process).split()]
+        finally:
+            process.kill()
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def wait_for_the_end_of(number: int) -> None:
+    """Until a process is gone, or a zombie that nobody here can fetch."""
+    stat, deadline = Path(f"/proc/{number}/stat"), time.monotonic() + 30
+    while stat.exists() and stat.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, f"process {number} is still there"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("deed", ["time.sleep(600)", "crew.map([(0, hold_the_interpreter, 600)] * 2)"])
+def test_a_parent_that_is_killed_leaves_no_orphan_even_in_the_middle_of_a_call_into_c(deed: str) -> None:
+    with parent_that(deed) as (parent, workers):
+        assert len(set(workers)) == 2
+        time.sleep(1.0)
+        parent.kill()
+        for worker in workers:
+            wait_for_the_end_of(worker)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_no_worker_before_the_parent_wants_it(number: signal.Signals) -> None:
+    wait = "signal.pthread_sigmask(signal.SIG_BLOCK, [{0}]); print(flush=True); signal.sigwait([{0}]);"
+    work = "print(*[worker for worker, _ in crew.map([(0,)] * 4)], flush=True)"
+    with parent_that(wait.format(int(number)) + work) as (parent, workers):
+        line_of(parent)
+        os.killpg(parent.pid, number)
+        assert {int(worker) for worker in line_of(parent).split()} <= set(workers)
+        assert parent.wait() == 0

@@ -12,6 +12,8 @@ class BackendName(StrEnum):
 
     AUTO = "auto"
     """The fastest that works here."""
+    MNN = "mnn"
+    """MNN on the CPU: Winograd convolutions, in processes of its own."""
     ONNXRUNTIME = "onnxruntime"
     """ONNX Runtime on the CPU."""
     FAKE = "fake"

@@ -24,6 +24,18 @@ LABELS = ("no_metastasis", "metastasis")
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """A file that was made of the graph and can be made again, see `bsbatch.derived`."""
+
+    sha256: str
+    """Of the file, hexadecimal."""
+    source: str
+    """SHA-256 of the graph that it was made of."""
+    maker: str
+    """Package and version that made it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What ``manifest.json`` says of a model."""
 
@@ -45,6 +57,8 @@ class Manifest:
     """Versions of the packages that made the model."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Summary of how the weights came about."""
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    """File name to what was made of the graph on some machine; no part of the model, which is the same without."""
     version: int = MANIFEST_VERSION
 
     def __post_init__(self) -> None:
@@ -96,7 +110,7 @@ class Model:
         """
         if folder == Path(DEMO) and not folder.exists():
             folder = _BUNDLED / DEMO
-        manifest = _read_manifest(folder)
+        manifest = read_manifest(folder)
         for name, expected in manifest.files.items():
             _check_file(folder / name, expected)
         if manifest.preprocessing_version != preprocessing_version:
@@ -109,8 +123,12 @@ class Model:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``; the last file of a model directory to be written."""
-    text = json.dumps(asdict(manifest), indent=2, sort_keys=True)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """What stands in ``manifest.json``."""
+    return json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
 
 
 def sha256_of(path: Path) -> str:
@@ -119,12 +137,20 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``manifest.json``; looks at no other file.
+
+    Raises
+    ------
+    ModelError
+        There is none, or it is not one of this version.
+    """
     path = folder / MANIFEST
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         files = {str(name): str(digest) for name, digest in fields["files"].items()}
-        return Manifest(**{**fields, "files": files, "labels": tuple(fields["labels"])})
+        derived = {str(name): Derived(**entry) for name, entry in fields.get("derived", {}).items()}
+        return Manifest(**{**fields, "files": files, "labels": tuple(fields["labels"]), "derived": derived})
     except FileNotFoundError as error:
         raise ModelError(
             f"{folder} is no model directory, it has no {MANIFEST}: make one with bsbatch-build export"

@@ -35,6 +35,10 @@ class Backend(Protocol):
 
     precision: str
     """Part of the run configuration: results of another precision are other results."""
+    batch_size: int
+    """Examinations in one call, as it was asked for or as suits the backend."""
+    lanes: int
+    """Images that are worked on side by side; a batch of fewer leaves processors idle."""
 
     def __enter__(self) -> Self: ...
 

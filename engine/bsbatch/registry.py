@@ -46,10 +46,11 @@ def load(target: str) -> Any:
 
 
 BACKENDS = {
+    "mnn": Part("bsbatch.backends.mnn:MnnBackend", "MNN", "pip install MNN"),
     "onnxruntime": Part("bsbatch.backends.onnxruntime:OnnxRuntimeBackend", "onnxruntime"),
     "fake": Part("bsbatch.backends.fake:FakeBackend"),
 }
-"""Backends, fastest first."""
+"""Backends; `bsbatch.autotune` tells which is the fastest."""
 
 CODECS = {
     "JPEG Lossless, JPEG 2000, JPEG-LS (GDCM)": Part("gdcm", "gdcm", 'pip install "bsbatch[codecs]"'),
@@ -71,19 +72,19 @@ PHANTOMS = {
 """What ``bsbatch demo`` makes its archive with; the engine imports nothing of the build tools."""
 
 
-def fastest(parts: Mapping[str, Part], *, excluded: str) -> str:
-    """The name of the first part that works here.
+def usable(parts: Mapping[str, Part], *, excluded: str) -> list[str]:
+    """The names of the parts whose packages are here.
 
     Raises
     ------
     MissingPackageError
-        None does; the message holds their install lines.
+        There is none; the message holds the install lines.
     """
-    for name, part in parts.items():
-        if name != excluded and part.missing is None:
-            return name
-    lines = "; ".join(f"{name}: {part.install}" for name, part in parts.items() if name != excluded)
-    raise MissingPackageError(f"no backend works here. Install one: {lines}")
+    names = [name for name, part in parts.items() if name != excluded and part.missing is None]
+    if not names:
+        lines = "; ".join(f"{name}: {part.install}" for name, part in parts.items() if name != excluded)
+        raise MissingPackageError(f"no backend works here. Install one: {lines}")
+    return names
 
 
 def installed_version(distribution: str) -> str | None:

@@ -43,6 +43,10 @@ class Reporter(Protocol):
         """So many objects are done with, and so many examinations scored or failed."""
         ...
 
+    def remark(self, message: str) -> None:
+        """Something the user may like to know; not told to who asked for quiet."""
+        ...
+
     def note(self, message: str) -> None:
         """Something the user should know."""
         ...

@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import bsbatch
+from bsbatch.autotune import choose
 from bsbatch.catalog import Catalog, take_stock
 from bsbatch.concurrency import Interruption, Pending, in_background, interruptible, prefetch, usable_cpus
 from bsbatch.config import BackendName, RunConfig
@@ -29,7 +29,7 @@ from bsbatch.protocols import Executor, Sink
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Outcome, Prediction, Unit, UnitOutcome
-from bsbatch.registry import BACKENDS, fastest
+from bsbatch.registry import BACKENDS, installed_version
 from bsbatch.report import Ending, Report, Reporter
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
@@ -71,7 +71,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
         if config.dry_run:
             return _rehearse(config, reporter)
-        setting = _prepare(config)
+        setting = _prepare(config, reporter)
         with locked(setting.out):
             if not config.fresh:
                 check(setting.out, config.archive, setting.provenance.config_hash)
@@ -83,14 +83,14 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
                 return _run(setting, backend, config.effort.unit_size or unit_size, reporter)
 
 
-def _prepare(config: RunConfig) -> Setting:
+def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
     if config.out is None:
         raise UsageError("say where the results go: --out FOLDER")
     source = _source(config)
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
-    name = _backend_name(config)
+    name = _backend_name(config, model, reporter)
     precision = BACKENDS[name].load().precision
     threshold = config.threshold
     if threshold is None:
@@ -121,10 +121,12 @@ def _source(config: RunConfig) -> DirectorySource:
     return source
 
 
-def _backend_name(config: RunConfig) -> str:
+def _backend_name(config: RunConfig, model: Model | None, reporter: Reporter) -> str:
     if config.backend is not BackendName.AUTO:
         return str(config.backend)
-    return fastest(BACKENDS, excluded=BackendName.FAKE)
+    if model is None:
+        raise UsageError("say which model to use: --model FOLDER")
+    return choose(model, config.effort, reporter.remark)
 
 
 def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> Report:
@@ -189,22 +191,23 @@ def _execute(
 
 
 def _prove(backend: Any) -> int:
-    """Score one image that is not flat; how many examinations take this backend about a minute.
+    """Score images that are not flat, one for each lane; how many examinations take this backend about a minute.
 
     Raises
     ------
     ModelError
         What comes out is no pair of probabilities.
     """
-    image = np.random.default_rng(0).random((1, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
+    images = np.random.default_rng(0).random((backend.lanes, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
     started = time.perf_counter()
     try:
-        probabilities = backend.infer(image)
+        probabilities = backend.infer(images)
     except BackendError as error:
         raise ModelError(f"the model cannot score a test image: {error}") from error
-    if probabilities.shape != (1, 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
+    if probabilities.shape != (len(images), 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
         raise ModelError("the model gives no two probabilities for a test image: export it again")
-    return max(1, min(_MAX_UNIT, round(_UNIT_SECONDS / (time.perf_counter() - started))))
+    seconds = (time.perf_counter() - started) / len(images)
+    return max(1, min(_MAX_UNIT, round(_UNIT_SECONDS / seconds)))
 
 
 def _teller(reporter: Reporter) -> Any:
@@ -285,7 +288,8 @@ def _content(setting: Setting, ending: Ending, figures: dict[str, Any]) -> dict[
 
 
 def _versions() -> dict[str, str]:
-    packages = ("numpy", "pydicom", "pyarrow", "opencv-python-headless", "onnxruntime")
+    packages = ("numpy", "pydicom", "pyarrow", "opencv-python-headless", "onnxruntime", "MNN")
+    found = {name: installed_version(name) for name in packages}
     return {"bsbatch": bsbatch.__version__, "python": platform.python_version()} | {
-        name: version(name) for name in packages
+        name: version for name, version in found.items() if version is not None
     }

@@ -13,6 +13,9 @@ HEAVY = (
     "pydicom",
     "cv2",
     "onnxruntime",
+    "MNN",
+    "_mnncengine",
+    "_tools",
     "tensorflow",
     "keras",
     "tf2onnx",
@@ -48,7 +51,14 @@ def test_the_command_line_loads_nothing_heavy(code: str) -> None:
 
 
 def test_a_run_loads_no_training_package() -> None:
-    assert _loaded_after("import bsbatch.run").isdisjoint({"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"})
+    assert _loaded_after("import bsbatch.run").isdisjoint(
+        {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "MNN"}
+    )
+
+
+def test_mnn_and_its_converter_are_never_loaded_into_the_run_itself() -> None:
+    """What crashes in C, writes to the terminal and holds the interpreter stays in the workers."""
+    assert _loaded_after("import bsbatch.backends.mnn").isdisjoint({"MNN", "_mnncengine", "_tools"})
 
 
 def test_help_answers_in_under_half_a_second() -> None:

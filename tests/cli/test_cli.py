@@ -76,8 +76,9 @@ def test_info_says_what_works_and_why_not() -> None:
 
 def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:
     part = Part("nowhere", "no_such_package", 'pip install "bsbatch[codecs]"')
-    facts = dict.fromkeys(("bsbatch", "python", "system", "cpus", "memory_gib"), "")
-    show_info(Console(width=200), facts | {"packages": {}, "backends": availability({"x": part}), "codecs": {}})
+    facts = dict.fromkeys(("bsbatch", "python", "system", "processor", "cpus", "memory_gib"), "")
+    parts = {"packages": {}, "backends": availability({"x": part}), "codecs": {}, "auto": []}
+    show_info(Console(width=200), facts | parts)
     assert 'no_such_package is missing: pip install "bsbatch[codecs]"' in capsys.readouterr().out
 
 

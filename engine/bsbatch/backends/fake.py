@@ -17,6 +17,7 @@ class FakeBackend:
     """Scores an image by its mean: the same image gives the same score in every batch."""
 
     precision = "fake"
+    lanes = 1
 
     def __init__(self, model: Model | None, effort: Effort) -> None:
         """Take what every backend takes and need none of it."""

@@ -24,6 +24,7 @@ class OnnxRuntimeBackend:
     """One session in one thread; ONNX Runtime spreads each call over the processors itself."""
 
     precision = "fp32"
+    lanes = 1
 
     def __init__(self, model: Model | None, effort: Effort) -> None:
         """Prepare; nothing is loaded before enter.

@@ -2,6 +2,8 @@
 
 import json
 import platform
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 import bsbatch
-from bsbatch.concurrency import usable_cpus, usable_memory
+from bsbatch.choices import Choice, found
+from bsbatch.concurrency import processor, usable_cpus, usable_memory
+from bsbatch.model import GRAPH, read_manifest
 from bsbatch.registry import BACKENDS, CODECS, Part, installed_version
 
 _PACKAGES = (
@@ -19,33 +23,43 @@ _PACKAGES = (
     "pyarrow",
     "opencv-python-headless",
     "onnxruntime",
+    "MNN",
     "scikit-learn",
     "matplotlib",
     "tensorflow-cpu",
     "keras",
     "tf2onnx",
 )
+_ASKED = ("threads", "batch_size")
 
 
-def info(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show versions, the backends that work here, and why others do not."""
-    facts = _facts()
+def info(
+    *,
+    model: Annotated[
+        Path | None, typer.Option(help="Only what --backend auto takes for this model.", show_default="every model")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show versions, the backends that work here, why others do not, and which one --backend auto takes."""
+    facts = _facts(found(read_manifest(model).files[GRAPH][:16] if model is not None else None))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
         show_info(Console(), facts)
 
 
-def _facts() -> dict[str, Any]:
+def _facts(choices: list[Choice]) -> dict[str, Any]:
     return {
         "bsbatch": bsbatch.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": processor(),
         "cpus": usable_cpus(),
         "memory_gib": round(usable_memory() / 2**30, 1),
         "packages": {name: installed_version(name) for name in _PACKAGES},
         "backends": availability(BACKENDS),
         "codecs": availability(CODECS),
+        "auto": [asdict(choice) for choice in choices],
         "notice": "research use only, not for clinical use",
     }
 
@@ -61,7 +75,7 @@ def availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
 def show_info(console: Console, facts: dict[str, Any]) -> None:
     """Print the facts as a table."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    for name in ("bsbatch", "python", "system", "cpus", "memory_gib"):
+    for name in ("bsbatch", "python", "system", "processor", "cpus", "memory_gib"):
         table.add_row(name, str(facts[name]))
     for name, version in facts["packages"].items():
         table.add_row(name, version or "[dim]not installed[/]")
@@ -71,5 +85,15 @@ def show_info(console: Console, facts: dict[str, Any]) -> None:
             table.add_row(
                 f"  {name}", "[green]works[/]" if state["works"] else f"[yellow]{escape(state['why_not'])}[/]"
             )
+    _add_choices(table, facts["auto"])
     console.print(table)
     console.print("Research use only, not for clinical use.", style="dim")
+
+
+def _add_choices(table: Table, choices: list[dict[str, Any]]) -> None:
+    table.add_row("[bold]--backend auto[/]", "" if choices else "[dim]measured by the first run with a model[/]")
+    for choice in choices:
+        rates = ", ".join(f"{name} {rate:.2f}" for name, rate in choice["rates"].items())
+        asked = [f"{name} {choice['situation'][name]}" for name in _ASKED if choice["situation"][name] is not None]
+        words = [f"{rates} scans/s", *asked, choice["measured"]]
+        table.add_row(f"  {choice['situation']['model_id']}", f"[green]{choice['backend']}[/] ({', '.join(words)})")

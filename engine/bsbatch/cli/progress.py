@@ -51,6 +51,9 @@ class QuietReporter(_Tally):
         super().__init__()
         self._console = console
 
+    def remark(self, message: str) -> None:
+        """Keep it back."""
+
     def note(self, message: str) -> None:
         """Say it anyway."""
         self._console.print(message, highlight=False)
@@ -62,6 +65,10 @@ class LineReporter(QuietReporter):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._last = time.monotonic()
+
+    def remark(self, message: str) -> None:
+        """Say it."""
+        self.note(message)
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
         """Add what was done and tell it now and then."""
@@ -89,6 +96,10 @@ class BarReporter(QuietReporter):
         super().advance(objects, ok, failed)
         words = f"{self.objects}/{self.total} files" if self.total is not None else f"{self.objects} files"
         self._progress.update(self._task, description=words, completed=self.objects, total=self.total)
+
+    def remark(self, message: str) -> None:
+        """Say it above the bar."""
+        self.note(message)
 
     def note(self, message: str) -> None:
         """Say it above the bar."""

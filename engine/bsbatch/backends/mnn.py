@@ -1,0 +1,213 @@
+"""MNN on the CPU, in processes of its own.
+
+MNN computes 3 x 3 convolutions by Winograd's minimal filtering (Lavin and Gray, CVPR 2016), which takes a quarter to a
+fifth of the multiplications. Its ``forward`` holds the interpreter, so every worker is a process, of one thread where
+the memory allows (docs/performance.md). This process never imports MNN.
+"""
+
+from functools import partial
+from importlib import import_module
+from mmap import mmap
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.concurrency import usable_cpus, usable_memory
+from bsbatch.config import Effort
+from bsbatch.derived import Recipe, derived_file
+from bsbatch.errors import BackendError, ModelError, WorkerLostError
+from bsbatch.isolation import Crew, Isolation, SharedMemory
+from bsbatch.model import Manifest, Model
+from bsbatch.registry import installed_version
+
+FILE = "model.mnn"
+TOLERANCE = 1e-5
+"""Largest difference of a probability to ONNX Runtime's."""
+_IMAGE = (1, 512, 512)
+_BYTES_PER_IMAGE = 4 * 512 * 512
+_BYTES_PER_WORKER = 600 * 2**20
+"""VGG16 at 512 x 512: 560 MiB were measured, 300 of them the kernels as Winograd's."""
+_IMAGES_PER_WORKER = 4
+"""In a batch: whoever is free takes the next image, so at its end a worker waits for half an image in the mean."""
+_SECONDS = 600.0
+"""Longer than any conversion or image took on any machine; what takes longer hangs."""
+_ADVICE = (
+    "try fewer --threads, a smaller --batch-size or --backend onnxruntime; the same command goes on where it stopped"
+)
+
+
+class MnnBackend:
+    """A crew of workers that take images one by one, out of a memory that they share with this process."""
+
+    precision = "fp32"
+
+    def __init__(self, model: Model | None, effort: Effort) -> None:
+        """Prepare; nothing is loaded before enter.
+
+        Raises
+        ------
+        ModelError
+            There is no model.
+        """
+        if model is None:
+            raise ModelError("the mnn backend needs a model: --model FOLDER")
+        self._model = model
+        threads = min(effort.threads or usable_cpus(), usable_cpus())
+        most = max(1, usable_memory() // (2 * _BYTES_PER_WORKER))
+        self.lanes = max(lanes for lanes in range(1, min(threads, most) + 1) if threads % lanes == 0)
+        self._threads_per_worker = threads // self.lanes
+        self._places = _IMAGES_PER_WORKER * self.lanes
+        self.batch_size = effort.batch_size or self._places
+        self._memory: SharedMemory
+        self._images: NDArray[np.float32]
+        self._crew: Crew
+
+    def __enter__(self) -> Self:
+        graph = _converted(self._model)
+        self._memory = SharedMemory(self._places * _BYTES_PER_IMAGE)
+        self._images = _images_in(self._memory.buffer)
+        self._crew = Crew(self.lanes, _SECONDS)
+        names = _names(self._model.manifest)
+        try:
+            self._crew.start(
+                Scorer, graph, names, self._threads_per_worker, self._memory.descriptor, memory=self._memory
+            )
+        except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
+            self.__exit__(None, None, None)
+            raise ModelError(f"MNN cannot load {graph} ({_words(error)}): use --backend onnxruntime") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._crew.__exit__(kind, error, trace)
+        self._memory.close()
+
+    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give ``(N, 2)`` probabilities for ``(N, 1, 512, 512)`` images.
+
+        Raises
+        ------
+        BackendError
+            MNN gave up, or a worker died.
+        """
+        if images.shape[1:] != _IMAGE:
+            raise BackendError(f"MNN got images of {images.shape[1:]}, not {_IMAGE}: {_ADVICE}")
+        rows: list[NDArray[np.float32]] = []
+        try:
+            for first in range(0, len(images), self._places):
+                part = images[first : first + self._places]
+                self._images[: len(part)] = part
+                rows += self._crew.map([(place,) for place in range(len(part))])
+        except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
+            raise BackendError(f"MNN failed on a batch of {len(images)} ({_words(error)}): {_ADVICE}") from error
+        return np.asarray(rows, np.float32).reshape(-1, 2)
+
+
+class Scorer:
+    """What a worker holds: the loaded graph, and the memory with the images."""
+
+    def __init__(self, graph: Path, names: tuple[str, str], threads: int, descriptor: int) -> None:
+        """Load the graph and run it once, which transforms the kernels.
+
+        Parameters
+        ----------
+        graph
+            File in MNN's format.
+        names
+            The graph's input and output.
+        threads
+            How many MNN may use.
+        descriptor
+            Of the `SharedMemory` with the images.
+        """
+        self._images = _images_in(mmap(descriptor, 0))
+        self._network = Network(graph, names, threads)
+        self._network.score(np.zeros((1, *_IMAGE), np.float32))
+
+    def __call__(self, place: int) -> NDArray[np.float32]:
+        """Score the image in a place of the memory: ``(2,)`` probabilities."""
+        scores: NDArray[np.float32] = self._network.score(self._images[place : place + 1])[0]
+        return scores
+
+
+class Network:
+    """A graph that MNN loaded into this process."""
+
+    def __init__(self, graph: Path, names: tuple[str, str], threads: int) -> None:
+        """Load it; see `Scorer` for the parameters."""
+        self._expr, self._nn = import_module("MNN.expr"), import_module("MNN.nn")
+        # "high" keeps float32 where "normal" might not; on AVX2 all modes are the same
+        settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
+        self._runtime = self._nn.create_runtime_manager((settings,))
+        self._module = self._nn.load_module_from_file(str(graph), [names[0]], [names[1]], runtime_manager=self._runtime)
+
+    def score(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give ``(N, 2)`` probabilities for ``(N, 1, 512, 512)`` images."""
+        expr = self._expr
+        (output,) = self._module.forward([expr.const(images, images.shape, expr.NCHW, expr.float)])
+        return np.array(output.read(), np.float32)
+
+
+def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float = TOLERANCE) -> None:
+    """Fill a file in MNN's format and hold it against ONNX Runtime.
+
+    Only for workers: the converter ends a process that has loaded the package ``onnx``, for both bring its messages.
+
+    Raises
+    ------
+    ModelError
+        Nothing comes out, or something that gives other probabilities.
+    """
+    # the extension module itself: its wrapper MNN.tools.mnnconvert calls pip and reports each conversion to a server
+    arguments = [
+        "mnnconvert",
+        "-f",
+        "ONNX",
+        "--modelFile",
+        str(graph),
+        "--MNNModel",
+        str(aside),
+        "--bizCode",
+        "bsbatch",
+    ]
+    import_module("_tools").mnnconvert(arguments)
+    if aside.stat().st_size == 0:
+        raise ModelError("its converter makes nothing of it")
+    images = np.random.default_rng(0).random((2, *_IMAGE), np.float32) ** np.array([1, 4], np.float32).reshape(
+        2, 1, 1, 1
+    )
+    session = import_module("onnxruntime").InferenceSession(graph, providers=["CPUExecutionProvider"])
+    (expected,) = session.run([names[1]], {names[0]: images})
+    difference = float(np.abs(Network(aside, names, usable_cpus()).score(images) - expected).max())
+    if not difference <= tolerance:
+        raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {tolerance:g} passes")
+
+
+def _converted(model: Model) -> Path:
+    make = partial(_convert_elsewhere, names=_names(model.manifest))
+    return derived_file(model, Recipe(FILE, f"MNN {installed_version('MNN')}", make))
+
+
+def _convert_elsewhere(graph: Path, aside: Path, names: tuple[str, str]) -> None:
+    with Isolation(_SECONDS) as isolation:
+        try:
+            isolation.call(convert, graph, aside, names)
+        except Exception as error:  # whatever MNN and ONNX Runtime raise in a worker, or a worker that is lost
+            raise ModelError(f"MNN cannot load {graph} ({_words(error)}): use --backend onnxruntime") from error
+
+
+def _names(manifest: Manifest) -> tuple[str, str]:
+    return manifest.input_name, manifest.output_name
+
+
+def _images_in(memory: mmap) -> NDArray[np.float32]:
+    return np.frombuffer(memory, np.float32).reshape(-1, *_IMAGE)
+
+
+def _words(error: Exception) -> str:
+    """Our own words, and of others' errors the kind alone."""
+    return str(error) if isinstance(error, ModelError | WorkerLostError) else type(error).__name__

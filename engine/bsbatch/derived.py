@@ -1,0 +1,93 @@
+"""A file that is made of a model's graph once and kept: beside it, or in the cache where its folder is read-only.
+
+The manifest names it with its SHA-256, under ``derived``: it is no part of the model, so the model and the runs made
+with it stay what they are. A file that is missing, damaged, or of another graph or maker is made again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bsbatch.errors import ModelError
+from bsbatch.model import GRAPH, MANIFEST, Derived, Manifest, Model, manifest_text, read_manifest, sha256_of
+from bsbatch.storage import cache_folder, exclusive, put_in_place, replace_text
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to make a file of a graph."""
+
+    name: str
+    """What the file is called."""
+    maker: str
+    """Package and version that make it; another one makes it anew."""
+    make: Callable[[Path, Path], None]
+    """Told the graph and the file to fill; raises `ModelError`."""
+
+
+def derived_file(model: Model, recipe: Recipe) -> Path:
+    """Where the file lies, after it was made if need be.
+
+    Raises
+    ------
+    ModelError
+        It cannot be made of this graph, or there is no place to keep it.
+    """
+    folders = [model.folder, *_in_cache(model, recipe)]
+    for folder in folders:
+        if _is_kept(folder, model, recipe):
+            return folder / recipe.name
+    refusals = []
+    for folder in folders:
+        try:
+            return _made(folder, model, recipe)
+        except OSError as error:
+            refusals.append(f"{folder} ({error.strerror or error})")
+    raise ModelError(
+        f"there is no place for {recipe.name}, which {recipe.maker} makes of the model: cannot write to "
+        f"{' nor to '.join(refusals)}. Grant access, or set XDG_CACHE_HOME to a folder with room"
+    )
+
+
+def _in_cache(model: Model, recipe: Recipe) -> list[Path]:
+    try:
+        return [cache_folder() / "models" / f"{model.manifest.files[GRAPH]}-{recipe.maker.replace(' ', '-')}"]
+    except OSError:  # no home: the model's folder is the only place
+        return []
+
+
+def _made(folder: Path, model: Model, recipe: Recipe) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path, aside = folder / recipe.name, folder / f".{recipe.name}.partial"
+    with exclusive(folder):
+        if _is_kept(folder, model, recipe):  # another run made it meanwhile
+            return path
+        try:
+            aside.write_bytes(b"")  # fails before the work where nothing can be written
+            recipe.make(model.graph, aside)
+            entry = Derived(sha256_of(aside), model.manifest.files[GRAPH], recipe.maker)
+            put_in_place(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        manifest = _manifest_in(folder) or model.manifest
+        named = replace(manifest, derived={**manifest.derived, recipe.name: entry})
+        replace_text(folder / MANIFEST, manifest_text(named))
+    return path
+
+
+def _is_kept(folder: Path, model: Model, recipe: Recipe) -> bool:
+    manifest = _manifest_in(folder)
+    entry = manifest.derived.get(recipe.name) if manifest is not None else None
+    if entry is None or (entry.source, entry.maker) != (model.manifest.files[GRAPH], recipe.maker):
+        return False
+    try:
+        return sha256_of(folder / recipe.name) == entry.sha256
+    except OSError:  # gone, or not for this user: made again
+        return False
+
+
+def _manifest_in(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except ModelError:  # a cache folder that is still empty
+        return None

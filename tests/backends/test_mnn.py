@@ -1,0 +1,151 @@
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from bsbatch.backends import mnn
+from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
+from bsbatch.config import Effort
+from bsbatch.errors import BackendError, ModelError
+from bsbatch.isolation import Isolation
+from bsbatch.model import GRAPH, Manifest, Model, sha256_of, write_manifest
+from bsbatch.preprocess import VERSION
+from bsbatch.registry import BACKENDS
+
+pytestmark = pytest.mark.skipif(BACKENDS["mnn"].missing is not None, reason="MNN is not installed")
+TWO = Effort(threads=2)
+
+
+def images(number: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).random((number, 1, 512, 512), np.float32)
+
+
+def scored_by(
+    backend: type[mnn.MnnBackend | OnnxRuntimeBackend], model: Model, batch: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    with backend(model, TWO) as entered:
+        return entered.infer(batch)
+
+
+@pytest.fixture
+def model(twin: Path) -> Model:
+    return Model.load(twin, VERSION)
+
+
+@pytest.fixture
+def halved(twin: Path, tmp_path: Path) -> Model:
+    """The twin with its weights stored as float16, each followed by a Cast to float32."""
+    graph = onnx.load(twin / GRAPH)
+    casts = []
+    for tensor in [tensor for tensor in graph.graph.initializer if tensor.data_type == TensorProto.FLOAT]:
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}/half")
+        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        graph.graph.initializer.remove(tensor)
+        graph.graph.initializer.append(half)
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, tmp_path / GRAPH)
+    write_manifest(tmp_path, Manifest({GRAPH: sha256_of(tmp_path / GRAPH)}, VERSION, "halved"))
+    return Model.load(tmp_path, VERSION)
+
+
+@pytest.mark.parametrize("number", [1, 2, 5, 9])
+def test_any_number_of_images_has_the_probabilities_of_onnx_runtime(number: int, model: Model) -> None:
+    batch = images(number)
+
+    found, expected = scored_by(mnn.MnnBackend, model, batch), scored_by(OnnxRuntimeBackend, model, batch)
+
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_weights_stored_as_float16_are_computed_with_as_float32(halved: Model) -> None:
+    batch = images(3)
+
+    found, expected = scored_by(mnn.MnnBackend, halved, batch), scored_by(OnnxRuntimeBackend, halved, batch)
+
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_an_empty_batch_has_no_probabilities(model: Model) -> None:
+    with mnn.MnnBackend(model, TWO) as backend:
+        assert backend.infer(images(0)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("threads", "gibibytes", "lanes"), [(None, 64, 8), (64, 64, 8), (3, 64, 3), (None, 7, 4), (7, 7, 1), (None, 0, 1)]
+)
+def test_workers_are_no_more_than_processors_or_memory_allow(
+    threads: int | None, gibibytes: int, lanes: int, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnn, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(mnn, "usable_memory", lambda: gibibytes * 2**30)
+
+    assert mnn.MnnBackend(model, Effort(threads)).lanes == lanes
+
+
+def test_a_graph_that_gives_other_probabilities_is_refused(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "aside").touch()
+    names = "image", "probabilities"
+
+    with Isolation() as isolation, pytest.raises(ModelError, match=r"differs by \d.*ONNX Runtime's"):
+        isolation.call(mnn.convert, model.graph, tmp_path / "aside", names, tolerance=-1.0)
+
+
+def test_a_converted_file_that_mnn_does_not_understand_is_no_crash(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noise").write_bytes(np.random.default_rng(0).bytes(4096))
+    monkeypatch.setattr(mnn, "_converted", lambda _: tmp_path / "noise")
+
+    with pytest.raises(ModelError, match=r"cannot load.*--backend onnxruntime"):
+        mnn.MnnBackend(model, TWO).__enter__()
+
+
+def workers() -> set[int]:
+    """Processes that this one started."""
+    stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    fields = [(int(stat.split()[0]), stat.rpartition(")")[2].split()) for stat in stats]
+    return {number for number, rest in fields if int(rest[1]) == os.getpid() and rest[0] != "Z"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_worker_that_crashes_in_the_middle_of_a_batch_is_told_and_how_to_go_on(
+    number: signal.Signals, model: Model
+) -> None:
+    before = workers()
+    with mnn.MnnBackend(model, TWO) as backend:
+        crew = workers() - before
+        assert len(crew) == backend.lanes
+
+        def crash() -> None:
+            time.sleep(0.2)
+            os.kill(min(crew), number)
+
+        killer = threading.Thread(target=crash)
+        killer.start()
+        with pytest.raises(BackendError) as caught:
+            backend.infer(images(300))
+        killer.join()
+
+    for words in (signal.strsignal(number), "the same command goes on", "--backend onnxruntime"):
+        assert str(words) in str(caught.value)
+    assert not workers() & crew
+
+
+def test_a_worker_that_hangs_is_told(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = workers()
+    with mnn.MnnBackend(model, Effort(threads=1)) as backend:
+        (worker,) = workers() - before
+        backend._crew._seconds = 1.0
+        os.kill(worker, signal.SIGSTOP)
+        with pytest.raises(BackendError, match="no answer within 1 s"):
+            backend.infer(images(1))
