@@ -10,9 +10,9 @@ from bsbatch.concurrency import ordered_map
 from bsbatch.config import Selection
 from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import Event, Pairer
-from bsbatch.dicom.pixels import decode_frame, needs_codec, read_frame
+from bsbatch.dicom.pixels import decode_frames, needs_codec, read_frames
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
-from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
+from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.isolation import Isolation
@@ -108,7 +108,7 @@ class Intake:
         with self.telemetry.timed("header"):
             try:
                 with self.source.open(ref) as stream:
-                    header = read_header(stream, ref.size)
+                    header = read_header(stream, ref.size, may_be_scan)
             except (ItemError, OSError) as error:
                 return SettledObject(ref, None, _verdict(Stage.HEADER, error))
             return self._judge(ref, self.pseudonymiser.header(header) if self.pseudonymiser else header)
@@ -162,17 +162,21 @@ class Screening:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
         try:
             with self.telemetry.timed("pixels"):
-                anterior, posterior = self._read(exam.anterior), self._read(exam.posterior)
+                anterior, posterior = self._read_both(exam.anterior, exam.posterior)
         except (ItemError, WorkerLostError, OSError) as error:
             return Failure(exam, _verdict(Stage.PIXELS, error))
         return self._preprocess(exam, anterior, posterior)
 
-    def _read(self, view: ExamView) -> ViewPixels:
-        header, frame = view.scan.header, view.frame.frame
-        with self.source.open(view.scan.ref) as stream:
-            if needs_codec(header):
-                return self.isolation.call(decode_frame, stream.read(), header, frame)
-            return read_frame(stream, header, frame)
+    def _read_both(self, anterior: ExamView, posterior: ExamView) -> tuple[ViewPixels, ...]:
+        if anterior.scan is posterior.scan:
+            return self._read(anterior.scan, anterior.frame.frame, posterior.frame.frame)
+        return self._read(anterior.scan, anterior.frame.frame) + self._read(posterior.scan, posterior.frame.frame)
+
+    def _read(self, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
+        with self.source.open(scan.ref) as stream:
+            if needs_codec(scan.header):
+                return self.isolation.call(decode_frames, stream.read(), scan.header, frames)
+            return read_frames(stream, scan.header, frames)
 
     def _preprocess(self, exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Sample | Failure:
         with self.telemetry.timed("quality"):
