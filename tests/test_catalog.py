@@ -78,4 +78,4 @@ def test_a_part_that_is_no_parquet_is_named(tmp_path: Path) -> None:
 def test_a_fresh_catalog_knows_nothing() -> None:
     catalog = Catalog()
     assert not catalog.is_settled(ref("a"))
-    assert catalog.seen == catalog.closed == set()
+    assert len(catalog.seen) == len(catalog.closed) == 0

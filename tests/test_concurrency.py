@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsbatch.concurrency import in_background, interruptible, ordered_map, prefetch, usable_cpus, usable_memory
+from bsbatch.concurrency import (
+    in_background,
+    interruptible,
+    one_behind,
+    ordered_map,
+    prefetch,
+    usable_cpus,
+    usable_memory,
+)
 
 PATIENCE = 5.0
 
@@ -48,9 +56,9 @@ class Counting:
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.lists(st.integers(), max_size=40), st.integers(1, 5))
-def test_results_come_in_the_order_of_the_items(items: list[int], workers: int) -> None:
-    assert list(ordered_map(lambda item: item + 1, items, workers)) == [item + 1 for item in items]
+@given(st.lists(st.integers(), max_size=40), st.integers(1, 5), st.integers(1, 7))
+def test_results_come_in_the_order_of_the_items(items: list[int], workers: int, chunk: int) -> None:
+    assert list(ordered_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
 
 
 def test_a_slow_item_is_waited_for() -> None:
@@ -122,7 +130,7 @@ def test_leaving_early_leaves_no_worker_behind() -> None:
     results = ordered_map(done.append, range(1000), 2)
 
     next(results)
-    results.close()  # type: ignore[attr-defined]  # a generator
+    results.close()  # a generator
 
     assert len(done) < 20
     assert threads_named("bsbatch_") == []
@@ -167,7 +175,7 @@ def test_an_error_is_raised_where_it_would_have_been() -> None:
     assert [next(stream), next(stream)] == [1, 2]
     with pytest.raises(ValueError, match="no third"):
         next(stream)
-    assert threads_named("bsbatch-plan") == []
+    assert threads_named("bsbatch-ahead") == []
 
 
 @pytest.mark.parametrize("taken", [1, 2, 5])
@@ -184,7 +192,7 @@ def test_closing_early_stops_the_producer(taken: int) -> None:
 
     stream.close()
 
-    assert threads_named("bsbatch-plan") == []
+    assert threads_named("bsbatch-ahead") == []
 
 
 def test_an_error_of_the_consumer_stops_the_producer() -> None:
@@ -195,14 +203,102 @@ def test_an_error_of_the_consumer_stops_the_producer() -> None:
 
     with pytest.raises(KeyError):
         consume()
-    assert wait_until(lambda: threads_named("bsbatch-plan") == [])
+    assert wait_until(lambda: threads_named("bsbatch-ahead") == [])
+
+
+def test_a_generator_that_is_left_early_is_closed_in_the_thread_that_ran_it() -> None:
+    closed: list[threading.Thread] = []
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.append(threading.current_thread())
+
+    stream = prefetch(endless(), 2)
+    next(stream)
+    (producer,) = threads_named("bsbatch-ahead")
+    stream.close()
+
+    assert closed == [producer]
 
 
 def test_a_stream_nobody_began_starts_no_thread() -> None:
     stream = prefetch(iter(range(3)), 2)
 
-    assert threads_named("bsbatch-plan") == []
+    assert threads_named("bsbatch-ahead") == []
     stream.close()
+
+
+def test_a_call_that_is_one_behind_leaves_its_caller_free() -> None:
+    is_free, done = threading.Event(), []
+
+    def work(number: int) -> None:
+        assert is_free.wait(PATIENCE)
+        done.append(number)
+
+    with one_behind(work) as call:
+        call(1)
+        assert done == []
+        is_free.set()
+        call(2)
+        assert done[:1] == [1]
+
+    assert done == [1, 2]
+    assert threads_named("bsbatch-behind") == []
+
+
+def test_calls_that_are_one_behind_never_overlap() -> None:
+    busy, order = threading.Lock(), []
+
+    def work(number: int) -> None:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.001)
+        order.append(number)
+        busy.release()
+
+    with one_behind(work) as call:
+        for number in range(20):
+            call(number)
+
+    assert order == list(range(20))
+
+
+def test_the_error_of_a_call_is_raised_by_the_next_one() -> None:
+    def work(number: int) -> None:
+        if number == 1:
+            raise ValueError(number)
+
+    begun: list[int] = []
+    with pytest.raises(ValueError, match="1"), one_behind(work) as call:  # noqa: PT012 - which call raises is the point
+        for number in range(5):
+            call(number)
+            begun.append(number)
+
+    assert begun == [0, 1]
+
+
+def test_the_error_of_the_last_call_is_raised_at_the_end() -> None:
+    def work(number: int) -> None:
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="7"), one_behind(work) as call:
+        call(7)
+
+
+def test_the_error_of_the_block_comes_before_that_of_the_call() -> None:
+    def work(number: int) -> None:
+        raise ValueError(number)
+
+    def fail() -> None:
+        with one_behind(work) as call:
+            call(7)
+            raise KeyError("block")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert threads_named("bsbatch-behind") == []
 
 
 def test_processors_follow_the_affinity() -> None:

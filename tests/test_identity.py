@@ -1,3 +1,4 @@
+import sys
 from itertools import permutations
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.dicom.objects import scan
 
-from bsbatch.identity import acquisition_key, digest, exam_id
+from bsbatch.identity import DigestSet, acquisition_key, digest, exam_id
 
 
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8"))))
@@ -67,3 +68,20 @@ def test_the_series_names_an_acquisition_without_a_time() -> None:
 
 def test_without_a_study_there_is_no_acquisition() -> None:
     assert acquisition_key(None, "a", "20200102", "101500") is None
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3).map(lambda number: number << 40), max_size=200))
+def test_a_set_of_digests_is_a_set(numbers: list[int]) -> None:
+    held, absent = DigestSet(numbers), {number ^ 1 << 50 for number in numbers} - set(numbers)
+
+    assert len(held) == len({number or 1 for number in numbers})
+    assert all(number in held for number in numbers)
+    assert not any(number in held for number in absent)
+    assert None not in held
+
+
+def test_a_large_set_of_digests_takes_at_most_32_bytes_each() -> None:
+    held = DigestSet(digest(str(number)) for number in range(50_000))
+
+    assert len(held) == 50_000
+    assert sys.getsizeof(held._places) <= 32 * len(held)

@@ -1,5 +1,6 @@
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -124,3 +125,15 @@ def test_any_counts_end_between_zero_and_one(rows: int, columns: int, seed: int)
 
     assert np.isfinite(image).all()
     assert (image.min(), image.max()) == (0, 1)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.37, 1e4]), st.sampled_from([0.0, -5.5]))
+def test_the_common_matrix_is_resized_as_opencv_resizes_it(seed: int, slope: float, intercept: float) -> None:
+    counts = np.random.default_rng(seed).poisson(5, (1024, 256)).astype(np.float32)
+    counts = counts * np.float32(slope) + np.float32(intercept)
+
+    resized = cv2.resize(counts, (256, 512), interpolation=cv2.INTER_AREA)
+
+    expected = (resized - resized.min()) / (resized.max() - resized.min())
+    np.testing.assert_array_equal(compose(counts, counts)[:, 256:], expected)

@@ -221,3 +221,34 @@ def test_the_hash_does_not_ask_how_the_counts_were_rescaled() -> None:
     doubled = [ViewPixels(stored.astype(np.float32) * 2, stored) for stored in (ANTERIOR, POSTERIOR)]
 
     assert assess(exam, doubled[0], doubled[1]).pixel_sha256 == quality().pixel_sha256
+
+
+def by_numpy(counts: NDArray[np.float32]) -> float:
+    positive = counts[counts > 0]
+    return float(positive.max() / np.percentile(positive, 99)) if positive.size else 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shape", [(1024, 256), (512, 128), (64, 16), (5, 3), (1, 1)])
+def test_the_hotspot_ratio_is_that_of_the_sorted_pixels(shape: tuple[int, int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = [random.poisson(3, shape), random.normal(0, 9, shape), random.exponential(4, shape)]
+    images += [
+        random.integers(0, 60_000, shape),
+        np.full(shape, 7),
+        random.exponential(9, shape) * (random.random(shape) < 0.01),
+    ]
+
+    for image in images:
+        counts = image.astype(np.float32)
+        found = assess(one_object(), ViewPixels(counts, image), ViewPixels(counts, image))
+        assert found.hotspot_ratio_anterior == by_numpy(counts)
+
+
+def test_laterality_is_the_difference_of_two_correlations() -> None:
+    front, back = (np.sqrt(image.astype(np.float64)).ravel() for image in (ANTERIOR, POSTERIOR))
+    mirrored = np.sqrt(POSTERIOR[:, ::-1].astype(np.float64)).ravel()
+
+    expected = np.corrcoef(front, mirrored)[0, 1] - np.corrcoef(front, back)[0, 1]
+
+    assert quality().laterality_correlation == pytest.approx(expected, abs=1e-5)  # the means are of single precision

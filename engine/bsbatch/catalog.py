@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bsbatch.dicom.reasons import Reason, Status
 from bsbatch.errors import ConfigMismatchError, OutputError
-from bsbatch.identity import acquisition_key, digest, object_key
+from bsbatch.identity import DigestSet, acquisition_key, digest, object_key
 from bsbatch.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
 from bsbatch.records import ObjectRef
 from bsbatch.tables import OBJECTS, RESULTS, Row
@@ -30,15 +30,17 @@ class Catalog:
 
     settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """Sorted digests of source, size and time of last change."""
-    seen: set[int] = field(default_factory=set)
+    seen: DigestSet = field(default_factory=DigestSet)
     """`bsbatch.identity.object_key` of used objects."""
-    closed: set[int] = field(default_factory=set)
+    closed: DigestSet = field(default_factory=DigestSet)
     """Acquisition keys of used objects."""
     retried: set[str] = field(default_factory=set)
     """Examinations that are done again; they do not count towards a limit, or a limited run would not get past them."""
 
     def is_settled(self, ref: ObjectRef) -> bool:
         """Whether the object has a row that stays."""
+        if not len(self.settled):
+            return False
         key = np.uint64(_fingerprint(ref.source, ref.size, ref.mtime_ns))
         index = int(np.searchsorted(self.settled, key))
         return index < len(self.settled) and bool(self.settled[index] == key)

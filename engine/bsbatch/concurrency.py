@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -58,48 +59,56 @@ def usable_memory() -> int:
     return min([free, *(limit for limit in limits if limit is not None)])
 
 
-def ordered_map(function: Callable[[In], Out], items: Iterable[In], workers: int) -> Iterator[Out]:
+def ordered_map(
+    function: Callable[[In], Out], items: Iterable[In], workers: int, chunk: int = 1
+) -> Generator[Out, None, None]:
     """Apply a function in threads and yield the results in the order of the items; the first failure is raised.
 
-    At most ``4 * workers`` items are in flight. One worker runs inline, without a thread.
+    Parameters
+    ----------
+    function, items
+        What is done, to what.
+    workers
+        Threads; one worker runs inline, without a thread.
+    chunk
+        Items that a thread takes at once: handing over costs more than a very quick function. At most
+        ``4 * workers`` chunks are in flight.
     """
     if workers == 1:
         yield from map(function, items)
         return
-    pending: deque[Future[Out]] = deque()
+    pending: deque[Future[list[Out]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="bsbatch") as pool:
         try:
-            for item in items:
-                pending.append(pool.submit(function, item))
+            for taken in _chunks(items, chunk):
+                pending.append(pool.submit(_each, function, taken))
                 if len(pending) >= _WINDOW_PER_WORKER * workers:
-                    yield pending.popleft().result()
+                    yield from pending.popleft().result()
             while pending:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
 
 
+def _chunks(items: Iterable[In], size: int) -> Iterator[list[In]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _each(function: Callable[[In], Out], items: list[In]) -> list[Out]:
+    return [function(item) for item in items]
+
+
 def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
-    """Iterate in another thread, at most ``depth`` items ahead; its error is raised where it would have been."""
+    """Iterate in another thread, at most ``depth`` items ahead; its error is raised where it would have been.
+
+    A generator is closed in that thread, too.
+    """
     ready: SimpleQueue[tuple[In] | BaseException | None] = SimpleQueue()
-    slots = threading.Semaphore(depth)
-    stopped = threading.Event()
-
-    def produce() -> None:
-        try:
-            source = iter(items)
-            while True:
-                slots.acquire()
-                if stopped.is_set():
-                    return
-                ready.put((next(source),))
-        except StopIteration:
-            ready.put(None)
-        except BaseException as error:
-            ready.put(error)
-
-    thread = threading.Thread(target=produce, name="bsbatch-plan", daemon=True)
+    slots, stopped = threading.Semaphore(depth), threading.Event()
+    thread = threading.Thread(target=_produce, args=(items, ready, slots, stopped), name="bsbatch-ahead", daemon=True)
     thread.start()
     try:
         while (entry := ready.get()) is not None:
@@ -111,6 +120,47 @@ def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
         stopped.set()
         slots.release()
         thread.join()
+
+
+def _produce(
+    items: Iterable[In],
+    ready: "SimpleQueue[tuple[In] | BaseException | None]",
+    slots: threading.Semaphore,
+    stopped: threading.Event,
+) -> None:
+    """The thread of `prefetch`: None stands for the end."""
+    try:
+        source = iter(items)
+        while slots.acquire() and not stopped.is_set():
+            ready.put((next(source),))
+    except StopIteration:
+        ready.put(None)
+    except BaseException as error:
+        ready.put(error)
+    finally:
+        if isinstance(items, Generator):
+            items.close()
+
+
+@contextmanager
+def one_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]:
+    """Give a function that works in another thread while its caller goes on, one call at a time and in order.
+
+    Each call waits for the one before and raises its error; the end of the block waits for the last one.
+    """
+    pending: deque[Future[None]] = deque()
+
+    def settle() -> None:
+        while pending:
+            pending.popleft().result()
+
+    def call(item: In) -> None:
+        settle()
+        pending.append(pool.submit(function, item))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="bsbatch-behind") as pool:
+        yield call
+        settle()
 
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)

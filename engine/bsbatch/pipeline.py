@@ -1,18 +1,21 @@
 """The one file that knows all stages: nested generators from objects to the outcome of units."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bsbatch.catalog import Catalog
-from bsbatch.concurrency import ordered_map
+from bsbatch.concurrency import ordered_map, prefetch
 from bsbatch.config import Selection
 from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import Event, Pairer
-from bsbatch.dicom.pixels import decode_frame, needs_codec, read_frame
+from bsbatch.dicom.pixels import decode_frames, needs_codec, read_frames
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
-from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
+from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.isolation import Isolation
@@ -45,6 +48,11 @@ _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reaso
 _MAX_SETTLED = 4096
 """Objects without an examination that a unit may carry: what a kill costs where an archive holds no bone scans."""
 
+_HEADERS_AT_ONCE = 16
+"""Objects that a thread takes at once; most are turned down within 0.1 ms."""
+_BATCHES_AHEAD = 1
+_UNITS_HELD_BACK = 2
+
 
 @dataclass(slots=True)
 class Intake:
@@ -61,18 +69,29 @@ class Intake:
     is_exhausted: bool = False
     """Whether the listing came to its end and every object is decided."""
 
-    def units(self, unit_size: int, limit: int | None) -> Iterator[Unit]:
-        """Cut the stream of events into units; with a limit, stop after so many new examinations."""
+    def units(self, unit_size: int, limit: int | None, first: int | None = None) -> Iterator[Unit]:
+        """Cut the stream of events into units.
+
+        Parameters
+        ----------
+        unit_size
+            Most examinations in a unit.
+        limit
+            Stop after so many new examinations.
+        first
+            Examinations in the first unit, so that its rows come soon; each one after it may be twice as large.
+        """
         exams: list[Examination] = []
         settled: list[SettledObject] = []
+        size = min(first or unit_size, unit_size)
         for event in self._limited(limit):
             if isinstance(event, Examination):
                 exams.append(event)
             else:
                 settled.append(event)
-            if len(exams) >= unit_size or len(settled) >= _MAX_SETTLED:
+            if len(exams) >= size or len(settled) >= _MAX_SETTLED:
                 yield Unit(tuple(exams), tuple(settled))
-                exams, settled = [], []
+                exams, settled, size = [], [], min(2 * size, unit_size)
         if exams or settled:
             yield Unit(tuple(exams), tuple(settled))
 
@@ -87,7 +106,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         pairer = Pairer(self.catalog.seen, self.catalog.closed)
-        for found in ordered_map(self._inspect, self._unsettled(), self.threads):
+        for found in ordered_map(self._inspect, self._unsettled(), self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, SettledObject):
                 yield found
             else:
@@ -108,7 +127,7 @@ class Intake:
         with self.telemetry.timed("header"):
             try:
                 with self.source.open(ref) as stream:
-                    header = read_header(stream, ref.size)
+                    header = read_header(stream, ref.size, may_be_scan)
             except (ItemError, OSError) as error:
                 return SettledObject(ref, None, _verdict(Stage.HEADER, error))
             return self._judge(ref, self.pseudonymiser.header(header) if self.pseudonymiser else header)
@@ -136,6 +155,23 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """A piece of the stream of examinations, their images put together for one call of the backend."""
+
+    items: tuple[Sample | Failure | Unit, ...]
+    """In their order; a unit marks its own end."""
+    images: NDArray[np.float32] | None
+    """``(N, 1, 512, 512)`` of the samples among them; None without one."""
+
+    @classmethod
+    def of(cls, items: Iterable[Sample | Failure | Unit]) -> Self:
+        """Put the images of the samples together."""
+        kept = tuple(items)
+        images = [item.image for item in kept if isinstance(item, Sample)]
+        return cls(kept, np.stack(images)[:, np.newaxis] if images else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Screening:
     """The second half: examinations in, scores out."""
 
@@ -148,31 +184,56 @@ class Screening:
     progress: Callable[[Iterable[Outcome]], None]
     """Told of every batch."""
 
-    def execute(self, unit: Unit) -> UnitOutcome:
-        """Read, preprocess and score the examinations of a unit, in their order."""
-        outcomes: list[Outcome] = []
-        for batch in batches(ordered_map(self._prepare, unit.exams, self.threads), self.batch_size):
-            scored = list(self._score(batch))
-            self.progress(scored)
-            outcomes.extend(scored)
-        return UnitOutcome(tuple(outcomes), unit.settled)
+    def execute(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
+        """Read, preprocess and score the examinations of a stream of units, in their order.
 
-    def _prepare(self, exam: Examination) -> Sample | Failure:
+        Batches reach across the borders of units and are filled while the backend is at work on those before.
+        """
+        prepared = ordered_map(self._prepare, _with_ends(units), self.threads)
+        outcomes: list[Outcome] = []
+        with closing(prefetch(batches(prepared, self.batch_size), _BATCHES_AHEAD)) as ready:
+            for batch in self._awaited(ready):
+                scored = self._score(batch)
+                self.progress(item for item in scored if not isinstance(item, Unit))
+                for item in scored:
+                    if isinstance(item, Unit):
+                        yield UnitOutcome(tuple(outcomes), item.settled)
+                        outcomes = []
+                    else:
+                        outcomes.append(item)
+
+    def _awaited(self, ready: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; how long the backend waited for them is measured."""
+        while True:
+            with self.telemetry.timed("wait"):
+                batch = next(ready, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _prepare(self, item: Examination | Unit) -> Sample | Failure | Unit:
+        return item if isinstance(item, Unit) else self._sample(item)
+
+    def _sample(self, exam: Examination) -> Sample | Failure:
         if exam.defect is not None or exam.anterior is None or exam.posterior is None:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
         try:
             with self.telemetry.timed("pixels"):
-                anterior, posterior = self._read(exam.anterior), self._read(exam.posterior)
+                anterior, posterior = self._read_both(exam.anterior, exam.posterior)
         except (ItemError, WorkerLostError, OSError) as error:
             return Failure(exam, _verdict(Stage.PIXELS, error))
         return self._preprocess(exam, anterior, posterior)
 
-    def _read(self, view: ExamView) -> ViewPixels:
-        header, frame = view.scan.header, view.frame.frame
-        with self.source.open(view.scan.ref) as stream:
-            if needs_codec(header):
-                return self.isolation.call(decode_frame, stream.read(), header, frame)
-            return read_frame(stream, header, frame)
+    def _read_both(self, anterior: ExamView, posterior: ExamView) -> tuple[ViewPixels, ...]:
+        if anterior.scan is posterior.scan:
+            return self._read(anterior.scan, anterior.frame.frame, posterior.frame.frame)
+        return self._read(anterior.scan, anterior.frame.frame) + self._read(posterior.scan, posterior.frame.frame)
+
+    def _read(self, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
+        with self.source.open(scan.ref) as stream:
+            if needs_codec(scan.header):
+                return self.isolation.call(decode_frames, stream.read(), scan.header, frames)
+            return read_frames(stream, scan.header, frames)
 
     def _preprocess(self, exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Sample | Failure:
         with self.telemetry.timed("quality"):
@@ -183,32 +244,43 @@ class Screening:
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
 
-    def _score(self, batch: list[Sample | Failure]) -> Iterator[Outcome]:
-        samples = [item for item in batch if isinstance(item, Sample)]
-        scores = iter(self._infer(samples))
-        for item in batch:
-            yield _outcome(item.exam, item.quality, next(scores)) if isinstance(item, Sample) else item
+    def _score(self, batch: Batch) -> list[Outcome | Unit]:
+        scores = iter(self._infer(batch.images))
+        return [
+            _outcome(item.exam, item.quality, next(scores)) if isinstance(item, Sample) else item
+            for item in batch.items
+        ]
 
-    def _infer(self, samples: list[Sample]) -> list[float]:
-        if not samples:
+    def _infer(self, images: NDArray[np.float32] | None) -> list[float]:
+        if images is None:
             return []
-        with self.telemetry.timed("infer", len(samples)):
-            images = np.stack([sample.image for sample in samples])[:, np.newaxis]
+        with self.telemetry.timed("infer", len(images)):
             return [float(p) for p in self.backend.infer(images)[:, 1]]
 
 
-def batches(items: Iterable[Sample | Failure], size: int) -> Iterator[list[Sample | Failure]]:
-    """Cut a stream so that each piece holds at most ``size`` samples, whatever else lies between them."""
-    batch: list[Sample | Failure] = []
-    samples = 0
+def batches(items: Iterable[Sample | Failure | Unit], size: int) -> Iterator[Batch]:
+    """Cut a stream so that each piece holds ``size`` samples, whatever else lies between them.
+
+    Only what would hold back two whole units, or one without a sample, is cut before.
+    """
+    batch: list[Sample | Failure | Unit] = []
+    samples = ends = 0
     for item in items:
         batch.append(item)
         samples += isinstance(item, Sample)
-        if samples == size:
-            yield batch
-            batch, samples = [], 0
+        ends += isinstance(item, Unit)
+        if samples == size or ends == _UNITS_HELD_BACK or (ends and not samples):
+            yield Batch.of(batch)
+            batch, samples, ends = [], 0, 0
     if batch:
-        yield batch
+        yield Batch.of(batch)
+
+
+def _with_ends(units: Iterable[Unit]) -> Iterator[Examination | Unit]:
+    """The examinations of each unit, and then the unit itself, which marks its end."""
+    for unit in units:
+        yield from unit.exams
+        yield unit
 
 
 def _outcome(exam: Examination, quality: Quality, p_metastasis: float) -> Prediction | Failure:

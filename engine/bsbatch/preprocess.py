@@ -38,19 +38,28 @@ def compose(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -> ND
         ``all_zero`` or ``constant_image``: a view has nothing to show.
     """
     image = np.empty((VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
-    image[:, :VIEW_COLUMNS] = _scaled(anterior)
-    image[:, VIEW_COLUMNS:] = _scaled(posterior)
+    _scale(anterior, image[:, :VIEW_COLUMNS])
+    _scale(posterior, image[:, VIEW_COLUMNS:])
     return image
 
 
-def _scaled(view: NDArray[np.float32]) -> NDArray[np.float32]:
-    rows, columns = view.shape
-    shrinks = rows >= VIEW_ROWS and columns >= VIEW_COLUMNS
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = np.asarray(cv2.resize(view, (VIEW_COLUMNS, VIEW_ROWS), interpolation=interpolation), np.float32)
+def _scale(view: NDArray[np.float32], half: NDArray[np.float32]) -> None:
+    """Fill one half of the image."""
+    resized = _resized(view)
     low, high = resized.min(), resized.max()
     if low == high:
         reason = Reason.ALL_ZERO if high == 0 else Reason.CONSTANT_IMAGE
         raise ItemError(reason, EXPLANATIONS[reason])
-    scaled: NDArray[np.float32] = (resized - low) / (high - low)
-    return scaled
+    np.subtract(resized, low, out=half)
+    np.divide(half, high - low, out=half)
+
+
+def _resized(view: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows, columns = view.shape
+    if (rows, columns) == (2 * VIEW_ROWS, VIEW_COLUMNS):  # the area average as OpenCV makes it, at a fifth of the time
+        halved: NDArray[np.float32] = view[0::2] + view[1::2]
+        halved *= np.float32(0.5)
+        return halved
+    shrinks = rows >= VIEW_ROWS and columns >= VIEW_COLUMNS
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(view, (VIEW_COLUMNS, VIEW_ROWS), interpolation=interpolation), np.float32)

@@ -1,6 +1,6 @@
 """The seams: what a source, a backend, a sink and an executor must do. A fake of each can be written in a few lines."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -18,7 +18,7 @@ class Source(Protocol):
         ...
 
     def open(self, ref: ObjectRef) -> BinaryIO:
-        """Open one object.
+        """Open one object, seekable; it is read in few large pieces and needs no buffer.
 
         Raises
         ------
@@ -83,6 +83,8 @@ class Sink(Protocol):
 class Executor(Protocol):
     """Who executes units, here or elsewhere."""
 
-    def run(self, units: Iterable[Unit], work: Callable[[Unit], UnitOutcome]) -> Iterator[UnitOutcome]:
-        """Yield the outcome of every unit."""
+    def run(
+        self, units: Iterable[Unit], work: Callable[[Iterable[Unit]], Generator[UnitOutcome, None, None]]
+    ) -> Generator[UnitOutcome, None, None]:
+        """Yield the outcome of every unit; ``work`` takes any part of them, in order."""
         ...

@@ -3,6 +3,7 @@
 import hashlib
 from enum import StrEnum
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,9 @@ _LOW_COUNTS = 100_000.0
 _EIGHT_BIT = 255
 _FEW_SATURATED = 4
 _EDGE_ROWS = 2
+_PERCENTILE = 0.99
+_SAMPLED = 16
+"""One pixel in so many tells about where the largest begin."""
 
 
 class Flag(StrEnum):
@@ -83,8 +87,31 @@ def _counts_agree(exam: Examination, sums: tuple[float, float]) -> bool:
 
 
 def _hotspot_ratio(counts: NDArray[np.float32]) -> float:
-    positive = counts[counts > 0]
-    return float(positive.max() / np.percentile(positive, 99)) if positive.size else 0.0
+    """Maximum over the 99th percentile of the positive pixels, interpolated as `numpy.percentile` does it."""
+    flat = counts.ravel()
+    number = int(np.count_nonzero(flat > 0))
+    if number == 0:
+        return 0.0
+    place = (number - 1) * _PERCENTILE
+    above = number - 1 - int(place)
+    largest = _at_least(flat, above)
+    sorting = np.partition(largest, largest.size - 1 - above)
+    lower, higher = sorting[largest.size - 1 - above], sorting[largest.size - above :].min(initial=np.inf)
+    return float(largest.max() / _between(lower, higher if above else lower, place - int(place)))
+
+
+def _between(lower: np.float32, higher: np.float32, share: float) -> np.float32:
+    """Linear interpolation, from the nearer end."""
+    step = higher - lower
+    return lower + step * np.float32(share) if share < 0.5 else higher - step * np.float32(1 - share)  # noqa: PLR2004
+
+
+def _at_least(flat: NDArray[np.float32], above: int) -> NDArray[np.float32]:
+    """The largest pixels, more than ``above`` of them and few, if a sample tells where they begin; else all."""
+    sample = flat[::_SAMPLED]
+    place = max(0, sample.size - 1 - 2 * (above // _SAMPLED + 1))
+    candidates = flat[flat >= np.partition(sample, place)[place]]
+    return candidates if candidates.size > above else flat
 
 
 def _laterality(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -> float:
@@ -93,13 +120,13 @@ def _laterality(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -
         return 0.0
     front, back = _centred(anterior), _centred(posterior)
     scale = float(np.linalg.norm(front) * np.linalg.norm(back))
-    return float(np.vdot(front, back[:, ::-1]) - np.vdot(front, back)) / scale if scale > 0 else 0.0
+    return float(np.vdot(front, cv2.flip(back, 1)) - np.vdot(front, back)) / scale if scale > 0 else 0.0
 
 
 def _centred(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    roots = np.sqrt(np.maximum(counts, 0))
-    centred: NDArray[np.float32] = roots - roots.mean()
-    return centred
+    roots = np.asarray(cv2.sqrt(counts if counts.min() >= 0 else np.maximum(counts, 0)), np.float32)
+    roots -= roots.mean()
+    return roots
 
 
 def _saturated(stored: NDArray[np.generic], view: ExamView | None) -> int:

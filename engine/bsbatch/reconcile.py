@@ -1,5 +1,6 @@
 """The check at the end: what lies in the two tables, read back and added up."""
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,8 +111,7 @@ def reconcile(out: Path, seen: int, *, is_complete: bool) -> Flow:
 
 def _read_objects(out: Path, flow: Flow) -> Any:
     """Digests of the examinations that used objects belong to, each once."""
-    sources: list[int] = []
-    used: list[int] = []
+    sources, used = array("Q"), array("Q")
     for row in all_rows(out / OBJECTS, ["source", "status", "reason", "exam_id"]):
         flow._add_object(row["status"], row["reason"])
         sources.append(digest(row["source"]))
@@ -123,8 +123,7 @@ def _read_objects(out: Path, flow: Flow) -> Any:
 
 def _read_results(out: Path, flow: Flow) -> Any:
     """Digests of the scored examinations, sorted."""
-    exams: list[int] = []
-    scored: list[int] = []
+    exams, scored = array("Q"), array("Q")
     for row in all_rows(out / RESULTS, ["exam_id", "status", "reason", "predicted"]):
         flow._add_examination(row["status"], row["reason"])
         flow.positive += row["predicted"] == 1
@@ -135,7 +134,7 @@ def _read_results(out: Path, flow: Flow) -> Any:
     return np.sort(np.array(scored, np.uint64))
 
 
-def _check_unique(out: Path, digests: list[int], what: str) -> None:
+def _check_unique(out: Path, digests: "array[int]", what: str) -> None:
     repeated = len(digests) - len(np.unique(np.array(digests, np.uint64)))
     if repeated:
         raise _broken(out, f"{repeated} {what} have more than one row")

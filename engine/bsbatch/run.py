@@ -16,7 +16,15 @@ import numpy as np
 import bsbatch
 from bsbatch.autotune import choose
 from bsbatch.catalog import Catalog, take_stock
-from bsbatch.concurrency import Interruption, Pending, in_background, interruptible, prefetch, usable_cpus
+from bsbatch.concurrency import (
+    Interruption,
+    Pending,
+    in_background,
+    interruptible,
+    one_behind,
+    prefetch,
+    usable_cpus,
+)
 from bsbatch.config import BackendName, RunConfig
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
@@ -149,7 +157,8 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
                 _teller(reporter),
             )
             reporter.start(_count(setting), len(catalog.settled))
-            units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit)
+            first = setting.config.effort.unit_size or backend.batch_size
+            units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit, first)
             ending, scored = _execute(intake, units, screening, sink, _Watch(reporter, interruption))
         sink.finish()
         flow = reconcile(setting.out, intake.seen, is_complete=ending is Ending.COMPLETE)
@@ -176,13 +185,21 @@ class _Watch:
 def _execute(
     intake: Intake, units: Iterable[Unit], screening: Screening, sink: Sink, watch: _Watch
 ) -> tuple[Ending, int]:
-    """Drain the pipeline, commit unit by unit, and stop early only between two of them."""
+    """Drain the pipeline, commit each unit while the next one is at work, and stop early only between two of them."""
+
+    def commit(outcome: UnitOutcome) -> None:
+        with intake.telemetry.timed("commit"):
+            sink.commit(outcome)
+
     scored = 0
     executor: Executor = LocalExecutor()
-    with closing(prefetch(units, _UNITS_AHEAD)) as planned:
-        for outcome in executor.run(planned, screening.execute):
-            with intake.telemetry.timed("commit"):
-                sink.commit(outcome)
+    with (
+        one_behind(commit) as hand_over,
+        closing(prefetch(units, _UNITS_AHEAD)) as planned,
+        closing(executor.run(planned, screening.execute)) as outcomes,
+    ):
+        for outcome in outcomes:
+            hand_over(outcome)
             watch.reporter.advance(len(outcome.settled), 0, 0)
             scored += _scored_in(outcome)
             if watch.interruption.is_asked:

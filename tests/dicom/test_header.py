@@ -239,15 +239,22 @@ def test_fragments_are_not_searched_for_ever() -> None:
     assert pixels is not None
 
 
-def test_a_disk_that_fails_is_no_damaged_header() -> None:
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("sound_reads", [0, 1])
+def test_a_disk_that_fails_is_no_damaged_header(syntax: UID, sound_reads: int) -> None:
     class Broken(BytesIO):
+        reads = 0
+
         def read(self, size: int | None = -1, /) -> bytes:
-            if self.tell() > 0:
+            self.reads += 1
+            if self.reads > sound_reads:
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
+    source = dataset(ImageComments="x" * 9000)  # longer than what is read at first
+
     with pytest.raises(OSError, match="Input/output"):
-        read_header(Broken(FILE), len(FILE))
+        read_header(Broken(encode(source, syntax)), 10**6)
 
 
 @pytest.mark.filterwarnings("ignore")

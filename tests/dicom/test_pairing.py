@@ -9,7 +9,7 @@ from tests.dicom.objects import ref, scan
 
 from bsbatch.dicom.pairing import Event, Pairer
 from bsbatch.dicom.reasons import Reason, Stage
-from bsbatch.identity import acquisition_key, exam_id, object_key
+from bsbatch.identity import DigestSet, acquisition_key, exam_id, object_key
 from bsbatch.records import Examination, ScanObject, SettledObject, Verdict
 
 CUT = Verdict.of(Stage.HEADER, Reason.TRUNCATED_PIXEL_DATA)
@@ -287,7 +287,7 @@ def test_what_an_earlier_run_has_committed_counts() -> None:
     header = done.header
     key = acquisition_key(header.study_uid, header.series_uid, header.acquisition_date, header.acquisition_time)
     assert key is not None
-    pairer = Pairer(seen={object_key(header.study_uid, "1.2.3.4.1")}, closed={key})
+    pairer = Pairer(seen=DigestSet([object_key(header.study_uid, "1.2.3.4.1")]), closed=DigestSet([key]))
 
     events = [*pairer.add(done), *pairer.add(scan("P", "derived")), *pairer.finish()]
 

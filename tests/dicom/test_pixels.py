@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import dataset, encode, header, read, without_preamble
 
-from bsbatch.dicom.pixels import read_frame
+from bsbatch.dicom.pixels import read_frames
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
 from bsbatch.records import Header, ViewPixels
@@ -43,13 +43,13 @@ def counts(frames: int = 2, kind: str = "<u2") -> NDArray[Any]:
 
 
 def frame_of(data: bytes, frame: int = 1, known: Header | None = None) -> ViewPixels:
-    return read_frame(BytesIO(data), known or read(data), frame)
+    return read_frames(BytesIO(data), known or read(data), (frame,))[0]
 
 
 def refusal(data: bytes, known: Header | None = None) -> ItemError:
     found = known or read(data)
     with pytest.raises(ItemError) as caught:
-        read_frame(BytesIO(data), found, 1)
+        read_frames(BytesIO(data), found, (1,))
     return caught.value
 
 
@@ -188,14 +188,14 @@ DECODE = """
 import sys
 from pathlib import Path
 from bsbatch.dicom.header import read_header
-from bsbatch.dicom.pixels import decode_frame, needs_codec
+from bsbatch.dicom.pixels import decode_frames, needs_codec
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.isolation import Isolation
 with open(sys.argv[1], "rb") as stream, Isolation() as isolation:
     header = read_header(stream, 10**9)
     assert needs_codec(header)
     try:
-        isolation.call(decode_frame, Path(sys.argv[1]).read_bytes(), header, 1)
+        isolation.call(decode_frames, Path(sys.argv[1]).read_bytes(), header, (1,))
     except WorkerLostError:
         print("decode_failed")
     except ItemError as error:
@@ -243,13 +243,13 @@ import sys
 for name in ("gdcm", "openjpeg", "jpeg_ls", "PIL", "pylibjpeg"):
     sys.modules[name] = None
 from bsbatch.dicom.header import read_header
-from bsbatch.dicom.pixels import read_frame
+from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 with open(sys.argv[1], "rb") as stream:
     header = read_header(stream, 10**9)
     stream.seek(0)
     try:
-        read_frame(stream, header, 1)
+        read_frames(stream, header, (1,))
     except ItemError as error:
         print(error.reason, error.message)
 """
@@ -272,4 +272,4 @@ def test_a_disk_that_fails_is_no_damaged_object() -> None:
             raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output"):
-        read_frame(Broken(encode(dataset(counts()))), header(), 1)
+        read_frames(Broken(encode(dataset(counts()))), header(), (1,))

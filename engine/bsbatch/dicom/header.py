@@ -1,70 +1,21 @@
-"""A DICOM header as a `Header` record, read with pydicom and without the pixels."""
+"""A DICOM header as a `Header` record, read without the pixels: the lean way where it is safe, else with pydicom."""
 
-import math
+import io
 import struct
-from collections.abc import Iterable, MutableSequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
 
-import pydicom
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-
+from bsbatch.dicom import lean, thorough
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
-from bsbatch.records import Detector, Header, PixelData
-
-_KEYWORDS = [
-    "SpecificCharacterSet",
-    "SOPInstanceUID",
-    "SOPClassUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "Modality",
-    "ImageType",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "PixelRepresentation",
-    "PixelSpacing",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "LossyImageCompression",
-    "CountsAccumulated",
-    "ScanLength",
-    "DetectorVector",
-    "EnergyWindowVector",
-    "EnergyWindowInformationSequence",
-    "DetectorInformationSequence",
-    "ViewCodeSequence",
-    "ViewPosition",
-    "ImageID",
-    "SeriesDescription",
-    "DirectoryRecordSequence",
-]
-_GENIE_CREATOR = 0x00110010
-_GENIE_LABELS = (0x00111012, 0x00111030)
-_TAGS = [*map(Tag, _KEYWORDS), Tag(_GENIE_CREATOR), *map(Tag, _GENIE_LABELS)]
+from bsbatch.records import Header
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_PREAMBLE = 132
-_UNDEFINED = 0xFFFFFFFF
-_ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _FIRST_GROUPS = frozenset({0x0002, 0x0008})
-_MAX_FRAGMENTS = 1 << 16
-_INT32 = 2**31 - 1
 
 
-def read_header(stream: BinaryIO, size: int) -> Header:
+def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = lambda _modality: True) -> Header:
     """Read what the later stages need.
 
     Parameters
@@ -73,35 +24,48 @@ def read_header(stream: BinaryIO, size: int) -> Header:
         The object, at its first byte, seekable.
     size
         Its length in bytes.
+    is_wanted
+        Told the modality; where it says no, nothing behind (0028,0011) Columns is read, and the record holds what a
+        row of ``objects`` says.
 
     Raises
     ------
     ItemError
         ``not_dicom``, ``dicomdir`` or ``decode_failed``.
     """
-    _check_is_dicom(stream)
-    try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS, force=True)
-        header = _to_header(dataset, _locate_pixels(stream, size, dataset))
-    except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
-            raise
-        raise ItemError(Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__})") from error
-    if header.sop_class == _MEDIA_STORAGE_DIRECTORY or "DirectoryRecordSequence" in dataset:
+    head = stream.read(lean.HEAD)
+    has_prefix = head[128:132] == b"DICM"
+    if not has_prefix:
+        _check_begins_as_dataset(head)
+    header, is_directory = lean.parse(stream, head, size, is_wanted) if has_prefix else None, False
+    if header is None:
+        stream.seek(0)
+        with _buffered(stream) as buffered:
+            header, is_directory = thorough.parse(buffered, size, is_wanted)
+    if is_directory or header.sop_class == _MEDIA_STORAGE_DIRECTORY:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
     _check_says_something(header)
     return header
 
 
-def _check_is_dicom(stream: BinaryIO) -> None:
-    """Accept the preamble of PS3.10 section 7.1, or a first element of a group that datasets without one begin with."""
-    start = stream.read(_PREAMBLE)
-    stream.seek(0)
-    if start[128:132] == b"DICM":
+@contextmanager
+def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Pydicom reads a few bytes at a time."""
+    if not isinstance(stream, io.RawIOBase):
+        yield stream
         return
-    if len(start) < 8:  # noqa: PLR2004 - a tag and a length
+    buffered = io.BufferedReader(stream)
+    try:
+        yield cast("BinaryIO", buffered)
+    finally:
+        buffered.detach()
+
+
+def _check_begins_as_dataset(head: bytes) -> None:
+    """Without the prefix of PS3.10 section 7.1, accept a first element of a group that bare datasets begin with."""
+    if len(head) < 8:  # noqa: PLR2004 - a tag and a length
         raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])
-    little, big = struct.unpack_from("<H", start)[0], struct.unpack_from(">H", start)[0]
+    little, big = struct.unpack_from("<H", head)[0], struct.unpack_from(">H", head)[0]
     if little not in _FIRST_GROUPS and big not in _FIRST_GROUPS:
         raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])
 
@@ -110,173 +74,3 @@ def _check_says_something(header: Header) -> None:
     """Refuse what pydicom parsed without a complaint and that holds none of the attributes every image has."""
     if not (header.modality or header.sop_class or header.rows):
         raise ItemError(Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image")
-
-
-def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
-    meta = dataset.file_meta
-    return Header(
-        sop_uid=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
-        sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        modality=_text(dataset, "Modality") or "",
-        image_type=tuple(value.upper() for value in _texts(dataset, "ImageType")),
-        manufacturer=_text(dataset, "Manufacturer"),
-        model_name=_text(dataset, "ManufacturerModelName"),
-        acquisition_date=_text(dataset, "AcquisitionDate"),
-        acquisition_time=_text(dataset, "AcquisitionTime"),
-        transfer_syntax=_text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian,
-        rows=_integer(dataset, "Rows") or 0,
-        columns=_integer(dataset, "Columns") or 0,
-        frames=_integer(dataset, "NumberOfFrames") or 1,
-        samples_per_pixel=_integer(dataset, "SamplesPerPixel") or 1,
-        photometric=(_text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper(),
-        bits_allocated=_integer(dataset, "BitsAllocated") or 16,
-        bits_stored=_integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16,
-        is_signed=_integer(dataset, "PixelRepresentation") == 1,
-        pixel_spacing=_spacing(dataset),
-        rescale=_rescale(dataset),
-        is_lossy=_text(dataset, "LossyImageCompression") == "01",
-        counts_accumulated=_integer(dataset, "CountsAccumulated"),
-        scan_length=_number(dataset, "ScanLength"),
-        detector_vector=_integers(dataset, "DetectorVector"),
-        energy_window_vector=_integers(dataset, "EnergyWindowVector"),
-        energy_windows=tuple(_energy_ranges(item) for item in _items(dataset, "EnergyWindowInformationSequence")),
-        detectors=tuple(_detector(item) for item in _items(dataset, "DetectorInformationSequence")),
-        view_texts=_view_texts(dataset),
-        private_labels=_private_labels(dataset),
-        view_position=_texts(dataset, "ViewPosition"),
-        descriptions=_texts(dataset, "ImageID") + _texts(dataset, "SeriesDescription"),
-        pixel_data=pixel_data,
-    )
-
-
-def _value(dataset: Dataset, key: str | int) -> Any:
-    """One attribute's value, or None where it is absent, empty or not what its VR allows."""
-    try:
-        value = dataset[key].value if key in dataset else None
-    except Exception:  # a damaged optional attribute must not cost the examination; pydicom raises nearly everything
-        return None
-    return None if value is None or value == "" else value
-
-
-def _listed(value: Any) -> Iterable[Any]:
-    if value is None:
-        return ()
-    return value if isinstance(value, MutableSequence) else (value,)  # pydicom's lists and sequences
-
-
-def _texts(dataset: Dataset, key: str | int) -> tuple[str, ...]:
-    raw = _value(dataset, key)
-    if isinstance(raw, bytes):  # a private element of implicit VR comes as bytes
-        raw = raw.decode("ascii", "replace").rstrip("\0 ").split("\\")
-    return tuple(str(value).strip() for value in _listed(raw))
-
-
-def _text(dataset: Dataset, key: str | int) -> str | None:
-    values = _texts(dataset, key)
-    return (values[0] or None) if values else None
-
-
-def _numbers(dataset: Dataset, key: str | int) -> tuple[float, ...]:
-    try:
-        values = tuple(float(value) for value in _listed(_value(dataset, key)))
-    except (TypeError, ValueError, OverflowError):
-        return ()
-    return values if all(map(math.isfinite, values)) else ()
-
-
-def _number(dataset: Dataset, key: str | int) -> float | None:
-    values = _numbers(dataset, key)
-    return values[0] if values else None
-
-
-def _integers(dataset: Dataset, key: str | int) -> tuple[int, ...]:
-    """Whole numbers, held within 32 bits: an absurd one stays absurd and still fits the tables."""
-    return tuple(max(-_INT32 - 1, min(_INT32, int(value))) for value in _numbers(dataset, key))
-
-
-def _integer(dataset: Dataset, key: str | int) -> int | None:
-    values = _integers(dataset, key)
-    return values[0] if values else None
-
-
-def _items(dataset: Dataset, key: str) -> tuple[Dataset, ...]:
-    return tuple(item for item in _listed(_value(dataset, key)) if isinstance(item, Dataset))
-
-
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    values = _numbers(dataset, "PixelSpacing")
-    return (values[0], values[1]) if len(values) == 2 else None  # noqa: PLR2004 - rows, columns
-
-
-def _rescale(dataset: Dataset) -> tuple[float, float]:
-    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    return (1.0 if slope is None or slope == 0 else slope, intercept or 0.0)
-
-
-def _energy_ranges(item: Dataset) -> tuple[tuple[float, float], ...]:
-    limits = (
-        (_number(part, "EnergyWindowLowerLimit"), _number(part, "EnergyWindowUpperLimit"))
-        for part in _items(item, "EnergyWindowRangeSequence")
-    )
-    return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
-
-
-def _detector(item: Dataset) -> Detector:
-    codes = _items(item, "ViewCodeSequence")
-    return Detector(
-        start_angle=_number(item, "StartAngle"),
-        view_codes=tuple(
-            (_text(code, "CodingSchemeDesignator") or "", _text(code, "CodeValue") or "") for code in codes
-        ),
-        view_texts=_view_texts(item),
-    )
-
-
-def _view_texts(dataset: Dataset) -> tuple[str, ...]:
-    codes = _items(dataset, "ViewCodeSequence")
-    return tuple(text for code in codes for key in ("CodeMeaning", "CodeValue") if (text := _text(code, key)))
-
-
-def _private_labels(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
-    if _text(dataset, Tag(_GENIE_CREATOR)) != "GEMS_GENIE_1":
-        return ()
-    return tuple(labels for tag in _GENIE_LABELS if (labels := _texts(dataset, Tag(tag))))
-
-
-def _locate_pixels(stream: BinaryIO, size: int, dataset: FileDataset) -> PixelData | None:
-    """Read the element header that ``stop_before_pixels`` stopped in front of; PS3.5 section 7.1."""
-    syntax = _text(dataset.file_meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return PixelData(offset=-1, length=-1, is_complete=True)
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    is_implicit = bool(dataset.is_implicit_VR)
-    head = stream.read(8 if is_implicit else 12)
-    if len(head) < (8 if is_implicit else 12) or struct.unpack_from(order + "HH", head) != (0x7FE0, 0x0010):
-        return None
-    length = struct.unpack_from(order + "I", head, 4 if is_implicit else 8)[0]
-    offset = stream.tell()
-    if length == _UNDEFINED:
-        return PixelData(offset, -1, _fragments_end(stream, size))
-    return PixelData(offset, length, offset + length <= size)
-
-
-def _fragments_end(stream: BinaryIO, size: int) -> bool:
-    """Whether the fragments of PS3.5 section A.4 all lie inside the file."""
-    position = stream.tell()
-    for _ in range(_MAX_FRAGMENTS):
-        stream.seek(position)
-        head = stream.read(8)
-        if len(head) < 8:  # noqa: PLR2004 - tag and length of an item
-            return False
-        group, element, length = struct.unpack("<HHI", head)
-        if (group, element) == _SEQUENCE_END:
-            return True
-        if (group, element) != _ITEM:  # damaged in another way: the decoder will say how
-            return True
-        position += 8 + int(length)
-        if position > size:
-            return False
-    return True

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import combinations
 
 from bsbatch.dicom.reasons import Reason, Stage
-from bsbatch.identity import acquisition_key, exam_id, object_key
+from bsbatch.identity import DigestSet, acquisition_key, exam_id, object_key
 from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, Verdict, View
 
 _SAME_ACQUISITION_SECONDS = 120.0
@@ -30,9 +30,9 @@ class Pairer:
     ``seen`` and ``closed`` may hold what an earlier run has committed: a resumed run decides as an undisturbed one.
     """
 
-    seen: set[int] = field(default_factory=set)
+    seen: DigestSet = field(default_factory=DigestSet)
     """`bsbatch.identity.object_key` of the objects that went into an examination or wait for a partner."""
-    closed: set[int] = field(default_factory=set)
+    closed: DigestSet = field(default_factory=DigestSet)
     """`bsbatch.identity.acquisition_key` of the objects that went into an examination with both views."""
     _waiting: dict[str, list[ScanObject]] = field(default_factory=dict)
     _damaged: list[ScanObject] = field(default_factory=list)
@@ -86,7 +86,10 @@ class Pairer:
             del self._waiting[study]
 
     def _close(self, exam: Examination) -> Examination:
-        self.closed.update(key for scan in exam.scans if (key := _key(scan.header)) is not None)
+        for scan in exam.scans:
+            key = _key(scan.header)
+            if key is not None:
+                self.closed.add(key)
         return exam
 
     def _add_damaged(self, scan: ScanObject) -> Iterator[Event]:

@@ -1,10 +1,11 @@
-"""One frame of counts out of a DICOM object.
+"""Frames of counts out of a DICOM object.
 
 Uncompressed little-endian frames are read where they lie; everything else goes through pydicom and its decoders. Those
 in C or C++ end the whole process on some damaged data, so call them in a process of their own (`needs_codec`).
 """
 
 import io
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -34,13 +35,13 @@ def needs_codec(header: Header) -> bool:
     return header.transfer_syntax not in _SAFE
 
 
-def decode_frame(data: bytes, header: Header, frame: int) -> ViewPixels:
-    """`read_frame` from the bytes of a whole file, for a call in another process."""
-    return read_frame(io.BytesIO(data), header, frame)
+def decode_frames(data: bytes, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
+    """`read_frames` from the bytes of a whole file, for a call in another process."""
+    return read_frames(io.BytesIO(data), header, frames)
 
 
-def read_frame(stream: BinaryIO, header: Header, frame: int) -> ViewPixels:
-    """Decode one frame.
+def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
+    """Decode some frames, in the order asked for.
 
     Parameters
     ----------
@@ -48,8 +49,8 @@ def read_frame(stream: BinaryIO, header: Header, frame: int) -> ViewPixels:
         The object, at its first byte, seekable.
     header
         What `bsbatch.dicom.header.read_header` made of it.
-    frame
-        1-based.
+    frames
+        Their numbers, 1-based.
 
     Raises
     ------
@@ -57,7 +58,12 @@ def read_frame(stream: BinaryIO, header: Header, frame: int) -> ViewPixels:
         ``unsupported_transfer_syntax``, ``truncated_pixel_data`` or ``decode_failed``.
     """
     kind = _TYPES.get((header.bits_allocated, header.is_signed)) if header.transfer_syntax in _PLAIN else None
-    stored = _decode(stream, frame) if kind is None else _read(stream, header, frame, np.dtype(kind))
+    if kind is None:
+        return tuple(_view(stored, header) for stored in _decode(stream, frames))
+    return tuple(_view(_read(stream, header, frame, np.dtype(kind)), header) for frame in frames)
+
+
+def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
     if stored.shape != (header.rows, header.columns):
         raise ItemError(Reason.DECODE_FAILED, f"decoded shape {stored.shape} is not {(header.rows, header.columns)}")
     return ViewPixels(counts=_counts(stored, header), stored=stored)
@@ -68,15 +74,24 @@ def _read(stream: BinaryIO, header: Header, frame: int, kind: np.dtype[np.generi
     pixels = header.rows * header.columns
     offset = header.pixel_data.offset if header.pixel_data is not None else 0
     stream.seek(offset + (frame - 1) * pixels * kind.itemsize)
-    data = stream.read(pixels * kind.itemsize)
+    data = _read_up_to(stream, pixels * kind.itemsize)
     if len(data) < pixels * kind.itemsize:
         raise ItemError(Reason.TRUNCATED_PIXEL_DATA, EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA])
     return np.frombuffer(data, kind).reshape(header.rows, header.columns)
 
 
-def _decode(stream: BinaryIO, frame: int) -> NDArray[np.generic]:
+def _read_up_to(stream: BinaryIO, count: int) -> bytes:
+    """Unbuffered files may give less than they hold, network file systems among them."""
+    data = stream.read(count)
+    while 0 < len(data) < count and (more := stream.read(count - len(data))):
+        data += more
+    return data
+
+
+def _decode(stream: BinaryIO, frames: Sequence[int]) -> list[NDArray[np.generic]]:
     try:
-        return np.asarray(pixel_array(dcmread(stream, force=True), index=frame - 1, raw=True))
+        dataset = dcmread(io.BytesIO(stream.read()), force=True)
+        return [np.asarray(pixel_array(dataset, index=frame - 1, raw=True)) for frame in frames]
     except Exception as error:  # decoders raise nearly everything on damaged data
         if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
             raise

@@ -8,6 +8,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 NUCLEAR_MEDICINE = "1.2.840.10008.5.1.4.1.1.20"
 _DOCUMENTS = ("1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.104.")
 _DOCUMENT_MODALITIES = frozenset({"SR", "DOC", "KO"})
+_OPEN_MODALITIES = frozenset({"", "NM"})
 _CAPTURE_MODALITIES = frozenset({"", "OT", "SC", "NM"})
 _PET_SOP_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.130"})
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
@@ -18,6 +19,11 @@ _OTHER_TYPES = frozenset(
 _MIN_ROWS = 512
 _MIN_ASPECT, _MAX_ASPECT = 1.8, 6.0
 _TC99M_KEV = 140.0
+
+
+def may_be_scan(modality: str) -> bool:
+    """Whether `decline` has to look at more than the modality."""
+    return modality in _OPEN_MODALITIES
 
 
 def decline(header: Header) -> Verdict | None:

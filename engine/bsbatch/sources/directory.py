@@ -5,8 +5,9 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar, cast
 
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.errors import ItemError, SourceError, UsageError
@@ -66,9 +67,9 @@ class DirectorySource:
         self._check_root()
 
     def open(self, ref: ObjectRef) -> BinaryIO:
-        """Open a file, with two more tries when the file system hiccups."""
+        """Open a file, unbuffered, with two more tries when the file system hiccups."""
         try:
-            return _with_retries(lambda: Path(ref.location).open("rb"))
+            return cast("BinaryIO", _with_retries(lambda: FileIO(ref.location)))
         except OSError as error:
             self._check_root()
             reason = _reason_of(error)

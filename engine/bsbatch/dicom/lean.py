@@ -1,0 +1,240 @@
+"""A header without pydicom: little-endian datasets that follow the standard, at a tenth of the time.
+
+Gives the record that `bsbatch.dicom.thorough` gives, or None where a byte leaves a doubt; tests hold the two together.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from pydicom.uid import ImplicitVRLittleEndian
+
+from bsbatch.dicom import attributes, values
+from bsbatch.dicom.elements import UNDEFINED, Found, UnclearError, Walker, Wanted, are_fragments_whole, check
+from bsbatch.records import Detector, Header, PixelData
+
+HEAD = 8192
+"""Bytes that are read at first; the headers of most objects are shorter."""
+_SIZES = (HEAD, 1 << 16, 1 << 18)
+
+_DATASET = 132
+"""Preamble and prefix, PS3.10 section 7.1."""
+_OF_META, _BEFORE_DECISION = range(0x00020000, 0x00030000), range(0x00080000, 0x00080061)
+_OF_OUTLINE = range(_BEFORE_DECISION.stop, attributes.LAST_OF_OUTLINE + 1)
+_BEFORE_PIXELS = range(_BEFORE_DECISION.stop, 0x7FE00008)
+_FLOAT_PIXELS, _PIXELS = {0x7FE00008, 0x7FE00009}, 0x7FE00010
+
+_COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(1|4\.\d+|5)")
+"""Explicit VR little endian and what wraps it, PS3.5 sections A.2 and A.4."""
+
+
+def parse(stream: BinaryIO, head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
+    """Read a header as `bsbatch.dicom.header.read_header` asks for it; None leaves it to pydicom.
+
+    Parameters
+    ----------
+    stream
+        The object, behind ``head``.
+    head
+        Its first bytes, `HEAD` or all of them.
+    size, is_wanted
+        As there.
+    """
+    data = head
+    for enough in (*_SIZES[1:], None):
+        try:
+            return _header(_Source(stream, data, size), is_wanted)
+        except struct.error:  # the header is longer
+            if enough is None or len(data) >= size:
+                return None
+            data += stream.read(enough - len(data))
+        except (UnclearError, UnicodeDecodeError, RecursionError):
+            return None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    stream: BinaryIO
+    data: bytes
+    size: int
+
+
+def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
+    meta, start = Walker(source.data, is_implicit=False).dataset(_DATASET, source.size, _OF_META, attributes.META)
+    syntax = _syntax(meta)
+    walker = Walker(source.data, is_implicit=syntax == ImplicitVRLittleEndian)
+    check(walker.is_implicit != _starts_explicit(source.data, start))
+    found, stop = walker.dataset(start, source.size, _BEFORE_DECISION, attributes.OUTLINE)
+    if not is_wanted(values.text(found, "Modality") or ""):
+        more, stop = walker.dataset(stop, source.size, _OF_OUTLINE, attributes.OUTLINE)
+        check(stop <= source.size)
+        found |= more
+        return Header(**_outline(found, meta, values.codec(found)), **_UNREAD)
+    more, stop = walker.dataset(stop, source.size, _BEFORE_PIXELS, attributes.FULL)
+    found |= more
+    codec = values.codec(found)
+    return Header(
+        **_outline(found, meta, codec),
+        **_image(found),
+        **_acquisition(found, codec, walker.is_implicit),
+        pixel_data=_locate(source, stop, walker.is_implicit),
+    )
+
+
+def _syntax(meta: Found) -> str:
+    group_length = meta.get("FileMetaInformationGroupLength", b"\0\0\0\0")
+    syntax = values.text(meta, "TransferSyntaxUID") or ""
+    check(len(group_length) == 4)  # noqa: PLR2004 - UL
+    check(syntax == ImplicitVRLittleEndian or _COMPRESSED.fullmatch(syntax) is not None)
+    return syntax
+
+
+def _starts_explicit(data: bytes, start: int) -> bool:
+    """Whether two capital letters stand where the first element of explicit VR has its VR."""
+    vr = data[start + 4 : start + 6]
+    check(len(vr) == 2)  # noqa: PLR2004
+    return vr.isalpha() and vr.isupper()
+
+
+_UNREAD: dict[str, Any] = {
+    "samples_per_pixel": 1,
+    "photometric": "MONOCHROME2",
+    "bits_allocated": 16,
+    "bits_stored": 16,
+    "is_signed": False,
+    "pixel_spacing": None,
+    "rescale": (1.0, 0.0),
+    "is_lossy": False,
+    "counts_accumulated": None,
+    "scan_length": None,
+    "detector_vector": (),
+    "energy_window_vector": (),
+    "energy_windows": (),
+    "detectors": (),
+    "view_texts": (),
+    "private_labels": (),
+    "view_position": (),
+    "descriptions": (),
+    "pixel_data": None,
+}
+"""What is taken for granted where nothing is said."""
+
+
+def _outline(found: Found, meta: Found, codec: str) -> dict[str, Any]:
+    return {
+        "sop_uid": values.text(found, "SOPInstanceUID") or values.text(meta, "MediaStorageSOPInstanceUID"),
+        "sop_class": values.text(found, "SOPClassUID") or values.text(meta, "MediaStorageSOPClassUID"),
+        "study_uid": values.text(found, "StudyInstanceUID"),
+        "series_uid": values.text(found, "SeriesInstanceUID"),
+        "frame_of_reference_uid": values.text(found, "FrameOfReferenceUID"),
+        "modality": values.text(found, "Modality") or "",
+        "image_type": tuple(map(str.upper, values.texts(found, "ImageType"))),
+        "manufacturer": values.free_text(found, "Manufacturer", codec),
+        "model_name": values.free_text(found, "ManufacturerModelName", codec),
+        "acquisition_date": values.text(found, "AcquisitionDate"),
+        "acquisition_time": values.text(found, "AcquisitionTime"),
+        "transfer_syntax": values.text(meta, "TransferSyntaxUID"),
+        "rows": values.short(found, "Rows") or 0,
+        "columns": values.short(found, "Columns") or 0,
+        "frames": values.integer(found, "NumberOfFrames") or 1,
+    }
+
+
+def _image(found: Found) -> dict[str, Any]:
+    spacing = values.decimals(found, "PixelSpacing")
+    slope, intercept = values.decimal(found, "RescaleSlope"), values.decimal(found, "RescaleIntercept")
+    bits_allocated = values.short(found, "BitsAllocated")
+    return {
+        "samples_per_pixel": values.short(found, "SamplesPerPixel") or 1,
+        "photometric": (values.text(found, "PhotometricInterpretation") or "MONOCHROME2").upper(),
+        "bits_allocated": bits_allocated or 16,
+        "bits_stored": values.short(found, "BitsStored") or bits_allocated or 16,
+        "is_signed": values.short(found, "PixelRepresentation") == 1,
+        "pixel_spacing": (spacing[0], spacing[1]) if len(spacing) == 2 else None,  # noqa: PLR2004 - rows, columns
+        "rescale": (slope or 1.0, intercept or 0.0),
+        "is_lossy": values.text(found, "LossyImageCompression") == "01",
+    }
+
+
+def _acquisition(found: Found, codec: str, is_implicit: bool) -> dict[str, Any]:
+    reader = _Sequences(codec, is_implicit)
+    windows = reader.items(found, "EnergyWindowInformationSequence", attributes.WINDOW)
+    detectors = reader.items(found, "DetectorInformationSequence", attributes.DETECTOR)
+    length = values.whole(found, "ScanLength")
+    return {
+        "counts_accumulated": values.integer(found, "CountsAccumulated"),
+        "scan_length": None if length is None else float(length),
+        "detector_vector": values.shorts(found, "DetectorVector"),
+        "energy_window_vector": values.shorts(found, "EnergyWindowVector"),
+        "energy_windows": tuple(map(reader.energy_ranges, windows)),
+        "detectors": tuple(map(reader.detector, detectors)),
+        "view_texts": reader.view_texts(reader.items(found, "ViewCodeSequence", attributes.CODE)),
+        "private_labels": _private_labels(found, codec),
+        "view_position": values.texts(found, "ViewPosition"),
+        "descriptions": (
+            values.free_texts(found, "ImageID", codec) + values.free_texts(found, "SeriesDescription", codec)
+        ),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Sequences:
+    """Reads the sequences of a header."""
+
+    codec: str
+    is_implicit: bool
+
+    def items(self, found: Found, keyword: str, wanted: Wanted) -> list[Found]:
+        value = found.get(keyword)
+        return Walker(value, self.is_implicit).items(wanted) if value else []
+
+    def energy_ranges(self, item: Found) -> tuple[tuple[float, float], ...]:
+        parts = self.items(item, "EnergyWindowRangeSequence", attributes.ENERGY_RANGE)
+        lowest = (values.decimal(part, "EnergyWindowLowerLimit") for part in parts)
+        highest = (values.decimal(part, "EnergyWindowUpperLimit") for part in parts)
+        limits = zip(lowest, highest, strict=True)
+        return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
+
+    def detector(self, item: Found) -> Detector:
+        codes = self.items(item, "ViewCodeSequence", attributes.CODE)
+        return Detector(
+            start_angle=values.decimal(item, "StartAngle"),
+            view_codes=tuple(
+                (self._text(code, "CodingSchemeDesignator") or "", self._text(code, "CodeValue") or "")
+                for code in codes
+            ),
+            view_texts=self.view_texts(codes),
+        )
+
+    def view_texts(self, codes: list[Found]) -> tuple[str, ...]:
+        keywords = ("CodeMeaning", "CodeValue")
+        return tuple(text for code in codes for keyword in keywords if (text := self._text(code, keyword)))
+
+    def _text(self, found: Found, keyword: str) -> str | None:
+        return values.free_text(found, keyword, self.codec)
+
+
+def _private_labels(found: Found, codec: str) -> tuple[tuple[str, ...], ...]:
+    if values.free_text(found, attributes.GENIE_CREATOR.keyword, codec) != "GEMS_GENIE_1":
+        return ()
+    labels = (values.free_texts(found, label.keyword, codec) for label in attributes.GENIE_LABELS)
+    return tuple(label for label in labels if label)
+
+
+def _locate(source: _Source, stop: int, is_implicit: bool) -> PixelData | None:
+    """Read the element in front of which the walk stopped: Pixel Data, or the end of the file."""
+    if stop >= source.size:
+        check(stop == source.size)
+        return None
+    group, element, vr = struct.unpack_from("<HH2s", source.data, stop)
+    tag, offset = group << 16 | element, stop + (8 if is_implicit else 12)
+    if tag in _FLOAT_PIXELS:
+        return None
+    check(tag == _PIXELS and (is_implicit or vr in {b"OB", b"OW"}))
+    (length,) = struct.unpack_from("<I", source.data, offset - 4)
+    if length == UNDEFINED:
+        return PixelData(offset, -1, are_fragments_whole(source.stream, offset, source.size))
+    return PixelData(offset, length, offset + length <= source.size)

@@ -1,0 +1,136 @@
+"""What a file costs, counted instead of timed: opens, bytes and calls of the interpreter cannot drift unnoticed."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.data import get_testdata_file
+from tests.archives import Scan, ct_slice, dataset_of, write
+
+from bsbatch.backends.fake import FakeBackend
+from bsbatch.catalog import Catalog
+from bsbatch.config import Effort, Selection
+from bsbatch.isolation import Isolation
+from bsbatch.pipeline import Intake, Screening
+from bsbatch.records import Examination, ObjectRef, SettledObject
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.telemetry import Telemetry
+
+KIB = 1024
+OTHERS = ["CT_small.dcm", "MR_small.dcm", "rtdose.dcm", "reportsi.dcm"]
+
+
+class CountedFile(FileIO):
+    """A file that tells what is read of it."""
+
+    def __init__(self, path: str, work: Counter[str]) -> None:
+        super().__init__(path)
+        self._work = work
+        work["opens"] += 1
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._work["reads"] += 1
+        self._work["bytes"] += len(data or b"")
+        return data or b""
+
+
+class CountedSource(DirectorySource):
+    """A folder that tells what is opened in it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.work: Counter[str] = Counter()
+
+    def open(self, ref: ObjectRef) -> Any:
+        return CountedFile(ref.location, self.work)
+
+
+def calls_of(function: Callable[[], Any]) -> int:
+    """Calls of functions written in Python and in C."""
+    count = 0
+
+    def profile(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    function()  # what happens once for all files is not counted
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def intake_of(source: DirectorySource) -> Intake:
+    return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=1)
+
+
+def screening_of(source: DirectorySource) -> Screening:
+    backend = FakeBackend(None, Effort())
+    return Screening(source, backend, Telemetry(), Isolation(), 1, backend.batch_size, lambda _outcomes: None)
+
+
+def events_of(source: DirectorySource) -> Iterator[Examination | SettledObject]:
+    for unit in intake_of(source).units(8, None):
+        yield from unit.exams
+        yield from unit.settled
+
+
+@pytest.fixture(params=[*OTHERS, "phantom"])
+def other(request: pytest.FixtureRequest, tmp_path: Path) -> CountedSource:
+    """A folder with one object that is no bone scan, its pixels and the rest of its header included."""
+    if request.param == "phantom":
+        write(ct_slice(1), tmp_path / "a")
+    else:
+        (tmp_path / "a").write_bytes(Path(str(get_testdata_file(request.param, download=False))).read_bytes())
+    return CountedSource(tmp_path)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> CountedSource:
+    """A folder with one object of two views."""
+    write(dataset_of(Scan(1, rows=1024)), tmp_path / "a")
+    return CountedSource(tmp_path)
+
+
+def test_an_object_that_is_no_bone_scan_costs_one_open_and_one_read_of_some_kilobytes(other: CountedSource) -> None:
+    (event,) = events_of(other)
+
+    assert isinstance(event, SettledObject)
+    assert (other.work["opens"], other.work["reads"]) == (1, 1)
+    assert other.work["bytes"] <= 8 * KIB
+
+
+def test_an_object_that_is_no_bone_scan_costs_few_calls(other: CountedSource) -> None:
+    (ref,) = other
+    intake = intake_of(other)
+
+    assert calls_of(lambda: intake._inspect(ref)) < 400
+
+
+def test_an_object_of_two_views_is_opened_once_for_its_header_and_once_for_its_pixels(scan: CountedSource) -> None:
+    (exam,) = events_of(scan)
+    assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
+    scan.work.clear()
+
+    assert isinstance(exam, Examination)
+    screening_of(scan)._prepare(exam)
+
+    assert (scan.work["opens"], scan.work["reads"]) == (1, 2)
+    assert scan.work["bytes"] == 2 * 1024 * 256 * np.dtype(np.uint16).itemsize
+
+
+def test_header_and_pixels_of_an_object_of_two_views_cost_few_calls(scan: CountedSource) -> None:
+    (ref,), (exam,) = scan, events_of(scan)
+    assert isinstance(exam, Examination)
+    intake, screening = intake_of(scan), screening_of(scan)
+
+    assert calls_of(lambda: intake._inspect(ref)) < 520
+    assert calls_of(lambda: screening._prepare(exam)) < 320
