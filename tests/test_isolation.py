@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError
-from bsbatch.isolation import Isolation
+from bsbatch.isolation import Isolation, answer_of
 
 
 @pytest.fixture
@@ -72,3 +73,9 @@ def test_nothing_is_left_behind() -> None:
         worker = isolation.call(os.getpid)
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
+
+
+def test_a_program_of_the_system_answers_or_there_is_no_answer() -> None:
+    assert answer_of([sys.executable, "-c", "print(' 42 ')"]) == "42"
+    assert answer_of([sys.executable, "-c", "raise SystemExit(1)"]) is None
+    assert answer_of(["no-such-program-of-this-system"]) is None

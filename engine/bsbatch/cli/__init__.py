@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import bsbatch
+from bsbatch.cli.bench import bench
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(evaluate)
+app.command()(bench)
 app.command()(info)
 
 
