@@ -147,6 +147,12 @@ def images_of(work: Workload, most: int = _MOST_IMAGES) -> NDArray[np.float32]:
     return np.stack(backend.kept)
 
 
+def verdicts_of(work: Workload) -> dict[str, str]:
+    """The reason code of every object that belongs to no examination, by its place in the archive."""
+    units = _intake(DirectorySource(work.archive), work, Telemetry()).units(_UNIT_SIZE, None)
+    return {item.ref.source: str(item.verdict.reason) for unit in units for item in unit.settled}
+
+
 @dataclass(slots=True)
 class NullBackend:
     """Gives every image the same score and looks at none; keeps copies of the first ones if it shall."""
