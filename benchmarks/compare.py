@@ -6,17 +6,15 @@ its times count. Figures mean something on a machine that does nothing else.
 
 import argparse
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import intake, startup, whole_run
 from benchmarks.results import Outcome, report, table
 from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
+from benchmarks import intake, startup, whole_run
 from bsbatch.bench.environment import Processor, environment
 
 SCENARIOS = {
@@ -39,8 +37,9 @@ def main() -> None:
     told = _parser().parse_args()
     _check_packages(told)
     out = told.out or (HERE / "quick" if told.quick else HERE)
-    with _workplace(told.work) as work:
-        setup = Setup(_sizes(told), work, told.backend, tuple(told.peers), say=_say)
+    with tempfile.TemporaryDirectory(prefix="bsbatch-compare-") as runs:
+        kits = (told.kits or Path(runs) / "kits").resolve()
+        setup = Setup(_sizes(told), kits, Path(runs), told.backend, tuple(told.peers), say=_say)
         for name in told.only:
             _say(f"{name} ...")
             facts = environment(Processor.here(), (*_VERSIONS, *_VERSIONS_OF_KERAS))
@@ -63,9 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scans", type=int, help="examinations of a whole run")
     parser.add_argument("--pairs", type=int, help="pairs of whole runs")
     parser.add_argument("--backend", default="auto", help="of bsbatch")
-    parser.add_argument(
-        "--work", type=Path, help="folder for archives and model, kept; must be new or of an earlier call"
-    )
+    parser.add_argument("--kits", type=Path, help="folder that keeps model and archives for a call of the same width")
     parser.add_argument("--out", type=Path, help="folder for RESULTS.md and results")
     return parser
 
@@ -79,12 +76,6 @@ def _check_packages(told: argparse.Namespace) -> None:
     lines = {PEERS[name].install for name in told.peers if "peers" in told.only and PEERS[name].missing}
     if lines:
         raise SystemExit(f"packages of peers are missing: {'; '.join(sorted(lines))}, or name others with --peers")
-
-
-@contextmanager
-def _workplace(folder: Path | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="bsbatch-compare-") as made:
-        yield folder.resolve() if folder is not None else Path(made)
 
 
 def _say(words: str) -> None:

@@ -22,7 +22,7 @@ _REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}
 
 def intake(setup: Setup) -> Outcome:
     """Uncompressed two-frame objects to 512 x 512 arrays, on two threads and on one."""
-    archive, number, rounds = setup.work / "intake", setup.sizes.intake_scans, setup.sizes.rounds
+    archive, number, rounds = setup.runs / "intake", setup.sizes.intake_scans, setup.sizes.rounds
     write_archive(archive, number)
     files = _files(archive)
     theirs = [scan.image for scan in read_all(files, 2)]
@@ -39,7 +39,7 @@ def intake(setup: Setup) -> Outcome:
 
 def skim(setup: Setup) -> Outcome:
     """Files that are no bone scans, headers only, on two threads."""
-    archive, number = setup.work / "skim", setup.sizes.skim_files
+    archive, number = setup.runs / "skim", setup.sizes.skim_files
     write_clutter(archive, number)
     files = _files(archive)
     read = dict(zip((str(file.relative_to(archive)) for file in files), modalities(files, 2), strict=True))

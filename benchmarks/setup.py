@@ -42,8 +42,10 @@ class Setup:
     """What every scenario gets."""
 
     sizes: Sizes
-    work: Path
-    """Folder for archives, models and outputs."""
+    kits: Path
+    """Folder for the model and its archives; an earlier call's will do."""
+    runs: Path
+    """Empty folder for what runs leave."""
     backend: str = "auto"
     """Of bsbatch."""
     peers: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class Setup:
 
     def kit(self, scans: int) -> Path:
         """A folder with an archive of so many examinations and the one model; made when first asked for."""
-        folder, model = self.work / f"kit-{scans}", self.work / "model"
+        folder, model = self.kits / f"kit-{scans}", self.kits / "model"
         if not model.exists():
             self.say("making the model ...")
             run_module("benchmarks.kit", model, f"{self.sizes.width:g}")

@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def peers(setup: Setup) -> Outcome:
 def bare(setup: Setup) -> Outcome:
     """Files to committed Parquet against the backend on arrays in memory."""
     kit = setup.kit(setup.sizes.scans)
-    folders = (setup.work / f"bare-{number}" for number in count())
+    folders = (setup.runs / f"bare-{number}" for number in count())
     pairs = paired(
         lambda: run_bsbatch(kit, next(folders), backend=setup.backend).rate,
         lambda: _bare_rate(setup, kit, next(folders)),
@@ -59,42 +60,51 @@ def bare(setup: Setup) -> Outcome:
 def first_row(setup: Setup) -> Outcome:
     """From the start of the process to the first committed row of a small archive."""
     kit = setup.kit(setup.sizes.few)
-    seconds = [_seconds_to_first_row(setup, kit, setup.work / f"first-{number}") for number in range(setup.sizes.pairs)]
+    seconds = [_seconds_to_first_row(setup, kit, setup.runs / f"first-{number}") for number in range(setup.sizes.pairs)]
     row = Row(f"from start to first committed row, {setup.sizes.few} examinations", FIRST_ROW, seconds)
     return Outcome("first_row", [row])
 
 
+@dataclass(slots=True)
 class _Trial:
-    """One peer, its pairs and what was seen on the way."""
+    """One peer: its pairs, and what was seen on the way."""
 
-    def __init__(self, setup: Setup, name: str) -> None:
-        self.name, self.pairs = name, list[Pair]()
-        self._setup, self._folders = setup, (setup.work / f"{name}-{number}" for number in count())
-        self._starts, self._difference, self._notes = list[float](), 0.0, dict[str, str]()
+    setup: Setup
+    name: str
+    pairs: list[Pair] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    """Seconds until the peer's clock began to run."""
+    differences: list[float] = field(default_factory=list)
+    """Largest difference of a probability in each pair."""
+    notes: dict[str, str] = field(default_factory=dict)
 
     def go(self, kit: Path) -> None:
         """Run both sides; the times count when the results are equal."""
-        ours = run_bsbatch(kit, next(self._folders), backend=self._setup.backend)
-        theirs = run_peer(self.name, kit, next(self._folders))
-        self._difference = max(self._difference, assert_same_scores(ours.scores, theirs.scores, self.name))
+        folder = self.setup.runs / f"{self.name}-{len(self.pairs)}"
+        ours = run_bsbatch(kit, folder / "ours", backend=self.setup.backend)
+        theirs = run_peer(self.name, kit, folder / "theirs")
+        self.differences.append(assert_same_scores(ours.scores, theirs.scores, self.name))
         self.pairs.append(Pair(ours.rate, theirs.rate))
-        self._starts.append(theirs.wall - theirs.seconds)
-        self._notes = {**theirs.notes, "ours": ours.notes["backend"]}
-        self._setup.say(f"  {self.name}: ours {ours.rate:.3g}, theirs {theirs.rate:.3g} scans/s")
+        self.starts.append(theirs.wall - theirs.seconds)
+        self.notes = {"ours": ours.notes["backend"], **theirs.notes}
+        self.setup.say(f"  {self.name}: ours {ours.rate:.3g}, theirs {theirs.rate:.3g} scans/s")
 
     def line(self) -> dict[str, Any]:
         """Its line in the table of peers."""
-        notes = ", ".join(f"{name} {note}" for name, note in self._notes.items())
-        start = {"start and loading s": statistics.median(self._starts)}
-        return compared(self.name, self.pairs) | start | {"difference": f"{self._difference:.0e}", "form": notes}
+        return {
+            **compared(self.name, self.pairs),
+            "start and loading s": statistics.median(self.starts),
+            "difference": f"{max(self.differences):.0e}",
+            "form": ", ".join(f"{name} {note}" for name, note in self.notes.items()),
+        }
 
 
 def _check(setup: Setup) -> None:
     """Equality on a few examinations, before anything long is timed."""
     kit = setup.kit(setup.sizes.few)
-    ours = run_bsbatch(kit, setup.work / "check-ours", backend=setup.backend)
+    ours = run_bsbatch(kit, setup.runs / "check-ours", backend=setup.backend)
     for name in setup.peers:
-        theirs: Done = run_peer(name, kit, setup.work / f"check-{name}")
+        theirs: Done = run_peer(name, kit, setup.runs / f"check-{name}")
         difference = assert_same_scores(ours.scores, theirs.scores, name)
         setup.say(f"  {name} agrees on {len(ours.scores)} examinations, difference {difference:.0e}")
 

@@ -56,14 +56,14 @@ class Job:
         return sorted(path for path in (self.kit / ARCHIVE).rglob("*") if path.is_file())
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
-        """What takes place inside is the time of this peer."""
+    def counted(self, **notes: str) -> Iterator[None]:
+        """What takes place inside is the time of this peer; ``notes`` say which of its forms it chose."""
         started = time.perf_counter()
         yield
-        self.report(time.perf_counter() - started)
+        self.report(time.perf_counter() - started, **notes)
 
     def report(self, seconds: float, **notes: str) -> None:
-        """Write down the time, and which of its forms the peer chose."""
+        """Write down the time."""
         content = {"seconds": seconds, "notes": notes}
         (self.out / TIMING).write_text(json.dumps(content), encoding="utf-8")
 

@@ -82,7 +82,7 @@ def main() -> None:
         model = network([stored[name] for name in sorted(stored.files)])
     layout = _faster_layout(model)
     model.to(memory_format=layout)
-    with job.counted():
+    with job.counted(layout=str(layout).removeprefix("torch.")):
         scores: dict[str, float] = {}
         for sop_uids, images in DataLoader(Scans(job.files), BATCH, num_workers=_READERS):
             probabilities = model(images.to(memory_format=layout))

@@ -103,7 +103,7 @@ def test_the_ratio_of_the_memory_benchmark_is_found() -> None:
 
 
 def test_the_model_is_made_once(tmp_path: Path) -> None:
-    setup = Setup(QUICK, tmp_path, say=pytest.fail)
+    setup = Setup(QUICK, tmp_path, tmp_path / "runs", say=pytest.fail)
     (tmp_path / "model").mkdir()
 
     first, second = setup.kit(2), setup.kit(3)
