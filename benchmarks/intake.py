@@ -1,7 +1,7 @@
 """Files to arrays, and files to verdicts, against pydicom and OpenCV in threads; both sides in this process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.clutter import write_clutter
@@ -9,7 +9,7 @@ from benchmarks.equality import assert_same_arrays, assert_same_verdicts
 from benchmarks.kit import write_archive
 from benchmarks.pairing import paired
 from benchmarks.peers.reading import modalities, read_all
-from benchmarks.results import Outcome, Row, Target, compared
+from benchmarks.results import Outcome, Row, Target, compared, profile
 from benchmarks.setup import Setup
 
 from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
@@ -34,7 +34,8 @@ def intake(setup: Setup) -> Outcome:
         Row("intake, two threads against one", SCALING, [pair.ratio for pair in scaling]),
     ]
     detail = [compared("pydicom + OpenCV, two threads", against), compared("ours, one thread", scaling)]
-    return Outcome("intake", rows, detail, [f"{number} objects of 2 x 1024 x 256 in the page cache, scans/s."])
+    note = f"{number} objects of 2 x 1024 x 256 in the page cache, scans/s."
+    return Outcome("intake", rows, detail, [note, profile(_busy(archive))])
 
 
 def skim(setup: Setup) -> Outcome:
@@ -59,6 +60,11 @@ def _ours(archive: Path, threads: int) -> Callable[[], float]:
             return _rate(lambda: take().items)
 
     return rate
+
+
+def _busy(archive: Path) -> Mapping[str, float]:
+    with taking_in(_work(archive, 2)) as take:
+        return take().busy
 
 
 def _work(archive: Path, threads: int) -> Workload:

@@ -32,6 +32,8 @@ class Done:
     scores: dict[str, float]
     """``p_metastasis`` by SOP Instance UID."""
     notes: dict[str, str] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
+    """Busy seconds by stage, of bsbatch only."""
 
     @property
     def rate(self) -> float:
@@ -47,7 +49,8 @@ def run_bsbatch(kit: Path, out: Path, *, backend: str) -> Done:
     content = json.loads((out / "run.json").read_text(encoding="utf-8"))
     rows = pq.read_table(out / "results", columns=["sop_uid_anterior", "p_metastasis"]).to_pylist()
     scores = {row["sop_uid_anterior"]: math.nan if row["p_metastasis"] is None else row["p_metastasis"] for row in rows}
-    return Done(content["seconds"], wall, scores, {"backend": content["config"]["backend"]})
+    busy = {stage: figures["seconds"] for stage, figures in content["stages"].items()}
+    return Done(content["seconds"], wall, scores, {"backend": content["config"]["backend"]}, busy)
 
 
 def run_peer(name: str, kit: Path, out: Path) -> Done:

@@ -1,12 +1,14 @@
 """Rows of the target table: a figure, its target, whether it was met; as JSON, and as Markdown."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.pairing import Pair, Spread
+
+from bsbatch.bench.measure import shares_of
 
 VERSION = 1
 
@@ -89,6 +91,12 @@ def compared(name: str, pairs: list[Pair]) -> dict[str, Any]:
         "ratio": ratio.median,
         "range": f"{number(ratio.low)} to {number(ratio.high)}",
     }
+
+
+def profile(busy: Mapping[str, float]) -> str:
+    """Where our time goes, as one sentence for `Outcome.notes`: shares of busy seconds by stage."""
+    shares = ", ".join(f"{stage} {share:.1%}" for stage, share in shares_of([busy]).items())
+    return f"Our busy time in the last turn, all threads together: {shares}."
 
 
 def table(outcomes: Iterable[Outcome]) -> str:

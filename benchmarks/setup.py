@@ -33,7 +33,7 @@ class Sizes:
     """Of the network; 1 is the paper's VGG16."""
 
 
-QUICK = Sizes(4, 1, 2, 16, 70, 1, 0.0, (20, 60), 3, 0.0625)
+QUICK = Sizes(4, 1, 2, 16, 70, 1, 0.0, (100, 200), 3, 0.0625)
 """To see that everything works."""
 
 

@@ -12,7 +12,7 @@ from benchmarks.equality import assert_same_scores
 from benchmarks.pairing import Pair, paired
 from benchmarks.peers.job import ARCHIVE, GRAPH
 from benchmarks.processes import Done, run_bsbatch, run_module, run_peer
-from benchmarks.results import Outcome, Row, Target, compared
+from benchmarks.results import Outcome, Row, Target, compared, profile
 from benchmarks.setup import Setup
 
 from bsbatch.registry import Part
@@ -41,7 +41,7 @@ def peers(setup: Setup) -> Outcome:
     ratios = [pair.ratio for pair in best.pairs]
     row = Row(f"whole run, files to committed Parquet, against the best peer ({best.name})", AGAINST_PEERS, ratios)
     note = f"{setup.sizes.scans} uncompressed two-frame objects; scans/s without imports and loading the model."
-    return Outcome("peers", [row], [trial.line() for trial in trials.values()], [note])
+    return Outcome("peers", [row], [trial.line() for trial in trials.values()], [note, profile(best.busy)])
 
 
 def bare(setup: Setup) -> Outcome:
@@ -77,6 +77,8 @@ class _Trial:
     differences: list[float] = field(default_factory=list)
     """Largest difference of a probability in each pair."""
     notes: dict[str, str] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
+    """Of our last run."""
 
     def go(self, kit: Path) -> None:
         """Run both sides; the times count when the results are equal."""
@@ -86,6 +88,7 @@ class _Trial:
         self.differences.append(assert_same_scores(ours.scores, theirs.scores, self.name))
         self.pairs.append(Pair(ours.rate, theirs.rate))
         self.starts.append(theirs.wall - theirs.seconds)
+        self.busy = ours.busy
         self.notes = {"ours": ours.notes["backend"], **theirs.notes}
         self.setup.say(f"  {self.name}: ours {ours.rate:.3g}, theirs {theirs.rate:.3g} scans/s")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.pairing import Pair
-from benchmarks.results import Outcome, Row, Target, compared, number, report, table
+from benchmarks.results import Outcome, Row, Target, compared, number, profile, report, table
 
 AT_LEAST, AT_MOST = Target(2.5, "x", True), Target(0.3, "s", False)
 ENVIRONMENT = {
@@ -75,6 +75,10 @@ def test_scenarios_of_other_machines_are_told_apart() -> None:
 
 def test_a_quick_try_says_so() -> None:
     assert "mean nothing" in report([replace(PEERS, is_quick=True)])
+
+
+def test_the_profile_names_the_stages_by_their_shares() -> None:
+    assert profile({"header": 1.0, "infer": 3.0}).endswith("infer 75.0%, header 25.0%.")
 
 
 def test_an_outcome_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bsbatch.bench.latency import Latency
@@ -63,13 +63,14 @@ def _timing(turns: list[Turn]) -> Timing:
         items=items,
         throughput=items / busy if busy else 0.0,
         series={name: Latency.of([turn.seconds[name] for turn in turns]) for name in turns[0].seconds},
-        shares=_shares(turns),
+        shares=shares_of(turn.busy for turn in turns),
     )
 
 
-def _shares(turns: list[Turn]) -> dict[str, float]:
+def shares_of(busy: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Part of the busy seconds that each stage took, the largest first."""
     seconds: Counter[str] = Counter()
-    for turn in turns:
-        seconds.update(turn.busy)
+    for stages in busy:
+        seconds.update(stages)
     total = seconds.total()
     return {stage: spent / total for stage, spent in seconds.most_common()} if total else {}
