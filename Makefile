@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
 DEMO := demo
+BENCH ?=
 
 .PHONY: demo test check format bench clean
 
@@ -24,8 +25,8 @@ format: $(VENV)/.check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.test
-	$(BIN)/python -m benchmarks.memory
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.compare $(BENCH)
 
 clean:
 	rm -rf $(VENV) $(DEMO)
@@ -47,6 +48,10 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.build
 	$(PIP) --editable '.[codecs,build,evaluate,test]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.build
+	$(PIP) --editable '.[codecs,build,peers]'
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError
-from bsbatch.isolation import Crew, Isolation, SharedMemory
+from bsbatch.isolation import Crew, Isolation, SharedMemory, answer_of
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +228,9 @@ def test_a_signal_to_the_whole_group_ends_no_worker_before_the_parent_wants_it(n
         os.killpg(parent.pid, number)
         assert {int(worker) for worker in line_of(parent).split()} <= set(workers)
         assert parent.wait() == 0
+
+
+def test_a_program_of_the_system_answers_or_there_is_no_answer() -> None:
+    assert answer_of([sys.executable, "-c", "print(' 42 ')"]) == "42"
+    assert answer_of([sys.executable, "-c", "raise SystemExit(1)"]) is None
+    assert answer_of(["no-such-program-of-this-system"]) is None

@@ -86,14 +86,14 @@ def shape_of(batch: Batch) -> str:
     ],
 )
 def test_batches_are_cut_when_full_or_when_they_would_hold_back_two_units(stream: str, pieces: list[str]) -> None:
-    items = {"s": SAMPLE, "f": FAILURE, "|": END}
+    items: dict[str, Sample | Failure | Unit] = {"s": SAMPLE, "f": FAILURE, "|": END}
 
     assert [shape_of(batch) for batch in batches((items[kind] for kind in stream), 4)] == pieces
 
 
 @given(st.text("sf|", max_size=60), st.integers(1, 5))
 def test_batches_lose_nothing_and_hold_as_many_images_as_samples(stream: str, size: int) -> None:
-    items = {"s": SAMPLE, "f": FAILURE, "|": END}
+    items: dict[str, Sample | Failure | Unit] = {"s": SAMPLE, "f": FAILURE, "|": END}
     found = list(batches((items[kind] for kind in stream), size))
 
     assert "".join(map(shape_of, found)) == stream

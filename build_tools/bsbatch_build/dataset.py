@@ -158,8 +158,8 @@ def _read_all(source: DirectorySource, stream: BinaryIO, advance: Callable[[int]
 
     with Isolation() as isolation:
         screening = Screening(source, _Recorder(stream), telemetry, isolation, threads, _BATCH, tell)
-        for unit in intake.units(_UNIT, None):
-            yield from map(_entry, screening.execute(unit).outcomes)
+        for outcome in screening.execute(intake.units(_UNIT, None)):
+            yield from map(_entry, outcome.outcomes)
 
 
 def _entry(outcome: Outcome) -> Entry:
@@ -172,6 +172,8 @@ class _Recorder:
     """A backend that keeps what it is shown; every sample reaches it once, in the order of the outcomes."""
 
     precision = "none"
+    batch_size = _BATCH
+    lanes = 1
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

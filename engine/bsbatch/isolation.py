@@ -25,6 +25,7 @@ from bsbatch.errors import WorkerLostError
 
 _SECONDS = 60.0
 _PROGRAM = "import sys; from bsbatch.isolation import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+_PROGRAM_SECONDS = 10.0
 
 Arguments = ParamSpec("Arguments")
 Out = TypeVar("Out")
@@ -243,3 +244,12 @@ def _answer(function: Callable[..., Any], arguments: Any, options: Any) -> tuple
         return True, function(*arguments, **options)
     except Exception as error:  # raised again on the other side
         return False, error
+
+
+def answer_of(command: list[str]) -> str | None:
+    """What a program of the system writes, stripped; None where it is not there, fails or takes ten seconds."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PROGRAM_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -43,6 +43,7 @@ def _loaded_after(code: str) -> set[str]:
         "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['run', '--help'])",
         "from typer.testing import CliRunner; from bsbatch.cli import app; CliRunner().invoke(app, ['info', '--json'])",
         "import typer.testing as t; from bsbatch.cli import app; t.CliRunner().invoke(app, ['evaluate', '--help'])",
+        "import typer.testing as t; from bsbatch.cli import app; t.CliRunner().invoke(app, ['bench', '--help'])",
         "from typer.testing import CliRunner; from bsbatch_build.cli import app; CliRunner().invoke(app, ['--help'])",
     ],
 )

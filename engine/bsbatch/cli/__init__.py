@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import bsbatch
+from bsbatch.cli.bench import bench
 from bsbatch.cli.demo import demo
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(evaluate)
+app.command()(bench)
 app.command()(info)
 app.command()(demo)
 

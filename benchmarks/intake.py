@@ -1,0 +1,81 @@
+"""Files to arrays, and files to verdicts, against pydicom and OpenCV in threads; both sides in this process."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.clutter import write_clutter
+from benchmarks.equality import assert_same_arrays, assert_same_verdicts
+from benchmarks.kit import write_archive
+from benchmarks.pairing import paired
+from benchmarks.peers.reading import modalities, read_all
+from benchmarks.results import Outcome, Row, Target, compared, profile
+from benchmarks.setup import Setup
+
+from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
+from bsbatch.config import Effort
+
+INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
+_REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}
+"""What bsbatch must say of a modality; of any other that is not NM, ``modality_not_nm``."""
+
+
+def intake(setup: Setup) -> Outcome:
+    """Uncompressed two-frame objects to 512 x 512 arrays, on two threads and on one."""
+    archive, number, rounds = setup.runs / "intake", setup.sizes.intake_scans, setup.sizes.rounds
+    write_archive(archive, number)
+    files = _files(archive)
+    theirs = [scan.image for scan in read_all(files, 2)]
+    assert_same_arrays([image[0] for image in images_of(_work(archive, 2), number)], theirs)
+    against = paired(_ours(archive, 2), lambda: _rate(lambda: sum(1 for _ in read_all(files, 2))), rounds)
+    scaling = paired(_ours(archive, 2), _ours(archive, 1), rounds)
+    rows = [
+        Row("intake against pydicom + OpenCV in a thread pool", INTAKE, [pair.ratio for pair in against]),
+        Row("intake, two threads against one", SCALING, [pair.ratio for pair in scaling]),
+    ]
+    detail = [compared("pydicom + OpenCV, two threads", against), compared("ours, one thread", scaling)]
+    note = f"{number} objects of 2 x 1024 x 256 in the page cache, scans/s."
+    return Outcome("intake", rows, detail, [note, profile(_busy(archive))])
+
+
+def skim(setup: Setup) -> Outcome:
+    """Files that are no bone scans, headers only, on two threads."""
+    archive, number = setup.runs / "skim", setup.sizes.skim_files
+    write_clutter(archive, number)
+    files = _files(archive)
+    read = dict(zip((str(file.relative_to(archive)) for file in files), modalities(files, 2), strict=True))
+    expected = {source: _REASONS.get(modality, "modality_not_nm") for source, modality in read.items()}
+    assert_same_verdicts(verdicts_of(_work(archive, 2)), expected)
+    with skimming(_work(archive, 2)) as take:
+        ours, theirs = (lambda: _rate(lambda: take().items)), (lambda: _rate(lambda: len(modalities(files, 2))))
+        pairs = paired(ours, theirs, setup.sizes.rounds)
+    what = "skim of files that are no bone scans against dcmread(stop_before_pixels=True), two threads"
+    note = f"{number} objects (CT, MR, PET, CR, SR) in the page cache, files/s."
+    return Outcome("skim", [Row(what, SKIM, [pair.ratio for pair in pairs])], [compared("pydicom", pairs)], [note])
+
+
+def _ours(archive: Path, threads: int) -> Callable[[], float]:
+    def rate() -> float:
+        with taking_in(_work(archive, threads)) as take:
+            return _rate(lambda: take().items)
+
+    return rate
+
+
+def _busy(archive: Path) -> Mapping[str, float]:
+    with taking_in(_work(archive, 2)) as take:
+        return take().busy
+
+
+def _work(archive: Path, threads: int) -> Workload:
+    return Workload(archive, effort=Effort(threads=threads))
+
+
+def _rate(work: Callable[[], int]) -> float:
+    started = time.perf_counter()
+    items = work()
+    return items / (time.perf_counter() - started)
+
+
+def _files(archive: Path) -> list[Path]:
+    return sorted(path for path in archive.rglob("*") if path.is_file())

@@ -1,0 +1,62 @@
+"""What all sides of a comparison work on: ``python -m benchmarks.kit FOLDER WIDTH`` makes the model.
+
+An archive of uncompressed two-frame objects in one dialect, phantom counts in them, and one model in three forms: a
+model directory of bsbatch, a Keras file, and plain arrays. It is made in a process of its own, for it loads TensorFlow.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.peers.job import GRAPH, KERAS, WEIGHTS
+from numpy.typing import NDArray
+from tests.archives import Scan, dataset_of, write
+
+from bsbatch_build.export import ExportSettings, export
+from bsbatch_build.network import NetworkSettings
+from bsbatch_build.phantom.plan import SetPlan, assign
+from bsbatch_build.phantom.study import make_study
+from bsbatch_build.weights import load
+
+SEED = 1
+_DIFFERENT = 24
+"""Examinations with counts of their own; further ones repeat them under other UIDs."""
+
+
+def main() -> None:
+    """Make the model."""
+    write_model(Path(sys.argv[1]), NetworkSettings(seed=SEED, width=float(sys.argv[2])))
+
+
+def write_archive(archive: Path, scans: int) -> None:
+    """Write so many two-frame objects of 1024 x 256, anterior first."""
+    different = [_phantom(index) for index in range(min(scans, _DIFFERENT))]
+    for number in range(scans):
+        pixels = different[number % len(different)]
+        scan = Scan(number, rows=pixels.shape[1], columns=pixels.shape[2])
+        write(dataset_of(scan, pixels), archive / f"{number // 100:03d}" / f"{number:06d}.dcm")
+
+
+def write_model(folder: Path, settings: NetworkSettings) -> None:
+    """Write one network as model directory, as Keras file and as arrays."""
+    export(ExportSettings((folder / GRAPH).parent, settings))
+    network = load(settings)
+    network.save(folder / KERAS)
+    np.savez(folder / WEIGHTS, allow_pickle=False, **_arrays(network))
+
+
+def _phantom(index: int) -> NDArray[np.uint16]:
+    study = make_study(assign(SetPlan(_DIFFERENT, SEED), index), np.random.SeedSequence([SEED, index]))
+    return np.stack(study.views)
+
+
+def _arrays(network: Any) -> dict[str, NDArray[np.float32]]:
+    """Kernels and biases in order; the first kernel summed over its three equal input channels."""
+    weights = [np.asarray(weight) for weight in network.get_weights()]
+    weights[0] = weights[0].sum(axis=2, keepdims=True)
+    return {f"{number:03d}": weight for number, weight in enumerate(weights)}
+
+
+if __name__ == "__main__":
+    main()

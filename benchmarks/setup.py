@@ -1,0 +1,65 @@
+"""What a comparison is run with: sizes, folders, and the kit of archive and model that is made once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.kit import write_archive
+from benchmarks.peers.job import ARCHIVE, GRAPH, KERAS, WEIGHTS
+from benchmarks.processes import run_module
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is worked through; about 20 minutes on two cores as they stand."""
+
+    scans: int = 24
+    """Examinations of a whole run."""
+    pairs: int = 3
+    """Pairs of whole runs."""
+    few: int = 4
+    """Examinations of a small archive: the check before the timing, and the first committed row."""
+    intake_scans: int = 200
+    skim_files: int = 2000
+    rounds: int = 5
+    """Pairs of passes over those two archives."""
+    bare_seconds: float = 10.0
+    """Time that the bare backend is measured for."""
+    memory: tuple[int, int] = (500, 50_000)
+    """Studies of the two archives."""
+    starts: int = 11
+    """Calls of ``bsbatch --help``."""
+    width: float = 1.0
+    """Of the network; 1 is the paper's VGG16."""
+
+
+QUICK = Sizes(4, 1, 2, 16, 70, 1, 0.0, (100, 200), 3, 0.0625)
+"""To see that everything works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every scenario gets."""
+
+    sizes: Sizes
+    kits: Path
+    """Folder for the model and its archives; an earlier call's will do."""
+    runs: Path
+    """Empty folder for what runs leave."""
+    backend: str = "auto"
+    """Of bsbatch."""
+    peers: tuple[str, ...] = ()
+    """Names of `benchmarks.whole_run.PEERS`."""
+    say: Callable[[str], object] = field(default=print)
+
+    def kit(self, scans: int) -> Path:
+        """A folder with an archive of so many examinations and the one model; made when first asked for."""
+        folder, model = self.kits / f"kit-{scans}", self.kits / "model"
+        if not model.exists():
+            self.say("making the model ...")
+            run_module("benchmarks.kit", model, f"{self.sizes.width:g}")
+        if not folder.exists():
+            write_archive(folder / ARCHIVE, scans)
+            for name in (Path(GRAPH).parent, KERAS, WEIGHTS):
+                (folder / name).symlink_to(model / name)
+        return folder

@@ -1,0 +1,130 @@
+"""Whole runs: against the peers, against the bare backend, and up to the first committed row."""
+
+import json
+import statistics
+import time
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from benchmarks.equality import assert_same_scores
+from benchmarks.pairing import Pair, paired
+from benchmarks.peers.job import ARCHIVE, GRAPH
+from benchmarks.processes import Done, run_bsbatch, run_module, run_peer
+from benchmarks.results import Outcome, Row, Target, compared, profile
+from benchmarks.setup import Setup
+
+from bsbatch.registry import Part
+
+_INSTALL = 'pip install "bsbatch[peers]"'
+PEERS = {
+    "paper": Part("benchmarks.peers.paper:main", "keras", 'pip install "bsbatch[build]"'),
+    "onnx_threads": Part("benchmarks.peers.onnx_threads:main", "onnxruntime"),
+    "openvino_async": Part("benchmarks.peers.openvino_async:main", "openvino", _INSTALL),
+    "ray_data": Part("benchmarks.peers.ray_data:main", "ray", _INSTALL),
+    "torch_loader": Part("benchmarks.peers.torch_loader:main", "torch", _INSTALL),
+}
+"""Modules of `benchmarks.peers`, with the package that each needs."""
+AGAINST_PEERS, AGAINST_BARE, FIRST_ROW = Target(2.5, "x", True), Target(0.97, "x", True), Target(5.0, "s", False)
+
+
+def peers(setup: Setup) -> Outcome:
+    """Files to committed Parquet against every peer, round after round: ours, peer, ours, next peer ..."""
+    kit = setup.kit(setup.sizes.scans)
+    _check(setup)
+    trials = {name: _Trial(setup, name) for name in setup.peers}
+    for _ in range(setup.sizes.pairs):
+        for trial in trials.values():
+            trial.go(kit)
+    best = max(trials.values(), key=lambda trial: statistics.median(pair.theirs for pair in trial.pairs))
+    ratios = [pair.ratio for pair in best.pairs]
+    row = Row(f"whole run, files to committed Parquet, against the best peer ({best.name})", AGAINST_PEERS, ratios)
+    note = f"{setup.sizes.scans} uncompressed two-frame objects; scans/s without imports and loading the model."
+    return Outcome("peers", [row], [trial.line() for trial in trials.values()], [note, profile(best.busy)])
+
+
+def bare(setup: Setup) -> Outcome:
+    """Files to committed Parquet against the backend on arrays in memory."""
+    kit = setup.kit(setup.sizes.scans)
+    folders = (setup.runs / f"bare-{number}" for number in count())
+    pairs = paired(
+        lambda: run_bsbatch(kit, next(folders), backend=setup.backend).rate,
+        lambda: _bare_rate(setup, kit, next(folders)),
+        setup.sizes.pairs,
+    )
+    row = Row("whole run against the bare backend on arrays in memory", AGAINST_BARE, [pair.ratio for pair in pairs])
+    return Outcome("bare", [row], [compared("bare backend", pairs)])
+
+
+def first_row(setup: Setup) -> Outcome:
+    """From the start of the process to the first committed row of a small archive."""
+    kit = setup.kit(setup.sizes.few)
+    seconds = [_seconds_to_first_row(setup, kit, setup.runs / f"first-{number}") for number in range(setup.sizes.pairs)]
+    row = Row(f"from start to first committed row, {setup.sizes.few} examinations", FIRST_ROW, seconds)
+    return Outcome("first_row", [row])
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One peer: its pairs, and what was seen on the way."""
+
+    setup: Setup
+    name: str
+    pairs: list[Pair] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
+    """Seconds until the peer's clock began to run."""
+    differences: list[float] = field(default_factory=list)
+    """Largest difference of a probability in each pair."""
+    notes: dict[str, str] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
+    """Of our last run."""
+
+    def go(self, kit: Path) -> None:
+        """Run both sides; the times count when the results are equal."""
+        folder = self.setup.runs / f"{self.name}-{len(self.pairs)}"
+        ours = run_bsbatch(kit, folder / "ours", backend=self.setup.backend)
+        theirs = run_peer(self.name, kit, folder / "theirs")
+        self.differences.append(assert_same_scores(ours.scores, theirs.scores, self.name))
+        self.pairs.append(Pair(ours.rate, theirs.rate))
+        self.starts.append(theirs.wall - theirs.seconds)
+        self.busy = ours.busy
+        self.notes = {"ours": ours.notes["backend"], **theirs.notes}
+        self.setup.say(f"  {self.name}: ours {ours.rate:.3g}, theirs {theirs.rate:.3g} scans/s")
+
+    def line(self) -> dict[str, Any]:
+        """Its line in the table of peers."""
+        return {
+            **compared(self.name, self.pairs),
+            "start and loading s": statistics.median(self.starts),
+            "difference": f"{max(self.differences):.0e}",
+            "form": ", ".join(f"{name} {note}" for name, note in self.notes.items()),
+        }
+
+
+def _check(setup: Setup) -> None:
+    """Equality on a few examinations, before anything long is timed."""
+    kit = setup.kit(setup.sizes.few)
+    ours = run_bsbatch(kit, setup.runs / "check-ours", backend=setup.backend)
+    for name in setup.peers:
+        theirs: Done = run_peer(name, kit, setup.runs / f"check-{name}")
+        difference = assert_same_scores(ours.scores, theirs.scores, name)
+        setup.say(f"  {name} agrees on {len(ours.scores)} examinations, difference {difference:.0e}")
+
+
+def _bare_rate(setup: Setup, kit: Path, folder: Path) -> float:
+    """`bsbatch bench --stage infer` over as many scans as the whole run had."""
+    folder.mkdir(parents=True)
+    file = folder / "bench.json"
+    options = ["--stage", "infer", "--backend", setup.backend, "--json", str(file), "--warmup", "0"]
+    options += ["--duration", f"{setup.sizes.bare_seconds:g}", "--iterations", "2"]
+    run_module("bsbatch", "bench", kit / ARCHIVE, "--model", (kit / GRAPH).parent, *options)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return float(content["measurements"][0]["throughput"])
+
+
+def _seconds_to_first_row(setup: Setup, kit: Path, out: Path) -> float:
+    started = time.time()
+    done = run_bsbatch(kit, out, backend=setup.backend)
+    assert len(done.scores) == setup.sizes.few
+    return min(part.stat().st_mtime for part in (out / "objects").glob("part-*")) - started

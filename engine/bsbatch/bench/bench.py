@@ -1,0 +1,129 @@
+"""A measurement from its settings to its report."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bsbatch.bench import stages
+from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of
+from bsbatch.bench.environment import Processor, environment
+from bsbatch.bench.measure import Timing, measure
+from bsbatch.bench.settings import NEED_BACKEND, BenchConfig, StageName
+from bsbatch.bench.stages import Take, Workload, backend_name, images_of
+from bsbatch.bench.subject import Archive, archive_of
+from bsbatch.concurrency import usable_cpus
+from bsbatch.config import Effort
+from bsbatch.model import Model
+from bsbatch.preprocess import VERSION
+from bsbatch.registry import BACKENDS
+
+RESULT_VERSION = 1
+_UNITS = {StageName.SKIM: "files"}
+_SCANS = "scans"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One row: a batch size and its figures."""
+
+    batch: int | None
+    """Examinations in one call of the backend; None where it was left to the backend, or nothing inferred."""
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class BenchReport:
+    """What ``bsbatch bench`` tells at its end."""
+
+    config: BenchConfig
+    archive: str
+    unit: str
+    """What items are: files or scans."""
+    model_name: str | None
+    backend: str | None
+    """Its name and precision; None where nothing inferred."""
+    ceiling: Ceiling
+    environment: dict[str, Any]
+    measurements: tuple[Measurement, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON file: seconds, items, shares in [0, 1]."""
+        return {
+            "version": RESULT_VERSION,
+            "notice": "research use only, not for clinical use",
+            "stage": str(self.config.stage),
+            "archive": self.archive,
+            "unit": self.unit,
+            "model": self.model_name,
+            "backend": self.backend,
+            "null_sink": self.config.null_sink,
+            "threads": self.config.threads or usable_cpus(),
+            "pace": asdict(self.config.pace) | {"iterations": self.config.iterations},
+            "ceiling": asdict(self.ceiling),
+            "measurements": [self._row(item) for item in self.measurements],
+            "environment": self.environment,
+        }
+
+    def _row(self, item: Measurement) -> dict[str, Any]:
+        rate = item.timing.throughput
+        arithmetic = {"flops": self.ceiling.flops(rate), "share_of_peak": self.ceiling.share(rate)}
+        return {"batch": item.batch, **asdict(item.timing), **arithmetic}
+
+
+def bench(config: BenchConfig) -> BenchReport:
+    """Measure one stage.
+
+    Raises
+    ------
+    UsageError
+        It cannot be measured as it was asked for.
+    RunError
+        The archive or the backend went away.
+    """
+    with warnings.catch_warnings(), archive_of(config.subject) as archive:
+        warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
+        measurements = tuple(_measurements(config, archive.folder))
+        return _report(config, archive, measurements)
+
+
+def _measurements(config: BenchConfig, folder: Path) -> Iterator[Measurement]:
+    pace = replace(config.pace, iterations=config.iterations)
+    for batch in config.batches or (None,):
+        work = Workload(folder, config.model, config.backend, Effort(config.threads, batch))
+        with _opened(config, work) as take:
+            yield Measurement(batch, measure(take, pace))
+
+
+def _opened(config: BenchConfig, work: Workload) -> AbstractContextManager[Take]:
+    if config.stage is StageName.SKIM:
+        return stages.skimming(work)
+    if config.stage is StageName.INTAKE:
+        return stages.taking_in(work)
+    if config.stage is StageName.INFER:
+        return stages.inferring(work, images_of(work))
+    return stages.running_without_sink(work) if config.null_sink else stages.running(work)
+
+
+def _report(config: BenchConfig, archive: Archive, measurements: tuple[Measurement, ...]) -> BenchReport:
+    infers = config.stage in NEED_BACKEND
+    model = Model.load(config.model, VERSION) if config.model is not None and infers else None
+    manifest = model.manifest if model is not None else None
+    processor = Processor.here()
+    return BenchReport(
+        config=config,
+        archive=archive.name,
+        unit=_UNITS.get(config.stage, _SCANS),
+        model_name=manifest.name if manifest is not None else None,
+        backend=_described(config, model) if infers else None,
+        ceiling=Ceiling(macs_of(manifest), peak_of(processor, usable_cpus())),
+        environment=environment(processor),
+        measurements=measurements,
+    )
+
+
+def _described(config: BenchConfig, model: Model | None) -> str:
+    name = backend_name(config.backend, model, Effort(config.threads))
+    return f"{name} {BACKENDS[name].load().precision}"

@@ -1,0 +1,92 @@
+"""The machine and the program that a figure belongs to."""
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import bsbatch
+from bsbatch.concurrency import usable_cpus, usable_memory
+from bsbatch.isolation import answer_of
+from bsbatch.registry import installed_version
+
+_CPUINFO = Path("/proc/cpuinfo")
+_MAX_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
+_VECTOR_FLAGS = frozenset(
+    {"sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd"}
+)
+_PACKAGES = ("numpy", "opencv-python-headless", "pydicom", "pyarrow", "onnxruntime", "mnn")
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What the system tells of its processor."""
+
+    name: str
+    flags: frozenset[str]
+    """Instruction sets, in the kernel's words."""
+    cores: int | None
+    """Physical ones; None where the kernel does not tell them from threads."""
+    max_hertz: float | None
+    """Highest frequency of a core; None where it cannot be read, as in most virtual machines."""
+
+    @classmethod
+    def here(cls, cpuinfo: Path = _CPUINFO, max_frequency: Path = _MAX_FREQUENCY) -> Self:
+        """Read the processor of this machine."""
+        text, khz = _text_of(cpuinfo), _text_of(max_frequency)
+        cores = set(zip(_values(text, "physical id"), _values(text, "core id"), strict=False))
+        name = next(iter(_values(text, "model name")), platform.processor() or platform.machine())
+        flags = " ".join(_values(text, "flags")[:1] + _values(text, "Features")[:1])
+        return cls(name, frozenset(flags.split()), len(cores) or None, int(khz) * 1e3 if khz.isdigit() else None)
+
+
+def environment(processor: Processor, packages: tuple[str, ...] = _PACKAGES) -> dict[str, Any]:
+    """Machine, versions, commit, load and date, for a JSON file beside the figures."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bsbatch": bsbatch.__version__,
+        "commit": commit(),
+        "machine": {
+            "processor": processor.name,
+            "instructions": sorted(processor.flags & _VECTOR_FLAGS),
+            "cores": processor.cores,
+            "max_hertz": processor.max_hertz,
+            "usable_cpus": usable_cpus(),
+            "usable_memory_gib": round(usable_memory() / 2**30, 1),
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "load_average": [round(load, 2) for load in os.getloadavg()],
+        },
+        "versions": {"python": platform.python_version(), **_versions(packages)},
+    }
+
+
+def commit() -> str | None:
+    """The commit that is checked out where bsbatch lies, with ``+`` where files differ; None outside of a checkout."""
+    place = ["git", "-C", os.fspath(Path(bsbatch.__file__).parent)]
+    is_tracked = answer_of([*place, "ls-files", "--error-unmatch", "__init__.py"]) is not None
+    head = (
+        answer_of([*place, "rev-parse", "HEAD"]) if is_tracked else None
+    )  # a venv may lie in somebody else's checkout
+    if head is None:
+        return None
+    return head[:12] + ("+" if answer_of([*place, "status", "--porcelain", "--untracked-files=no"]) else "")
+
+
+def _versions(packages: tuple[str, ...]) -> Mapping[str, str]:
+    return {name: found for name in packages if (found := installed_version(name)) is not None}
+
+
+def _values(cpuinfo: str, name: str) -> list[str]:
+    """The values of one field, for all processors in their order."""
+    return re.findall(rf"^{name}\s*: (.*)$", cpuinfo, re.MULTILINE)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:  # other systems have no such file
+        return ""

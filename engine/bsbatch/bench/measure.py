@@ -1,0 +1,76 @@
+"""Turn after turn against the clock: warm up, then measure for a duration and a number of turns."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from bsbatch.bench.latency import Latency
+from bsbatch.bench.settings import Pace
+
+LATENCY = "latency"
+"""The series that every turn has: its whole time."""
+
+Clock = Callable[[], float]
+"""Seconds, from any start on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call of what is measured."""
+
+    items: int
+    """What it worked through: scans or files."""
+    seconds: Mapping[str, float]
+    """`LATENCY`, and the time of each part of it that is known; the same names in every turn."""
+    busy: Mapping[str, float] = field(default_factory=dict)
+    """Busy seconds by stage, added up over all threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What was measured."""
+
+    turns: int
+    items: int
+    """Of all turns."""
+    throughput: float
+    """Items in a second of latency."""
+    series: Mapping[str, Latency]
+    """By name, `LATENCY` first."""
+    shares: Mapping[str, float]
+    """Part of the busy seconds that each stage took, the largest first; empty where there is one stage only."""
+
+
+def measure(turn: Callable[[], Turn], pace: Pace, clock: Clock = time.perf_counter) -> Timing:
+    """Warm up, then take turns until both duration and number are reached."""
+    _repeat(turn, pace.warmup, 1, clock)
+    return _timing(_repeat(turn, pace.duration, pace.iterations or 1, clock))
+
+
+def _repeat(turn: Callable[[], Turn], duration: float, iterations: int, clock: Clock) -> list[Turn]:
+    turns: list[Turn] = []
+    started = clock()
+    while len(turns) < iterations or clock() - started < duration:
+        turns.append(turn())
+    return turns
+
+
+def _timing(turns: list[Turn]) -> Timing:
+    items, busy = sum(turn.items for turn in turns), sum(turn.seconds[LATENCY] for turn in turns)
+    return Timing(
+        turns=len(turns),
+        items=items,
+        throughput=items / busy if busy else 0.0,
+        series={name: Latency.of([turn.seconds[name] for turn in turns]) for name in turns[0].seconds},
+        shares=shares_of(turn.busy for turn in turns),
+    )
+
+
+def shares_of(busy: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Part of the busy seconds that each stage took, the largest first."""
+    seconds: Counter[str] = Counter()
+    for stages in busy:
+        seconds.update(stages)
+    total = seconds.total()
+    return {stage: spent / total for stage, spent in seconds.most_common()} if total else {}

@@ -1,0 +1,240 @@
+"""The stages that can be measured, built of the same parts as a run.
+
+Each is a context manager that gives a function; a call of it is a turn: one batch of the bare backend, or the whole
+archive once for every other stage.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import count, cycle
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.autotune import choose
+from bsbatch.bench.measure import LATENCY, Turn
+from bsbatch.catalog import Catalog
+from bsbatch.concurrency import Pending, prefetch, usable_cpus
+from bsbatch.config import BackendName, Effort, RunConfig, Selection
+from bsbatch.errors import UsageError
+from bsbatch.isolation import Isolation
+from bsbatch.model import Model
+from bsbatch.pipeline import Intake, Screening
+from bsbatch.preprocess import VERSION
+from bsbatch.protocols import Backend, Source
+from bsbatch.records import Outcome, Prediction
+from bsbatch.registry import BACKENDS
+from bsbatch.run import screen
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.telemetry import Telemetry
+
+_UNIT_SIZE = 256
+_UNITS_AHEAD = 1
+_INTAKE_BATCH = 8
+_MOST_IMAGES = 64
+_EVEN = 0.5
+
+Take = Callable[[], Turn]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a stage works on."""
+
+    archive: Path
+    model: Path | None = None
+    backend: BackendName = BackendName.AUTO
+    effort: Effort = field(default_factory=Effort)
+
+    @property
+    def threads(self) -> int:
+        """Threads that read."""
+        return self.effort.threads or usable_cpus()
+
+
+@contextmanager
+def skimming(work: Workload) -> Iterator[Take]:
+    """Files to verdicts; items are files."""
+    source = DirectorySource(work.archive)
+
+    def skim(telemetry: Telemetry) -> int:
+        intake = _intake(source, work, telemetry)
+        for _ in intake.units(_UNIT_SIZE, None):
+            pass
+        return intake.seen
+
+    yield lambda: _timed(skim)
+
+
+@contextmanager
+def taking_in(work: Workload) -> Iterator[Take]:
+    """Files to arrays; items are examinations whose array was made."""
+    with Isolation() as isolation:
+        yield lambda: _timed(lambda telemetry: _scored_in(_screened(NullBackend(), work, isolation, telemetry)))
+
+
+@contextmanager
+def inferring(work: Workload, images: NDArray[np.float32]) -> Iterator[Take]:
+    """Arrays to probabilities; a turn is one batch out of ``(N, 1, 512, 512)`` images, items are its images."""
+    with opened(work) as backend:
+        batches = cycle(_cut(images, batch_size_of(backend)))
+
+        def infer() -> Turn:
+            batch = next(batches)
+            started = time.perf_counter()
+            backend.infer(batch)
+            return Turn(len(batch), {LATENCY: time.perf_counter() - started})
+
+        yield infer
+
+
+@contextmanager
+def running(work: Workload) -> Iterator[Take]:
+    """Files to committed Parquet by `bsbatch.run.screen`, each turn into a new folder; items are scored examinations.
+
+    The time is what the run reports: from the listing to the reconciled tables, the backend already loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="bsbatch-bench-") as folder:
+        numbers = count()
+        yield lambda: _run(Path(folder) / f"run-{next(numbers)}", work)
+
+
+@contextmanager
+def running_without_sink(work: Workload) -> Iterator[Take]:
+    """Files to probabilities that nobody writes down; items are scored examinations."""
+    with opened(work) as backend, Isolation() as isolation:
+        yield lambda: _timed(lambda telemetry: _scored_in(_screened(backend, work, isolation, telemetry)))
+
+
+@contextmanager
+def opened(work: Workload) -> Iterator[Backend]:
+    """The backend that a run would use, loaded."""
+    model = Model.load(work.model, VERSION) if work.model is not None else None
+    with BACKENDS[backend_name(work.backend, model, work.effort)].load()(model, work.effort) as backend:
+        yield backend
+
+
+def backend_name(asked: BackendName, model: Model | None, effort: Effort) -> str:
+    """The backend that a run would take."""
+    if asked is not BackendName.AUTO or model is None:
+        return str(asked)
+    return choose(model, effort, lambda _: None)
+
+
+def batch_size_of(backend: Any) -> int:
+    """Examinations in one call of a backend."""
+    return int(backend.batch_size)
+
+
+def images_of(work: Workload, most: int = _MOST_IMAGES) -> NDArray[np.float32]:
+    """``(N, 1, 512, 512)`` images of an archive as a model gets them, the first ``most``.
+
+    Raises
+    ------
+    UsageError
+        The archive holds no examination that could be scored.
+    """
+    backend = NullBackend(keep=most)
+    with Isolation() as isolation, closing(_screened(backend, work, isolation, Telemetry())) as outcomes:
+        while len(backend.kept) < most and next(outcomes, None) is not None:
+            pass
+    if not backend.kept:
+        raise UsageError(f"the archive {work.archive} holds no examination that can be scored: name another one")
+    return np.stack(backend.kept)
+
+
+def verdicts_of(work: Workload) -> dict[str, str]:
+    """The reason code of every object that belongs to no examination, by its place in the archive."""
+    units = _intake(DirectorySource(work.archive), work, Telemetry()).units(_UNIT_SIZE, None)
+    return {item.ref.source: str(item.verdict.reason) for unit in units for item in unit.settled}
+
+
+@dataclass(slots=True)
+class NullBackend:
+    """Gives every image the same score and looks at none; keeps copies of the first ones if it shall."""
+
+    keep: int = 0
+    """Images to keep at most."""
+    batch_size: int = _INTAKE_BATCH
+    lanes: int = 1
+    precision: str = "none"
+    kept: list[NDArray[np.float32]] = field(default_factory=list)
+    """Arrays of ``(1, 512, 512)`` in the order in which they came."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give ``(N, 2)`` halves for ``(N, 1, 512, 512)`` images."""
+        self.kept.extend(image.copy() for image in images[: self.keep - len(self.kept)])
+        return np.full((len(images), 2), _EVEN, np.float32)
+
+
+class SilentReporter:
+    """Tells nobody."""
+
+    def start(self, total: "Pending[int]", done: int) -> None:
+        """Begin."""
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        """Go on."""
+
+    def remark(self, message: str) -> None:
+        """Say nothing."""
+
+    def note(self, message: str) -> None:
+        """Say nothing."""
+
+
+def _timed(work: Callable[[Telemetry], int]) -> Turn:
+    telemetry, started = Telemetry(), time.perf_counter()
+    items = work(telemetry)
+    return Turn(items, {LATENCY: time.perf_counter() - started}, _busy(telemetry.report()))
+
+
+def _busy(stages: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {stage: figures["seconds"] for stage, figures in stages.items()}
+
+
+def _intake(source: Source, work: Workload, telemetry: Telemetry) -> Intake:
+    return Intake(source, Selection(), Catalog(), None, telemetry, work.threads)
+
+
+def _screened(
+    backend: Backend, work: Workload, isolation: Isolation, telemetry: Telemetry
+) -> Generator[Outcome, None, None]:
+    """Both halves of the pipeline around a backend, once over the archive, without a sink."""
+    source = DirectorySource(work.archive)
+    screening = Screening(source, backend, telemetry, isolation, work.threads, batch_size_of(backend), lambda _: None)
+    units = _intake(source, work, telemetry).units(_UNIT_SIZE, None)
+    with closing(prefetch(units, _UNITS_AHEAD)) as planned, closing(screening.execute(planned)) as executed:
+        for unit in executed:
+            yield from unit.outcomes
+
+
+def _run(out: Path, work: Workload) -> Turn:
+    config = RunConfig(work.archive, out=out, model=work.model, backend=work.backend, effort=work.effort)
+    report = screen(config, SilentReporter())
+    content = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    return Turn(report.scored, {LATENCY: report.seconds}, _busy(content["stages"]))
+
+
+def _scored_in(outcomes: Iterable[Outcome]) -> int:
+    return sum(isinstance(outcome, Prediction) for outcome in outcomes)
+
+
+def _cut(images: NDArray[np.float32], size: int) -> list[NDArray[np.float32]]:
+    """Batches of one size; few images come round again, a last one that is not full is left out."""
+    enough = images if len(images) >= size else np.resize(images, (size, *images.shape[1:]))
+    return [enough[start : start + size] for start in range(0, len(enough) - size + 1, size)]

@@ -1,0 +1,87 @@
+"""``bsbatch bench``: how fast it is here."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bsbatch.bench.settings import SYNTHETIC, BenchConfig, Pace, StageName, Subject
+from bsbatch.cli.timings import show
+from bsbatch.config import BackendName
+from bsbatch.errors import OutputError, UsageError
+from bsbatch.registry import load
+
+_WHAT, _HOW = "What to measure", "How to measure"
+
+
+def bench(
+    archive: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with DICOM files.", readable=False, show_default="synthetic examinations"),
+    ] = None,
+    *,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model directory (bsbatch-build export).", show_default=False, rich_help_panel=_WHAT),
+    ] = None,
+    stage: Annotated[
+        StageName, typer.Option(help="Headers, arrays, bare backend, or the whole run.", rich_help_panel=_WHAT)
+    ] = StageName.ALL,
+    synthetic: Annotated[
+        int | None,
+        typer.Option(help="Make so many examinations.", show_default=str(SYNTHETIC), rich_help_panel=_WHAT),
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="What infers.", rich_help_panel=_WHAT)] = BackendName.AUTO,
+    null_sink: Annotated[bool, typer.Option("--null-sink", help="Throw the rows away.", rich_help_panel=_WHAT)] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...", help="Batch sizes, one row each.", show_default="the backend's", rich_help_panel=_HOW
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads.", show_default="what is allowed", rich_help_panel=_HOW)
+    ] = None,
+    warmup: Annotated[float, typer.Option(help="Seconds not counted.", rich_help_panel=_HOW)] = Pace().warmup,
+    duration: Annotated[float, typer.Option(help="Seconds at least.", rich_help_panel=_HOW)] = Pace().duration,
+    iterations: Annotated[
+        int | None, typer.Option(help="Turns at least.", show_default="10, whole runs 3", rich_help_panel=_HOW)
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write figures and environment here.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure one stage: throughput, latency with percentiles, shares of the stages.
+
+    A turn is one batch with --stage infer, the archive once with the others. Exit codes: 0 done, 2 usage, 4 stopped.
+    """
+    config = BenchConfig(
+        subject=Subject(archive, synthetic),
+        model=model,
+        stage=stage,
+        backend=backend,
+        null_sink=null_sink,
+        batches=_numbers(batch),
+        threads=threads,
+        pace=Pace(warmup, duration, iterations),
+    )
+    report = load("bsbatch.bench.bench:bench")(config)
+    if json_file is not None:
+        _write(json_file, report)
+    show(Console(emoji=False), report)
+
+
+def _numbers(words: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in words.split(",")) if words is not None else ()
+    except ValueError as error:
+        raise UsageError(f"--batch {words} is no list of numbers: give for example 1,2,4,8") from error
+
+
+def _write(path: Path, report: Any) -> None:
+    try:
+        path.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError.of(path, error) from error

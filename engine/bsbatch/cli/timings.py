@@ -1,0 +1,127 @@
+"""The tables of a measurement."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_TURNS = {
+    "skim": "the archive once, files to verdicts",
+    "intake": "the archive once, files to arrays",
+    "infer": "one batch, arrays to probabilities",
+    "all": "the archive once, files to committed tables",
+}
+_NULL_SINK = "the archive once, files to probabilities"
+_COLUMNS = ("min", "mean", "median", "p90", "p95", "p99", "max", "CoV %")
+_LATENCY = "latency"
+_MILLI, _GIGA = 1e3, 1e-9
+_WIDE = 1000.0
+
+
+def show(console: Console, report: Any) -> None:
+    """Print a `bsbatch.bench.bench.BenchReport`: what was measured, figures, shares, ceiling, warnings."""
+    _say(console, f"[bold]{report.config.stage}[/]: {_words(report)}")
+    console.print(f"On {report.archive}", highlight=False, markup=False)
+    if report.backend:
+        console.print(f"Model {report.model_name or 'none'}, backend {report.backend}", highlight=False, markup=False)
+    console.print(_throughput_table(report))
+    console.print(_latency_table(report))
+    for item in report.measurements:
+        _show_shares(console, item)
+    _show_ceiling(console, report)
+    _show_machine(console, report.environment["machine"])
+    _warn_of_scatter(console, report)
+    console.print("Research use only, not for clinical use.", style="dim")
+
+
+def _words(report: Any) -> str:
+    turn = _NULL_SINK if report.config.null_sink else _TURNS[report.config.stage]
+    pace = report.config.pace
+    iterations = report.config.iterations
+    return f"a turn is {turn}; at least {iterations} turns and {pace.duration:g} s after {pace.warmup:g} s of warm-up"
+
+
+def _throughput_table(report: Any) -> Table:
+    table = _table("batch", "turns", report.unit, f"throughput {report.unit}/s")
+    for item in report.measurements:
+        timing = item.timing
+        table.add_row(_batch(item), str(timing.turns), str(timing.items), f"{timing.throughput:,.4g}")
+    return table
+
+
+def _latency_table(report: Any) -> Table:
+    table = _table("batch", "ms", *_COLUMNS)
+    for item in report.measurements:
+        for name, latency in item.timing.series.items():
+            table.add_row(_batch(item) if name == _LATENCY else "", name, *_figures(latency))
+    return table
+
+
+def _figures(latency: Any) -> list[str]:
+    seconds = (
+        latency.minimum,
+        latency.mean,
+        latency.median,
+        latency.p90,
+        latency.p95,
+        latency.p99,
+        latency.maximum,
+    )
+    variation = "-" if latency.variation is None else f"{100 * latency.variation:.1f}"
+    return [*(_milliseconds(value) for value in seconds), variation]
+
+
+def _milliseconds(seconds: float) -> str:
+    value = _MILLI * seconds
+    return f"{value:.0f}" if value >= _WIDE else f"{value:.4g}"
+
+
+def _show_shares(console: Console, item: Any) -> None:
+    if item.timing.shares:
+        shares = ", ".join(f"{stage} {share:.1%}" for stage, share in item.timing.shares.items())
+        _say(console, f"Busy time{_at(item)}: {shares}")
+
+
+def _show_ceiling(console: Console, report: Any) -> None:
+    if not report.backend:
+        return
+    for item in report.measurements:
+        flops, share = report.ceiling.flops(item.timing.throughput), report.ceiling.share(item.timing.throughput)
+        if flops is None:
+            _say(console, "Arithmetic: unknown for this model.")
+            return
+        words = f"{share:.0%} of the fp32 peak" if share is not None else "the peak of this machine cannot be read"
+        _say(console, f"Arithmetic{_at(item)}: {_GIGA * flops:.4g} GFLOP/s as direct convolution; {words}")
+
+
+def _show_machine(console: Console, machine: Any) -> None:
+    load = ", ".join(str(value) for value in machine["load_average"])
+    words = f"{machine['processor']}, {machine['usable_cpus']} CPUs, load average {load}"
+    console.print(words, highlight=False, markup=False, style="dim")
+
+
+def _warn_of_scatter(console: Console, report: Any) -> None:
+    found = [(item, item.timing.series[_LATENCY]) for item in report.measurements]
+    scatter = ", ".join(f"{latency.variation:.1%}{_at(item)}" for item, latency in found if latency.is_unstable)
+    if scatter:
+        words = f"Unstable, the turns scatter by {scatter} (above 2.5 %): close what else runs or raise --duration."
+        _say(console, f"[yellow]{words}[/]")
+
+
+def _batch(item: Any) -> str:
+    return "-" if item.batch is None else str(item.batch)
+
+
+def _at(item: Any) -> str:
+    return f" at batch {item.batch}" if item.batch is not None else ""
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _say(console: Console, words: str) -> None:
+    console.print(words, highlight=False)

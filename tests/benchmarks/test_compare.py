@@ -1,0 +1,112 @@
+"""The one command, in its smallest sizes: that it works and what it writes, never how fast it was."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.clutter import write_clutter
+from benchmarks.peers.reading import modalities, read_all
+from benchmarks.processes import ProcessFailedError, run_peer
+from benchmarks.results import Outcome, Row, Target
+from benchmarks.setup import QUICK, Setup
+from benchmarks.startup import ratio_in
+from benchmarks.whole_run import PEERS
+from tests.archives import Scan, pixels_of, uid, write_plain
+
+from benchmarks import compare
+from bsbatch.preprocess import compose
+
+ROOT = Path(__file__).parents[2]
+INSTALLED = [name for name, part in PEERS.items() if part.missing is None]
+
+
+def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "benchmarks.compare", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
+
+
+def test_peers_read_what_bsbatch_reads(tmp_path: Path) -> None:
+    write_plain(tmp_path, 3)
+
+    scans = list(read_all(sorted(tmp_path.rglob("*.dcm")), 2))
+
+    assert [scan.sop_uid for scan in scans] == [uid("sop", number, 1) for number in range(3)]
+    for number, scan in enumerate(scans):
+        np.testing.assert_array_equal(scan.image, compose(*pixels_of(Scan(number)).astype(np.float32)))
+
+
+def test_clutter_is_of_every_modality(tmp_path: Path) -> None:
+    write_clutter(tmp_path, 14)
+
+    assert set(modalities(sorted(tmp_path.rglob("*.dcm")), 2)) == {"CT", "MR", "PT", "CR", "SR"}
+
+
+def test_files_to_arrays_and_to_verdicts_are_compared_in_one_command(tmp_path: Path) -> None:
+    done = run("--quick", "--only", "intake", "skim", "help", "--out", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    written = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "results").iterdir()}
+    assert set(written) == {"intake", "skim", "help"}
+    assert [len(written[name]["rows"]) for name in ("intake", "skim", "help")] == [2, 1, 1]
+    assert all(value > 0 for content in written.values() for row in content["rows"] for value in row["values"])
+    assert all(content["is_quick"] and content["environment"]["versions"]["numpy"] for content in written.values())
+    report = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert done.stdout.strip().splitlines()[-1] in report
+
+
+def test_whole_runs_agree_with_every_peer_that_is_installed(tmp_path: Path) -> None:
+    done = run("--quick", "--only", "peers", "bare", "first_row", "--peers", *INSTALLED, "--out", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "results/peers.json").read_text(encoding="utf-8"))
+    assert [line["against"] for line in content["detail"]] == INSTALLED
+    assert all(float(line["difference"]) <= 1e-5 and line["ratio"] > 0 for line in content["detail"])
+    assert {path.stem for path in (tmp_path / "results").iterdir()} == {"peers", "bare", "first_row"}
+
+
+def test_scenarios_that_were_not_asked_for_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scenario(name: str, value: float) -> None:
+        row = Row(f"figure of {name}", Target(1.0, "x", True), [value])
+        monkeypatch.setitem(compare.SCENARIOS, name, lambda _: Outcome(name, [row]))
+        monkeypatch.setattr(sys, "argv", ["compare", "--only", name, "--out", str(tmp_path)])
+        compare.main()
+
+    scenario("skim", 2.0)
+    scenario("help", 3.0)
+    scenario("skim", 4.0)
+
+    lines = (tmp_path / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    assert [line.split("|")[3].strip() for line in lines if line.startswith("| figure of")] == ["4x", "3x"]
+
+
+def test_a_peer_that_is_not_installed_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = type(PEERS["paper"])("nowhere:main", "no_such_package", 'pip install "bsbatch[peers]"')
+    monkeypatch.setitem(PEERS, "paper", absent)
+    monkeypatch.setattr(sys, "argv", ["compare", "--only", "peers", "--peers", "paper"])
+
+    with pytest.raises(SystemExit, match=r"bsbatch\[peers\]"):
+        compare.main()
+
+
+def test_a_side_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(ProcessFailedError, match="onnx failed"):
+        run_peer("onnx_threads", tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_the_ratio_of_the_memory_benchmark_is_found() -> None:
+    assert ratio_in("500 studies: peak 150.0 MiB\nratio 1.042 (goal <= 1.10: met)\n") == 1.042
+    with pytest.raises(ValueError, match="printed no line"):
+        ratio_in("the run failed")
+
+
+def test_the_model_is_made_once(tmp_path: Path) -> None:
+    setup = Setup(QUICK, tmp_path, tmp_path / "runs", say=pytest.fail)
+    (tmp_path / "model").mkdir()
+
+    first, second = setup.kit(2), setup.kit(3)
+
+    assert (first / "model").resolve() == (second / "model").resolve() == tmp_path / "model" / "model"
+    assert [len(list((kit / "archive").rglob("*.dcm"))) for kit in (first, second)] == [2, 3]
