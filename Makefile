@@ -8,9 +8,12 @@ BENCH ?=
 
 .PHONY: demo test check format bench clean
 
-demo: $(VENV)/.demo
+demo: $(VENV)/.build
 	rm -rf $(DEMO)
-	$(BIN)/bsbatch demo --out $(DEMO)
+	$(BIN)/bsbatch-build phantom $(DEMO)/set --studies 20 --seed 1
+	$(BIN)/bsbatch-build export $(DEMO)/model --weights random --seed 1
+	$(BIN)/bsbatch run $(DEMO)/set/archive --model $(DEMO)/model --out $(DEMO)/out --max-error-rate 1
+	@echo "The weights are random, so the scores mean nothing yet. Look at $(DEMO)/out/results and $(DEMO)/out/objects."
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -35,11 +38,6 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "bsbatch needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-
-$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV) (once, a minute) ..."
-	$(PIP) --editable '.[codecs,evaluate]'
-	@touch $@
 
 $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (once, some minutes) ..."

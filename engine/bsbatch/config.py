@@ -97,5 +97,5 @@ class RunConfig:
             raise UsageError("say where the results go: --out FOLDER (or --dry-run to only plan)")
         if self.model is None and self.backend is not BackendName.FAKE:
             raise UsageError(
-                "say which model to use: --model FOLDER (bsbatch-build train and export make one), or --model demo"
+                "say which model to use: --model FOLDER (bsbatch-build train and export make one)"
             )

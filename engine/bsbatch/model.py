@@ -16,9 +16,6 @@ from bsbatch.errors import ModelError
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 MANIFEST_VERSION = 1
-DEMO = "demo"
-"""Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""
-_BUNDLED = Path(__file__).parent / "models"
 LABELS = ("no_metastasis", "metastasis")
 """What the columns of the output stand for; the engine takes the second for ``p_metastasis``."""
 
@@ -99,7 +96,7 @@ class Model:
         Parameters
         ----------
         folder
-            Where ``manifest.json`` lies; ``demo`` is the model that comes with bsbatch, unless there is such a folder.
+            Where ``manifest.json`` lies.
         preprocessing_version
             The version that this program preprocesses with.
 
@@ -108,8 +105,6 @@ class Model:
         ModelError
             A file is missing or not the one the manifest describes, or the model belongs to another preprocessing.
         """
-        if folder == Path(DEMO) and not folder.exists():
-            folder = _BUNDLED / DEMO
         manifest = read_manifest(folder)
         for name, expected in manifest.files.items():
             _check_file(folder / name, expected)

@@ -25,7 +25,7 @@ def run(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="Model directory (bsbatch-build export), or demo.", show_default=False, rich_help_panel=_INPUT
+            help="Model directory (bsbatch-build export).", show_default=False, rich_help_panel=_INPUT
         ),
     ] = None,
     out: Annotated[
