@@ -10,7 +10,7 @@ from importlib import import_module
 from mmap import mmap
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,8 @@ _IMAGE = (1, 512, 512)
 _BYTES_PER_IMAGE = 4 * 512 * 512
 _BYTES_PER_WORKER = 600 * 2**20
 """VGG16 at 512 x 512: 560 MiB were measured, 300 of them the kernels as Winograd's."""
-_IMAGES_PER_WORKER = 4
-"""In a batch: whoever is free takes the next image, so at its end a worker waits for half an image in the mean."""
+_IMAGES_PER_WORKER = 8
+"""In a batch: whoever is free takes the next image, and only at the end of a batch one waits for another."""
 _SECONDS = 600.0
 """Longer than any conversion or image took on any machine; what takes longer hangs."""
 _ADVICE = (
@@ -70,11 +70,9 @@ class MnnBackend:
         self._memory = SharedMemory(self._places * _BYTES_PER_IMAGE)
         self._images = _images_in(self._memory.buffer)
         self._crew = Crew(self.lanes, _SECONDS)
-        names = _names(self._model.manifest)
+        details = graph, _names(self._model.manifest), self._threads_per_worker, self._memory.descriptor
         try:
-            self._crew.start(
-                Scorer, graph, names, self._threads_per_worker, self._memory.descriptor, memory=self._memory
-            )
+            self._crew.start(Scorer, *details, memory=self._memory)
         except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
             self.__exit__(None, None, None)
             raise ModelError(f"MNN cannot load {graph} ({_words(error)}): use --backend onnxruntime") from error
@@ -111,7 +109,20 @@ class Scorer:
     """What a worker holds: the loaded graph, and the memory with the images."""
 
     def __init__(self, graph: Path, names: tuple[str, str], threads: int, descriptor: int) -> None:
-        """Load the graph and run it once, which transforms the kernels.
+        """Load the graph; ``descriptor`` is that of the `SharedMemory`, the rest see `Network`."""
+        self._images = _images_in(mmap(descriptor, 0))
+        self._network = Network(graph, names, threads)
+
+    def __call__(self, place: int) -> NDArray[np.float32]:
+        """Score the image in a place of the memory: ``(2,)`` probabilities."""
+        return self._network.score(self._images[place])
+
+
+class Network:
+    """A graph that MNN loaded into this process, ready for one image after the other."""
+
+    def __init__(self, graph: Path, names: tuple[str, str], threads: int) -> None:
+        """Load it, which transforms the kernels.
 
         Parameters
         ----------
@@ -121,35 +132,38 @@ class Scorer:
             The graph's input and output.
         threads
             How many MNN may use.
-        descriptor
-            Of the `SharedMemory` with the images.
         """
-        self._images = _images_in(mmap(descriptor, 0))
-        self._network = Network(graph, names, threads)
-        self._network.score(np.zeros((1, *_IMAGE), np.float32))
-
-    def __call__(self, place: int) -> NDArray[np.float32]:
-        """Score the image in a place of the memory: ``(2,)`` probabilities."""
-        scores: NDArray[np.float32] = self._network.score(self._images[place : place + 1])[0]
-        return scores
-
-
-class Network:
-    """A graph that MNN loaded into this process."""
-
-    def __init__(self, graph: Path, names: tuple[str, str], threads: int) -> None:
-        """Load it; see `Scorer` for the parameters."""
-        self._expr, self._nn = import_module("MNN.expr"), import_module("MNN.nn")
+        self._mnn = import_module("MNN")
+        self._interpreter = self._mnn.Interpreter(str(graph))
         # "high" keeps float32 where "normal" might not; on AVX2 all modes are the same
         settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
-        self._runtime = self._nn.create_runtime_manager((settings,))
-        self._module = self._nn.load_module_from_file(str(graph), [names[0]], [names[1]], runtime_manager=self._runtime)
+        self._session = self._interpreter.createSession(settings)
+        self._input = self._interpreter.getSessionInput(self._session, names[0])
+        if self._input.getShape() != (1, *_IMAGE):
+            self._interpreter.resizeTensor(self._input, (1, *_IMAGE))
+            self._interpreter.resizeSession(self._session)
+        self._output = self._interpreter.getSessionOutput(self._session, names[1])
 
-    def score(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give ``(N, 2)`` probabilities for ``(N, 1, 512, 512)`` images."""
-        expr = self._expr
-        (output,) = self._module.forward([expr.const(images, images.shape, expr.NCHW, expr.float)])
-        return np.array(output.read(), np.float32)
+    def score(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give ``(2,)`` probabilities for an image ``(1, 512, 512)``.
+
+        Raises
+        ------
+        BackendError
+            MNN gave up.
+        """
+        self._input.copyFrom(self._tensor(image[np.newaxis]))
+        status = self._interpreter.runSession(self._session)
+        if status != 0:
+            raise BackendError(f"status {status}")
+        scores = self._tensor(np.zeros((1, 2), np.float32))
+        self._output.copyToHostTensor(scores)
+        return np.array(scores.getData(), np.float32)
+
+    def _tensor(self, values: NDArray[np.float32]) -> Any:
+        """Copy an array into a tensor that is laid out as it is."""
+        kind, order = self._mnn.Halide_Type_Float, self._mnn.Tensor_DimensionType_Caffe
+        return self._mnn.Tensor(values.shape, kind, values, order)
 
 
 def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float = TOLERANCE) -> None:
@@ -182,7 +196,8 @@ def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float =
     )
     session = import_module("onnxruntime").InferenceSession(graph, providers=["CPUExecutionProvider"])
     (expected,) = session.run([names[1]], {names[0]: images})
-    difference = float(np.abs(Network(aside, names, usable_cpus()).score(images) - expected).max())
+    network = Network(aside, names, usable_cpus())
+    difference = float(np.abs([network.score(image) for image in images] - expected).max())
     if not difference <= tolerance:
         raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {tolerance:g} passes")
 
@@ -210,4 +225,4 @@ def _images_in(memory: mmap) -> NDArray[np.float32]:
 
 def _words(error: Exception) -> str:
     """Our own words, and of others' errors the kind alone."""
-    return str(error) if isinstance(error, ModelError | WorkerLostError) else type(error).__name__
+    return str(error) if isinstance(error, ModelError | BackendError | WorkerLostError) else type(error).__name__
