@@ -141,7 +141,7 @@ def test_fresh_deletes_nothing_for_a_model_that_cannot_run(archive: Path, twin: 
     (junk / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     bsbatch("run", archive, "--model", twin, "--out", tmp_path / "out", "--limit", "4")
     before = results(tmp_path / "out")
-    done = bsbatch("run", archive, "--model", junk, "--out", tmp_path / "out", "--fresh")
+    done = bsbatch("run", archive, "--model", junk, "--out", tmp_path / "out", "--fresh", "--quiet")
     assert done.returncode == 2
     assert "cannot load" in one_line(done.stderr)
     assert results(tmp_path / "out") == before != []
