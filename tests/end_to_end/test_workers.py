@@ -97,7 +97,10 @@ def test_one_output_may_be_filled_by_two_backends_of_one_precision(archive: Path
         assert ours["p_metastasis"] == pytest.approx(theirs["p_metastasis"], abs=1e-5)
 
 
-def test_auto_says_what_it_takes_and_info_shows_it(archive: Path, twin: Path, tmp_path: Path) -> None:
+def test_auto_says_what_it_takes_and_info_shows_it(
+    archive: Path, twin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nothing was measured yet
     options: list[str | Path] = ["run", archive, "--model", twin, "--limit", "2", "--out"]
     first, second = bsbatch(*options, tmp_path / "one"), bsbatch(*options, tmp_path / "two")
 
