@@ -21,6 +21,7 @@ from bsbatch.isolation import Isolation
 from bsbatch.pipeline import Intake, Screening
 from bsbatch.records import Outcome, Prediction
 from bsbatch.sources.directory import DirectorySource
+from bsbatch.storage import flush, replace_text
 from bsbatch.telemetry import Telemetry
 
 IMAGES, INDEX = "images.f16", "index.json"
@@ -144,9 +145,8 @@ def _make(source: DirectorySource, folder: Path, state: str, advance: Callable[[
     with (folder / IMAGES).open("wb") as stream:
         entries = list(_read_all(source, stream, advance))
     index = {"state": state, "entries": [asdict(entry) for entry in entries]}
-    aside = folder / f".{INDEX}"
-    aside.write_text(json.dumps(index), encoding="utf-8")
-    aside.replace(folder / INDEX)
+    flush(folder / IMAGES)
+    replace_text(folder / INDEX, json.dumps(index))
 
 
 def _read_all(source: DirectorySource, stream: BinaryIO, advance: Callable[[int], object]) -> Iterator[Entry]:

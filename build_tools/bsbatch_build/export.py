@@ -11,6 +11,7 @@ from typing import Any
 from bsbatch import preprocess
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.model import GRAPH, Manifest, sha256_of, write_manifest
+from bsbatch.storage import flush
 from bsbatch_build import toolchain, weights
 from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
 from bsbatch_build.network import NetworkSettings
@@ -184,17 +185,9 @@ def _refuse_used(folder: Path) -> None:
 def _commit(staging: Path, folder: Path) -> None:
     try:
         for path in (*staging.iterdir(), staging):
-            _sync(path)
+            flush(path)
         staging.rename(folder)
-        _sync(folder.parent)
+        flush(folder.parent)
     except OSError as error:
         message = f"{folder} cannot be made ({error.strerror}): name a folder that does not exist yet"
         raise UsageError(message) from error
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bsbatch.errors import OutputError
+from bsbatch.storage import replace_text
 
 
 def write_text(path: Path, text: str) -> None:
@@ -15,10 +16,8 @@ def write_text(path: Path, text: str) -> None:
     OutputError
         The folder is not there, or cannot be written to.
     """
-    aside = path.with_name(f".{path.name}")
     try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        replace_text(path, text)
     except OSError as error:
         raise OutputError.of(path, error) from error
 

@@ -8,7 +8,6 @@ epochs on crops around them.
 
 import csv
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
 from bsbatch.model import sha256_of
 from bsbatch.preprocess import VERSION
+from bsbatch.storage import put_in_place, replace_text
 from bsbatch_build import toolchain, weights
 from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
 from bsbatch_build.network import CHANNELS, RELU, SIDE, NetworkSettings, build
@@ -189,7 +189,7 @@ def _claim(out: Path, resolved: dict[str, Any]) -> None:
         raise UsageError(f"{out} holds a training with another configuration or labels: give another --out")
     if not path.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty and holds no training: give another --out")
-    path.write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
+    replace_text(path, json.dumps(resolved, indent=2) + "\n")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -470,7 +470,7 @@ def _save(network: Any, out: Path, history: list[Epoch]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(Epoch.__slots__)
         writer.writerows([getattr(row, name) for name in Epoch.__slots__] for row in history)
-    (out / f".{HISTORY}").replace(out / HISTORY)
+    put_in_place(out / f".{HISTORY}", out / HISTORY)
     _save_model(network, out / _STATE.format(len(history)))
     for older in out.glob("state-*.keras"):
         if older.name != _STATE.format(len(history)):
@@ -480,9 +480,7 @@ def _save(network: Any, out: Path, history: list[Epoch]) -> None:
 def _save_model(network: Any, path: Path) -> None:
     aside = path.with_name(f"aside-{path.name}")
     toolchain.save(network, aside)
-    with aside.open("rb") as stream:
-        os.fsync(stream.fileno())
-    aside.replace(path)
+    put_in_place(aside, path)
 
 
 def _read_history(out: Path) -> list[Epoch]:

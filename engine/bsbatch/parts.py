@@ -1,6 +1,5 @@
 """The Parquet files of a table: read whole, written aside, flushed to the disk and renamed."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bsbatch.errors import OutputError
+from bsbatch.storage import put_in_place
 from bsbatch.tables import Row
 
 _COMPRESSION = "zstd"
@@ -43,10 +43,7 @@ def write_part(folder: Path, number: int, rows: pa.Table) -> None:
     aside = folder / f".{name}"
     with aside.open("wb") as stream:
         pq.write_table(rows, stream, compression=_COMPRESSION)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(folder / name)
-    _sync_folder(folder)
+    put_in_place(aside, folder / name)
 
 
 def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) -> None:
@@ -120,12 +117,3 @@ def _read(reader: Callable[[BinaryIO], Any], part: Path) -> Any:
             return reader(stream)
     except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
         raise OutputError(f"{part} cannot be read: delete it to have its examinations done again") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -34,9 +34,9 @@ def put_in_place(aside: Path, path: Path) -> None:
     OSError
         The folder cannot be written to.
     """
-    _flush(aside)
+    flush(aside)
     aside.replace(path)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -72,7 +72,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have a file, or what a folder lists, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
