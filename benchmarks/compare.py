@@ -15,7 +15,7 @@ from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
 from benchmarks import intake, startup, whole_run
-from bsbatch.bench.environment import Processor, environment
+from bsbatch.bench.environment import Processor, commit, environment
 
 SCENARIOS = {
     "peers": whole_run.peers,
@@ -28,21 +28,24 @@ SCENARIOS = {
 }
 """In the order of the table."""
 HERE = Path(__file__).parent
-_VERSIONS = ("numpy", "opencv-python-headless", "pydicom", "pyarrow", "onnxruntime", "MNN", "openvino", "ray", "torch")
-_VERSIONS_OF_KERAS = ("tensorflow-cpu", "tensorflow", "keras")
+_VERSIONS = (
+    *("numpy", "opencv-python-headless", "pydicom", "pyarrow", "onnxruntime", "MNN"),
+    *("tensorflow-cpu", "tensorflow", "keras", "openvino", "ray", "torch"),
+)
 
 
 def main() -> None:
     """Run the scenarios that were asked for."""
     told = _parser().parse_args()
     _check_packages(told)
+    checked_out = commit()  # before the first scenario writes into the checkout
     out = told.out or (HERE / "quick" if told.quick else HERE)
     with tempfile.TemporaryDirectory(prefix="bsbatch-compare-") as runs:
         kits = (told.kits or Path(runs) / "kits").resolve()
         setup = Setup(_sizes(told), kits, Path(runs), told.backend, tuple(told.peers), say=_say)
         for name in told.only:
             _say(f"{name} ...")
-            facts = environment(Processor.here(), (*_VERSIONS, *_VERSIONS_OF_KERAS))
+            facts = environment(Processor.here(), _VERSIONS) | {"commit": checked_out}
             replace(SCENARIOS[name](setup), environment=facts, is_quick=told.quick).save(out / "results")
     outcomes = saved(out / "results")
     (out / "RESULTS.md").write_text(report(outcomes), encoding="utf-8")
