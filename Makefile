@@ -28,6 +28,7 @@ format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.intake
 	$(BIN)/python -m benchmarks.memory
 
 clean:
