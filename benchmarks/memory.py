@@ -1,7 +1,9 @@
 """Peak memory of ``bsbatch run`` against the size of the archive: ``python -m benchmarks.memory [small] [large]``.
 
-Each archive mixes two-frame objects, views in separate files, duplicates and clutter; the backend is the fake one, so
-that what grows is what bsbatch keeps. The goal is a ratio of at most 1.10 between the two sizes.
+An archive as a PACS writes it, the objects of a study together: two-frame objects, views in separate files, copies and
+CT slices, all tiny, made by putting other UIDs into the bytes of a few. The backend is the fake one, so that what grows
+is what bsbatch keeps. The goal is a ratio of at most 1.10 between the two sizes. ``--scattered`` puts the views of a
+study at the two ends of the archive, the worst that can be: each then waits for its partner.
 """
 
 import json
@@ -9,32 +11,64 @@ import os
 import subprocess
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
-from tests.archives import write_mixed
+from pydicom.dataset import FileDataset
+from pydicom.uid import UID
+from tests.archives import Scan, ct_slice, dataset_of
 
 GOAL = 1.10
+PLACEHOLDER = b"700000000000"
 
 
 def main() -> None:
     """Measure both sizes and print one line for each, and their ratio."""
-    sizes = [int(argument) for argument in sys.argv[1:3]] or [500, 5000]
-    peaks = [measure(size) for size in sizes]
+    numbers = [argument for argument in sys.argv[1:] if argument.isdigit()]
+    sizes = [int(number) for number in numbers] or [500, 50_000]
+    peaks = [measure(size, is_scattered="--scattered" in sys.argv) for size in sizes]
     ratio = peaks[-1] / peaks[0]
     print(f"ratio {ratio:.3f} (goal <= {GOAL:.2f}: {'met' if ratio <= GOAL else 'missed'})")
 
 
-def measure(studies: int) -> float:
+def measure(studies: int, *, is_scattered: bool) -> float:
     """Peak resident memory in MiB of a run over so many studies, after its tables were checked."""
     with tempfile.TemporaryDirectory() as folder:
         archive, out = Path(folder) / "archive", Path(folder) / "out"
-        write_mixed(archive, studies)
+        write_tiny(archive, studies, is_scattered=is_scattered)
         peak = _peak_of(["run", str(archive), "--backend", "fake", "--out", str(out), "--quiet"])
         counts = json.loads((out / "run.json").read_text(encoding="utf-8"))["counts"]
         assert counts["seen"] == sum(counts["objects"].values())
-        assert counts["examinations"]["ok"] >= studies - 1
-    print(f"{studies} studies, {counts['seen']} files: peak {peak:.1f} MiB")
+        assert counts["examinations"] == {"ok": studies}
+    print(f"{studies} studies, {counts['seen']} files: peak {peak:.1f} MiB", flush=True)
     return peak
+
+
+def write_tiny(archive: Path, studies: int, *, is_scattered: bool) -> None:
+    """Every second study has one object of two frames, the others two of one and a copy; each has a CT slice."""
+    both, anterior, posterior = (
+        with_placeholder(dataset_of(Scan(0, views, rows=32, columns=16)), number)
+        for number, views in enumerate(("AP", "A", "P"))
+    )
+    other = with_placeholder(ct_slice(0), 9)
+    last = "z" if is_scattered else ""
+    for study in range(studies):
+        objects = {"d": other}
+        objects |= {"a": both} if study % 2 else {"a": anterior, "b": anterior, f"{last}c": posterior}
+        for name, data in objects.items():
+            path = archive / name[:-1] / f"{study // 500:04d}" / f"{study:06d}-{name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data.replace(PLACEHOLDER, b"%012d" % study))
+
+
+def with_placeholder(dataset: FileDataset, instance: int) -> bytes:
+    """The bytes of an object whose UIDs hold the placeholder, so that they can be made others."""
+    number = PLACEHOLDER.decode()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"2.25.1{number}", f"2.25.2{number}"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.3{instance}{number}")
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def _peak_of(arguments: list[str]) -> float:

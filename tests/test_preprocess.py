@@ -137,3 +137,14 @@ def test_the_common_matrix_is_resized_as_opencv_resizes_it(seed: int, slope: flo
 
     expected = (resized - resized.min()) / (resized.max() - resized.min())
     np.testing.assert_array_equal(compose(counts, counts)[:, 256:], expected)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["u1", "i1", "<u2", ">u2", "<i2", "<i4"]), st.booleans())
+def test_every_type_of_number_gives_the_same_bits(seed: int, kind: str, is_large: bool) -> None:
+    counts = np.random.default_rng(seed).poisson(5, (1024, 256)).astype(kind)
+    counts[500, 100] = np.iinfo(kind).max if is_large else 100
+
+    image = compose(counts, counts.astype(np.float32))
+
+    np.testing.assert_array_equal(image[:, :256], image[:, 256:])

@@ -24,7 +24,7 @@ ANTERIOR, POSTERIOR = body(1), body(2)[:, ::-1]
 
 
 def pixels(stored: NDArray[Any]) -> ViewPixels:
-    return ViewPixels(stored.astype(np.float32), stored)
+    return ViewPixels(stored)
 
 
 def quality(
@@ -218,7 +218,7 @@ def test_other_pixels_have_another_hash() -> None:
 
 def test_the_hash_does_not_ask_how_the_counts_were_rescaled() -> None:
     exam = examine((scan("AP", "both"),))
-    doubled = [ViewPixels(stored.astype(np.float32) * 2, stored) for stored in (ANTERIOR, POSTERIOR)]
+    doubled = [ViewPixels(stored, slope=2.0) for stored in (ANTERIOR, POSTERIOR)]
 
     assert assess(exam, doubled[0], doubled[1]).pixel_sha256 == quality().pixel_sha256
 
@@ -240,9 +240,8 @@ def test_the_hotspot_ratio_is_that_of_the_sorted_pixels(shape: tuple[int, int], 
     ]
 
     for image in images:
-        counts = image.astype(np.float32)
-        found = assess(one_object(), ViewPixels(counts, image), ViewPixels(counts, image))
-        assert found.hotspot_ratio_anterior == by_numpy(counts)
+        found = assess(one_object(), ViewPixels(image), ViewPixels(image))
+        assert found.hotspot_ratio_anterior == by_numpy(image.astype(np.float32))
 
 
 def test_laterality_is_the_difference_of_two_correlations() -> None:

@@ -240,7 +240,7 @@ class Screening:
             quality = assess(exam, anterior, posterior)
         try:
             with self.telemetry.timed("preprocess"):
-                return Sample(exam, compose(anterior.counts, posterior.counts), quality)
+                return Sample(exam, compose(anterior.values, posterior.values), quality)
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
 
@@ -261,17 +261,18 @@ class Screening:
 def batches(items: Iterable[Sample | Failure | Unit], size: int) -> Iterator[Batch]:
     """Cut a stream so that each piece holds ``size`` samples, whatever else lies between them.
 
-    Only what would hold back two whole units, or one without a sample, is cut before.
+    Only what would hold back two whole units is cut before, or one without a sample, or the first: its rows tell that
+    all is well.
     """
     batch: list[Sample | Failure | Unit] = []
-    samples = ends = 0
+    samples, ends, most_ends = 0, 0, 1
     for item in items:
         batch.append(item)
         samples += isinstance(item, Sample)
         ends += isinstance(item, Unit)
-        if samples == size or ends == _UNITS_HELD_BACK or (ends and not samples):
+        if samples == size or ends == most_ends or (ends and not samples):
             yield Batch.of(batch)
-            batch, samples, ends = [], 0, 0
+            batch, samples, ends, most_ends = [], 0, 0, _UNITS_HELD_BACK
     if batch:
         yield Batch.of(batch)
 

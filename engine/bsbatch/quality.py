@@ -2,6 +2,7 @@
 
 import hashlib
 from enum import StrEnum
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ _LOW_COUNTS = 100_000.0
 _EIGHT_BIT = 255
 _FEW_SATURATED = 4
 _EDGE_ROWS = 2
+_OPENCV_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
 _PERCENTILE = 0.99
 _SAMPLED = 16
 """One pixel in so many tells about where the largest begin."""
@@ -46,21 +48,20 @@ class Flag(StrEnum):
 
 def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Quality:
     """Measure both views of an examination, ``(rows, columns)`` counts each."""
-    ratios = _hotspot_ratio(anterior.counts), _hotspot_ratio(posterior.counts)
-    sums = float(anterior.counts.sum(dtype=np.float64)), float(posterior.counts.sum(dtype=np.float64))
-    laterality = _laterality(anterior.counts, posterior.counts)
+    counts = anterior.counts, posterior.counts
+    ratios = _hotspot_ratio(counts[0]), _hotspot_ratio(counts[1])
+    sums = _total(anterior), _total(posterior)
+    laterality = _laterality(*counts)
     saturated = _saturated(anterior.stored, exam.anterior) + _saturated(posterior.stored, exam.posterior)
-    lowest = min(float(anterior.counts.min()), float(posterior.counts.min()))
-    is_cut = any(_is_cut(view.counts) for view in (anterior, posterior))
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, sums),
         Flag.COUNTS_TOO_LOW: min(sums) < _LOW_COUNTS,
-        Flag.NEGATIVE_COUNTS: lowest < 0,
+        Flag.NEGATIVE_COUNTS: any(float(values.min()) < 0 for values in counts),
         Flag.LOSSY: any(scan.header.is_lossy for scan in exam.scans),
-        Flag.EIGHT_BIT_ORIGIN: any(float(view.counts.max()) == _EIGHT_BIT for view in (anterior, posterior)),
+        Flag.EIGHT_BIT_ORIGIN: any(float(values.max()) == _EIGHT_BIT for values in counts),
         Flag.HOTSPOT_DOMINATES: max(ratios) > _HOTSPOT_LIMIT,
         Flag.SATURATED: saturated > _FEW_SATURATED,
-        Flag.BODY_TRUNCATED: is_cut,
+        Flag.BODY_TRUNCATED: any(map(_is_cut, counts)),
         Flag.LATERALITY_SUSPECT: laterality < 0,
         Flag.VIEW_ASSUMED: any(
             item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
@@ -76,6 +77,14 @@ def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Qu
         flags=tuple(flag.value for flag, is_raised in flags.items() if is_raised),
         pixel_sha256=_pixel_hash(anterior, posterior),
     )
+
+
+def _total(view: ViewPixels) -> float:
+    """Sum of the counts; of integers exact, however it is added up."""
+    if view.values is view.stored and view.stored.dtype in _OPENCV_INTEGERS:
+        stored: NDArray[Any] = view.stored
+        return float(cv2.sumElems(stored)[0])
+    return float(view.counts.sum(dtype=np.float64))
 
 
 def _counts_agree(exam: Examination, sums: tuple[float, float]) -> bool:

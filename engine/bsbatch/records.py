@@ -199,10 +199,28 @@ class SettledObject:
 class ViewPixels:
     """One view as it was counted."""
 
-    counts: NDArray[np.float32]
-    """``(rows, columns)``, rescaled, MONOCHROME1 inverted."""
     stored: NDArray[np.generic]
-    """``(rows, columns)``, as stored, for the pixel hash and the saturation check."""
+    """``(rows, columns)`` as in the file."""
+    slope: float = 1.0
+    """(0028,1053) Rescale Slope."""
+    intercept: float = 0.0
+    """(0028,1052) Rescale Intercept."""
+    is_inverted: bool = False
+    """MONOCHROME1: the largest value is the darkest."""
+
+    @property
+    def counts(self) -> NDArray[np.float32]:
+        """``(rows, columns)``, rescaled, MONOCHROME1 inverted; worked out anew each time."""
+        counts = self.stored.astype(np.float32)
+        if (self.slope, self.intercept) != (1.0, 0.0):
+            counts = counts * np.float32(self.slope) + np.float32(self.intercept)
+        return counts.max() + counts.min() - counts if self.is_inverted else counts
+
+    @property
+    def values(self) -> NDArray[np.generic]:
+        """The same values, as they are stored where that is the same: half the memory to walk through."""
+        is_same = (self.slope, self.intercept, self.is_inverted) == (1.0, 0.0, False)
+        return self.stored if is_same else self.counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import bsbatch
+from bsbatch.allocation import keep_freed_memory
 from bsbatch.autotune import choose
 from bsbatch.catalog import Catalog, take_stock
 from bsbatch.concurrency import (
@@ -47,6 +48,8 @@ from bsbatch.telemetry import Telemetry
 _MAX_UNIT = 256
 _UNIT_SECONDS = 60.0
 _UNITS_AHEAD = 1
+_FIRST_UNIT = 1
+"""Examinations; the first rows are there within seconds, and each unit after it may be twice as large."""
 _DEFAULT_THRESHOLD = 0.5
 
 
@@ -75,6 +78,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
     RunError
         It stopped; what is committed stays, and the same call goes on.
     """
+    keep_freed_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
         if config.dry_run:
@@ -157,7 +161,7 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
                 _teller(reporter),
             )
             reporter.start(_count(setting), len(catalog.settled))
-            first = setting.config.effort.unit_size or backend.batch_size
+            first = setting.config.effort.unit_size or _FIRST_UNIT
             units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit, first)
             ending, scored = _execute(intake, units, screening, sink, _Watch(reporter, interruption))
         sink.finish()

@@ -76,6 +76,9 @@ FULL = (
 )
 """What `bsbatch.records.Header` holds."""
 
+EVERY = META | FULL
+"""Of a whole file."""
+
 CODE = CHARACTER_SET | _table("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 DETECTOR = CHARACTER_SET | _table("StartAngle", "ViewCodeSequence")
 WINDOW = CHARACTER_SET | _table("EnergyWindowRangeSequence")

@@ -5,7 +5,7 @@ Whatever leaves a doubt (an unknown VR, attributes out of order, a value of anot
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -36,6 +36,18 @@ Found = dict[str, bytes]
 
 class UnclearError(Exception):
     """The bytes can be read in more than one way; it never leaves `bsbatch.dicom`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where an element lies."""
+
+    tag: int
+    start: int
+    value: int
+    end: int
+    is_nested: bool
+    """Whether it is of undefined length, so that its value says where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,21 @@ class Walker:
             attributes, position = self._item(position + _SHORT_HEAD, length, wanted)
             found.append(attributes)
         return found
+
+    def spans(self, start: int, stop: int) -> Iterator[Span]:
+        """Where each element lies, of what `dataset` has walked."""
+        position = start
+        while position < stop:
+            group, element, length = _IMPLICIT(self.data, position)
+            value = position + _SHORT_HEAD
+            if not self.is_implicit:
+                vr, length = self.data[position + 4 : position + 6], length >> 16
+                value = position + _HEAD_BYTES[vr]
+                length = _LENGTH(self.data, value - 4)[0] if _HEAD_BYTES[vr] != _SHORT_HEAD else length
+            is_nested = length == UNDEFINED
+            end = value + (self._undefined(True, value) if is_nested else length)
+            yield Span(group << 16 | element, position, value, end, is_nested)
+            position = end
 
     def _explicit(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[Found, int]:
         """Runs once for each element of an archive, so it makes no call that can be spared; nor does the next one."""

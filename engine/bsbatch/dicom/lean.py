@@ -7,23 +7,25 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from pydicom.uid import ImplicitVRLittleEndian
 
 from bsbatch.dicom import attributes, values
 from bsbatch.dicom.elements import UNDEFINED, Found, UnclearError, Walker, Wanted, are_fragments_whole, check
+from bsbatch.dicom.layouts import DATASET, Layouts, Walked
 from bsbatch.records import Detector, Header, PixelData
 
 HEAD = 8192
 """Bytes that are read at first; the headers of most objects are shorter."""
 _SIZES = (HEAD, 1 << 16, 1 << 18)
 
-_DATASET = 132
-"""Preamble and prefix, PS3.10 section 7.1."""
 _OF_META, _BEFORE_DECISION = range(0x00020000, 0x00030000), range(0x00080000, 0x00080061)
 _OF_OUTLINE = range(_BEFORE_DECISION.stop, attributes.LAST_OF_OUTLINE + 1)
 _BEFORE_PIXELS = range(_BEFORE_DECISION.stop, 0x7FE00008)
+_REMEMBERED = 256
+"""Sequences whose meaning is kept: a camera writes the same detectors and windows into every header."""
 _FLOAT_PIXELS, _PIXELS = {0x7FE00008, 0x7FE00009}, 0x7FE00010
 
 _COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(1|4\.\d+|5)")
@@ -63,30 +65,40 @@ class _Source:
 
 
 def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
-    meta, start = Walker(source.data, is_implicit=False).dataset(_DATASET, source.size, _OF_META, attributes.META)
-    syntax = _syntax(meta)
-    walker = Walker(source.data, is_implicit=syntax == ImplicitVRLittleEndian)
-    check(walker.is_implicit != _starts_explicit(source.data, start))
-    found, stop = walker.dataset(start, source.size, _BEFORE_DECISION, attributes.OUTLINE)
-    if not is_wanted(values.text(found, "Modality") or ""):
-        more, stop = walker.dataset(stop, source.size, _OF_OUTLINE, attributes.OUTLINE)
-        check(stop <= source.size)
-        found |= more
-        return Header(**_outline(found, meta, values.codec(found)), **_UNREAD)
-    more, stop = walker.dataset(stop, source.size, _BEFORE_PIXELS, attributes.FULL)
-    found |= more
-    codec = values.codec(found)
+    walked = _LAYOUTS.recall(source.data)
+    if walked is None or walked.is_wanted != is_wanted(values.text(walked.found, "Modality") or ""):
+        walked = _walk(source, is_wanted)
+        _LAYOUTS.remember(source.data, walked)
+    found, codec = walked.found, values.codec(walked.found)
+    if not walked.is_wanted:
+        return Header(**_outline(found, codec), **_UNREAD)
     return Header(
-        **_outline(found, meta, codec),
+        **_outline(found, codec),
         **_image(found),
-        **_acquisition(found, codec, walker.is_implicit),
-        pixel_data=_locate(source, stop, walker.is_implicit),
+        **_acquisition(found, codec, walked.is_implicit),
+        pixel_data=_locate(source, walked.stop, walked.is_implicit),
     )
 
 
-def _syntax(meta: Found) -> str:
-    group_length = meta.get("FileMetaInformationGroupLength", b"\0\0\0\0")
-    syntax = values.text(meta, "TransferSyntaxUID") or ""
+_LAYOUTS = Layouts()
+
+
+def _walk(source: _Source, is_wanted: Callable[[str], bool]) -> Walked:
+    data, size = source.data, source.size
+    found, start = Walker(data, is_implicit=False).dataset(DATASET, size, _OF_META, attributes.META)
+    walker = Walker(data, is_implicit=_syntax(found) == ImplicitVRLittleEndian)
+    check(walker.is_implicit != _starts_explicit(data, start))
+    first, stop = walker.dataset(start, size, _BEFORE_DECISION, attributes.OUTLINE)
+    is_more_wanted = is_wanted(values.text(first, "Modality") or "")
+    tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
+    rest, stop = walker.dataset(stop, size, tags, wanted)
+    check(stop <= size)
+    return Walked(found | first | rest, start, stop, walker.is_implicit, is_more_wanted)
+
+
+def _syntax(found: Found) -> str:
+    group_length = found.get("FileMetaInformationGroupLength", b"\0\0\0\0")
+    syntax = values.text(found, "TransferSyntaxUID") or ""
     check(len(group_length) == 4)  # noqa: PLR2004 - UL
     check(syntax == ImplicitVRLittleEndian or _COMPRESSED.fullmatch(syntax) is not None)
     return syntax
@@ -123,10 +135,10 @@ _UNREAD: dict[str, Any] = {
 """What is taken for granted where nothing is said."""
 
 
-def _outline(found: Found, meta: Found, codec: str) -> dict[str, Any]:
+def _outline(found: Found, codec: str) -> dict[str, Any]:
     return {
-        "sop_uid": values.text(found, "SOPInstanceUID") or values.text(meta, "MediaStorageSOPInstanceUID"),
-        "sop_class": values.text(found, "SOPClassUID") or values.text(meta, "MediaStorageSOPClassUID"),
+        "sop_uid": values.text(found, "SOPInstanceUID") or values.text(found, "MediaStorageSOPInstanceUID"),
+        "sop_class": values.text(found, "SOPClassUID") or values.text(found, "MediaStorageSOPClassUID"),
         "study_uid": values.text(found, "StudyInstanceUID"),
         "series_uid": values.text(found, "SeriesInstanceUID"),
         "frame_of_reference_uid": values.text(found, "FrameOfReferenceUID"),
@@ -136,7 +148,7 @@ def _outline(found: Found, meta: Found, codec: str) -> dict[str, Any]:
         "model_name": values.free_text(found, "ManufacturerModelName", codec),
         "acquisition_date": values.text(found, "AcquisitionDate"),
         "acquisition_time": values.text(found, "AcquisitionTime"),
-        "transfer_syntax": values.text(meta, "TransferSyntaxUID"),
+        "transfer_syntax": values.text(found, "TransferSyntaxUID"),
         "rows": values.short(found, "Rows") or 0,
         "columns": values.short(found, "Columns") or 0,
         "frames": values.integer(found, "NumberOfFrames") or 1,
@@ -160,18 +172,16 @@ def _image(found: Found) -> dict[str, Any]:
 
 
 def _acquisition(found: Found, codec: str, is_implicit: bool) -> dict[str, Any]:
-    reader = _Sequences(codec, is_implicit)
-    windows = reader.items(found, "EnergyWindowInformationSequence", attributes.WINDOW)
-    detectors = reader.items(found, "DetectorInformationSequence", attributes.DETECTOR)
     length = values.whole(found, "ScanLength")
+    detectors = found.get("DetectorInformationSequence", b"")
     return {
         "counts_accumulated": values.integer(found, "CountsAccumulated"),
         "scan_length": None if length is None else float(length),
         "detector_vector": values.shorts(found, "DetectorVector"),
         "energy_window_vector": values.shorts(found, "EnergyWindowVector"),
-        "energy_windows": tuple(map(reader.energy_ranges, windows)),
-        "detectors": tuple(map(reader.detector, detectors)),
-        "view_texts": reader.view_texts(reader.items(found, "ViewCodeSequence", attributes.CODE)),
+        "energy_windows": _energy_windows(found.get("EnergyWindowInformationSequence", b""), is_implicit),
+        "detectors": _detectors(detectors, codec, is_implicit),
+        "view_texts": _view_texts(_items(found, "ViewCodeSequence", is_implicit, attributes.CODE), codec),
         "private_labels": _private_labels(found, codec),
         "view_position": values.texts(found, "ViewPosition"),
         "descriptions": (
@@ -180,41 +190,44 @@ def _acquisition(found: Found, codec: str, is_implicit: bool) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Sequences:
-    """Reads the sequences of a header."""
+@lru_cache(_REMEMBERED)
+def _energy_windows(value: bytes, is_implicit: bool) -> tuple[tuple[tuple[float, float], ...], ...]:
+    items = Walker(value, is_implicit).items(attributes.WINDOW)
+    return tuple(_energy_ranges(item, is_implicit) for item in items)
 
-    codec: str
-    is_implicit: bool
 
-    def items(self, found: Found, keyword: str, wanted: Wanted) -> list[Found]:
-        value = found.get(keyword)
-        return Walker(value, self.is_implicit).items(wanted) if value else []
+def _energy_ranges(item: Found, is_implicit: bool) -> tuple[tuple[float, float], ...]:
+    parts = _items(item, "EnergyWindowRangeSequence", is_implicit, attributes.ENERGY_RANGE)
+    lowest = (values.decimal(part, "EnergyWindowLowerLimit") for part in parts)
+    highest = (values.decimal(part, "EnergyWindowUpperLimit") for part in parts)
+    limits = zip(lowest, highest, strict=True)
+    return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
 
-    def energy_ranges(self, item: Found) -> tuple[tuple[float, float], ...]:
-        parts = self.items(item, "EnergyWindowRangeSequence", attributes.ENERGY_RANGE)
-        lowest = (values.decimal(part, "EnergyWindowLowerLimit") for part in parts)
-        highest = (values.decimal(part, "EnergyWindowUpperLimit") for part in parts)
-        limits = zip(lowest, highest, strict=True)
-        return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
 
-    def detector(self, item: Found) -> Detector:
-        codes = self.items(item, "ViewCodeSequence", attributes.CODE)
-        return Detector(
-            start_angle=values.decimal(item, "StartAngle"),
-            view_codes=tuple(
-                (self._text(code, "CodingSchemeDesignator") or "", self._text(code, "CodeValue") or "")
-                for code in codes
-            ),
-            view_texts=self.view_texts(codes),
-        )
+@lru_cache(_REMEMBERED)
+def _detectors(value: bytes, codec: str, is_implicit: bool) -> tuple[Detector, ...]:
+    items = Walker(value, is_implicit).items(attributes.DETECTOR)
+    return tuple(_detector(item, codec, is_implicit) for item in items)
 
-    def view_texts(self, codes: list[Found]) -> tuple[str, ...]:
-        keywords = ("CodeMeaning", "CodeValue")
-        return tuple(text for code in codes for keyword in keywords if (text := self._text(code, keyword)))
 
-    def _text(self, found: Found, keyword: str) -> str | None:
-        return values.free_text(found, keyword, self.codec)
+def _detector(item: Found, codec: str, is_implicit: bool) -> Detector:
+    codes = _items(item, "ViewCodeSequence", is_implicit, attributes.CODE)
+    schemes = (values.free_text(code, "CodingSchemeDesignator", codec) or "" for code in codes)
+    numbers = (values.free_text(code, "CodeValue", codec) or "" for code in codes)
+    return Detector(
+        start_angle=values.decimal(item, "StartAngle"),
+        view_codes=tuple(zip(schemes, numbers, strict=True)),
+        view_texts=_view_texts(codes, codec),
+    )
+
+
+def _view_texts(codes: list[Found], codec: str) -> tuple[str, ...]:
+    keywords = ("CodeMeaning", "CodeValue")
+    return tuple(text for code in codes for keyword in keywords if (text := values.free_text(code, keyword, codec)))
+
+
+def _items(found: Found, keyword: str, is_implicit: bool, wanted: Wanted) -> list[Found]:
+    return Walker(found[keyword], is_implicit).items(wanted) if keyword in found else []
 
 
 def _private_labels(found: Found, codec: str) -> tuple[tuple[str, ...], ...]:

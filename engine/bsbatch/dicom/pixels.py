@@ -66,7 +66,8 @@ def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tupl
 def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
     if stored.shape != (header.rows, header.columns):
         raise ItemError(Reason.DECODE_FAILED, f"decoded shape {stored.shape} is not {(header.rows, header.columns)}")
-    return ViewPixels(counts=_counts(stored, header), stored=stored)
+    slope, intercept = header.rescale
+    return ViewPixels(stored, slope, intercept, is_inverted=header.photometric == "MONOCHROME1")
 
 
 def _read(stream: BinaryIO, header: Header, frame: int, kind: np.dtype[np.generic]) -> NDArray[np.generic]:
@@ -107,13 +108,3 @@ def _explain(error: Exception) -> tuple[Reason, str]:
     if "less than" in text or "incomplete" in text or "truncat" in text:
         return Reason.TRUNCATED_PIXEL_DATA, EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA]
     return Reason.DECODE_FAILED, f"the pixel data cannot be decoded ({type(error).__name__})"
-
-
-def _counts(stored: NDArray[np.generic], header: Header) -> NDArray[np.float32]:
-    slope, intercept = header.rescale
-    counts = stored.astype(np.float32)
-    if (slope, intercept) != (1.0, 0.0):
-        counts = counts * np.float32(slope) + np.float32(intercept)
-    if header.photometric == "MONOCHROME1":
-        counts = counts.max() + counts.min() - counts
-    return counts

@@ -6,6 +6,7 @@ The value representations are those of PS3.5 section 6.2.
 import math
 import re
 import struct
+from functools import lru_cache
 
 from bsbatch.dicom.elements import Found, check
 
@@ -13,6 +14,8 @@ _INTEGER = re.compile(rb" *[+-]?\d{1,12} *")
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})? *")
 _INT32 = 2**31 - 1
 _ESCAPE = b"\x1b"
+_REMEMBERED = 4096
+"""Codes and UIDs that are kept: the objects of a study say nearly the same, and so share their strings."""
 
 _WITH_ASCII = frozenset(f"ISO_IR {number}" for number in (6, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166, 192))
 _EXTENDED = frozenset(f"ISO 2022 IR {number}" for number in (6, 13, 58, 87, 149, 159))
@@ -31,15 +34,24 @@ def codec(found: Found) -> str:
 
 def text(found: Found, keyword: str) -> str | None:
     """First value of CS, DA, TM or UI, which no character set changes."""
-    if keyword not in found:
-        return None
-    return found[keyword].decode("latin-1").rstrip(" \0").partition("\\")[0].strip() or None
+    return _first_code(found[keyword]) if keyword in found else None
 
 
 def texts(found: Found, keyword: str) -> tuple[str, ...]:
     """All values of CS, DA, TM or UI."""
-    value = found.get(keyword, b"").decode("latin-1").rstrip(" \0")
-    return tuple(map(str.strip, value.split("\\"))) if value else ()
+    return _codes(found[keyword]) if keyword in found else ()
+
+
+@lru_cache(_REMEMBERED)
+def _first_code(value: bytes) -> str | None:
+    values = _codes(value)
+    return (values[0] or None) if values else None
+
+
+@lru_cache(_REMEMBERED)
+def _codes(value: bytes) -> tuple[str, ...]:
+    whole = value.decode("latin-1").rstrip(" \0")
+    return tuple(map(str.strip, whole.split("\\"))) if whole else ()
 
 
 def free_text(found: Found, keyword: str, codec: str) -> str | None:

@@ -8,6 +8,7 @@ evidence unless asked for.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.records import EvidenceKind, FrameView, Header, Verdict, View
@@ -33,6 +34,8 @@ _WORDS = {
 _SUFFIXES = {"_E": View.ANTERIOR, "_F": View.POSTERIOR}  # GE Genie and Xeleris: detector E in front, F behind
 _ANGLE_TOLERANCE = 45.0
 _PAIR = 2
+_REMEMBERED = 256
+"""Labels whose meaning is kept: an archive has few, and they come again and again."""
 
 _PROJECTION = re.compile(r"(ANTERO|POSTERO)[ _-]+(?=POSTERIOR|ANTERIOR)")  # one word, named after where it begins
 _AFTERWARDS = re.compile(
@@ -86,18 +89,19 @@ def testify(header: Header, frame: int) -> FrameView | Reason | None:
     return FrameView(frame, testimony[0][1], testimony[0][0]) if testimony else None
 
 
-def views_of_text(text: str) -> set[View]:
+@lru_cache(_REMEMBERED)
+def views_of_text(text: str) -> frozenset[View]:
     """The views that a label names.
 
-    >>> views_of_text("WB ANT"), views_of_text("WHOLE BODY_F"), views_of_text("3 H POST INJECTION")
-    ({<View.ANTERIOR: 'anterior'>}, {<View.POSTERIOR: 'posterior'>}, set())
+    >>> [sorted(views_of_text(text)) for text in ("WB ANT", "WHOLE BODY_F", "3 H POST INJECTION")]
+    [[<View.ANTERIOR: 'anterior'>], [<View.POSTERIOR: 'posterior'>], []]
     """
     upper = _AFTERWARDS.sub("", _PROJECTION.sub(r"\1", text.upper().strip()))
     words = set(re.split(r"[^A-Z]+", upper))
     views = {view for view, known in _WORDS.items() if words & known}
     if not views and upper[-2:] in _SUFFIXES:
         views = {_SUFFIXES[upper[-2:]]}
-    return views
+    return frozenset(views)
 
 
 def _is_whole(named: list[FrameView]) -> bool:

@@ -155,4 +155,4 @@ def _reason_of(error: OSError) -> Reason:
 
 def _printable(source: str) -> str:
     """Valid Unicode for the tables: bytes that are none stand as U+F780 to U+F7FF, so that names stay different."""
-    return source.translate(_UNDECODABLE)
+    return source if source.isascii() else source.translate(_UNDECODABLE)

@@ -1,0 +1,121 @@
+"""Headers that are laid out as others before: recognised by one comparison instead of a walk.
+
+Where every tag, VR and length lies as in a header that was walked, the walk would come to the same places. The slices
+of a series and the scans of a camera differ in little but their values.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bsbatch.dicom import attributes
+from bsbatch.dicom.elements import Found, Span, Walker
+
+DATASET = 132
+"""Where the file meta information begins: behind preamble and prefix, PS3.10 section 7.1."""
+_BEGINNING = slice(DATASET, DATASET + 68)
+"""The length of the meta information, the SOP Class UID and the length of the SOP Instance UID, as a rule."""
+_NEXT = 8
+"""Bytes of the element in front of which the walk stopped that must be the same."""
+_DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
+"""Attributes whose values decide how the rest is walked."""
+_MOST_BEGINNINGS, _MOST_ALIKE, _MOST_MISSES = 256, 8, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What a walk through a header came to."""
+
+    found: Found
+    start: int
+    """First byte behind the file meta information."""
+    stop: int
+    """First byte that was not walked."""
+    is_implicit: bool
+    is_wanted: bool
+    """Whether more than the outline was walked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    mask: int
+    """Ones in every byte that must be as it was; the first byte of the file is the lowest."""
+    expected: int
+    places: tuple[tuple[str, slice], ...]
+    """Keyword, and where its value lies."""
+    pattern: Walked
+    """The one it was made of, without its values."""
+
+
+class Layouts:
+    """The layouts met lately; threads may share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, _Alike] = {}
+
+    def recall(self, data: bytes) -> Walked | None:
+        """What a walk would come to, if the header is laid out as one that was walked.
+
+        Parameters
+        ----------
+        data
+            The first bytes of a file.
+        """
+        alike = self._known.get(data[_BEGINNING])
+        if alike is None or not alike.layouts:
+            return None
+        whole = int.from_bytes(data, "little")
+        for layout in alike.layouts:
+            if whole & layout.mask == layout.expected:
+                alike.misses = 0
+                found = {keyword: data[place] for keyword, place in layout.places}
+                pattern = layout.pattern
+                return Walked(found, pattern.start, pattern.stop, pattern.is_implicit, pattern.is_wanted)
+        return None
+
+    def remember(self, data: bytes, walked: Walked) -> None:
+        """Keep the layout of a header that was walked, if it is not the first that begins so, and if that has helped.
+
+        Making a layout takes longer than walking. Where so many in a row were new, the next one will be new, too.
+        """
+        end = walked.stop + _NEXT
+        if end > len(data):
+            return
+        if len(self._known) >= _MOST_BEGINNINGS:
+            self._known = {}
+        alike = self._known.setdefault(data[_BEGINNING], _Alike())
+        alike.misses += 1
+        if alike.misses > _MOST_MISSES:
+            alike.layouts = ()
+        elif alike.misses > 1:
+            alike.layouts = (_layout(data[:end], walked), *alike.layouts[: _MOST_ALIKE - 1])
+
+
+@dataclass(slots=True)
+class _Alike:
+    """Headers that begin with the same bytes."""
+
+    layouts: tuple[_Layout, ...] = ()
+    """The latest first."""
+    misses: int = 0
+    """How many in a row were laid out as none of them."""
+
+
+def _layout(data: bytes, walked: Walked) -> _Layout:
+    mask, places = bytearray(len(data)), []
+    for span in _spans(data, walked):
+        attribute = attributes.EVERY.get(span.tag)
+        is_kept = attribute is not None and attribute.keyword in walked.found
+        if attribute is not None and is_kept:
+            places.append((attribute.keyword, slice(span.value, span.end)))
+        is_fixed = span.is_nested or (attribute is not None and attribute.keyword in _DECISIVE)
+        fixed = slice(span.start, span.end if is_fixed else span.value)
+        mask[fixed] = b"\xff" * (fixed.stop - fixed.start)
+    mask[-_NEXT:] = b"\xff" * _NEXT
+    number = int.from_bytes(mask, "little")
+    pattern = Walked({}, walked.start, walked.stop, walked.is_implicit, walked.is_wanted)
+    return _Layout(number, int.from_bytes(data, "little") & number, tuple(places), pattern)
+
+
+def _spans(data: bytes, walked: Walked) -> Iterator[Span]:
+    yield from Walker(data, is_implicit=False).spans(DATASET, walked.start)
+    yield from Walker(data, walked.is_implicit).spans(walked.start, walked.stop)

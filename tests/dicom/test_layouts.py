@@ -1,0 +1,118 @@
+"""A header that is recognised says what a walk says."""
+
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from tests.dicom.objects import dataset, encode, item
+
+from bsbatch.dicom import lean
+from bsbatch.dicom.elements import UnclearError
+from bsbatch.dicom.layouts import Layouts, Walked
+from bsbatch.dicom.selection import may_be_scan
+from bsbatch.dicom.values import text
+
+SLICE = {"Modality": "CT", "InstanceNumber": 1}
+
+
+def walk(data: bytes) -> Walked | None:
+    """What a walk comes to; None where it leaves the header to pydicom."""
+    try:
+        return lean._walk(lean._Source(BytesIO(data), data, len(data)), may_be_scan)
+    except (UnclearError, struct.error):
+        return None
+
+
+def known(*objects: bytes) -> Layouts:
+    """The layouts of some objects, each met twice."""
+    layouts = Layouts()
+    for data in objects:
+        for _ in range(2):
+            walked = walk(data)
+            assert walked is not None
+            layouts.remember(data, walked)
+    return layouts
+
+
+def made(syntax: UID = ExplicitVRLittleEndian, **attributes: Any) -> bytes:
+    codes = [item(CodeValue="A", CodeMeaning="Anterior")]
+    fields: dict[str, Any] = {"ViewCodeSequence": codes, **SLICE, **attributes}
+    return encode(dataset(**fields), syntax)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("modality", ["CT", "NM"])
+def test_the_next_slice_of_a_series_is_recognised_with_its_own_values(syntax: UID, modality: str) -> None:
+    first, second = made(syntax, Modality=modality), made(syntax, Modality=modality, InstanceNumber=2, Rows=99)
+
+    found = known(first).recall(second)
+
+    assert found == walk(second)
+    assert found != walk(first)
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"Modality": "NM"}, {"StudyInstanceUID": "1.2.3333"}, {"PatientID": "1"}, {"InstanceNumber": 100}]
+)
+def test_a_header_that_is_laid_out_otherwise_is_not_recognised(attributes: dict[str, Any]) -> None:
+    assert known(made()).recall(made(**attributes)) is None
+
+
+def test_a_header_in_another_encoding_is_not_recognised() -> None:
+    layouts = known(made(), made(ImplicitVRLittleEndian))
+
+    assert [layouts.recall(data) == walk(data) for data in (made(), made(ImplicitVRLittleEndian))] == [True, True]
+
+
+def test_a_header_that_is_met_for_the_first_time_is_only_walked() -> None:
+    layouts, data = Layouts(), made()
+    walked = walk(data)
+    assert walked is not None
+
+    layouts.remember(data, walked)
+    assert layouts.recall(data) is None
+    layouts.remember(data, walked)
+    assert layouts.recall(data) == walked
+
+
+def test_where_nothing_is_ever_laid_out_alike_nothing_is_kept() -> None:
+    objects = [made(StudyDescription="x" * number) for number in range(0, 60, 2)]
+
+    layouts = known(*objects)
+
+    assert [layouts.recall(data) for data in objects] == [None] * len(objects)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_a_changed_header_is_recognised_as_a_walk_sees_it_or_not_at_all(draws: st.DataObject) -> None:
+    original = draws.draw(st.sampled_from([made(), made(Modality="NM"), made(ImplicitVRLittleEndian)]))
+    layouts, data = known(original), bytearray(original)
+    for _ in range(draws.draw(st.integers(0, 2))):
+        data[draws.draw(st.integers(132, len(data) - 1))] = draws.draw(st.integers(0, 255))
+
+    found = layouts.recall(bytes(data))
+
+    if found is not None and may_be_scan(text(found.found, "Modality") or "") == found.is_wanted:
+        assert found == walk(bytes(data))
+
+
+@pytest.mark.parametrize("length", [0, 100, 140, 300])
+def test_a_file_that_is_too_short_is_not_recognised(length: int) -> None:
+    assert known(made()).recall(made()[:length]) is None
+
+
+def test_both_readings_of_one_header_are_kept_apart() -> None:
+    def everything(_modality: str) -> bool:
+        return True
+
+    data, readings = made(), list[Callable[[str], bool]]([may_be_scan, everything] * 3)
+
+    found = [lean.parse(BytesIO(data), data, len(data), is_wanted) for is_wanted in readings]
+
+    assert [header is not None and header.pixel_data is not None for header in found] == [False, True] * 3
