@@ -18,6 +18,8 @@ CHANNELS = 3
 """The paper repeats the one channel three times, as the ImageNet weights want it."""
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block of VGG16."""
+EARLY = (1, 2)
+"""Blocks with a width of their own: half of the multiplications are in the rest, but most of the memory is read here."""
 DENSE = 512
 CLASSES = 2
 WIDEST = 4.0
@@ -43,19 +45,23 @@ class NetworkSettings:
     """Seed of every weight that is drawn, 0 or more."""
     width: float = 1.0
     """Factor on the number of channels of every layer but the last, above 0; 1.0 is the paper's network."""
+    early_width: float | None = None
+    """The same of the first two blocks, where training spends most of its time; None for `width`."""
 
     def __post_init__(self) -> None:
         """Refuse values no network could be built of."""
-        if not 0.0 < self.width <= WIDEST:
-            raise UsageError(f"--width {self.width} is not in (0, {WIDEST:g}]: 1.0 is the paper's network")
+        for name, width in (("width", self.width), ("early-width", self.early_width)):
+            if width is not None and not 0.0 < width <= WIDEST:
+                raise UsageError(f"--{name} {width} is not in (0, {WIDEST:g}]: 1.0 is the paper's network")
         if self.seed < 0:
             raise UsageError(f"--seed {self.seed} is negative: give 0 or more")
-        if self.weights == "imagenet" and self.width != 1.0:
-            raise UsageError(f"the ImageNet weights are of width 1.0, not {self.width}: leave --width out")
+        if self.weights == "imagenet" and {self.width, self.early_width} - {1.0, None}:
+            raise UsageError("the ImageNet weights are of width 1.0: leave --width and --early-width out")
 
-    def channels(self, full: int) -> int:
+    def channels(self, full: int, block: int | None = None) -> int:
         """Channels of a layer that has `full` channels at width 1.0; at least 1."""
-        return max(1, round(full * self.width))
+        width = self.early_width if self.early_width is not None and block in EARLY else self.width
+        return max(1, round(full * width))
 
 
 def build(settings: NetworkSettings, *, batch_norm: bool = False, side: int | None = SIDE) -> Any:
@@ -101,7 +107,7 @@ def _layers(layers: Any, settings: NetworkSettings, *, batch_norm: bool) -> Iter
     activation = None if batch_norm else "relu"
     for number, (convolutions, channels) in enumerate(BLOCKS, start=1):
         for index in range(1, convolutions + 1):
-            name, filters = f"block{number}_conv{index}", settings.channels(channels)
+            name, filters = f"block{number}_conv{index}", settings.channels(channels, number)
             yield layers.Conv2D(filters, 3, name=name, activation=activation, **next(drawn), **CONVOLUTION)
             if batch_norm:
                 yield layers.BatchNormalization(name=name + NORM, momentum=MOMENTUM, dtype="float32")

@@ -151,7 +151,7 @@ def _resolved(config: TrainConfig, studies: Mapping[str, Mapping[str, int]]) -> 
     versions = {name: toolchain.package(name).__version__ for name in ("bsbatch", "tensorflow", "keras", "numpy")}
     return {
         "version": 1,
-        "network": {"width": config.network.width, "seed": config.network.seed},
+        "network": {name: getattr(config.network, name) for name in ("width", "early_width", "seed")},
         "start": _start(config.network.weights),
         "recipe": asdict(config.recipe),
         "split": {**asdict(config.split), "external": list(config.split.external)},

@@ -73,6 +73,12 @@ def test_width_scales_every_layer_but_the_last() -> None:
     assert network.get_layer("predictions").units == 2
 
 
+def test_the_first_two_blocks_may_have_a_width_of_their_own() -> None:
+    network = build(NetworkSettings(width=0.0625, early_width=0.03125))
+    assert [network.get_layer(f"block{block}_conv2").filters for block in (1, 2, 3)] == [2, 4, 16]
+    assert network.get_layer("fc1").units == 32
+
+
 def test_a_seed_decides_all_weights() -> None:
     assert_equal_weights(twin(seed=3), twin(seed=3))
     assert not np.array_equal(twin(seed=3).get_weights()[0], twin(seed=4).get_weights()[0])
@@ -96,8 +102,10 @@ def test_random_weights_give_probabilities_away_from_0_and_1(seed: int) -> None:
     [
         ({"width": 0.0}, "--width 0.0"),
         ({"width": float("nan")}, "--width nan"),
+        ({"early_width": 5.0}, "--early-width 5.0"),
+        ({"weights": "imagenet", "early_width": 0.5}, "leave --width and --early-width out"),
         ({"seed": -1}, "--seed -1 is negative"),
-        ({"weights": "imagenet", "width": 0.5}, "leave --width out"),
+        ({"weights": "imagenet", "width": 0.5}, "leave --width and --early-width out"),
     ],
 )
 def test_settings_that_no_network_has_are_refused(arguments: dict[str, Any], message: str) -> None:

@@ -55,6 +55,13 @@ def test_widening_changes_no_probability(width: float) -> None:
     np.testing.assert_allclose(wide(image()), narrow(image()), atol=1e-6)
 
 
+def test_a_network_with_narrower_first_blocks_is_widened_to_one_width() -> None:
+    narrow = build(NetworkSettings(seed=3, width=0.0625, early_width=0.03125))
+    wide = widen(narrow, NetworkSettings(seed=1, width=0.125))
+    assert wide.get_layer("block1_conv1").filters == 8
+    np.testing.assert_allclose(wide(image()), narrow(image()), atol=1e-6)
+
+
 def test_copies_of_a_channel_are_read_with_unequal_weights() -> None:
     wide = widen(build(NARROW), NetworkSettings(seed=1, width=0.125))
     kernel = wide.get_layer("block1_conv2").get_weights()[0]

@@ -112,7 +112,7 @@ def test_a_training_leaves_model_configuration_split_history_and_logs(trained: P
     assert list((trained / LOGS).glob("events*"))
     resolved = json.loads((trained / CONFIG).read_text(encoding="utf-8"))
     assert resolved["recipe"]["learning_rate"] == 1e-4
-    assert resolved["network"] == {"width": 0.0625, "seed": 5}
+    assert resolved["network"] == {"width": 0.0625, "early_width": None, "seed": 5}
     assert resolved["studies"]["test C"] == {"positive": 2, "negative": 3}
     assert str(trained.parent) not in json.dumps(resolved)
 

@@ -53,6 +53,10 @@ def train(
     width: Annotated[
         float, typer.Option(help="Factor on all channels; 1.0 is the paper's.", rich_help_panel=_START)
     ] = 1.0,
+    early_width: Annotated[
+        float | None,
+        typer.Option(help="The same of blocks 1 and 2, which take most of the time.", rich_help_panel=_START),
+    ] = None,
     batch_norm: Annotated[
         bool,
         typer.Option(help="Batch normalisation, folded in at the end; with random weights.", rich_help_panel=_START),
@@ -103,7 +107,7 @@ def train(
         out,
         masks,
         cache,
-        network.NetworkSettings(weights, seed, width),
+        network.NetworkSettings(weights, seed, width, early_width),
         recipe,
         split.SplitSettings(tuple(external or ("C",)), validation_share, seed),
     )
