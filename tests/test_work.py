@@ -88,6 +88,11 @@ def events_of(source: DirectorySource) -> Iterator[Examination | SettledObject]:
         yield from unit.settled
 
 
+@pytest.fixture(autouse=True)
+def nothing_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lean, "_LAYOUTS", Layouts())
+
+
 @pytest.fixture(params=[*OTHERS, "phantom"])
 def other(request: pytest.FixtureRequest, tmp_path: Path) -> CountedSource:
     """A folder with one object that is no bone scan, its pixels and the rest of its header included."""

@@ -20,6 +20,9 @@ _PERCENTILE = 0.99
 _SAMPLED = 16
 """One pixel in so many tells about where the largest begin."""
 
+Pixels = NDArray[Any]
+"""``(rows, columns)`` counts of any type of number."""
+
 
 class Flag(StrEnum):
     """Warnings of the column ``qc_flags``."""
@@ -48,20 +51,20 @@ class Flag(StrEnum):
 
 def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Quality:
     """Measure both views of an examination, ``(rows, columns)`` counts each."""
-    counts = anterior.counts, posterior.counts
-    ratios = _hotspot_ratio(counts[0]), _hotspot_ratio(counts[1])
-    sums = _total(anterior), _total(posterior)
-    laterality = _laterality(*counts)
+    views = anterior.values, posterior.values
+    ratios = _hotspot_ratio(views[0]), _hotspot_ratio(views[1])
+    sums = _total(views[0]), _total(views[1])
+    laterality = _laterality(*views)
     saturated = _saturated(anterior.stored, exam.anterior) + _saturated(posterior.stored, exam.posterior)
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, sums),
         Flag.COUNTS_TOO_LOW: min(sums) < _LOW_COUNTS,
-        Flag.NEGATIVE_COUNTS: any(float(values.min()) < 0 for values in counts),
+        Flag.NEGATIVE_COUNTS: any(float(values.min()) < 0 for values in views),
         Flag.LOSSY: any(scan.header.is_lossy for scan in exam.scans),
-        Flag.EIGHT_BIT_ORIGIN: any(float(values.max()) == _EIGHT_BIT for values in counts),
+        Flag.EIGHT_BIT_ORIGIN: any(float(values.max()) == _EIGHT_BIT for values in views),
         Flag.HOTSPOT_DOMINATES: max(ratios) > _HOTSPOT_LIMIT,
         Flag.SATURATED: saturated > _FEW_SATURATED,
-        Flag.BODY_TRUNCATED: any(map(_is_cut, counts)),
+        Flag.BODY_TRUNCATED: any(map(_is_cut, views)),
         Flag.LATERALITY_SUSPECT: laterality < 0,
         Flag.VIEW_ASSUMED: any(
             item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
@@ -79,12 +82,11 @@ def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Qu
     )
 
 
-def _total(view: ViewPixels) -> float:
-    """Sum of the counts; of integers exact, however it is added up."""
-    if view.values is view.stored and view.stored.dtype in _OPENCV_INTEGERS:
-        stored: NDArray[Any] = view.stored
-        return float(cv2.sumElems(stored)[0])
-    return float(view.counts.sum(dtype=np.float64))
+def _total(values: Pixels) -> float:
+    """Sum; of integers exact, however it is added up."""
+    if values.dtype in _OPENCV_INTEGERS:
+        return float(cv2.sumElems(values)[0])
+    return float(np.asarray(values, np.float32).sum(dtype=np.float64))
 
 
 def _counts_agree(exam: Examination, sums: tuple[float, float]) -> bool:
@@ -95,9 +97,9 @@ def _counts_agree(exam: Examination, sums: tuple[float, float]) -> bool:
     return round(sum(sums)) == sum(counts for counts in promised if counts)
 
 
-def _hotspot_ratio(counts: NDArray[np.float32]) -> float:
+def _hotspot_ratio(values: Pixels) -> float:
     """Maximum over the 99th percentile of the positive pixels, interpolated as `numpy.percentile` does it."""
-    flat = counts.ravel()
+    flat = values.ravel()
     number = int(np.count_nonzero(flat > 0))
     if number == 0:
         return 0.0
@@ -115,15 +117,15 @@ def _between(lower: np.float32, higher: np.float32, share: float) -> np.float32:
     return lower + step * np.float32(share) if share < 0.5 else higher - step * np.float32(1 - share)  # noqa: PLR2004
 
 
-def _at_least(flat: NDArray[np.float32], above: int) -> NDArray[np.float32]:
+def _at_least(flat: Pixels, above: int) -> NDArray[np.float32]:
     """The largest pixels, more than ``above`` of them and few, if a sample tells where they begin; else all."""
-    sample = flat[::_SAMPLED]
+    sample = flat[::_SAMPLED].astype(np.float32)  # which partitions five times as fast as integers
     place = max(0, sample.size - 1 - 2 * (above // _SAMPLED + 1))
     candidates = flat[flat >= np.partition(sample, place)[place]]
-    return candidates if candidates.size > above else flat
+    return np.asarray(candidates if candidates.size > above else flat, np.float32)
 
 
-def _laterality(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -> float:
+def _laterality(anterior: Pixels, posterior: Pixels) -> float:
     """Difference of Pearson's correlations of square roots, so that no hot spot decides; 0 where it cannot be told."""
     if anterior.shape != posterior.shape:
         return 0.0
@@ -132,8 +134,9 @@ def _laterality(anterior: NDArray[np.float32], posterior: NDArray[np.float32]) -
     return float(np.vdot(front, cv2.flip(back, 1)) - np.vdot(front, back)) / scale if scale > 0 else 0.0
 
 
-def _centred(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    roots = np.asarray(cv2.sqrt(counts if counts.min() >= 0 else np.maximum(counts, 0)), np.float32)
+def _centred(values: Pixels) -> NDArray[np.float32]:
+    counts = np.asarray(values, np.float32)
+    roots = np.asarray(cv2.sqrt(counts if values.min() >= 0 else np.maximum(counts, 0)), np.float32)
     roots -= roots.mean()
     return roots
 
@@ -143,11 +146,13 @@ def _saturated(stored: NDArray[np.generic], view: ExamView | None) -> int:
         return 0
     header = view.scan.header
     largest = (1 << (header.bits_stored - header.is_signed)) - 1
+    if np.asarray(stored).max() < largest:  # nearly always, and quicker to tell
+        return 0
     return int(np.count_nonzero(np.asarray(stored) >= largest))
 
 
-def _is_cut(counts: NDArray[np.float32]) -> bool:
-    return bool(counts[:_EDGE_ROWS].any() and counts[-_EDGE_ROWS:].any())
+def _is_cut(values: Pixels) -> bool:
+    return bool(values[:_EDGE_ROWS].any() and values[-_EDGE_ROWS:].any())
 
 
 def _pixel_hash(anterior: ViewPixels, posterior: ViewPixels) -> str:

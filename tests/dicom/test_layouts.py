@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from tests.dicom.objects import dataset, encode, item
 
+from bsbatch.dicom import layouts as layouts_module
 from bsbatch.dicom import lean
 from bsbatch.dicom.elements import UnclearError
 from bsbatch.dicom.layouts import Layouts, Walked
@@ -80,12 +81,31 @@ def test_a_header_that_is_met_for_the_first_time_is_only_walked() -> None:
     assert layouts.recall(data) == walked
 
 
-def test_where_nothing_is_ever_laid_out_alike_nothing_is_kept() -> None:
-    objects = [made(StudyDescription="x" * number) for number in range(0, 60, 2)]
+def test_where_nothing_is_ever_laid_out_alike_few_layouts_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_of: list[bytes] = []
+    original = layouts_module._layout
 
-    layouts = known(*objects)
+    def counted(data: bytes, walked: Walked) -> Any:
+        made_of.append(data)
+        return original(data, walked)
 
-    assert [layouts.recall(data) for data in objects] == [None] * len(objects)
+    monkeypatch.setattr(layouts_module, "_layout", counted)
+
+    known(*(made(StudyDescription="x" * (2 * number % 60), Rows=number) for number in range(200)))
+
+    assert len(made_of) < 40
+
+
+def test_a_series_after_many_others_is_recognised_again() -> None:
+    layouts = known(*(made(StudyDescription="x" * number) for number in range(0, 60, 2)))
+    data = made(InstanceNumber=1000)
+    walked = walk(data)
+    assert walked is not None
+
+    for _ in range(64):
+        layouts.remember(data, walked)
+
+    assert layouts.recall(data) == walked
 
 
 @settings(deadline=None, max_examples=300)

@@ -18,7 +18,8 @@ _NEXT = 8
 """Bytes of the element in front of which the walk stopped that must be the same."""
 _DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
 """Attributes whose values decide how the rest is walked."""
-_MOST_BEGINNINGS, _MOST_ALIKE, _MOST_MISSES = 256, 8, 24
+_MOST_BEGINNINGS, _MOST_ALIKE = 256, 8
+_MOST_MISSES, _RARELY = 24, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Layouts:
         return None
 
     def remember(self, data: bytes, walked: Walked) -> None:
-        """Keep the layout of a header that was walked, if it is not the first that begins so, and if that has helped.
+        """Keep the layout of a header that was walked, if it is not the first that begins so.
 
-        Making a layout takes longer than walking. Where so many in a row were new, the next one will be new, too.
+        Making a layout takes longer than walking: where many in a row were new, only one in 64 is made, to try again.
         """
         end = walked.stop + _NEXT
         if end > len(data):
@@ -84,10 +85,10 @@ class Layouts:
             self._known = {}
         alike = self._known.setdefault(data[_BEGINNING], _Alike())
         alike.misses += 1
-        if alike.misses > _MOST_MISSES:
-            alike.layouts = ()
-        elif alike.misses > 1:
+        if 1 < alike.misses <= _MOST_MISSES:
             alike.layouts = (_layout(data[:end], walked), *alike.layouts[: _MOST_ALIKE - 1])
+        elif alike.misses % _RARELY == 0:
+            alike.layouts = (_layout(data[:end], walked),)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ _INTEGER = re.compile(rb" *[+-]?\d{1,12} *")
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})? *")
 _INT32 = 2**31 - 1
 _ESCAPE = b"\x1b"
-_REMEMBERED = 4096
+_REMEMBERED = 1024
 """Codes and UIDs that are kept: the objects of a study say nearly the same, and so share their strings."""
 
 _WITH_ASCII = frozenset(f"ISO_IR {number}" for number in (6, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166, 192))
