@@ -36,7 +36,7 @@ from bsbatch.tables import (
 )
 
 PROVENANCE = Provenance(config_hash="abc", model_id="0123456789abcdef", threshold=0.5)
-QUALITY = Quality(1e6, 2e6, 2.0, 3.0, 0.1, 0, ("lossy", "saturated"), "f" * 64)
+QUALITY = Quality(1e6, 2e6, 2.0, 3.0, 0.1, 0, ("lossy", "saturated"), "f" * 32)
 BOTH = examine((scan("AP", "both"),))
 PAIR = examine((scan("P", "p", series_uid="9"), scan("A", "a", series_uid="8")))
 LONE = examine((scan("A", "lone"),), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
@@ -111,7 +111,7 @@ def test_the_figures_of_quality_are_written() -> None:
 
     assert (row["qc_counts_anterior"], row["qc_counts_posterior"]) == (1e6, 2e6)
     assert row["qc_flags"] == ["lossy", "saturated"]
-    assert row["pixel_sha256"] == "f" * 64
+    assert row["pixel_xxh3"] == "f" * 32
 
 
 def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
@@ -131,7 +131,7 @@ def test_a_failure_has_a_reason_and_no_score() -> None:
 
 
 def test_a_failure_after_its_pixels_were_read_keeps_their_quality() -> None:
-    assert result_of(failure(BOTH, Reason.ALL_ZERO, QUALITY))["pixel_sha256"] == "f" * 64
+    assert result_of(failure(BOTH, Reason.ALL_ZERO, QUALITY))["pixel_xxh3"] == "f" * 32
 
 
 def test_an_examination_without_a_view_has_a_row_of_its_own() -> None:

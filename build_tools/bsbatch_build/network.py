@@ -19,7 +19,7 @@ CHANNELS = 3
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 """Convolutions and channels of each block of VGG16."""
 EARLY = (1, 2)
-"""Blocks with a width of their own: half of the multiplications are in the rest, but most of the memory is read here."""
+"""Blocks that may have a width of their own: a third of the multiplications, but most of the memory traffic."""
 DENSE = 512
 CLASSES = 2
 WIDEST = 4.0

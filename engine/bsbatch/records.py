@@ -239,8 +239,8 @@ class Quality:
     """Pixels at the largest value that the stored bits can hold."""
     flags: tuple[str, ...]
     """Names of `bsbatch.quality.Flag`."""
-    pixel_sha256: str
-    """SHA-256 of the two views' stored values, 64 hexadecimal digits."""
+    pixel_xxh3: str
+    """XXH3 of the two views' stored values, 128 bits as 32 hexadecimal digits; no protection against forgery."""
 
 
 @dataclass(frozen=True, slots=True)

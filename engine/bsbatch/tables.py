@@ -23,7 +23,7 @@ from bsbatch.records import (
     UnitOutcome,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
 
@@ -78,10 +78,14 @@ RESULT_COLUMNS = (
     Column("qc_counts_posterior", pa.float64(), "Sum of the posterior view's pixels"),
     Column("qc_hotspot_ratio_anterior", pa.float32(), "Maximum over 99th percentile of non-zero pixels, anterior"),
     Column("qc_hotspot_ratio_posterior", pa.float32(), "Maximum over 99th percentile of non-zero pixels, posterior"),
-    Column("qc_laterality", pa.float32(), "corr(ANT, mirrored POST) - corr(ANT, POST); negative is suspect"),
+    Column(
+        "qc_laterality",
+        pa.float32(),
+        "corr(ANT, mirrored POST) - corr(ANT, POST), of the roots of 2 x 2 pixels' means; negative is suspect",
+    ),
     Column("qc_saturated_pixels", pa.int32(), "Pixels at the largest value that can be stored"),
     Column("qc_flags", pa.list_(pa.string()), "Warnings (docs/tables.md)"),
-    _text("pixel_sha256", "SHA-256 of both views' stored pixels: equal for copies under other UIDs"),
+    _text("pixel_xxh3", "XXH3, 128 bits, of both views' stored pixels: equal for copies under other UIDs"),
     _text("model_id", "First 16 digits of the SHA-256 of the model's graph"),
     _text("config_hash", "Hash of model, preprocessing, threshold, precision and selection", is_nullable=False),
 )
@@ -203,7 +207,7 @@ def _quality_columns(item: Prediction | Failure) -> Row:
         "qc_laterality": quality.laterality_correlation,
         "qc_saturated_pixels": quality.saturated_pixels,
         "qc_flags": list(quality.flags),
-        "pixel_sha256": quality.pixel_sha256,
+        "pixel_xxh3": quality.pixel_xxh3,
     }
 
 
