@@ -253,7 +253,8 @@ def test_the_hotspot_ratio_is_that_of_the_sorted_pixels(shape: tuple[int, int], 
 def test_laterality_is_the_difference_of_two_correlations() -> None:
     def roots(image: NDArray[np.uint16]) -> NDArray[np.float64]:
         rows, columns = image.shape
-        return np.sqrt(image.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))).ravel()
+        means = image.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+        return np.asarray(np.sqrt(means).ravel(), np.float64)
 
     front, back, mirrored = roots(ANTERIOR), roots(POSTERIOR), roots(POSTERIOR[:, ::-1])
     expected = np.corrcoef(front, mirrored)[0, 1] - np.corrcoef(front, back)[0, 1]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -83,7 +82,8 @@ def usable(parts: Mapping[str, Part], *, excluded: str) -> list[str]:
 
 def installed_version(distribution: str) -> str | None:
     """Version of an installed distribution, None where it is not here."""
+    metadata = import_module("importlib.metadata")  # brings the whole of email, and --help needs none of it
     try:
-        return version(distribution)
-    except PackageNotFoundError:
+        return str(metadata.version(distribution))
+    except metadata.PackageNotFoundError:
         return None

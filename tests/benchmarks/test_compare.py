@@ -50,7 +50,7 @@ def test_files_to_arrays_and_to_verdicts_are_compared_in_one_command(tmp_path: P
     assert done.returncode == 0, done.stderr
     written = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "results").iterdir()}
     assert set(written) == {"intake", "skim", "help"}
-    assert [len(written[name]["rows"]) for name in ("intake", "skim", "help")] == [2, 1, 1]
+    assert [len(written[name]["rows"]) for name in ("intake", "skim", "help")] == [3, 1, 1]
     assert all(value > 0 for content in written.values() for row in content["rows"] for value in row["values"])
     assert all(content["is_quick"] and content["environment"]["versions"]["numpy"] for content in written.values())
     report = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")

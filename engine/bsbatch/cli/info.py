@@ -3,6 +3,7 @@
 import json
 import platform
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 import bsbatch
-from bsbatch.choices import Choice, found
-from bsbatch.concurrency import processor, usable_cpus, usable_memory
-from bsbatch.model import GRAPH, read_manifest
 from bsbatch.registry import BACKENDS, CODECS, Part, installed_version
 
 _PACKAGES = (
@@ -41,21 +39,27 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show versions, the backends that work here, why others do not, and which one --backend auto takes."""
-    facts = _facts(found(read_manifest(model).files[GRAPH][:16] if model is not None else None))
+    facts = _facts(import_module("bsbatch.choices").found(_graph_of(model) if model is not None else None))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
         show_info(Console(), facts)
 
 
-def _facts(choices: list[Choice]) -> dict[str, Any]:
+def _graph_of(folder: Path) -> str:
+    model = import_module("bsbatch.model")
+    return str(model.read_manifest(folder).files[model.GRAPH][:16])
+
+
+def _facts(choices: list[Any]) -> dict[str, Any]:
+    machine = import_module("bsbatch.concurrency")
     return {
         "bsbatch": bsbatch.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "cpus": usable_cpus(),
-        "memory_gib": round(usable_memory() / 2**30, 1),
+        "processor": machine.processor(),
+        "cpus": machine.usable_cpus(),
+        "memory_gib": round(machine.usable_memory() / 2**30, 1),
         "packages": {name: installed_version(name) for name in _PACKAGES},
         "backends": availability(BACKENDS),
         "codecs": availability(CODECS),

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from bsbatch.cli.exits import INTERRUPTED, TOO_MANY_FAILED
-from bsbatch.cli.progress import reporter_for
 from bsbatch.cli.summary import show
 from bsbatch.config import BackendName, Effort, RunConfig, Selection
 from bsbatch.registry import load
@@ -105,7 +104,7 @@ def run(
 
 
 def _screen(config: RunConfig, *, quiet: bool) -> Any:
-    screen = load("bsbatch.run:screen")
+    reporter_for, screen = load("bsbatch.cli.progress:reporter_for"), load("bsbatch.run:screen")
     with reporter_for(Console(stderr=True, emoji=False), quiet=quiet) as reporter:
         return screen(config, reporter)
 
