@@ -36,6 +36,10 @@ class ExportSettings:
     """Short name for people; None makes one from the weights."""
     note: str | None = None
     """What people must know of the weights; None says where they come from."""
+    may_widen: bool = False
+    """Widen a narrower network from a file, see `bsbatch_build.surgery.widen`, instead of refusing it."""
+    made_by: str | None = None
+    """The command that makes this model again."""
 
     def __post_init__(self) -> None:
         """Refuse a threshold no probability could be compared with."""
@@ -74,7 +78,7 @@ def export(settings: ExportSettings) -> Exported:
         The disk is full, or the folder went away.
     """
     with _staged(settings.folder.resolve()) as staging:
-        network = weights.load(settings.network)
+        network = weights.load(settings.network, may_widen=settings.may_widen)
         onnx_model = to_onnx(network)
         graph = to_bytes(onnx_model)
         parity = verify(graph, network, settings.network.seed)
@@ -125,6 +129,7 @@ def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[st
     return {
         **origin,
         "note": note,
+        **({"commands": [settings.made_by]} if settings.made_by else {}),
         "width": settings.network.width,
         "stored_as": "fp16" if settings.half_weights else "fp32",
         "weights_count": network.count_params(),

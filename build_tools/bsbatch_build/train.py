@@ -10,6 +10,7 @@ import csv
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.concurrency import prefetch
 from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
 from bsbatch.model import sha256_of
@@ -46,6 +48,7 @@ _CELL = SIDE // GRID
 _ON_LESION = 0.5
 """Share of the crops that lie where a lesion is, in this image or, for a negative, in another; the others lie where
 the uptake is."""
+_BATCHES_AHEAD = 2
 _RARE = -4.0
 """Bias of the lesion output at the start: about 2 % of the cells hold a lesion."""
 
@@ -264,7 +267,8 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
     writer = toolchain.tensorflow().summary.create_file_writer(str(config.out / LOGS))
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started, side = time.monotonic(), recipe.crop_side if epoch <= recipe.crop_epochs else SIDE
-        loss = _one_epoch(network, batches(cohort, recipe, (seed, epoch), side), epoch, listener)
+        with closing(prefetch(batches(cohort, recipe, (seed, epoch), side), _BATCHES_AHEAD)) as drawn:
+            loss = _one_epoch(network, drawn, epoch, listener)
         aucs = _validation_aucs(network, cohort, recipe)
         history.append(Epoch(epoch, side, loss, *aucs, round(time.monotonic() - started, 1)))
         _save(network, config.out, history)

@@ -96,4 +96,6 @@ class RunConfig:
         if self.out is None:
             raise UsageError("say where the results go: --out FOLDER (or --dry-run to only plan)")
         if self.model is None and self.backend is not BackendName.FAKE:
-            raise UsageError("say which model to use: --model FOLDER (bsbatch-build train and export make one)")
+            raise UsageError(
+                "say which model to use: --model FOLDER (bsbatch-build train and export make one), or --model demo"
+            )

@@ -1,7 +1,8 @@
 """A file that is made of a model's graph once and kept: beside it, or in the cache where its folder is read-only.
 
-The manifest names it with its SHA-256, under ``derived``: it is no part of the model, so the model and the runs made
-with it stay what they are. A file that is missing, damaged, or of another graph or maker is made again.
+Nothing is written beside the model that comes with bsbatch. The manifest names the file with its SHA-256, under
+``derived``: it is no part of the model, so the model and the runs made with it stay what they are. A file that is
+missing, damaged, or of another graph or maker is made again.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,8 @@ def derived_file(model: Model, recipe: Recipe) -> Path:
     ModelError
         It cannot be made of this graph, or there is no place to keep it.
     """
-    folders = [model.folder, *_in_cache(model, recipe)]
+    beside = [] if model.is_bundled else [model.folder]
+    folders = [*beside, *_in_cache(model, recipe)]
     for folder in folders:
         if _is_kept(folder, model, recipe):
             return folder / recipe.name

@@ -16,6 +16,9 @@ from bsbatch.errors import ModelError
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 MANIFEST_VERSION = 1
+DEMO = "demo"
+"""Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""
+_BUNDLED = Path(__file__).parent / "models"
 LABELS = ("no_metastasis", "metastasis")
 """What the columns of the output stand for; the engine takes the second for ``p_metastasis``."""
 
@@ -85,6 +88,11 @@ class Model:
         return self.folder / GRAPH
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether it lies in the package, where nothing is written."""
+        return self.folder.parent == _BUNDLED
+
+    @property
     def model_id(self) -> str:
         """The first 16 hexadecimal digits of the graph's SHA-256."""
         return self.manifest.files[GRAPH][:16]
@@ -96,7 +104,7 @@ class Model:
         Parameters
         ----------
         folder
-            Where ``manifest.json`` lies.
+            Where ``manifest.json`` lies, see `located`.
         preprocessing_version
             The version that this program preprocesses with.
 
@@ -105,6 +113,7 @@ class Model:
         ModelError
             A file is missing or not the one the manifest describes, or the model belongs to another preprocessing.
         """
+        folder = located(folder)
         manifest = read_manifest(folder)
         for name, expected in manifest.files.items():
             _check_file(folder / name, expected)
@@ -114,6 +123,11 @@ class Model:
                 f"version {preprocessing_version}: export the model again, or use the bsbatch that made it"
             )
         return cls(folder, manifest)
+
+
+def located(folder: Path) -> Path:
+    """The folder itself; for ``demo``, where there is no such folder, the model that comes with bsbatch."""
+    return _BUNDLED / DEMO if folder == Path(DEMO) and not folder.exists() else folder
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -64,6 +64,12 @@ EVALUATION = {
 }
 """What ``bsbatch evaluate`` loads: the figures, and the report with its drawings."""
 
+PHANTOMS = {
+    "plan": Part("bsbatch_build.phantom.plan:SetPlan", "bsbatch_build"),
+    "write": Part("bsbatch_build.phantom.archive:write_set", "bsbatch_build"),
+}
+"""What ``bsbatch demo`` makes its archive with; the engine imports nothing of the build tools."""
+
 
 def usable(parts: Mapping[str, Part], *, excluded: str) -> list[str]:
     """The names of the parts whose packages are here.

@@ -238,6 +238,17 @@ def test_a_model_from_a_training_says_how_it_was_trained(network: Any, tmp_path:
     assert training["history"] == []
 
 
+@KERAS_SAVES
+def test_a_narrower_network_is_widened_where_that_is_asked_for(network: Any, tmp_path: Path) -> None:
+    network.save(tmp_path / "narrow.keras")
+    wider = NetworkSettings(str(tmp_path / "narrow.keras"), seed=2, width=0.125)
+    with pytest.raises(ModelError, match="give the --width it was made with"):
+        export(ExportSettings(tmp_path / "refused", wider))
+    made = export(ExportSettings(tmp_path / "out", wider, may_widen=True, made_by="make it"))
+    assert (made.manifest.training["width"], made.manifest.training["commands"]) == (0.125, ["make it"])
+    assert made.weights > 3 * network.count_params()
+
+
 def test_an_empty_folder_becomes_the_model(tmp_path: Path) -> None:
     export(ExportSettings(tmp_path, TWIN))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "model.onnx"]

@@ -49,7 +49,7 @@ def make_card(settings: CardSettings) -> MadeCard:
     model = Model.load(settings.folder, preprocess.VERSION)
     evaluation = read_evaluation(settings.evaluation, model.model_id) if settings.evaluation is not None else None
     content = content_of(model, evaluation)
-    out = settings.out if settings.out is not None else settings.folder
+    out = settings.out if settings.out is not None else model.folder
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

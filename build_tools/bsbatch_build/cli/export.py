@@ -19,16 +19,22 @@ def export(
     half_weights: Annotated[
         bool, typer.Option(help="Store weights as fp16, half the bytes; the arithmetic stays fp32.")
     ] = False,
+    widen: Annotated[
+        bool, typer.Option(help="Widen a narrower network from a file; it computes the same as before.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Short name for people.", show_default="from the weights")] = None,
     note: Annotated[
         str | None, typer.Option(help="What people must know of the weights.", show_default="where they come from")
+    ] = None,
+    made_by: Annotated[
+        str | None, typer.Option(help="The command that makes this model again, for its card.", show_default=False)
     ] = None,
 ) -> None:
     """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
     network = importlib.import_module("bsbatch_build.network")
     exporting = importlib.import_module("bsbatch_build.export")
     settings = exporting.ExportSettings(
-        out, network.NetworkSettings(weights, seed, width), threshold, half_weights, name, note
+        out, network.NetworkSettings(weights, seed, width), threshold, half_weights, name, note, widen, made_by
     )
     console = Console()
     with console.status("making the model and comparing it with Keras"):

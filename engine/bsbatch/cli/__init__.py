@@ -6,6 +6,7 @@ import typer
 
 import bsbatch
 from bsbatch.cli.bench import bench
+from bsbatch.cli.demo import demo
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
@@ -23,6 +24,7 @@ app.command()(run)
 app.command()(evaluate)
 app.command()(bench)
 app.command()(info)
+app.command()(demo)
 
 
 def _show_version(*, is_asked: bool) -> None:

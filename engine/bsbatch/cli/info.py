@@ -48,7 +48,7 @@ def info(
 
 def _graph_of(folder: Path) -> str:
     model = import_module("bsbatch.model")
-    return str(model.read_manifest(folder).files[model.GRAPH][:16])
+    return str(model.read_manifest(model.located(folder)).files[model.GRAPH][:16])
 
 
 def _facts(choices: list[Any]) -> dict[str, Any]:

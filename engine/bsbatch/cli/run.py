@@ -23,7 +23,9 @@ def run(
     *,
     model: Annotated[
         Path | None,
-        typer.Option(help="Model directory (bsbatch-build export).", show_default=False, rich_help_panel=_INPUT),
+        typer.Option(
+            help="Model directory (bsbatch-build export), or demo.", show_default=False, rich_help_panel=_INPUT
+        ),
     ] = None,
     out: Annotated[
         Path | None,

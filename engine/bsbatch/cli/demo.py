@@ -1,0 +1,70 @@
+"""``bsbatch demo``: synthetic scans, screened by the demo model and held against their labels."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bsbatch.cli.scorecard import show as show_evaluation
+from bsbatch.cli.summary import show as show_run
+from bsbatch.config import BackendName, RunConfig
+from bsbatch.errors import UsageError
+from bsbatch.evaluation.settings import EvaluationConfig
+from bsbatch.registry import EVALUATION, PHANTOMS, load
+
+_CENTRE = "C"
+"""The external centre: the demo model has seen none of its cameras."""
+_SEED = 20_231
+"""Not among the seeds that the demo model was trained and tested on."""
+
+
+def demo(
+    *,
+    studies: Annotated[int, typer.Option(min=4, help="Synthetic examinations.")] = 64,
+    out: Annotated[Path, typer.Option(help="New or empty folder for everything it makes.")] = Path("bsbatch-demo"),
+    backend: Annotated[BackendName, typer.Option(help="What infers.")] = BackendName.AUTO,
+) -> None:
+    """See it work: synthetic bone scans of a hospital the model has not seen, screened and held against their labels.
+
+    The demo model is trained on synthetic phantoms: not for clinical use.
+    """
+    evaluate, write_report = (EVALUATION[name].load() for name in ("metrics", "report"))
+    console = Console(emoji=False)
+    _make_phantoms(out / "set", studies, console)
+    config = RunConfig(
+        archive=out / "set" / "archive",
+        out=out / "run",
+        model=Path(load("bsbatch.model:DEMO")),
+        backend=backend,
+        max_error_rate=1.0,
+    )
+    reporter_for = load("bsbatch.cli.progress:reporter_for")
+    with reporter_for(Console(stderr=True, emoji=False), quiet=False) as reporter:
+        report = load("bsbatch.run:screen")(config, reporter)
+    show_run(console, report, config)
+    evaluation = evaluate(EvaluationConfig(out / "run", out / "set" / "labels.csv", out / "report"))
+    write_report(evaluation)
+    show_evaluation(console, evaluation)
+    console.print(_where(out), soft_wrap=True, highlight=False, markup=False)
+
+
+def _make_phantoms(folder: Path, studies: int, console: Console) -> None:
+    plan = PHANTOMS["plan"].load()(studies, _SEED, (_CENTRE,))
+    with console.status(f"drawing {studies} synthetic examinations"):
+        try:
+            PHANTOMS["write"].load()(folder, plan)
+        except ValueError as error:
+            raise UsageError(f"{error} Say --out FOLDER") from error
+
+
+def _where(out: Path) -> str:
+    return "\n".join(
+        (
+            "The scans and the model are synthetic: the figures say that the code works, and nothing about patients.",
+            f"archive  {out / 'set' / 'archive'}",
+            f"results  {out / 'run' / 'results'} and {out / 'run' / 'objects'}",
+            f"report   {out / 'report' / 'metrics.json'}",
+            f"figures  {out / 'report' / 'figures'}",
+        )
+    )
