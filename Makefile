@@ -1,4 +1,4 @@
-# make demo | make test | make check | make bench: each builds .venv as far as it needs it
+# make demo | make test | make check | make rtx | make bench: each builds .venv as far as it needs it
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pyt
 DEMO := demo
 BENCH ?=
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check rtx format bench clean
 
 demo: $(VENV)/.build
 	rm -rf $(DEMO)
@@ -23,6 +23,12 @@ check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+rtx: $(VENV)/.test
+	@# without pycuda, which nvcc would have to build: engines compile without a GPU
+	$(PIP) tensorrt-rtx
+	$(BIN)/python -c 'import tensorrt_rtx'
+	$(BIN)/python -m pytest -m rtx tests/build_tools
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

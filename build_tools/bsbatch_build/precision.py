@@ -81,7 +81,7 @@ def half_graph(model: Model, on_step: OnStep = lambda _: None) -> HalfGraph:
     """
     maker = f"bsbatch-fp16 {VERSION} for threshold {model.manifest.threshold:g}"
     path = derived_file(model, Recipe(FILE, maker, partial(_make, model=model, on_step=on_step)))
-    (content,) = (entry.value for entry in _read(path).metadata_props if entry.key == _METADATA)
+    (content,) = (entry.value for entry in read_graph(path).metadata_props if entry.key == _METADATA)
     return HalfGraph(path, Rounding(**json.loads(content)))
 
 
@@ -152,8 +152,61 @@ def largest_activation(model: Any, images: NDArray[np.float32], on_step: OnStep 
     return float(found[worst]), names[worst]
 
 
+def read_graph(path: Path) -> Any:
+    """Read an ONNX file.
+
+    Raises
+    ------
+    ModelError
+        It is none.
+    """
+    try:
+        return toolchain.package("onnx").load(path)
+    except toolchain.package("google.protobuf.message").DecodeError as error:
+        raise ModelError(f"{path} is no ONNX graph: export the model again with bsbatch-build export") from error
+
+
+def products_as_sums(model: Any) -> Any:
+    """Write every product with a matrix of weights as a sum of products of numbers, which all architectures know.
+
+    Parameters
+    ----------
+    model
+        See `strongly_typed`; the head's two products are small.
+
+    Returns
+    -------
+    onnx.ModelProto
+        The same function, in another order of additions.
+    """
+    summed = toolchain.package("onnx").ModelProto()
+    summed.CopyFrom(model)
+    weights = {tensor.name: tensor for tensor in summed.graph.initializer}
+    axes = {axis: f"sums/axis{axis}" for axis in (1, 2)}
+    nodes: list[Any] = []
+    for node in summed.graph.node:
+        is_product = node.op_type == "MatMul" and node.input[1] in weights
+        nodes += _as_sum(node, axes) if is_product else [node]
+    _replace_nodes(summed.graph, nodes)
+    helper = toolchain.package("onnx.numpy_helper")
+    summed.graph.initializer.extend(helper.from_array(np.array([axis]), name) for axis, name in axes.items())
+    _check(summed)
+    return summed
+
+
+def _as_sum(product: Any, axes: dict[int, str]) -> list[Any]:
+    """``(N, I)`` to ``(N, I, 1)``, times ``(I, O)``, added up over I."""
+    make = toolchain.package("onnx.helper").make_node
+    name, (left, right) = product.name, product.input
+    return [
+        make("Unsqueeze", [left, axes[2]], [f"{name}/Unsqueeze"], f"{name}/Unsqueeze"),
+        make("Mul", [f"{name}/Unsqueeze", right], [f"{name}/Mul"], f"{name}/Mul"),
+        make("ReduceSum", [f"{name}/Mul", axes[1]], list(product.output), f"{name}/ReduceSum", keepdims=0),
+    ]
+
+
 def _make(graph: Path, aside: Path, *, model: Model, on_step: OnStep) -> None:
-    full = _read(graph)
+    full = read_graph(graph)
     golden = golden_examinations(EXAMINATIONS, 0)
     typed = strongly_typed(full)
     largest, tensor = largest_activation(full, golden.images, on_step)
@@ -181,13 +234,6 @@ def _both(full: Any, typed: Any, images: NDArray[np.float32], on_step: OnStep) -
         lambda batch: stepwise.run(batch)[output.name], images.astype(np.float16), partial(on_step, "float16")
     )
     return expected, actual
-
-
-def _read(path: Path) -> Any:
-    try:
-        return toolchain.package("onnx").load(path)
-    except toolchain.package("google.protobuf.message").DecodeError as error:
-        raise ModelError(f"{path} is no ONNX graph: export the model again with bsbatch-build export") from error
 
 
 def _store_as_float(graph: Any) -> None:

@@ -14,12 +14,13 @@ from tests.build_tools.graphs import replace, store_as_float16, tensor_of, with_
 from typer.testing import CliRunner
 
 from bsbatch import preprocess
+from bsbatch.cuda import library
 from bsbatch.errors import ModelError
 from bsbatch.model import GRAPH, Model
 from bsbatch_build import precision
 from bsbatch_build.cli import app
 from bsbatch_build.golden import golden_examinations
-from bsbatch_build.precision import FILE, STEPS, half_graph, largest_activation, strongly_typed
+from bsbatch_build.precision import FILE, STEPS, half_graph, largest_activation, products_as_sums, strongly_typed
 from bsbatch_build.stepwise import Stepwise, session
 
 CUT = "block2_pool/MaxPool"
@@ -186,6 +187,15 @@ def test_the_largest_activation_is_where_it_is_said_to_be(full: Any, images: NDA
     assert largest == pytest.approx(of[name], rel=1e-6)
 
 
+def test_products_as_sums_are_the_same_function_without_a_matrix_product(
+    typed: Any, images: NDArray[np.float32]
+) -> None:
+    summed, rounded = products_as_sums(typed), images[:2].astype(np.float16)
+    assert "MatMul" in {node.op_type for node in typed.graph.node}
+    assert "MatMul" not in {node.op_type for node in summed.graph.node}
+    assert np.abs(probabilities(summed, rounded) - probabilities(typed, rounded)).max() < 1e-6
+
+
 def test_an_activation_beyond_float16_is_refused_by_name(twin: Path, tmp_path: Path) -> None:
     folder = with_graph(twin, tmp_path / "model", scaled("block2_conv1/kernel", 1e5))
     with pytest.raises(ModelError, match=r"block\d_conv\d/Conv reaches [\d,]+ on golden examinations, float16 ends at"):
@@ -226,7 +236,8 @@ def test_a_file_that_is_no_graph_is_refused(twin: Path, tmp_path: Path) -> None:
         half_graph(model)
 
 
-def test_the_command_says_what_float16_did(twin: Path, tmp_path: Path) -> None:
+def test_the_command_says_what_float16_did(twin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "find_spec", lambda _: None)
     folder = with_graph(twin, tmp_path / "model", lambda _: None)
     done = CliRunner().invoke(app, ["compile", str(folder)], catch_exceptions=False)
     assert done.exit_code == 0
