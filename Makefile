@@ -6,7 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pyt
 DEMO := demo
 BENCH ?=
 
-.PHONY: demo test check rtx format bench clean
+.PHONY: demo test check rtx kernels format bench clean
 
 demo: $(VENV)/.build
 	rm -rf $(DEMO)
@@ -29,6 +29,9 @@ rtx: $(VENV)/.test
 	$(PIP) tensorrt-rtx
 	$(BIN)/python -c 'import tensorrt_rtx'
 	$(BIN)/python -m pytest -m rtx tests/build_tools
+
+kernels:
+	cd engine/bsbatch/cuda/kernels && nvcc -std=c++17 -arch=compute_75 -ptx -o normalise.ptx normalise.cu
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .
