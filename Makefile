@@ -1,4 +1,4 @@
-# make demo | make test | make check | make bench | make demo-model: each builds .venv as far as it needs it
+# make demo | make test | make check | make rtx | make bench | make demo-model: each builds .venv as far as it needs it
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ DEMO := demo
 MADE := demo-model
 BENCH ?=
 
-.PHONY: demo test check format bench demo-model clean
+.PHONY: demo test check rtx kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -21,6 +21,15 @@ check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+rtx: $(VENV)/.test
+	@# without pycuda, which nvcc would have to build: engines compile without a GPU
+	$(PIP) tensorrt-rtx
+	$(BIN)/python -c 'import tensorrt_rtx'
+	$(BIN)/python -m pytest -m rtx tests/build_tools
+
+kernels:
+	cd engine/bsbatch/cuda/kernels && nvcc -std=c++17 -arch=compute_75 -ptx -o normalise.ptx normalise.cu
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

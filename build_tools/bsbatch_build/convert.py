@@ -84,20 +84,36 @@ def stored_as_half(model: Any) -> Any:
     return halved
 
 
+def round_to_half(tensor: Any) -> None:
+    """Round an initialiser to float16, in place.
+
+    Raises
+    ------
+    ModelError
+        A weight is too large for float16, 65,504.
+    """
+    helper = toolchain.package("onnx.numpy_helper")
+    with np.errstate(over="ignore"):
+        rounded = helper.to_array(tensor).astype(np.float16)
+    if not np.isfinite(rounded).all():
+        raise ModelError(f"a weight of {tensor.name} is beyond the 65,504 of float16: store the model as fp32")
+    tensor.CopyFrom(helper.from_array(rounded, tensor.name))
+
+
+def cast_to_float(name: str) -> Any:
+    """The node ``{name}/Cast`` that gives a float16 tensor as float32 under that name."""
+    onnx, cast = toolchain.package("onnx"), f"{name}/Cast"
+    return toolchain.package("onnx.helper").make_node("Cast", [name], [cast], cast, to=onnx.TensorProto.FLOAT)
+
+
 def _is_float(tensor: Any) -> bool:
     return bool(tensor.data_type == toolchain.package("onnx").TensorProto.FLOAT)
 
 
 def _halve(tensor: Any) -> Any:
     """Round a tensor in place and give the node that casts it back."""
-    onnx, helper = toolchain.package("onnx"), toolchain.package("onnx.numpy_helper")
-    with np.errstate(over="ignore"):
-        rounded = helper.to_array(tensor).astype(np.float16)
-    if not np.isfinite(rounded).all():
-        raise ModelError(f"a weight of {tensor.name} is beyond the 65,504 of float16: store the model as fp32")
-    tensor.CopyFrom(helper.from_array(rounded, tensor.name))
-    name = f"{tensor.name}/Cast"
-    return toolchain.package("onnx.helper").make_node("Cast", [tensor.name], [name], name, to=onnx.TensorProto.FLOAT)
+    round_to_half(tensor)
+    return cast_to_float(tensor.name)
 
 
 def _converted(network: Any) -> Any:

@@ -26,6 +26,25 @@ class Recipe:
     """Told the graph and the file to fill; raises `ModelError`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file that a manifest names; nobody has looked at it."""
+
+    path: Path
+    entry: Derived
+
+
+def kept(model: Model, name: str) -> list[Kept]:
+    """What was kept under a name, whoever made it, of this graph or another; the model's folder before the cache."""
+    folders = [model.folder, *_all_in_cache(model)]
+    manifests = [(folder, _manifest_in(folder)) for folder in folders]
+    return [
+        Kept(folder / name, manifest.derived[name])
+        for folder, manifest in manifests
+        if manifest is not None and name in manifest.derived
+    ]
+
+
 def derived_file(model: Model, recipe: Recipe) -> Path:
     """Where the file lies, after it was made if need be.
 
@@ -55,6 +74,13 @@ def _in_cache(model: Model, recipe: Recipe) -> list[Path]:
     try:
         return [cache_folder() / "models" / f"{model.manifest.files[GRAPH]}-{recipe.maker.replace(' ', '-')}"]
     except OSError:  # no home: the model's folder is the only place
+        return []
+
+
+def _all_in_cache(model: Model) -> list[Path]:
+    try:
+        return sorted((cache_folder() / "models").glob(f"{model.manifest.files[GRAPH]}-*"))
+    except OSError:  # no home
         return []
 
 

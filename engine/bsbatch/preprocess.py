@@ -47,15 +47,57 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
     return image
 
 
+def compact(
+    anterior: NDArray[np.generic],
+    posterior: NDArray[np.generic],
+    counts: NDArray[np.uint16],
+    scales: NDArray[np.float32],
+) -> None:
+    """Make what a GPU makes the same input out of, in float16 (``cuda/kernels/normalise.cu``): 2 bytes for a pixel.
+
+    A view of integers stays as it was counted, for the GPU to scale. Another one is scaled here.
+
+    Parameters
+    ----------
+    anterior, posterior
+        See `compose`.
+    counts
+        ``(512, 512)`` to fill: integers, or the bits of float16 in [0, 1].
+    scales
+        ``(2, 2)`` to fill: for each view its minimum, and its maximum less that; 0 and 0 where it is float16 already.
+
+    Raises
+    ------
+    ItemError
+        See `compose`.
+    """
+    for side, view in enumerate((anterior, posterior)):
+        half = counts[:, side * VIEW_COLUMNS : (side + 1) * VIEW_COLUMNS]
+        resized = _resized(view)
+        low, high = _range(resized)
+        if resized.dtype == np.uint16:
+            half[:] = resized
+            scales[side] = low, high - low
+        else:
+            half[:] = ((resized - low) / np.float32(high - low)).astype(np.float16).view(np.uint16)
+            scales[side] = 0, 0
+
+
 def _scale(view: NDArray[np.generic], half: NDArray[np.float32]) -> None:
     """Fill one half of the image."""
     resized: NDArray[Any] = _resized(view)
+    low, high = _range(resized)
+    resized -= low
+    np.divide(resized, np.float32(high - low), out=half)
+
+
+def _range(resized: NDArray[Any]) -> tuple[Any, Any]:
+    """Minimum and maximum of a view that has something to show."""
     low, high = resized.min(), resized.max()
     if low == high:
         reason = Reason.ALL_ZERO if high == 0 else Reason.CONSTANT_IMAGE
         raise ItemError(reason, EXPLANATIONS[reason])
-    resized -= low
-    np.divide(resized, np.float32(high - low), out=half)
+    return low, high
 
 
 def _resized(view: NDArray[Any]) -> NDArray[Any]:

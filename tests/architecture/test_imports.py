@@ -23,6 +23,9 @@ HEAVY = (
     "sklearn",
     "scipy",
     "matplotlib",
+    "tensorrt",
+    "tensorrt_rtx",
+    "pycuda",
 )
 
 
@@ -45,6 +48,7 @@ def _loaded_after(code: str) -> set[str]:
         "import typer.testing as t; from bsbatch.cli import app; t.CliRunner().invoke(app, ['evaluate', '--help'])",
         "import typer.testing as t; from bsbatch.cli import app; t.CliRunner().invoke(app, ['bench', '--help'])",
         "from typer.testing import CliRunner; from bsbatch_build.cli import app; CliRunner().invoke(app, ['--help'])",
+        "import typer.testing as t, bsbatch_build.cli as c; t.CliRunner().invoke(c.app, ['compile', '--help'])",
     ],
 )
 def test_the_command_line_loads_nothing_heavy(code: str) -> None:

@@ -4,6 +4,7 @@ import typer
 
 from bsbatch.cli.exits import call
 from bsbatch_build.cli.card import card
+from bsbatch_build.cli.compile import compile_
 from bsbatch_build.cli.export import export
 from bsbatch_build.cli.inspect import inspect
 from bsbatch_build.cli.phantom import phantom
@@ -22,6 +23,7 @@ app.command()(inspect)
 app.command()(train)
 app.command()(export)
 app.command()(verify)
+app.command("compile")(compile_)
 app.command()(card)
 
 

@@ -1,0 +1,51 @@
+"""Which GPU is here, asked of the driver through pycuda; no memory is taken on it."""
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+
+from bsbatch.errors import MissingPackageError, UsageError
+
+INSTALL = 'pip install "bsbatch[tensorrt]"'
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A device as the driver describes it."""
+
+    name: str
+    """Of the model, for example ``NVIDIA H200``."""
+    architecture: str
+    """Its compute capability, for example ``sm_90``."""
+
+    @property
+    def label(self) -> str:
+        """Architecture and model as a part of a file name."""
+        return f"{self.architecture}-{re.sub(r'[^A-Za-z0-9]+', '-', self.name).strip('-')}"
+
+
+def gpu(index: int = 0) -> Gpu:
+    """Describe a device.
+
+    Raises
+    ------
+    MissingPackageError
+        pycuda is not installed.
+    UsageError
+        There is no driver, or no such device.
+    """
+    try:
+        driver = import_module("pycuda.driver")
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"pycuda is not installed: {INSTALL}") from error
+    except ImportError as error:  # the driver's libcuda.so.1 is not there
+        raise UsageError(
+            f"there is no NVIDIA driver here ({error}): install it, or go to a machine with a GPU"
+        ) from error
+    try:
+        driver.init()
+        device = driver.Device(index)
+        major, minor = device.compute_capability()
+    except driver.Error as error:
+        raise UsageError(f"the NVIDIA driver gives no GPU {index} ({error}): look at nvidia-smi") from error
+    return Gpu(device.name(), f"sm_{major}{minor}")

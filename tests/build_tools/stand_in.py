@@ -1,0 +1,105 @@
+"""A module with the calls of TensorRT that a build makes, for the ways in which it differs from TensorRT-RTX.
+
+It checks what it is told and compiles nothing: its plan says how often it was timed before.
+"""
+
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+FOREIGN = b"of another GPU"
+
+
+class TimingCache:
+    def __init__(self, content: bytes) -> None:
+        self.runs = content.count(b"run")
+
+    def serialize(self) -> bytes:
+        return b"run" * self.runs
+
+
+class Config:
+    """An ``IBuilderConfig``; without ``set_compute_capability``, which TensorRT has not."""
+
+    def __init__(self) -> None:
+        self.profiles: list[Any] = []
+        self.progress_monitor: Any = None
+        self._cache: TimingCache | None = None
+
+    def add_optimization_profile(self, profile: Any) -> int:
+        self.profiles.append(profile)
+        return len(self.profiles) - 1
+
+    def create_timing_cache(self, content: bytes) -> TimingCache:
+        return TimingCache(content)
+
+    def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        self._cache = cache
+        return True
+
+    def get_timing_cache(self) -> TimingCache | None:
+        return self._cache
+
+
+class Profile:
+    def __init__(self) -> None:
+        self.shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
+
+    def set_shape(self, name: str, *shapes: tuple[int, ...]) -> None:
+        assert name not in self.shapes
+        self.shapes[name] = shapes
+
+
+class Builder:
+    def __init__(self, words: Any) -> None:
+        self.words = words
+
+    def create_network(self, flags: int) -> Any:
+        assert flags == 1 << 1
+        return SimpleNamespace(get_input=lambda _: SimpleNamespace(name="image"))
+
+    def create_builder_config(self) -> Config:
+        return Config()
+
+    def create_optimization_profile(self) -> Profile:
+        return Profile()
+
+    def build_serialized_network(self, _: Any, config: Config) -> bytes | None:
+        monitor, cache = config.progress_monitor, config.get_timing_cache()
+        assert cache is not None
+        timed_before, cache.runs = cache.runs, cache.runs + 1
+        monitor.phase_start("Building engine", None, 1)
+        goes_on = monitor.step_complete("Building engine", 0)
+        monitor.phase_finish("Building engine")
+        return f"{timed_before} {[profile.shapes for profile in config.profiles]}".encode() if goes_on else None
+
+
+class Parser:
+    num_errors = 0
+
+    def __init__(self, network: Any, words: Any) -> None: ...
+
+    def parse(self, graph: bytes) -> bool:
+        return b"block1_conv1" in graph
+
+
+class Interface:
+    """What the library calls back through."""
+
+    ERROR = 1
+
+
+def tensorrt() -> ModuleType:
+    """The module."""
+    module = ModuleType("tensorrt")
+    parts = {
+        "__version__": "11.4.0",
+        "Builder": Builder,
+        "OnnxParser": Parser,
+        "ILogger": Interface,
+        "IProgressMonitor": Interface,
+        "NetworkDefinitionCreationFlag": SimpleNamespace(STRONGLY_TYPED=1),
+    }
+    for name, part in parts.items():
+        setattr(module, name, part)
+    return module

@@ -1,0 +1,127 @@
+"""An engine is loaded where it belongs and refused by name everywhere else."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bsbatch.cuda.engines import EngineKey, Place, find_engine
+from bsbatch.derived import Recipe, derived_file
+from bsbatch.errors import ModelError
+from bsbatch.model import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
+from bsbatch.preprocess import VERSION
+
+KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0123456789abcdef", (1, 32, 64))
+PLACE = Place("tensorrt_rtx", "1.7.1", "sm_89")
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model whose graph nobody loads, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return made(tmp_path / "model", b"graph")
+
+
+def made(folder: Path, graph: bytes) -> Model:
+    folder.mkdir(exist_ok=True)
+    (folder / GRAPH).write_bytes(graph)
+    write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, VERSION, "tiny"))
+    return Model.load(folder, VERSION)
+
+
+def write_plan(_: Path, aside: Path) -> None:
+    aside.write_bytes(b"plan")
+
+
+def compiled(model: Model, key: EngineKey = KEY) -> Path:
+    return derived_file(model, Recipe(key.name, str(key), write_plan))
+
+
+def test_a_key_survives_its_way_into_the_manifest() -> None:
+    assert EngineKey.parse(str(KEY)) == KEY
+
+
+def test_an_engine_is_found_with_its_batches(model: Model) -> None:
+    path = compiled(model)
+    engine = find_engine(model, PLACE)
+    assert (engine.path, engine.key) == (path, KEY)
+    assert path == model.folder / "model.tensorrt_rtx.sm_89.engine"
+
+
+def test_engines_of_several_architectures_lie_side_by_side(model: Model) -> None:
+    compiled(model)
+    compiled(model, replace(KEY, target="sm_120"))
+    assert find_engine(model, replace(PLACE, target="sm_120")).key.target == "sm_120"
+    assert find_engine(model, PLACE).key.target == "sm_89"
+
+
+def test_an_engine_of_a_read_only_model_is_found_in_the_cache(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = compiled(model)
+    manifest = (model.folder / MANIFEST).read_text(encoding="utf-8")
+    beside.unlink()
+    write_manifest(model.folder, model.manifest)
+    put = Path.write_bytes
+
+    def read_only(path: Path, data: bytes) -> int:
+        if path.is_relative_to(model.folder):
+            raise PermissionError(13, "Permission denied")
+        return put(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", read_only)
+    cached = compiled(model)
+    assert model.folder not in cached.parents
+    assert find_engine(model, PLACE).path == cached
+    (model.folder / MANIFEST).write_text(manifest, encoding="utf-8")  # names one that is gone
+    assert find_engine(model, PLACE).path == cached
+
+
+def test_a_missing_engine_is_named_with_the_command_that_makes_it(model: Model) -> None:
+    compiled(model)
+    words = rf"has no model\.tensorrt_rtx\.sm_90\.engine: bsbatch-build compile {model.folder}"
+    with pytest.raises(ModelError, match=words):
+        find_engine(model, replace(PLACE, target="sm_90"))
+
+
+def test_a_corrupted_engine_is_refused(model: Model) -> None:
+    compiled(model).write_bytes(b"plam")
+    with pytest.raises(ModelError, match=r"model\.tensorrt_rtx\.sm_89\.engine is corrupted"):
+        find_engine(model, PLACE)
+
+
+def test_an_engine_that_is_gone_is_refused(model: Model) -> None:
+    compiled(model).unlink()
+    with pytest.raises(ModelError, match=r"model\.tensorrt_rtx\.sm_89\.engine cannot be read"):
+        find_engine(model, PLACE)
+
+
+def test_an_engine_of_another_library_version_is_refused(model: Model) -> None:
+    compiled(model)
+    with pytest.raises(ModelError, match=r"is outdated, tensorrt_rtx 1\.7\.1 made it and 1\.8 is here"):
+        find_engine(model, replace(PLACE, version="1.8"))
+
+
+def test_an_engine_of_another_graph_is_refused(model: Model) -> None:
+    compiled(model)
+    manifest = json.loads((model.folder / MANIFEST).read_text(encoding="utf-8"))
+    changed = made(model.folder, b"another graph")
+    text = json.loads((model.folder / MANIFEST).read_text(encoding="utf-8"))
+    text["derived"] = manifest["derived"]
+    (model.folder / MANIFEST).write_text(json.dumps(text), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"is outdated, it was compiled of another model\.onnx"):
+        find_engine(changed, PLACE)
+
+
+def test_a_foreign_engine_under_the_name_of_another_is_refused(model: Model) -> None:
+    """As after a copy by hand, of the file and of its entry."""
+    foreign = replace(KEY, target="sm_120")
+    derived_file(model, Recipe(KEY.name, str(foreign), write_plan))
+    with pytest.raises(ModelError, match=r"sm_89\.engine is foreign, made by tensorrt_rtx for sm_120"):
+        find_engine(model, PLACE)
+
+
+@pytest.mark.parametrize("maker", ["MNN 3.6.1", "a | b | c | d | e | f"])
+def test_a_file_that_no_compiler_made_is_refused(model: Model, maker: str) -> None:
+    derived_file(model, Recipe(KEY.name, maker, write_plan))
+    with pytest.raises(ModelError, match="is no engine that this bsbatch knows"):
+        find_engine(model, PLACE)
