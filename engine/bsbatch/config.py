@@ -20,6 +20,17 @@ class BackendName(StrEnum):
     """No model: a score from the mean of the image, for tests and rehearsals."""
 
 
+class CamMode(StrEnum):
+    """Which examinations get a heat map (Grad-CAM)."""
+
+    NONE = "none"
+    """None: nothing is computed for it."""
+    POSITIVE = "positive"
+    """Those predicted positive."""
+    ALL = "all"
+    """Every one, for the class that was predicted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What counts as a usable examination; part of the configuration hash."""
@@ -69,6 +80,8 @@ class RunConfig:
     """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]; None takes the model's."""
     selection: Selection = Selection()
     effort: Effort = Effort()
+    cam: CamMode = CamMode.NONE
+    """Which examinations get a heat map; part of the configuration hash unless ``none``."""
     max_error_rate: float = 0.05
     """Share of failed examinations beyond which the exit code is 3, in [0, 1]."""
     limit: int | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.gradcam import NO_MAPS, Explainer
 from bsbatch.isolation import Isolation
 from bsbatch.preprocess import compose
 from bsbatch.protocols import Backend, Source
@@ -29,6 +31,8 @@ from bsbatch.records import (
     Failure,
     FrameView,
     Header,
+    HeatMap,
+    Inference,
     ObjectRef,
     Outcome,
     Prediction,
@@ -183,6 +187,8 @@ class Screening:
     batch_size: int
     progress: Callable[[Iterable[Outcome]], None]
     """Told of every batch."""
+    explainer: Explainer = NO_MAPS
+    """Makes heat maps of what the backend gives."""
 
     def execute(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
         """Read, preprocess and score the examinations of a stream of units, in their order.
@@ -245,17 +251,20 @@ class Screening:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
 
     def _score(self, batch: Batch) -> list[Outcome | Unit]:
-        scores = iter(self._infer(batch.images))
+        scores = self._scores(batch.images)
         return [
-            _outcome(item.exam, item.quality, next(scores)) if isinstance(item, Sample) else item
+            _outcome(item.exam, item.quality, *next(scores)) if isinstance(item, Sample) else item
             for item in batch.items
         ]
 
-    def _infer(self, images: NDArray[np.float32] | None) -> list[float]:
+    def _scores(self, images: NDArray[np.float32] | None) -> Iterator[tuple[float, HeatMap | None]]:
+        """For each image its probability of metastasis, and its heat map if it shall have one."""
         if images is None:
-            return []
+            return
         with self.telemetry.timed("infer", len(images)):
-            return [float(p) for p in self.backend.infer(images)[:, 1]]
+            given = self.backend.infer(images)
+        for p_metastasis, cam in _each(given):
+            yield p_metastasis, self.explainer.explain(p_metastasis, cam)
 
 
 def batches(items: Iterable[Sample | Failure | Unit], size: int) -> Iterator[Batch]:
@@ -284,9 +293,14 @@ def _with_ends(units: Iterable[Unit]) -> Iterator[Examination | Unit]:
         yield unit
 
 
-def _outcome(exam: Examination, quality: Quality, p_metastasis: float) -> Prediction | Failure:
+def _each(given: Inference) -> Iterator[tuple[float, NDArray[np.float32] | None]]:
+    cams = repeat(None) if given.cams is None else given.cams
+    return zip(map(float, given.probabilities[:, 1]), cams, strict=False)
+
+
+def _outcome(exam: Examination, quality: Quality, p_metastasis: float, heat: HeatMap | None) -> Prediction | Failure:
     if 0.0 <= p_metastasis <= 1.0:
-        return Prediction(exam, quality, p_metastasis)
+        return Prediction(exam, quality, p_metastasis, heat)
     return Failure(exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), quality)
 
 

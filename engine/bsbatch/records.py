@@ -253,6 +253,27 @@ class Sample:
     quality: Quality
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """What a backend gives for a batch."""
+
+    probabilities: NDArray[np.float32]
+    """``(N, 2)`` in [0, 1], column 1 metastasis."""
+    cams: NDArray[np.float32] | None = None
+    """``(N, 32, 32)``, anterior left: where the model finds metastasis (above 0) or its absence (below 0), in the
+    unit that the model happens to have; None where nobody asked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeatMap:
+    """Where in the image the model finds the class that it predicts."""
+
+    cells: NDArray[np.float32]
+    """``(32, 32)`` in [0, 1], anterior left; the largest is 1, or all are 0."""
+    strength: float
+    """What the largest was before, 0 or more: comparable between examinations of one model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An examination that will have no score."""
@@ -270,6 +291,8 @@ class Prediction:
     quality: Quality
     p_metastasis: float
     """In [0, 1]."""
+    heat: HeatMap | None = None
+    """For the class on whose side of the threshold it is; None where nobody asked."""
 
 
 Outcome = Prediction | Failure

@@ -26,9 +26,10 @@ from bsbatch.concurrency import (
     prefetch,
     usable_cpus,
 )
-from bsbatch.config import BackendName, RunConfig
+from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
+from bsbatch.gradcam import Explainer
 from bsbatch.isolation import Isolation
 from bsbatch.model import Model
 from bsbatch.output import check, clear, locked, open_output, write_run_file
@@ -88,7 +89,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
             if not config.fresh:
                 check(setting.out, config.archive, setting.provenance.config_hash)
             make_backend = BACKENDS[setting.backend_name].load()
-            with make_backend(setting.model, config.effort) as backend:
+            with make_backend(setting.model, config.effort, with_cams=setting.provenance.has_maps) as backend:
                 unit_size = _prove(backend)  # before anything is deleted
                 if config.fresh:
                     clear(setting.out)
@@ -102,6 +103,9 @@ def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
+    has_maps = config.cam is not CamMode.NONE
+    if model is not None:
+        model.manifest.outputs(with_cams=has_maps)  # refuses a model without maps before backends are measured
     name = _backend_name(config, model, reporter)
     precision = BACKENDS[name].load().precision
     threshold = config.threshold
@@ -116,7 +120,9 @@ def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
         "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
         "schema": SCHEMA_VERSION,
     }
-    provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold)
+    if has_maps:  # the hash of a run without maps is what it was before there were any
+        decisive["cam"] = str(config.cam)
+    provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold, has_maps)
     threads = config.effort.threads or usable_cpus()
     return Setting(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
 
@@ -159,6 +165,7 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
                 setting.threads,
                 backend.batch_size,
                 _teller(reporter),
+                Explainer(setting.config.cam, setting.provenance.threshold),
             )
             reporter.start(_count(setting), len(catalog.settled))
             first = setting.config.effort.unit_size or _FIRST_UNIT
@@ -222,7 +229,7 @@ def _prove(backend: Any) -> int:
     images = np.random.default_rng(0).random((backend.lanes, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
     started = time.perf_counter()
     try:
-        probabilities = backend.infer(images)
+        probabilities = backend.infer(images).probabilities
     except BackendError as error:
         raise ModelError(f"the model cannot score a test image: {error}") from error
     if probabilities.shape != (len(images), 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
@@ -295,6 +302,7 @@ def _content(setting: Setting, ending: Ending, figures: dict[str, Any]) -> dict[
             "precision": setting.precision,
             "preprocessing_version": VERSION,
             "selection": asdict(config.selection),
+            "cam": str(config.cam),
             "effort": asdict(config.effort),
             "max_error_rate": config.max_error_rate,
             "limit": config.limit,

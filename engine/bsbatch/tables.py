@@ -17,6 +17,7 @@ from bsbatch.records import (
     ExamView,
     Failure,
     Header,
+    HeatMap,
     ObjectRef,
     Prediction,
     SettledObject,
@@ -87,6 +88,16 @@ RESULT_COLUMNS = (
 )
 """One row for each examination."""
 
+CAM_COLUMNS = (
+    Column(
+        "cam_map",
+        pa.list_(pa.float32()),
+        "Grad-CAM for the predicted class, 32 x 32 values in [0, 1] row by row, anterior left; null without a map",
+    ),
+    Column("cam_strength", pa.float32(), "The map's largest value before it was scaled, in the unit of this model"),
+)
+"""More columns of ``results``, in runs with heat maps."""
+
 OBJECT_COLUMNS = (
     _text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
     Column("size", pa.int64(), "Bytes", is_nullable=False),
@@ -107,8 +118,6 @@ OBJECT_COLUMNS = (
 )
 """One row for each object that was seen."""
 
-_COLUMNS = {RESULTS: RESULT_COLUMNS, OBJECTS: OBJECT_COLUMNS}
-
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -117,15 +126,25 @@ class Provenance:
     config_hash: str
     model_id: str | None
     threshold: float
+    has_maps: bool = False
+    """Whether ``results`` has the columns of heat maps."""
 
 
-def schema_of(table: str, config_hash: str) -> pa.Schema:
+def columns_of(table: str, *, has_maps: bool = False) -> tuple[Column, ...]:
+    """The columns of a table, those of heat maps last."""
+    if table == OBJECTS:
+        return OBJECT_COLUMNS
+    return RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
+
+
+def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Schema:
     """The Arrow schema of a table; table and column descriptions and versions are in its metadata."""
+    columns = columns_of(table, has_maps=has_maps)
     fields = [
         pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
-        for column in _COLUMNS[table]
+        for column in columns
     ]
-    descriptions = {column.name: column.description for column in _COLUMNS[table]}
+    descriptions = {column.name: column.description for column in columns}
     return pa.schema(
         fields,
         {
@@ -150,9 +169,9 @@ def object_rows(outcome: UnitOutcome) -> list[Row]:
     return rows
 
 
-def to_table(table: str, rows: Iterable[Row], config_hash: str) -> pa.Table:
+def to_table(table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False) -> pa.Table:
     """Rows as an Arrow table of the table's schema."""
-    return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash))
+    return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash, has_maps=has_maps))
 
 
 def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
@@ -160,6 +179,7 @@ def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
         **_exam_columns(item.exam),
         **_outcome_columns(item, provenance),
         **_quality_columns(item),
+        **(_cam_columns(item.heat) if isinstance(item, Prediction) and item.heat is not None else {}),
         "threshold": provenance.threshold,
         "model_id": provenance.model_id,
         "config_hash": provenance.config_hash,
@@ -205,6 +225,10 @@ def _quality_columns(item: Prediction | Failure) -> Row:
         "qc_flags": list(quality.flags),
         "pixel_sha256": quality.pixel_sha256,
     }
+
+
+def _cam_columns(heat: HeatMap) -> Row:
+    return {"cam_map": heat.cells.ravel(), "cam_strength": heat.strength}
 
 
 def _rows_of_exam(item: Prediction | Failure) -> list[Row]:

@@ -12,7 +12,7 @@ import pytest
 
 from bsbatch.dicom.reasons import EXPLANATIONS, SKIPS, Reason
 from bsbatch.quality import Flag
-from bsbatch.tables import OBJECT_COLUMNS, RESULT_COLUMNS
+from bsbatch.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def test_every_quality_flag_is_documented(flag: Flag) -> None:
     assert f"| `{flag}` |" in _document("tables.md")
 
 
-@pytest.mark.parametrize("column", [*RESULT_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)
+@pytest.mark.parametrize("column", [*RESULT_COLUMNS, *CAM_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)
 def test_every_column_is_documented(column: object) -> None:
     name, description = getattr(column, "name"), getattr(column, "description")  # noqa: B009 - columns of two tables
     assert f"| `{name}` |" in _document("tables.md")

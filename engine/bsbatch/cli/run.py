@@ -10,7 +10,7 @@ from rich.console import Console
 from bsbatch.cli.exits import INTERRUPTED, TOO_MANY_FAILED
 from bsbatch.cli.progress import reporter_for
 from bsbatch.cli.summary import show
-from bsbatch.config import BackendName, Effort, RunConfig, Selection
+from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection
 from bsbatch.registry import load
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
@@ -72,6 +72,9 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    cam: Annotated[
+        CamMode, typer.Option(help="Heat maps (Grad-CAM) of these.", rich_help_panel=_OUTPUT)
+    ] = CamMode.NONE,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -94,6 +97,7 @@ def run(
         effort=Effort(threads, batch_size, unit_size),
         max_error_rate=max_error_rate,
         limit=limit,
+        cam=cam,
         keyfile=pseudonymise,
         fresh=fresh,
         dry_run=dry_run,
