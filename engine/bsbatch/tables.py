@@ -15,10 +15,11 @@ from bsbatch.dicom.reasons import Status
 from bsbatch.records import (
     Examination,
     ExamView,
+    Explanation,
     Failure,
     Header,
-    HeatMap,
     ObjectRef,
+    Peak,
     Prediction,
     SettledObject,
     UnitOutcome,
@@ -88,6 +89,17 @@ RESULT_COLUMNS = (
 )
 """One row for each examination."""
 
+
+def _peak(view: str) -> tuple[Column, ...]:
+    return (
+        Column(
+            f"cam_peak_row_{view}", pa.float32(), f"Row of the map's peak in the {view} view, its own pixels, from 0"
+        ),
+        Column(f"cam_peak_column_{view}", pa.float32(), f"Column of the map's peak in the {view} view, from 0"),
+        Column(f"cam_peak_value_{view}", pa.float32(), f"The map's peak in the {view} view, in [0, 1]"),
+    )
+
+
 CAM_COLUMNS = (
     Column(
         "cam_map",
@@ -95,6 +107,16 @@ CAM_COLUMNS = (
         "Grad-CAM for the predicted class, 32 x 32 values in [0, 1] row by row, anterior left; null without a map",
     ),
     Column("cam_strength", pa.float32(), "The map's largest value before it was scaled, in the unit of this model"),
+    *_peak("anterior"),
+    *_peak("posterior"),
+    Column("cam_share_body", pa.float32(), "Share of the map's sum inside the body, in [0, 1]"),
+    Column(
+        "cam_share_pelvis", pa.float32(), "Share from 36 to 52 % of the body's length from the top: pelvis, bladder"
+    ),
+    Column("cam_share_periphery", pa.float32(), "Share beyond 3/4 of the body's half width: forearms and hands"),
+    Column("cam_share_left", pa.float32(), "Share on the patient's left of the midline; the rest is on the right"),
+    Column("cam_share_anterior", pa.float32(), "Share in the anterior view; the rest is in the posterior one"),
+    Column("cam_warning", pa.list_(pa.string()), "Why the map deserves a second look (docs/tables.md)"),
 )
 """More columns of ``results``, in runs with heat maps."""
 
@@ -179,7 +201,7 @@ def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
         **_exam_columns(item.exam),
         **_outcome_columns(item, provenance),
         **_quality_columns(item),
-        **(_cam_columns(item.heat) if isinstance(item, Prediction) and item.heat is not None else {}),
+        **(_cam_columns(item.explanation) if isinstance(item, Prediction) and item.explanation is not None else {}),
         "threshold": provenance.threshold,
         "model_id": provenance.model_id,
         "config_hash": provenance.config_hash,
@@ -227,8 +249,30 @@ def _quality_columns(item: Prediction | Failure) -> Row:
     }
 
 
-def _cam_columns(heat: HeatMap) -> Row:
-    return {"cam_map": heat.cells.ravel(), "cam_strength": heat.strength}
+def _cam_columns(explanation: Explanation) -> Row:
+    heat, where = explanation.heat, explanation.where
+    return {
+        "cam_map": heat.cells.ravel(),
+        "cam_strength": heat.strength,
+        **_peak_columns("anterior", where.peak_anterior),
+        **_peak_columns("posterior", where.peak_posterior),
+        "cam_share_body": where.body,
+        "cam_share_pelvis": where.pelvis,
+        "cam_share_periphery": where.periphery,
+        "cam_share_left": where.left,
+        "cam_share_anterior": where.anterior,
+        "cam_warning": list(where.warnings),
+    }
+
+
+def _peak_columns(view: str, peak: Peak | None) -> Row:
+    if peak is None:
+        return {}
+    return {
+        f"cam_peak_row_{view}": peak.row,
+        f"cam_peak_column_{view}": peak.column,
+        f"cam_peak_value_{view}": peak.value,
+    }
 
 
 def _rows_of_exam(item: Prediction | Failure) -> list[Row]:

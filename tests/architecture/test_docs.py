@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bsbatch.dicom.reasons import EXPLANATIONS, SKIPS, Reason
+from bsbatch.gradcam import CamWarning
 from bsbatch.quality import Flag
 from bsbatch.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
 
@@ -35,6 +36,11 @@ def test_every_reason_is_documented_with_its_status(reason: Reason) -> None:
 @pytest.mark.parametrize("flag", Flag)
 def test_every_quality_flag_is_documented(flag: Flag) -> None:
     assert f"| `{flag}` |" in _document("tables.md")
+
+
+@pytest.mark.parametrize("warning", CamWarning)
+def test_every_warning_of_a_heat_map_is_documented(warning: CamWarning) -> None:
+    assert f"| `{warning}` |" in _document("tables.md")
 
 
 @pytest.mark.parametrize("column", [*RESULT_COLUMNS, *CAM_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)

@@ -78,6 +78,9 @@ def test_every_examination_has_a_map_and_the_score_that_it_had(
         assert max(row["cam_map"]) == 1.0
         assert min(row["cam_map"]) >= 0.0
         assert row["cam_strength"] > 0
+        assert max(row["cam_peak_value_anterior"] or 0, row["cam_peak_value_posterior"] or 0) == 1.0
+        assert 0.0 <= row["cam_share_body"] <= 1.0
+        assert row["cam_warning"] is not None
         left = {name: value for name, value in row.items() if name not in CAM_NAMES}
         assert left | {"config_hash": None} == expected | {"config_hash": None}
 
