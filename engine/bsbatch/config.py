@@ -31,6 +31,17 @@ class CamMode(StrEnum):
     """Every one, for the class that was predicted."""
 
 
+class OverlayFormat(StrEnum):
+    """How heat maps are drawn over the scans."""
+
+    NONE = "none"
+    """Not at all; the tables have the maps."""
+    PNG = "png"
+    """Lossless, about 1 MB for two views of 1024 x 256."""
+    WEBP = "webp"
+    """Lossy, an eighth of that; takes twice as long to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What counts as a usable examination; part of the configuration hash."""
@@ -82,6 +93,8 @@ class RunConfig:
     effort: Effort = Effort()
     cam: CamMode = CamMode.NONE
     """Which examinations get a heat map; part of the configuration hash unless ``none``."""
+    overlay_format: OverlayFormat = OverlayFormat.PNG
+    """How their maps are drawn; changes no row."""
     max_error_rate: float = 0.05
     """Share of failed examinations beyond which the exit code is 3, in [0, 1]."""
     limit: int | None = None
@@ -102,6 +115,11 @@ class RunConfig:
         if self.limit is not None and self.limit < 1:
             raise UsageError("--limit must be at least 1")
         self._check_parts()
+
+    @property
+    def has_overlays(self) -> bool:
+        """Whether anything is drawn."""
+        return self.cam is not CamMode.NONE and self.overlay_format is not OverlayFormat.NONE
 
     def _check_parts(self) -> None:
         if self.dry_run:

@@ -48,6 +48,8 @@ class Explainer:
     mode: CamMode
     threshold: float
     """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+    keeps_views: bool = False
+    """Whether the map will be drawn over the scan."""
 
     def wants(self, p_metastasis: float) -> bool:
         """Whether an examination shall have a map."""
@@ -68,7 +70,8 @@ class Explainer:
         if sample.body is None:
             return None
         heat = heat_map(cam, is_positive=p_metastasis >= self.threshold)
-        return Explanation(heat, whereabouts(heat, sample.body, sample.exam.anterior, sample.exam.posterior))
+        where = whereabouts(heat, sample.body, sample.exam.anterior, sample.exam.posterior)
+        return Explanation(heat, where, sample.views)
 
 
 NO_MAPS = Explainer(CamMode.NONE, threshold=0.5)

@@ -252,7 +252,8 @@ class Screening:
                 image = compose(anterior.values, posterior.values)
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
-        return Sample(exam, image, quality, self._body(image))
+        views = (anterior, posterior) if self.explainer.keeps_views else None
+        return Sample(exam, image, quality, self._body(image), views)
 
     def _body(self, image: NDArray[np.float32]) -> Body | None:
         """Looked for here, where there are threads, and not between two batches."""

@@ -321,6 +321,8 @@ class Explanation:
 
     heat: HeatMap
     where: Whereabouts
+    views: tuple[ViewPixels, ViewPixels] | None = None
+    """Anterior and posterior as they were counted; None where nobody will draw them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,8 @@ class Sample:
     quality: Quality
     body: Body | None = None
     """None where nobody asked for heat maps."""
+    views: tuple[ViewPixels, ViewPixels] | None = None
+    """Anterior and posterior as they were counted; None where nobody will draw them."""
 
 
 @dataclass(frozen=True, slots=True)

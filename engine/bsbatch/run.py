@@ -5,7 +5,7 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Outcome, Prediction, Unit, UnitOutcome
 from bsbatch.registry import BACKENDS, installed_version
 from bsbatch.report import Ending, Report, Reporter
+from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.tables import SCHEMA_VERSION, Provenance
@@ -151,6 +152,7 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
     telemetry, started = Telemetry(), time.monotonic()
     catalog = take_stock(setting.out, _listed(setting))
     sink = ParquetSink(setting.out, setting.provenance)
+    overlays = _overlays(setting)
     intake = Intake(
         setting.source, setting.config.selection, catalog, setting.pseudonymiser, telemetry, setting.threads
     )
@@ -165,13 +167,16 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
                 setting.threads,
                 backend.batch_size,
                 _teller(reporter),
-                Explainer(setting.config.cam, setting.provenance.threshold),
+                Explainer(setting.config.cam, setting.provenance.threshold, overlays is not None),
             )
             reporter.start(_count(setting), len(catalog.settled))
             first = setting.config.effort.unit_size or _FIRST_UNIT
             units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit, first)
-            ending, scored = _execute(intake, units, screening, sink, _Watch(reporter, interruption))
+            sinks: list[Sink] = [sink] if overlays is None else [overlays, sink]
+            ending, scored = _execute(intake, units, screening, sinks, _Watch(reporter, interruption))
         sink.finish()
+        if overlays is not None and ending is not Ending.INTERRUPTED:
+            overlays.finish()
         flow = reconcile(setting.out, intake.seen, is_complete=ending is Ending.COMPLETE)
     except BsbatchError:
         with suppress(OutputError):  # the error that stopped the run is the one to tell
@@ -194,13 +199,14 @@ class _Watch:
 
 
 def _execute(
-    intake: Intake, units: Iterable[Unit], screening: Screening, sink: Sink, watch: _Watch
+    intake: Intake, units: Iterable[Unit], screening: Screening, sinks: Sequence[Sink], watch: _Watch
 ) -> tuple[Ending, int]:
     """Drain the pipeline, commit each unit while the next one is at work, and stop early only between two of them."""
 
     def commit(outcome: UnitOutcome) -> None:
         with intake.telemetry.timed("commit"):
-            sink.commit(outcome)
+            for sink in sinks:
+                sink.commit(outcome)
 
     scored = 0
     executor: Executor = LocalExecutor()
@@ -236,6 +242,13 @@ def _prove(backend: Any) -> int:
         raise ModelError("the model gives no two probabilities for a test image: export it again")
     seconds = (time.perf_counter() - started) / len(images)
     return max(1, min(_MAX_UNIT, round(_UNIT_SECONDS / seconds)))
+
+
+def _overlays(setting: Setting) -> OverlaySink | None:
+    config = setting.config
+    if not config.has_overlays:
+        return None
+    return OverlaySink(setting.out, config.overlay_format, setting.provenance.threshold, setting.threads)
 
 
 def _teller(reporter: Reporter) -> Any:

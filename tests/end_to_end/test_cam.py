@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from tests.archives import write_plain
+from tests.archives import PATIENT_NAME, uid, write_plain
 from tests.end_to_end.tables import bsbatch, results
 
 from bsbatch.model import GRAPH, read_manifest, sha256_of, write_manifest
@@ -54,6 +54,12 @@ def test_without_maps_the_results_are_those_of_a_model_that_has_none(archive: Pa
         assert list(found[0]) == [column.name for column in RESULT_COLUMNS]
 
 
+def median(archive: Path, out: Path) -> str:
+    """A threshold that calls half of the examinations positive."""
+    scores = sorted(row["p_metastasis"] for row in results(run(archive, out, "--backend", "fake")))
+    return str(scores[len(scores) // 2])
+
+
 def neutral(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"model_id": None, "config_hash": None}
 
@@ -86,14 +92,67 @@ def test_every_examination_has_a_map_and_the_score_that_it_had(
 
 
 def test_positive_ones_alone_have_a_map_where_it_was_asked_for(archive: Path, tmp_path: Path) -> None:
-    scores = sorted(row["p_metastasis"] for row in results(run(archive, tmp_path / "all", "--backend", "fake")))
-    middle = str(scores[len(scores) // 2])
-    options = "--backend", "fake", "--cam", "positive", "--threshold", middle
+    options = "--backend", "fake", "--cam", "positive", "--threshold", median(archive, tmp_path / "all")
 
     rows = results(run(archive, tmp_path / "out", *options))
 
     assert {row["predicted"] for row in rows} == {0, 1}
     assert all((row["cam_map"] is not None) == bool(row["predicted"]) for row in rows)
+
+
+def overlays(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.glob("overlays/*")}
+
+
+def test_who_has_a_map_has_an_overlay_and_the_run_a_contact_sheet(archive: Path, tmp_path: Path) -> None:
+    options = "--backend", "fake", "--cam", "positive", "--threshold", median(archive, tmp_path / "all")
+    out = run(archive, tmp_path / "out", *options)
+    positive = {f"{row['exam_id']}.png" for row in results(out) if row["predicted"]}
+
+    assert 0 < len(positive) < 6
+    assert set(overlays(out)) == {*positive, "sheet-0001.png"}
+
+
+def test_the_format_of_overlays_changes_no_row(archive: Path, tmp_path: Path) -> None:
+    options = "--backend", "fake", "--cam", "all", "--overlay-format"
+    plain = run(archive, tmp_path / "none", *options, "none")
+    drawn = run(archive, tmp_path / "webp", *options, "webp")
+
+    assert parts(plain) == parts(drawn)
+    assert not overlays(plain)
+    assert len(overlays(drawn)) == 7
+    assert all(name.endswith(".webp") for name in overlays(drawn))
+
+
+def test_threads_and_units_do_not_change_a_byte_of_an_overlay(archive: Path, tmp_path: Path) -> None:
+    options = "--backend", "fake", "--cam", "all", "--unit-size", "2"
+    done = bsbatch("run", archive, "--out", tmp_path / "two", "--threads", "2", *options)
+    assert done.returncode == 0, done.stderr
+    assert f"Overlays: {tmp_path / 'two'}/overlays" in done.stdout
+
+    assert overlays(tmp_path / "two") == overlays(run(archive, tmp_path / "one", "--backend", "fake", "--cam", "all"))
+
+
+def test_a_run_that_goes_on_draws_what_is_new_and_fresh_removes_all(archive: Path, tmp_path: Path) -> None:
+    options = "--backend", "fake", "--cam", "all"
+    out = run(archive, tmp_path / "out", *options, "--limit", "2")
+    assert len(overlays(out)) == 3
+    run(archive, out, *options)
+    assert len(overlays(out)) == 7
+
+    run(archive, out, "--backend", "fake", "--fresh")
+
+    assert not overlays(out)
+
+
+def test_no_patient_data_reaches_an_overlay_or_its_name(archive: Path, tmp_path: Path) -> None:
+    written = overlays(run(archive, tmp_path / "out", "--backend", "fake", "--cam", "all"))
+
+    assert len(written) == 7
+    for name, content in written.items():
+        for secret in (PATIENT_NAME, *PATIENT_NAME.split("^"), "4711", uid("study", 0), "Test camera"):
+            assert secret.encode() not in content
+            assert secret not in name
 
 
 def test_results_with_and_without_maps_are_not_mixed(archive: Path, tmp_path: Path) -> None:
