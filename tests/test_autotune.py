@@ -12,6 +12,7 @@ from bsbatch.backends.fake import FakeBackend
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.model import GRAPH, Manifest, Model
+from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
 
 PLAIN = Effort()
@@ -33,7 +34,7 @@ CLOCK = Clock()
 class Slow(FakeBackend):
     """Takes half a second for an image."""
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         CLOCK.now += 0.5 * len(images)
         return super().infer(images)
 
@@ -45,7 +46,7 @@ class Slower(Slow):
         self._is_warm = False
         return self
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         CLOCK.now += 0.5 * len(images) if self._is_warm else 9.0
         self._is_warm = True
         return super().infer(images)
@@ -54,7 +55,7 @@ class Slower(Slow):
 class Broken(FakeBackend):
     """Dies at its first batch."""
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         raise BackendError(f"it broke at {len(images)}")
 
 

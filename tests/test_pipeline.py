@@ -20,7 +20,7 @@ from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.isolation import Isolation
 from bsbatch.pipeline import Batch, Intake, Screening, batches
-from bsbatch.records import Examination, Failure, Outcome, Prediction, Quality, Sample, Unit, Verdict
+from bsbatch.records import Examination, Failure, Inference, Outcome, Prediction, Quality, Sample, Unit, Verdict
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.telemetry import Telemetry
 
@@ -41,7 +41,7 @@ class Watched(FakeBackend):
         self.sizes: list[int] = []
         self.is_at_work, self.is_let_go = threading.Event(), threading.Event()
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         self.sizes.append(len(images))
         self.is_at_work.set()
         assert self.is_let_go.wait(PATIENCE)

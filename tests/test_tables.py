@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,15 +13,20 @@ from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.records import (
     Examination,
+    Explanation,
     Failure,
+    HeatMap,
     Outcome,
+    Peak,
     Prediction,
     Quality,
     SettledObject,
     UnitOutcome,
     Verdict,
+    Whereabouts,
 )
 from bsbatch.tables import (
+    CAM_COLUMNS,
     OBJECT_COLUMNS,
     OBJECTS,
     RESULT_COLUMNS,
@@ -119,6 +125,36 @@ def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
 
     assert row["series_uid"] == "8"
     assert (row["source_anterior"], row["source_posterior"]) == ("a", "p")
+
+
+def test_a_heat_map_and_where_it_lies_are_written() -> None:
+    heat = HeatMap(np.eye(32, dtype=np.float32), 4.5)
+    where = Whereabouts(Peak(15.5, 7.5, 1.0), None, 0.9, 0.25, 0.125, 0.5, 1.0, ("bladder",))
+    prediction = Prediction(BOTH, QUALITY, 0.7, Explanation(heat, where))
+
+    (row,) = to_table(RESULTS, result_rows(unit(prediction), PROVENANCE), "abc", has_maps=True).to_pylist()
+
+    assert np.array_equal(np.reshape(row["cam_map"], (32, 32)), heat.cells)
+    assert row["cam_strength"] == 4.5
+    found = {name: row[f"cam_peak_{name}"] for name in ("row_anterior", "column_anterior", "value_anterior")}
+    assert found == {"row_anterior": 15.5, "column_anterior": 7.5, "value_anterior": 1.0}
+    assert row["cam_peak_row_posterior"] is row["cam_peak_value_posterior"] is None
+    shares = [row[f"cam_share_{name}"] for name in ("pelvis", "periphery", "left", "anterior")]
+    assert shares == [0.25, 0.125, 0.5, 1.0]
+    assert row["cam_share_body"] == pytest.approx(0.9)
+    assert row["cam_warning"] == ["bladder"]
+
+
+def test_who_has_no_map_has_nothing_in_its_columns() -> None:
+    rows = result_rows(unit(Prediction(BOTH, QUALITY, 0.7), failure(LONE)), PROVENANCE)
+
+    for row in to_table(RESULTS, rows, "abc", has_maps=True).to_pylist():
+        assert {row[column.name] for column in CAM_COLUMNS} == {None}
+
+
+def test_without_maps_there_are_no_columns_for_them() -> None:
+    assert not {column.name for column in CAM_COLUMNS} & set(schema_of(RESULTS, "abc").names)
+    assert schema_of(OBJECTS, "abc", has_maps=True) == schema_of(OBJECTS, "abc")
 
 
 def test_a_failure_has_a_reason_and_no_score() -> None:

@@ -19,7 +19,7 @@ from bsbatch.config import Selection
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.isolation import Isolation
 from bsbatch.pipeline import Intake, Screening
-from bsbatch.records import Outcome, Prediction
+from bsbatch.records import Inference, Outcome, Prediction
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.storage import flush, replace_text
 from bsbatch.telemetry import Telemetry
@@ -186,10 +186,10 @@ class _Recorder:
     ) -> None:
         """Nothing to give back."""
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         """Append ``(N, 1, 512, 512)`` images to the file."""
         self._stream.write(images.astype(np.float16).tobytes())
-        return np.zeros((len(images), 2), np.float32)
+        return Inference(np.zeros((len(images), 2), np.float32))
 
 
 def _mapped(folder: Path, index: dict[str, object]) -> Dataset:

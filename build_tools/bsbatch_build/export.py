@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bsbatch.errors import OutputError, UsageError
 from bsbatch.model import GRAPH, Manifest, sha256_of, write_manifest
 from bsbatch.storage import flush
 from bsbatch_build import toolchain, weights
+from bsbatch_build.cam_head import CAM, add_cam
 from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
 from bsbatch_build.network import NetworkSettings
 from bsbatch_build.train import read_run
@@ -80,6 +81,7 @@ def export(settings: ExportSettings) -> Exported:
     with _staged(settings.folder.resolve()) as staging:
         network = weights.load(settings.network, may_widen=settings.may_widen)
         onnx_model = to_onnx(network)
+        cam_name = CAM if add_cam(onnx_model) else None
         graph = to_bytes(onnx_model)
         parity = verify(graph, network, settings.network.seed)
         training = _training(settings, network, parity)
@@ -87,7 +89,7 @@ def export(settings: ExportSettings) -> Exported:
             stored = to_bytes(stored_as_half(onnx_model))
             training["storage_difference"] = storage_difference(stored, graph, settings.network.seed)
             graph = stored
-        manifest = _written(settings, staging, graph, training)
+        manifest = _written(settings, staging, graph, _manifest(settings, cam_name, training))
     return Exported(settings.folder, manifest, network.count_params(), parity)
 
 
@@ -99,10 +101,11 @@ def model_name(settings: NetworkSettings) -> str:
     return f"vgg16{width}-{Path(settings.weights).stem.removesuffix('.weights')}"
 
 
-def _written(settings: ExportSettings, staging: Path, graph: bytes, training: dict[str, Any]) -> Manifest:
+def _written(settings: ExportSettings, staging: Path, graph: bytes, unsigned: Manifest) -> Manifest:
+    """Write the graph, and the manifest with the graph's hash."""
     try:
         (staging / GRAPH).write_bytes(graph)
-        manifest = _manifest(settings, sha256_of(staging / GRAPH), training)
+        manifest = replace(unsigned, files={GRAPH: sha256_of(staging / GRAPH)})
         write_manifest(staging, manifest)
     except OSError as error:
         message = f"{settings.folder} cannot be written ({error.strerror}): make room and start again"
@@ -110,9 +113,10 @@ def _written(settings: ExportSettings, staging: Path, graph: bytes, training: di
     return manifest
 
 
-def _manifest(settings: ExportSettings, graph_sha256: str, training: dict[str, Any]) -> Manifest:
+def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str, Any]) -> Manifest:
     return Manifest(
-        files={GRAPH: graph_sha256},
+        files={GRAPH: ""},
+        cam_name=cam_name,
         preprocessing_version=preprocess.VERSION,
         name=settings.name or model_name(settings.network),
         threshold=settings.threshold,

@@ -240,7 +240,7 @@ def _compared(
     with BACKENDS[name].load()(model, Effort()) as backend:
         for start in range(0, len(images), backend.batch_size):
             batch = images[start : start + backend.batch_size]
-            probabilities.append(backend.infer(batch))
+            probabilities.append(backend.infer(batch).probabilities)
             for _ in batch:
                 on_step(name)
         precision: str = backend.precision

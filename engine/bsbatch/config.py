@@ -20,6 +20,28 @@ class BackendName(StrEnum):
     """No model: a score from the mean of the image, for tests and rehearsals."""
 
 
+class CamMode(StrEnum):
+    """Which examinations get a heat map (Grad-CAM)."""
+
+    NONE = "none"
+    """None: nothing is computed for it."""
+    POSITIVE = "positive"
+    """Those predicted positive."""
+    ALL = "all"
+    """Every one, for the class that was predicted."""
+
+
+class OverlayFormat(StrEnum):
+    """How heat maps are drawn over the scans."""
+
+    NONE = "none"
+    """Not at all; the tables have the maps."""
+    PNG = "png"
+    """Lossless, about 1 MB for two views of 1024 x 256."""
+    WEBP = "webp"
+    """Lossy, an eighth of that; takes twice as long to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What counts as a usable examination; part of the configuration hash."""
@@ -69,6 +91,10 @@ class RunConfig:
     """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]; None takes the model's."""
     selection: Selection = Selection()
     effort: Effort = Effort()
+    cam: CamMode = CamMode.NONE
+    """Which examinations get a heat map; part of the configuration hash unless ``none``."""
+    overlay_format: OverlayFormat = OverlayFormat.PNG
+    """How their maps are drawn; changes no row."""
     max_error_rate: float = 0.05
     """Share of failed examinations beyond which the exit code is 3, in [0, 1]."""
     limit: int | None = None
@@ -89,6 +115,11 @@ class RunConfig:
         if self.limit is not None and self.limit < 1:
             raise UsageError("--limit must be at least 1")
         self._check_parts()
+
+    @property
+    def has_overlays(self) -> bool:
+        """Whether anything is drawn."""
+        return self.cam is not CamMode.NONE and self.overlay_format is not OverlayFormat.NONE
 
     def _check_parts(self) -> None:
         if self.dry_run:

@@ -49,6 +49,9 @@ class Manifest:
     """The graph's input, ``(N, 1, 512, 512) float32 in [0, 1]``."""
     output_name: str = "probabilities"
     """The graph's output, ``(N, 2) float32``, each row adding up to 1."""
+    cam_name: str | None = None
+    """The graph's second output, ``(N, 32, 32) float32``: where it finds metastasis (above 0) or its absence (below 0);
+    None where there is none. Nodes and weights that serve it alone are called ``{cam_name}/...``."""
     labels: tuple[str, ...] = LABELS
     """What the columns of the output stand for."""
     threshold: float = 0.5
@@ -73,6 +76,23 @@ class Manifest:
             raise ModelError(f"the model's labels are {self.labels}, not {LABELS}: export it again")
         if GRAPH not in self.files:
             raise ModelError(f"the manifest lists no {GRAPH}: export the model again")
+
+    def outputs(self, *, with_cams: bool) -> tuple[str, ...]:
+        """The outputs to ask the graph for: probabilities, then the map.
+
+        Raises
+        ------
+        ModelError
+            It gives no map.
+        """
+        if not with_cams:
+            return (self.output_name,)
+        if self.cam_name is None:
+            raise ModelError(
+                f"the model {self.name} gives no map: export it again with this bsbatch-build (its head must be dense "
+                "layers behind a global average), or run with --cam none"
+            )
+        return self.output_name, self.cam_name
 
 
 @dataclass(frozen=True, slots=True)

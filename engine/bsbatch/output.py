@@ -11,6 +11,7 @@ from typing import Any
 from bsbatch.catalog import check_configuration
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
 from bsbatch.parts import parts_in, strangers_in
+from bsbatch.sinks.overlays import overlay_files
 from bsbatch.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
@@ -58,7 +59,7 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def clear(out: Path) -> None:
-    """Delete the tables and ``run.json``, nothing else.
+    """Delete the tables, the overlays and ``run.json``, nothing else.
 
     Raises
     ------
@@ -69,6 +70,8 @@ def clear(out: Path) -> None:
         for table in (OBJECTS, RESULTS):
             for part in parts_in(out / table):
                 part.unlink()
+        for overlay in overlay_files(out):
+            overlay.unlink()
         (out / RUN_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.body import body_of
 from bsbatch.catalog import Catalog
 from bsbatch.concurrency import ordered_map, prefetch
-from bsbatch.config import Selection
+from bsbatch.config import CamMode, Selection
 from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import Event, Pairer
 from bsbatch.dicom.pixels import decode_frames, needs_codec, read_frames
@@ -18,21 +20,23 @@ from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.gradcam import NO_MAPS, Explainer
 from bsbatch.isolation import Isolation
 from bsbatch.preprocess import compose
 from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.quality import assess
 from bsbatch.records import (
+    Body,
     Examination,
     ExamView,
+    Explanation,
     Failure,
     FrameView,
     Header,
     ObjectRef,
     Outcome,
     Prediction,
-    Quality,
     Sample,
     ScanObject,
     SettledObject,
@@ -52,6 +56,9 @@ _HEADERS_AT_ONCE = 16
 """Objects that a thread takes at once; most are turned down within 0.1 ms."""
 _BATCHES_AHEAD = 1
 _UNITS_HELD_BACK = 2
+
+Score = tuple[float, NDArray[np.float32] | None]
+"""``p_metastasis``, and the backend's map where it gives one."""
 
 
 @dataclass(slots=True)
@@ -183,6 +190,8 @@ class Screening:
     batch_size: int
     progress: Callable[[Iterable[Outcome]], None]
     """Told of every batch."""
+    explainer: Explainer = NO_MAPS
+    """Makes heat maps of what the backend gives."""
 
     def execute(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
         """Read, preprocess and score the examinations of a stream of units, in their order.
@@ -240,22 +249,39 @@ class Screening:
             quality = assess(exam, anterior, posterior)
         try:
             with self.telemetry.timed("preprocess"):
-                return Sample(exam, compose(anterior.values, posterior.values), quality)
+                image = compose(anterior.values, posterior.values)
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
+        views = (anterior, posterior) if self.explainer.keeps_views else None
+        return Sample(exam, image, quality, self._body(image), views)
+
+    def _body(self, image: NDArray[np.float32]) -> Body | None:
+        """Looked for here, where there are threads, and not between two batches."""
+        if self.explainer.mode is CamMode.NONE:
+            return None
+        with self.telemetry.timed("body"):
+            return body_of(image)
 
     def _score(self, batch: Batch) -> list[Outcome | Unit]:
-        scores = iter(self._infer(batch.images))
-        return [
-            _outcome(item.exam, item.quality, next(scores)) if isinstance(item, Sample) else item
-            for item in batch.items
-        ]
+        scores = self._infer(batch.images)
+        return [self._outcome(item, *next(scores)) if isinstance(item, Sample) else item for item in batch.items]
 
-    def _infer(self, images: NDArray[np.float32] | None) -> list[float]:
+    def _infer(self, images: NDArray[np.float32] | None) -> Iterator[Score]:
         if images is None:
-            return []
+            return iter(())
         with self.telemetry.timed("infer", len(images)):
-            return [float(p) for p in self.backend.infer(images)[:, 1]]
+            given = self.backend.infer(images)
+        cams = repeat(None) if given.cams is None else given.cams
+        return zip(map(float, given.probabilities[:, 1]), cams, strict=False)
+
+    def _outcome(self, sample: Sample, p_metastasis: float, cam: NDArray[np.float32] | None) -> Prediction | Failure:
+        if not 0.0 <= p_metastasis <= 1.0:
+            return Failure(sample.exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), sample.quality)
+        explanation: Explanation | None = None
+        if cam is not None and self.explainer.wants(p_metastasis):
+            with self.telemetry.timed("explain"):
+                explanation = self.explainer.explain(p_metastasis, cam, sample)
+        return Prediction(sample.exam, sample.quality, p_metastasis, explanation)
 
 
 def batches(items: Iterable[Sample | Failure | Unit], size: int) -> Iterator[Batch]:
@@ -282,12 +308,6 @@ def _with_ends(units: Iterable[Unit]) -> Iterator[Examination | Unit]:
     for unit in units:
         yield from unit.exams
         yield unit
-
-
-def _outcome(exam: Examination, quality: Quality, p_metastasis: float) -> Prediction | Failure:
-    if 0.0 <= p_metastasis <= 1.0:
-        return Prediction(exam, quality, p_metastasis)
-    return Failure(exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), quality)
 
 
 def _verdict(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:

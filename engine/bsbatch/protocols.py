@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.records import ObjectRef, Unit, UnitOutcome
+from bsbatch.records import Inference, ObjectRef, Unit, UnitOutcome
 
 
 class Source(Protocol):
@@ -31,7 +31,10 @@ class Source(Protocol):
 
 
 class Backend(Protocol):
-    """Owned by one thread between enter and exit; nothing heavy happens before enter."""
+    """Owned by one thread between enter and exit; nothing heavy happens before enter.
+
+    Made of the model, the effort and ``with_cams``: whether it shall give maps, too. What is not asked is not computed.
+    """
 
     precision: str
     """Part of the run configuration: results of another precision are other results."""
@@ -46,7 +49,7 @@ class Backend(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         """Score a batch.
 
         Parameters
@@ -56,7 +59,7 @@ class Backend(Protocol):
 
         Returns
         -------
-        ``(N, 2)`` probabilities, column 1 metastasis; not reused by the next call.
+        Probabilities, and maps if it was made with them; not reused by the next call.
 
         Raises
         ------

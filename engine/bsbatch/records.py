@@ -243,6 +243,88 @@ class Quality:
     """XXH3 of the two views' stored values, 128 bits as 32 hexadecimal digits; no protection against forgery."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """What a backend gives for a batch."""
+
+    probabilities: NDArray[np.float32]
+    """``(N, 2)`` in [0, 1], column 1 metastasis."""
+    cams: NDArray[np.float32] | None = None
+    """``(N, 32, 32)``, anterior left: where the model finds metastasis (above 0) or its absence (below 0), in the
+    unit that the model happens to have; None where nobody asked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeatMap:
+    """Where in the image the model finds the class that it predicts."""
+
+    cells: NDArray[np.float32]
+    """``(32, 32)`` in [0, 1], anterior left; the largest is 1, or all are 0."""
+    strength: float
+    """What the largest was before, 0 or more: comparable between examinations of one model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silhouette:
+    """How far the body reaches in one view, in cells of a map: 32 rows, 16 columns."""
+
+    top: float
+    bottom: float
+    midline: float
+    """Column that halves it."""
+    half_width: float
+    """From the midline to the body's outermost column."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """Where the body is in the image of an examination."""
+
+    cells: NDArray[np.float32]
+    """``(32, 32)`` in [0, 1]: how much of each cell of a map is body."""
+    anterior: Silhouette
+    posterior: Silhouette
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The largest value of a heat map in one view."""
+
+    row: float
+    """Of the view's own pixels, from 0: the middle of the map's cell."""
+    column: float
+    value: float
+    """In (0, 1]; 1 in the view that holds the largest of both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a heat map lies on the body; shares are of the sum of its values, in [0, 1], None where that is 0."""
+
+    peak_anterior: Peak | None
+    """None where the map has nothing in this view."""
+    peak_posterior: Peak | None
+    body: float | None
+    pelvis: float | None
+    periphery: float | None
+    left: float | None
+    """On the patient's left; the rest is on the right."""
+    anterior: float | None
+    """In the anterior view; the rest is in the posterior one."""
+    warnings: tuple[str, ...]
+    """Names of `bsbatch.gradcam.CamWarning`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an examination was predicted to be what it is."""
+
+    heat: HeatMap
+    where: Whereabouts
+    views: tuple[ViewPixels, ViewPixels] | None = None
+    """Anterior and posterior as they were counted; None where nobody will draw them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """An examination ready for the model."""
@@ -251,6 +333,10 @@ class Sample:
     image: NDArray[np.float32]
     """``(512, 512)`` in [0, 1]: anterior left, posterior right."""
     quality: Quality
+    body: Body | None = None
+    """None where nobody asked for heat maps."""
+    views: tuple[ViewPixels, ViewPixels] | None = None
+    """Anterior and posterior as they were counted; None where nobody will draw them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +356,8 @@ class Prediction:
     quality: Quality
     p_metastasis: float
     """In [0, 1]."""
+    explanation: Explanation | None = None
+    """For the class on whose side of the threshold it is; None where nobody asked."""
 
 
 Outcome = Prediction | Failure

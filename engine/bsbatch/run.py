@@ -5,7 +5,7 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,9 +26,10 @@ from bsbatch.concurrency import (
     prefetch,
     usable_cpus,
 )
-from bsbatch.config import BackendName, RunConfig
+from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
+from bsbatch.gradcam import Explainer
 from bsbatch.isolation import Isolation
 from bsbatch.model import Model
 from bsbatch.output import check, clear, locked, open_output, write_run_file
@@ -40,6 +41,7 @@ from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Outcome, Prediction, Unit, UnitOutcome
 from bsbatch.registry import BACKENDS, installed_version
 from bsbatch.report import Ending, Report, Reporter
+from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.tables import SCHEMA_VERSION, Provenance
@@ -88,7 +90,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
             if not config.fresh:
                 check(setting.out, config.archive, setting.provenance.config_hash)
             make_backend = BACKENDS[setting.backend_name].load()
-            with make_backend(setting.model, config.effort) as backend:
+            with make_backend(setting.model, config.effort, with_cams=setting.provenance.has_maps) as backend:
                 unit_size = _prove(backend)  # before anything is deleted
                 if config.fresh:
                     clear(setting.out)
@@ -102,6 +104,9 @@ def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
+    has_maps = config.cam is not CamMode.NONE
+    if model is not None:
+        model.manifest.outputs(with_cams=has_maps)  # refuses a model without maps before backends are measured
     name = _backend_name(config, model, reporter)
     precision = BACKENDS[name].load().precision
     threshold = config.threshold
@@ -116,7 +121,9 @@ def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
         "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
         "schema": SCHEMA_VERSION,
     }
-    provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold)
+    if has_maps:  # the hash of a run without maps is what it was before there were any
+        decisive["cam"] = str(config.cam)
+    provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold, has_maps)
     threads = config.effort.threads or usable_cpus()
     return Setting(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
 
@@ -145,6 +152,7 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
     telemetry, started = Telemetry(), time.monotonic()
     catalog = take_stock(setting.out, _listed(setting))
     sink = ParquetSink(setting.out, setting.provenance)
+    overlays = _overlays(setting)
     intake = Intake(
         setting.source, setting.config.selection, catalog, setting.pseudonymiser, telemetry, setting.threads
     )
@@ -159,12 +167,16 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
                 setting.threads,
                 backend.batch_size,
                 _teller(reporter),
+                Explainer(setting.config.cam, setting.provenance.threshold, overlays is not None),
             )
             reporter.start(_count(setting), len(catalog.settled))
             first = setting.config.effort.unit_size or _FIRST_UNIT
             units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit, first)
-            ending, scored = _execute(intake, units, screening, sink, _Watch(reporter, interruption))
+            sinks: list[Sink] = [sink] if overlays is None else [overlays, sink]
+            ending, scored = _execute(intake, units, screening, sinks, _Watch(reporter, interruption))
         sink.finish()
+        if overlays is not None and ending is not Ending.INTERRUPTED:
+            overlays.finish()
         flow = reconcile(setting.out, intake.seen, is_complete=ending is Ending.COMPLETE)
     except BsbatchError:
         with suppress(OutputError):  # the error that stopped the run is the one to tell
@@ -187,13 +199,14 @@ class _Watch:
 
 
 def _execute(
-    intake: Intake, units: Iterable[Unit], screening: Screening, sink: Sink, watch: _Watch
+    intake: Intake, units: Iterable[Unit], screening: Screening, sinks: Sequence[Sink], watch: _Watch
 ) -> tuple[Ending, int]:
     """Drain the pipeline, commit each unit while the next one is at work, and stop early only between two of them."""
 
     def commit(outcome: UnitOutcome) -> None:
         with intake.telemetry.timed("commit"):
-            sink.commit(outcome)
+            for sink in sinks:
+                sink.commit(outcome)
 
     scored = 0
     executor: Executor = LocalExecutor()
@@ -222,13 +235,20 @@ def _prove(backend: Any) -> int:
     images = np.random.default_rng(0).random((backend.lanes, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
     started = time.perf_counter()
     try:
-        probabilities = backend.infer(images)
+        probabilities = backend.infer(images).probabilities
     except BackendError as error:
         raise ModelError(f"the model cannot score a test image: {error}") from error
     if probabilities.shape != (len(images), 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
         raise ModelError("the model gives no two probabilities for a test image: export it again")
     seconds = (time.perf_counter() - started) / len(images)
     return max(1, min(_MAX_UNIT, round(_UNIT_SECONDS / seconds)))
+
+
+def _overlays(setting: Setting) -> OverlaySink | None:
+    config = setting.config
+    if not config.has_overlays:
+        return None
+    return OverlaySink(setting.out, config.overlay_format, setting.provenance.threshold, setting.threads)
 
 
 def _teller(reporter: Reporter) -> Any:
@@ -295,6 +315,7 @@ def _content(setting: Setting, ending: Ending, figures: dict[str, Any]) -> dict[
             "precision": setting.precision,
             "preprocessing_version": VERSION,
             "selection": asdict(config.selection),
+            "cam": str(config.cam),
             "effort": asdict(config.effort),
             "max_error_rate": config.max_error_rate,
             "limit": config.limit,

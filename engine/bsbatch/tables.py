@@ -15,9 +15,11 @@ from bsbatch.dicom.reasons import Status
 from bsbatch.records import (
     Examination,
     ExamView,
+    Explanation,
     Failure,
     Header,
     ObjectRef,
+    Peak,
     Prediction,
     SettledObject,
     UnitOutcome,
@@ -91,6 +93,37 @@ RESULT_COLUMNS = (
 )
 """One row for each examination."""
 
+
+def _peak(view: str) -> tuple[Column, ...]:
+    return (
+        Column(
+            f"cam_peak_row_{view}", pa.float32(), f"Row of the map's peak in the {view} view, its own pixels, from 0"
+        ),
+        Column(f"cam_peak_column_{view}", pa.float32(), f"Column of the map's peak in the {view} view, from 0"),
+        Column(f"cam_peak_value_{view}", pa.float32(), f"The map's peak in the {view} view, in [0, 1]"),
+    )
+
+
+CAM_COLUMNS = (
+    Column(
+        "cam_map",
+        pa.list_(pa.float32()),
+        "Grad-CAM for the predicted class, 32 x 32 values in [0, 1] row by row, anterior left; null without a map",
+    ),
+    Column("cam_strength", pa.float32(), "The map's largest value before it was scaled, in the unit of this model"),
+    *_peak("anterior"),
+    *_peak("posterior"),
+    Column("cam_share_body", pa.float32(), "Share of the map's sum inside the body, in [0, 1]"),
+    Column(
+        "cam_share_pelvis", pa.float32(), "Share from 36 to 52 % of the body's length from the top: pelvis, bladder"
+    ),
+    Column("cam_share_periphery", pa.float32(), "Share beyond 3/4 of the body's half width: forearms and hands"),
+    Column("cam_share_left", pa.float32(), "Share on the patient's left of the midline; the rest is on the right"),
+    Column("cam_share_anterior", pa.float32(), "Share in the anterior view; the rest is in the posterior one"),
+    Column("cam_warning", pa.list_(pa.string()), "Why the map deserves a second look (docs/tables.md)"),
+)
+"""More columns of ``results``, in runs with heat maps."""
+
 OBJECT_COLUMNS = (
     _text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
     Column("size", pa.int64(), "Bytes", is_nullable=False),
@@ -111,8 +144,6 @@ OBJECT_COLUMNS = (
 )
 """One row for each object that was seen."""
 
-_COLUMNS = {RESULTS: RESULT_COLUMNS, OBJECTS: OBJECT_COLUMNS}
-
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -121,15 +152,25 @@ class Provenance:
     config_hash: str
     model_id: str | None
     threshold: float
+    has_maps: bool = False
+    """Whether ``results`` has the columns of heat maps."""
 
 
-def schema_of(table: str, config_hash: str) -> pa.Schema:
+def columns_of(table: str, *, has_maps: bool = False) -> tuple[Column, ...]:
+    """The columns of a table, those of heat maps last."""
+    if table == OBJECTS:
+        return OBJECT_COLUMNS
+    return RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
+
+
+def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Schema:
     """The Arrow schema of a table; table and column descriptions and versions are in its metadata."""
+    columns = columns_of(table, has_maps=has_maps)
     fields = [
         pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
-        for column in _COLUMNS[table]
+        for column in columns
     ]
-    descriptions = {column.name: column.description for column in _COLUMNS[table]}
+    descriptions = {column.name: column.description for column in columns}
     return pa.schema(
         fields,
         {
@@ -154,9 +195,9 @@ def object_rows(outcome: UnitOutcome) -> list[Row]:
     return rows
 
 
-def to_table(table: str, rows: Iterable[Row], config_hash: str) -> pa.Table:
+def to_table(table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False) -> pa.Table:
     """Rows as an Arrow table of the table's schema."""
-    return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash))
+    return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash, has_maps=has_maps))
 
 
 def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
@@ -164,6 +205,7 @@ def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
         **_exam_columns(item.exam),
         **_outcome_columns(item, provenance),
         **_quality_columns(item),
+        **(_cam_columns(item.explanation) if isinstance(item, Prediction) and item.explanation is not None else {}),
         "threshold": provenance.threshold,
         "model_id": provenance.model_id,
         "config_hash": provenance.config_hash,
@@ -208,6 +250,32 @@ def _quality_columns(item: Prediction | Failure) -> Row:
         "qc_saturated_pixels": quality.saturated_pixels,
         "qc_flags": list(quality.flags),
         "pixel_xxh3": quality.pixel_xxh3,
+    }
+
+
+def _cam_columns(explanation: Explanation) -> Row:
+    heat, where = explanation.heat, explanation.where
+    return {
+        "cam_map": heat.cells.ravel(),
+        "cam_strength": heat.strength,
+        **_peak_columns("anterior", where.peak_anterior),
+        **_peak_columns("posterior", where.peak_posterior),
+        "cam_share_body": where.body,
+        "cam_share_pelvis": where.pelvis,
+        "cam_share_periphery": where.periphery,
+        "cam_share_left": where.left,
+        "cam_share_anterior": where.anterior,
+        "cam_warning": list(where.warnings),
+    }
+
+
+def _peak_columns(view: str, peak: Peak | None) -> Row:
+    if peak is None:
+        return {}
+    return {
+        f"cam_peak_row_{view}": peak.row,
+        f"cam_peak_column_{view}": peak.column,
+        f"cam_peak_value_{view}": peak.value,
     }
 
 

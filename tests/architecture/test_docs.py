@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bsbatch.dicom.reasons import EXPLANATIONS, SKIPS, Reason
+from bsbatch.gradcam import CamWarning
 from bsbatch.quality import Flag
-from bsbatch.tables import OBJECT_COLUMNS, RESULT_COLUMNS
+from bsbatch.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +38,12 @@ def test_every_quality_flag_is_documented(flag: Flag) -> None:
     assert f"| `{flag}` |" in _document("tables.md")
 
 
-@pytest.mark.parametrize("column", [*RESULT_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)
+@pytest.mark.parametrize("warning", CamWarning)
+def test_every_warning_of_a_heat_map_is_documented(warning: CamWarning) -> None:
+    assert f"| `{warning}` |" in _document("tables.md")
+
+
+@pytest.mark.parametrize("column", [*RESULT_COLUMNS, *CAM_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)
 def test_every_column_is_documented(column: object) -> None:
     name, description = getattr(column, "name"), getattr(column, "description")  # noqa: B009 - columns of two tables
     assert f"| `{name}` |" in _document("tables.md")

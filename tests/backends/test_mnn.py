@@ -31,7 +31,7 @@ def scored_by(
     backend: type[mnn.MnnBackend | OnnxRuntimeBackend], model: Model, batch: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     with backend(model, TWO) as entered:
-        return entered.infer(batch)
+        return entered.infer(batch).probabilities
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_weights_stored_as_float16_are_computed_with_as_float32(halved: Model) -
 
 def test_an_empty_batch_has_no_probabilities(model: Model) -> None:
     with mnn.MnnBackend(model, TWO) as backend:
-        assert backend.infer(images(0)).shape == (0, 2)
+        assert backend.infer(images(0)).probabilities.shape == (0, 2)
 
 
 @pytest.mark.parametrize(

@@ -95,4 +95,4 @@ def test_the_null_backend_keeps_copies_of_the_first_images() -> None:
 
     assert kept.shape == (4, 1, 4, 4)
     assert kept.any(axis=(1, 2, 3)).all()
-    assert {tuple(row) for score in scores for row in score.tolist()} == {(0.5, 0.5)}
+    assert {tuple(row) for score in scores for row in score.probabilities.tolist()} == {(0.5, 0.5)}

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from bsbatch import registry
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
+from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
 from bsbatch_build.cli import app
 from bsbatch_build.parity import BackendParity, ParitySettings, Reference, auc, compare, held_against
@@ -37,7 +38,7 @@ def held(expected: NDArray[np.float32], actual: NDArray[np.float32], precision: 
 class Brighter(OnnxRuntimeBackend):
     """A backend that does something to its images first."""
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def infer(self, images: NDArray[np.float32]) -> Inference:
         return super().infer(np.sqrt(images))
 
 
@@ -46,8 +47,9 @@ class Half(OnnxRuntimeBackend):
 
     precision = "fp16"
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return super().infer(images).astype(np.float16).astype(np.float32)
+    def infer(self, images: NDArray[np.float32]) -> Inference:
+        given = super().infer(images).probabilities
+        return Inference(given.astype(np.float16).astype(np.float32))
 
 
 @pytest.fixture

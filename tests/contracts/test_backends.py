@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
@@ -17,6 +18,8 @@ INSTALLED = [name for name, part in BACKENDS.items() if part.missing is None]
 NEED_MODEL = [name for name in INSTALLED if name != "fake"]
 EFFORT = Effort(threads=1, batch_size=2)
 TOLERANCE = 1e-5
+MAP_TOLERANCE = 1e-3
+"""Winograd's, as a share of the largest value; random weights keep little of an image apart."""
 
 Make = Callable[[], Backend]
 
@@ -43,7 +46,7 @@ def images(number: int, seed: int = 0) -> NDArray[np.float32]:
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_every_image_gets_a_pair_of_probabilities(make: Make, number: int) -> None:
     with make() as backend:
-        found = backend.infer(images(number))
+        found = backend.infer(images(number)).probabilities
 
     assert found.shape == (number, 2)
     assert found.dtype == np.float32
@@ -55,9 +58,9 @@ def test_an_image_has_the_same_score_alone_and_in_a_batch(make: Make) -> None:
     batch = images(3)
 
     with make() as backend:
-        together = backend.infer(batch)
-        alone = np.concatenate([backend.infer(batch[n : n + 1]) for n in range(3)])
-        turned = backend.infer(batch[::-1])
+        together = backend.infer(batch).probabilities
+        alone = np.concatenate([backend.infer(batch[n : n + 1]).probabilities for n in range(3)])
+        turned = backend.infer(batch[::-1]).probabilities
 
     np.testing.assert_allclose(alone, together, atol=TOLERANCE)
     np.testing.assert_allclose(turned[::-1], together, atol=TOLERANCE)
@@ -65,21 +68,23 @@ def test_an_image_has_the_same_score_alone_and_in_a_batch(make: Make) -> None:
 
 def test_the_same_batch_has_the_same_score_twice(make: Make) -> None:
     with make() as backend:
-        np.testing.assert_array_equal(backend.infer(images(2)), backend.infer(images(2)))
+        first, second = backend.infer(images(2)), backend.infer(images(2))
+
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
 
 
 def test_other_images_have_other_scores(make: Make) -> None:
     with make() as backend:
-        found = backend.infer(np.concatenate([np.zeros((1, 1, 512, 512), np.float32), images(1)]))
+        found = backend.infer(np.concatenate([np.zeros((1, 1, 512, 512), np.float32), images(1)])).probabilities
 
     assert found[0, 1] != found[1, 1]
 
 
 def test_results_are_not_reused_by_the_next_call(make: Make) -> None:
     with make() as backend:
-        first = backend.infer(images(2))
+        first = backend.infer(images(2)).probabilities
         kept = first.copy()
-        second = backend.infer(images(2, seed=9))
+        second = backend.infer(images(2, seed=9)).probabilities
 
     np.testing.assert_array_equal(first, kept)
     assert not np.shares_memory(first, second)
@@ -98,9 +103,9 @@ def test_a_backend_can_be_entered_again_after_it_was_left(make: Make) -> None:
     backend = make()
 
     with backend as entered:
-        first = entered.infer(images(1))
+        first = entered.infer(images(1)).probabilities
     with backend as entered:
-        second = entered.infer(images(1))
+        second = entered.infer(images(1)).probabilities
 
     np.testing.assert_array_equal(first, second)
 
@@ -112,6 +117,49 @@ def test_an_error_inside_is_not_swallowed(make: Make) -> None:
 
 def test_a_backend_names_its_precision(make: Make) -> None:
     assert make().precision
+
+
+def test_nobody_gets_a_map_who_did_not_ask(make: Make) -> None:
+    with make() as backend:
+        assert backend.infer(images(1)).cams is None
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_every_image_gets_a_map_where_it_was_asked_for_and_the_same_probabilities(
+    name: str, number: int, model: Model
+) -> None:
+    backend = BACKENDS[name].load()
+    batch = np.concatenate([images(3), np.zeros((1, 1, 512, 512), np.float32)])[4 - number :]
+
+    with backend(model, EFFORT, with_cams=True) as asked, backend(model, EFFORT) as plain:
+        found, expected = asked.infer(batch), plain.infer(batch)
+
+    assert found.cams.shape == (number, 32, 32)
+    assert found.cams.dtype == np.float32
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize("name", NEED_MODEL)
+def test_maps_are_those_of_the_graph_that_keras_was_held_against(name: str, model: Model) -> None:
+    session = InferenceSession(model.graph, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(["cam"], {"image": images(3)})
+
+    with BACKENDS[name].load()(model, EFFORT, with_cams=True) as backend:
+        found = backend.infer(images(3)).cams
+
+    largest = np.abs(expected).max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found / largest, expected / largest, atol=MAP_TOLERANCE)
+    assert (expected.min(axis=(1, 2)) < 0).all()
+    assert (expected.max(axis=(1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("name", NEED_MODEL)
+def test_a_model_without_maps_is_refused_where_they_are_asked_for(name: str, model: Model) -> None:
+    blind = replace(model, manifest=replace(model.manifest, cam_name=None))
+
+    with pytest.raises(ModelError, match=r"gives no map.*--cam none"):
+        BACKENDS[name].load()(blind, EFFORT, with_cams=True)
 
 
 @pytest.mark.parametrize("name", INSTALLED)

@@ -22,7 +22,8 @@ def test_the_model_is_the_whole_network_and_says_what_it_was_trained_on(model: M
     training = model.manifest.training
     assert training["weights_count"] == 14_978_370
     assert training["width"] == 1.0
-    assert "synthetic phantoms" in training["note"] and "not for clinical use" in training["note"]
+    assert "synthetic phantoms" in training["note"]
+    assert "not for clinical use" in training["note"]
     assert training["commands"]
 
 
@@ -38,7 +39,8 @@ def test_the_demo_tells_metastases_from_their_like_and_leaves_the_package_alone(
     before = {path.name: path.stat().st_mtime_ns for path in model.folder.iterdir()}
     done = bsbatch("demo", "--studies", "24", "--out", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
-    assert "ROC AUC" in done.stdout and "not for clinical use" in done.stdout
+    assert "ROC AUC" in done.stdout
+    assert "not for clinical use" in done.stdout
 
     metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["counts"]["n"] == 24

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from bsbatch.config import Effort
 from bsbatch.model import Model
+from bsbatch.records import Inference
 
 _STEEPNESS = 40.0
 _MIDDLE = 0.05
+_CELLS, _CELL = 32, 16
+"""Cells of a map along a side, pixels of a cell."""
 
 
 class FakeBackend:
@@ -19,9 +22,10 @@ class FakeBackend:
     precision = "fake"
     lanes = 1
 
-    def __init__(self, model: Model | None, effort: Effort) -> None:
-        """Take what every backend takes and need none of it."""
+    def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
+        """Take what every backend takes and need no model."""
         del model
+        self._with_cams = with_cams
         self.batch_size = effort.batch_size or 8
 
     def __enter__(self) -> Self:
@@ -31,8 +35,14 @@ class FakeBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give ``(N, 2)`` probabilities for ``(N, 1, 512, 512)`` images: the logistic of their means."""
+    def infer(self, images: NDArray[np.float32]) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images by the logistic of their means; a map is what each cell adds to that."""
         means = images.mean(axis=(1, 2, 3), dtype=np.float64)
         positive = 1.0 / (1.0 + np.exp(-_STEEPNESS * (means - _MIDDLE)))
-        return np.stack([1.0 - positive, positive], axis=1).astype(np.float32)
+        probabilities = np.stack([1.0 - positive, positive], axis=1).astype(np.float32)
+        return Inference(probabilities, _cams(images) if self._with_cams else None)
+
+
+def _cams(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    means = images.reshape(-1, _CELLS, _CELL, _CELLS, _CELL).mean(axis=(2, 4))
+    return np.asarray(means - _MIDDLE, np.float32)

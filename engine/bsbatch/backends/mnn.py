@@ -21,12 +21,18 @@ from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
 from bsbatch.isolation import Crew, Isolation, SharedMemory
 from bsbatch.model import Manifest, Model
+from bsbatch.records import Inference
 from bsbatch.registry import installed_version
 
 FILE = "model.mnn"
 TOLERANCE = 1e-5
 """Largest difference of a probability to ONNX Runtime's."""
+CAM_TOLERANCE = 1e-2
+"""Largest difference of a map to ONNX Runtime's, as a share of the map's largest value: a wrong graph is far beyond."""
 _IMAGE = (1, 512, 512)
+_CAM = (32, 32)
+_WITHOUT_CAMS = 2
+"""Names of a graph's input and of the probabilities."""
 _BYTES_PER_IMAGE = 4 * 512 * 512
 _BYTES_PER_WORKER = 600 * 2**20
 """VGG16 at 512 x 512: 560 MiB were measured, 300 of them the kernels as Winograd's."""
@@ -44,7 +50,7 @@ class MnnBackend:
 
     precision = "fp32"
 
-    def __init__(self, model: Model | None, effort: Effort) -> None:
+    def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
         """Prepare; nothing is loaded before enter.
 
         Raises
@@ -55,6 +61,7 @@ class MnnBackend:
         if model is None:
             raise ModelError("the mnn backend needs a model: --model FOLDER")
         self._model = model
+        self._names = model.manifest.input_name, *model.manifest.outputs(with_cams=with_cams)
         threads = min(effort.threads or usable_cpus(), usable_cpus())
         most = max(1, usable_memory() // (2 * _BYTES_PER_WORKER))
         self.lanes = max(lanes for lanes in range(1, min(threads, most) + 1) if threads % lanes == 0)
@@ -70,7 +77,7 @@ class MnnBackend:
         self._memory = SharedMemory(self._places * _BYTES_PER_IMAGE)
         self._images = _images_in(self._memory.buffer)
         self._crew = Crew(self.lanes, _SECONDS)
-        details = graph, _names(self._model.manifest), self._threads_per_worker, self._memory.descriptor
+        details = graph, self._names, self._threads_per_worker, self._memory.descriptor
         try:
             self._crew.start(Scorer, *details, memory=self._memory)
         except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
@@ -84,8 +91,8 @@ class MnnBackend:
         self._crew.__exit__(kind, error, trace)
         self._memory.close()
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give ``(N, 2)`` probabilities for ``(N, 1, 512, 512)`` images.
+    def infer(self, images: NDArray[np.float32]) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images.
 
         Raises
         ------
@@ -94,7 +101,7 @@ class MnnBackend:
         """
         if images.shape[1:] != _IMAGE:
             raise BackendError(f"MNN got images of {images.shape[1:]}, not {_IMAGE}: {_ADVICE}")
-        rows: list[NDArray[np.float32]] = []
+        rows: list[list[NDArray[np.float32]]] = []
         try:
             for first in range(0, len(images), self._places):
                 part = images[first : first + self._places]
@@ -102,26 +109,33 @@ class MnnBackend:
                 rows += self._crew.map([(place,) for place in range(len(part))])
         except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
             raise BackendError(f"MNN failed on a batch of {len(images)} ({_words(error)}): {_ADVICE}") from error
-        return np.asarray(rows, np.float32).reshape(-1, 2)
+        return self._inference(rows)
+
+    def _inference(self, rows: list[list[NDArray[np.float32]]]) -> Inference:
+        """Put what each image gave together, also where there was none."""
+        probabilities = np.asarray([row[0] for row in rows], np.float32).reshape(-1, 2)
+        if len(self._names) == _WITHOUT_CAMS:
+            return Inference(probabilities)
+        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *_CAM))
 
 
 class Scorer:
     """What a worker holds: the loaded graph, and the memory with the images."""
 
-    def __init__(self, graph: Path, names: tuple[str, str], threads: int, descriptor: int) -> None:
+    def __init__(self, graph: Path, names: tuple[str, ...], threads: int, descriptor: int) -> None:
         """Load the graph; ``descriptor`` is that of the `SharedMemory`, the rest see `Network`."""
         self._images = _images_in(mmap(descriptor, 0))
         self._network = Network(graph, names, threads)
 
-    def __call__(self, place: int) -> NDArray[np.float32]:
-        """Score the image in a place of the memory: ``(2,)`` probabilities."""
+    def __call__(self, place: int) -> list[NDArray[np.float32]]:
+        """Score the image in a place of the memory."""
         return self._network.score(self._images[place])
 
 
 class Network:
     """A graph that MNN loaded into this process, ready for one image after the other."""
 
-    def __init__(self, graph: Path, names: tuple[str, str], threads: int) -> None:
+    def __init__(self, graph: Path, names: tuple[str, ...], threads: int) -> None:
         """Load it, which transforms the kernels.
 
         Parameters
@@ -129,23 +143,23 @@ class Network:
         graph
             File in MNN's format.
         names
-            The graph's input and output.
+            The graph's input, and the outputs that are wanted; what they do not need is not computed.
         threads
             How many MNN may use.
         """
         self._mnn = import_module("MNN")
         self._interpreter = self._mnn.Interpreter(str(graph))
         # "high" keeps float32 where "normal" might not; on AVX2 all modes are the same
-        settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
+        settings = {"backend": "CPU", "numThread": threads, "precision": "high", "outputPaths": names[1:]}
         self._session = self._interpreter.createSession(settings)
         self._input = self._interpreter.getSessionInput(self._session, names[0])
         if self._input.getShape() != (1, *_IMAGE):
             self._interpreter.resizeTensor(self._input, (1, *_IMAGE))
             self._interpreter.resizeSession(self._session)
-        self._output = self._interpreter.getSessionOutput(self._session, names[1])
+        self._outputs = [self._interpreter.getSessionOutput(self._session, name) for name in names[1:]]
 
-    def score(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give ``(2,)`` probabilities for an image ``(1, 512, 512)``.
+    def score(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Give ``(2,)`` probabilities, and a map ``(32, 32)`` if it is wanted, for an image ``(1, 512, 512)``.
 
         Raises
         ------
@@ -156,9 +170,14 @@ class Network:
         status = self._interpreter.runSession(self._session)
         if status != 0:
             raise BackendError(f"status {status}")
-        scores = self._tensor(np.zeros((1, 2), np.float32))
-        self._output.copyToHostTensor(scores)
-        return np.array(scores.getData(), np.float32)
+        return [self._values(output) for output in self._outputs]
+
+    def _values(self, output: Any) -> NDArray[np.float32]:
+        """What an output of a session holds for its one image."""
+        shape = output.getShape()
+        copy = self._tensor(np.zeros(shape, np.float32))
+        output.copyToHostTensor(copy)
+        return np.array(copy.getData(), np.float32).reshape(shape[1:])
 
     def _tensor(self, values: NDArray[np.float32]) -> Any:
         """Copy an array into a tensor that is laid out as it is."""
@@ -166,7 +185,7 @@ class Network:
         return self._mnn.Tensor(values.shape, kind, values, order)
 
 
-def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float = TOLERANCE) -> None:
+def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float = TOLERANCE) -> None:
     """Fill a file in MNN's format and hold it against ONNX Runtime.
 
     Only for workers: the converter ends a process that has loaded the package ``onnx``, for both bring its messages.
@@ -174,7 +193,7 @@ def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float =
     Raises
     ------
     ModelError
-        Nothing comes out, or something that gives other probabilities.
+        Nothing comes out, or something that gives other probabilities or maps.
     """
     # the extension module itself: its wrapper MNN.tools.mnnconvert calls pip and reports each conversion to a server
     arguments = [
@@ -195,11 +214,16 @@ def convert(graph: Path, aside: Path, names: tuple[str, str], tolerance: float =
         2, 1, 1, 1
     )
     session = import_module("onnxruntime").InferenceSession(graph, providers=["CPUExecutionProvider"])
-    (expected,) = session.run([names[1]], {names[0]: images})
+    expected = session.run(list(names[1:]), {names[0]: images})
     network = Network(aside, names, usable_cpus())
-    difference = float(np.abs([network.score(image) for image in images] - expected).max())
+    found = [np.stack(values) for values in zip(*map(network.score, images), strict=True)]
+    difference = float(np.abs(found[0] - expected[0]).max())
     if not difference <= tolerance:
         raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {tolerance:g} passes")
+    for actual, wanted in zip(found[1:], expected[1:], strict=True):
+        share = float(np.abs(actual - wanted).max() / np.abs(wanted).max())
+        if not share <= CAM_TOLERANCE:
+            raise ModelError(f"a map differs by {share:.2g} of its largest value, at most {CAM_TOLERANCE:g} passes")
 
 
 def _converted(model: Model) -> Path:
@@ -207,7 +231,7 @@ def _converted(model: Model) -> Path:
     return derived_file(model, Recipe(FILE, f"MNN {installed_version('MNN')}", make))
 
 
-def _convert_elsewhere(graph: Path, aside: Path, names: tuple[str, str]) -> None:
+def _convert_elsewhere(graph: Path, aside: Path, names: tuple[str, ...]) -> None:
     with Isolation(_SECONDS) as isolation:
         try:
             isolation.call(convert, graph, aside, names)
@@ -215,8 +239,9 @@ def _convert_elsewhere(graph: Path, aside: Path, names: tuple[str, str]) -> None
             raise ModelError(f"MNN cannot load {graph} ({_words(error)}): use --backend onnxruntime") from error
 
 
-def _names(manifest: Manifest) -> tuple[str, str]:
-    return manifest.input_name, manifest.output_name
+def _names(manifest: Manifest) -> tuple[str, ...]:
+    """The graph's input and all of its outputs: the converted file serves whoever wants maps and who does not."""
+    return manifest.input_name, *manifest.outputs(with_cams=manifest.cam_name is not None)
 
 
 def _images_in(memory: mmap) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU."""
 
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +12,8 @@ from bsbatch.concurrency import usable_cpus, usable_memory
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.model import Model
+from bsbatch.pruning import without_output
+from bsbatch.records import Inference
 
 _DEFAULT_BATCH = 4
 _BYTES_PER_IMAGE = 300 * 2**20
@@ -26,7 +29,7 @@ class OnnxRuntimeBackend:
     precision = "fp32"
     lanes = 1
 
-    def __init__(self, model: Model | None, effort: Effort) -> None:
+    def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
         """Prepare; nothing is loaded before enter.
 
         Raises
@@ -37,6 +40,7 @@ class OnnxRuntimeBackend:
         if model is None:
             raise ModelError("the onnxruntime backend needs a model: --model FOLDER")
         self._model = model
+        self._outputs = model.manifest.outputs(with_cams=with_cams)
         self._threads = min(effort.threads or usable_cpus(), _THREADS_PER_CPU * usable_cpus())
         self.batch_size = effort.batch_size or max(1, min(_DEFAULT_BATCH, usable_memory() // (4 * _BYTES_PER_IMAGE)))
         self._session: Any = None
@@ -47,7 +51,7 @@ class OnnxRuntimeBackend:
         options.log_severity_level = _ERRORS_ONLY
         try:
             self._session = onnxruntime.InferenceSession(
-                self._model.graph, sess_options=options, providers=["CPUExecutionProvider"]
+                self._graph(), sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime's errors share no public base class
             raise ModelError(f"ONNX Runtime cannot load {self._model.graph}: {type(error).__name__}") from error
@@ -58,20 +62,26 @@ class OnnxRuntimeBackend:
     ) -> None:
         self._session = None
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give ``(N, 2)`` probabilities for ``(N, 1, 512, 512)`` images.
+    def infer(self, images: NDArray[np.float32]) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images.
 
         Raises
         ------
         BackendError
             ONNX Runtime gave up.
         """
-        manifest = self._model.manifest
         try:
-            (probabilities,) = self._session.run([manifest.output_name], {manifest.input_name: images})
+            given = self._session.run(list(self._outputs), {self._model.manifest.input_name: images})
         except Exception as error:  # onnxruntime's errors share no public base class
             raise BackendError(
                 f"ONNX Runtime failed on a batch of {len(images)} ({type(error).__name__}): "
                 "try a smaller --batch-size; the same command goes on where this run stopped"
             ) from error
-        return np.asarray(probabilities, np.float32)
+        return Inference(*(np.asarray(values, np.float32) for values in given))
+
+    def _graph(self) -> Path | bytes:
+        """ONNX Runtime computes every output of a graph, so one that nobody asked for is taken out."""
+        cam_name = self._model.manifest.cam_name
+        if cam_name is None or cam_name in self._outputs:
+            return self._model.graph
+        return without_output(self._model.graph.read_bytes(), cam_name)

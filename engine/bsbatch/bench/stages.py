@@ -29,7 +29,7 @@ from bsbatch.model import Model
 from bsbatch.pipeline import Intake, Screening
 from bsbatch.preprocess import VERSION
 from bsbatch.protocols import Backend, Source
-from bsbatch.records import Outcome, Prediction
+from bsbatch.records import Inference, Outcome, Prediction
 from bsbatch.registry import BACKENDS
 from bsbatch.run import screen
 from bsbatch.sources.directory import DirectorySource
@@ -175,10 +175,10 @@ class NullBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def infer(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give ``(N, 2)`` halves for ``(N, 1, 512, 512)`` images."""
+    def infer(self, images: NDArray[np.float32]) -> Inference:
+        """Give halves for ``(N, 1, 512, 512)`` images."""
         self.kept.extend(image.copy() for image in images[: self.keep - len(self.kept)])
-        return np.full((len(images), 2), _EVEN, np.float32)
+        return Inference(np.full((len(images), 2), _EVEN, np.float32))
 
 
 class SilentReporter:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bsbatch.cli.exits import INTERRUPTED, TOO_MANY_FAILED
 from bsbatch.cli.summary import show
-from bsbatch.config import BackendName, Effort, RunConfig, Selection
+from bsbatch.config import BackendName, CamMode, Effort, OverlayFormat, RunConfig, Selection
 from bsbatch.registry import load
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
@@ -73,6 +73,12 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    cam: Annotated[
+        CamMode, typer.Option(help="Heat maps (Grad-CAM) of these.", rich_help_panel=_OUTPUT)
+    ] = CamMode.NONE,
+    overlay_format: Annotated[
+        OverlayFormat, typer.Option(help="Draw heat maps over the scans.", rich_help_panel=_OUTPUT)
+    ] = OverlayFormat.PNG,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -95,6 +101,8 @@ def run(
         effort=Effort(threads, batch_size, unit_size),
         max_error_rate=max_error_rate,
         limit=limit,
+        cam=cam,
+        overlay_format=overlay_format,
         keyfile=pseudonymise,
         fresh=fresh,
         dry_run=dry_run,

@@ -43,6 +43,8 @@ def _show_place(console: Console, report: Any, config: RunConfig) -> None:
         console.print(f"Model: {report.model_name}", highlight=False, markup=False)
     console.print(f"Scored now: {report.scored} in {report.seconds:.1f} s ({rate:.2f}/s)", highlight=False)
     console.print(f"Results: {config.out}/results  {config.out}/objects", highlight=False, markup=False, soft_wrap=True)
+    if config.has_overlays:
+        console.print(f"Overlays: {config.out}/overlays", highlight=False, markup=False, soft_wrap=True)
 
 
 def _flow_table(flow: Any, *, is_plan: bool) -> Table:

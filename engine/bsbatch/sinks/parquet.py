@@ -56,7 +56,9 @@ class ParquetSink:
     def _write(self, table: str, rows: list[Row], *, is_wanted: bool = False) -> None:
         if not rows and not is_wanted:
             return
+        provenance = self._provenance
         try:
-            write_part(self._out / table, self._next, to_table(table, rows, self._provenance.config_hash))
+            content = to_table(table, rows, provenance.config_hash, has_maps=provenance.has_maps)
+            write_part(self._out / table, self._next, content)
         except OSError as error:
             raise OutputError.of(self._out, error) from error

@@ -1,0 +1,173 @@
+"""How an overlay looks: two views in inverse grey, the heat map over them, and what a reader must know beside it.
+
+Only integers and tables decide a pixel, so that the same examination gives the same bytes.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.records import HeatMap, ViewPixels
+
+NOTICE = "Research use only, not for clinical use"
+_BRIGHTEST = 99.5
+"""Percentile of a view's pixels above 0 that is black; what is hotter, such as a bladder, is black, too."""
+_SAMPLED = 2
+"""One row and column in so many tells the percentile."""
+_COLOURS = (72, 236)
+"""The part of the colour map that is used: its ends are too dark and too bright to be told from the scan."""
+_OPAQUE_FROM, _OPACITY = 0.5, 0.68
+"""From this value on a map covers the scan so much, and in proportion less below it."""
+_MARGIN, _GAP, _BAR, _TICKS = 24, 40, 14, 40
+_HEADER, _FOOTER = 92, 36
+_NARROWEST = 480
+_NAMES = 26
+"""Rows above the views with their names."""
+_PER_ROW, _THUMBNAIL, _LABEL = 8, 260, 28
+"""Thumbnails beside one another on a contact sheet, columns of each, rows of its label."""
+_INK, _PALE, _ALARM = (30, 30, 30), (110, 110, 110), (30, 60, 200)
+"""Blue, green, red."""
+_FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+
+Image = NDArray[np.uint8]
+"""``(rows, columns, 3)``, blue, green, red."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What stands over an image."""
+
+    p_metastasis: float
+    """In [0, 1]."""
+    threshold: float
+    """Positive from this probability on."""
+    warnings: tuple[str, ...]
+    """Names of `bsbatch.gradcam.CamWarning`."""
+
+    @property
+    def lines(self) -> tuple[str, str]:
+        """The probability, and what the map is of."""
+        predicted = "metastasis" if self.p_metastasis >= self.threshold else "no metastasis"
+        return (
+            f"Probability of metastasis {self.p_metastasis:.3f}  (positive from {self.threshold:.3f})",
+            f"Grad-CAM for: {predicted}",
+        )
+
+
+def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) -> Image:
+    """Draw an examination.
+
+    Parameters
+    ----------
+    views
+        Anterior and posterior, as they were counted; each is shown in its own size.
+    heat
+        ``(32, 32)`` in [0, 1], stretched to each view's size.
+    caption
+        What stands over it.
+    """
+    left, right = (overlaid(view, cells) for view, cells in zip(views, np.hsplit(heat.cells, 2), strict=True))
+    height = max(len(left), len(right))
+    inner = left.shape[1] + _GAP + right.shape[1] + _GAP + _BAR + _TICKS
+    canvas = np.full((_HEADER + height + _FOOTER, max(_NARROWEST, 2 * _MARGIN + inner), 3), 255, np.uint8)
+    _mount(canvas, left, _MARGIN, "ANT", "RL")
+    start = _MARGIN + left.shape[1] + _GAP
+    _mount(canvas, right, start, "POST", "LR")
+    _scale_bar(canvas, start + right.shape[1] + _GAP, height)
+    _write(canvas, caption)
+    return canvas
+
+
+def overlaid(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
+    """One view ``(rows, columns)`` in inverse grey, and its half of the map ``(32, 16)`` over it."""
+    grey = _inverse_grey(view.counts)
+    rows, columns = grey.shape
+    heat = cv2.resize(np.ascontiguousarray(cells), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    places = np.rint(heat * 255).astype(np.uint16) << 8 | grey
+    pixels = np.take(_BLENDED, places)[:, :, np.newaxis].view(np.uint8)
+    return np.asarray(pixels[:, :, :3])
+
+
+def sheet_of(images: list[Image], labels: list[str]) -> Image:
+    """Put overlays into rows of thumbnails without their captions, each under a label."""
+    small = [_thumbnail(image[_HEADER - _NAMES : len(image) - _FOOTER]) for image in images]
+    height = max(len(image) for image in small) + _LABEL
+    rows = -(-len(small) // _PER_ROW)
+    sheet = np.full((rows * height + _FOOTER, _PER_ROW * _THUMBNAIL, 3), 255, np.uint8)
+    for number, (image, label) in enumerate(zip(small, labels, strict=True)):
+        top, left = number // _PER_ROW * height, number % _PER_ROW * _THUMBNAIL
+        _text(sheet, label, left + 10, top + _LABEL - 10)
+        sheet[top + _LABEL : top + _LABEL + len(image), left : left + _THUMBNAIL] = image
+    _text(sheet, NOTICE, 10, len(sheet) - 12, _PALE)
+    return sheet
+
+
+def _inverse_grey(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Square root of the counts, so that ribs show beside a hot lesion: 0 is white, the brightest black."""
+    sample = counts[::_SAMPLED, ::_SAMPLED]
+    positive = sample[sample > 0]
+    brightest = float(np.percentile(positive, _BRIGHTEST)) if positive.size else 1.0
+    roots = cv2.sqrt(np.clip(counts, 0, brightest))
+    return np.asarray(255 - np.rint(roots * np.float32(255 / np.sqrt(brightest))).astype(np.uint8))
+
+
+def _blending() -> NDArray[np.uint32]:
+    """For each value of the map and each grey of the scan one pixel, four bytes: blue, green, red and nothing."""
+    first, last = _COLOURS
+    ramp = np.rint(np.linspace(first, last, 256)).astype(np.uint8)
+    colours = cv2.applyColorMap(ramp[:, np.newaxis], cv2.COLORMAP_INFERNO).astype(np.float64)
+    opacity = _OPACITY * np.clip(np.linspace(0, 1, 256) / _OPAQUE_FROM, 0, 1)[:, np.newaxis, np.newaxis]
+    greys = np.arange(256, dtype=np.float64)[np.newaxis, :, np.newaxis]
+    mixed = np.zeros((256, 256, 4), np.uint8)
+    mixed[:, :, :3] = np.rint(opacity * colours + (1 - opacity) * greys)
+    return mixed.view(np.uint32).ravel()
+
+
+_BLENDED = _blending()
+
+
+def _mount(canvas: Image, view: Image, left: int, name: str, sides: str) -> None:
+    """Put a view into place; ``sides`` are the patient's that are left and right in the image."""
+    rows, columns = view.shape[:2]
+    canvas[_HEADER : _HEADER + rows, left : left + columns] = view
+    cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + columns, _HEADER + rows), _PALE, 1)
+    baseline = _HEADER - 8
+    _text(canvas, sides[0], left, baseline)
+    _text(canvas, name, left + (columns - _width(name)) // 2, baseline)
+    _text(canvas, sides[1], left + columns - _width(sides[1]), baseline)
+
+
+def _scale_bar(canvas: Image, left: int, height: int) -> None:
+    """The colours of a map over white, 1 at the top."""
+    length = min(height, 256)
+    values = np.rint(np.linspace(255, 0, length)).astype(np.uint16)
+    colours = np.take(_BLENDED, values << 8 | 255)[:, np.newaxis].view(np.uint8)[:, :3]
+    canvas[_HEADER : _HEADER + length, left : left + _BAR] = colours[:, np.newaxis]
+    cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + _BAR, _HEADER + length), _PALE, 1)
+    for value, row in (("1", 10), ("0", length)):
+        _text(canvas, value, left + _BAR + 6, _HEADER + row)
+
+
+def _write(canvas: Image, caption: Caption) -> None:
+    first, second = caption.lines
+    _text(canvas, first, _MARGIN, 24)
+    _text(canvas, second, _MARGIN, 44)
+    if caption.warnings:
+        _text(canvas, "look twice: " + ", ".join(caption.warnings), _MARGIN, 64, _ALARM)
+    _text(canvas, NOTICE, _MARGIN, len(canvas) - 12, _PALE)
+
+
+def _text(canvas: Image, words: str, left: int, baseline: int, colour: tuple[int, int, int] = _INK) -> None:
+    cv2.putText(canvas, words, (left, baseline), _FONT, _SIZE, colour, 1, cv2.LINE_AA)
+
+
+def _width(words: str) -> int:
+    return int(cv2.getTextSize(words, _FONT, _SIZE, 1)[0][0])
+
+
+def _thumbnail(image: Image) -> Image:
+    rows, columns = image.shape[:2]
+    size = (_THUMBNAIL, max(1, round(rows * _THUMBNAIL / columns)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,124 @@
+"""Heat maps laid over the scan, one image for each examination that has a map, and contact sheets of the run.
+
+Written before the rows of their unit, by workers, while the next unit is at the backend. A file is called after its
+examination, so a unit that is done again writes the same files with the same bytes. Nothing of a header reaches them.
+"""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bsbatch.concurrency import ordered_map
+from bsbatch.config import OverlayFormat
+from bsbatch.errors import OutputError
+from bsbatch.parts import all_rows
+from bsbatch.records import Explanation, Prediction, UnitOutcome, ViewPixels
+from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of
+from bsbatch.storage import put_in_place
+from bsbatch.tables import RESULTS
+
+FOLDER = "overlays"
+_OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
+_SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
+_ON_A_SHEET = 24
+_COLUMNS = ["exam_id", "p_metastasis"]
+_SETTINGS = {OverlayFormat.PNG: (), OverlayFormat.WEBP: (cv2.IMWRITE_WEBP_QUALITY, 85)}
+
+
+class OverlaySink:
+    """Writes ``OUT/overlays``: ``{exam_id}.png`` and, at the end, ``sheet-0001.png`` and on, most probable first."""
+
+    def __init__(self, out: Path, form: OverlayFormat, threshold: float, threads: int) -> None:
+        """Make the folder and remove what a killed run wrote aside.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to.
+        """
+        self._out, self._folder, self._form = out, out / FOLDER, form
+        self._threshold, self._threads = threshold, threads
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for leftover in self._folder.glob(".*.partial"):
+                leftover.unlink()
+        except OSError as error:
+            raise OutputError.of(self._folder, error) from error
+
+    def commit(self, outcome: UnitOutcome) -> None:
+        """Draw the examinations of a unit that have a map.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to.
+        """
+        explained = (item for item in outcome.outcomes if isinstance(item, Prediction) and _views(item) is not None)
+        for _ in ordered_map(self._draw, explained, self._threads):
+            pass
+
+    def finish(self) -> None:
+        """Remove overlays whose examination has no score any more, and draw the contact sheets anew.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to, or an overlay in it cannot be read.
+        """
+        rows = all_rows(self._out / RESULTS, _COLUMNS)
+        scores = {row["exam_id"]: row["p_metastasis"] for row in rows if row["p_metastasis"] is not None}
+        files = overlay_files(self._out)
+        try:
+            for path in files:
+                if path.stem not in scores:  # sheets among them
+                    path.unlink()
+        except OSError as error:
+            raise OutputError.of(self._folder, error) from error
+        ranked = sorted((-scores[path.stem], path) for path in files if path.stem in scores)
+        pages = [(first, ranked[first : first + _ON_A_SHEET]) for first in range(0, len(ranked), _ON_A_SHEET)]
+        for _ in ordered_map(self._sheet, pages, self._threads):
+            pass
+
+    def _draw(self, item: Prediction) -> None:
+        explanation, views = item.explanation, _views(item)
+        if explanation is not None and views is not None:
+            caption = Caption(item.p_metastasis, self._threshold, explanation.where.warnings)
+            self._write(item.exam.exam_id, draw(views, explanation.heat, caption))
+
+    def _sheet(self, page: tuple[int, list[tuple[float, Path]]]) -> None:
+        first, entries = page
+        labels = [f"{-score:.3f}  {path.stem[:8]}" for score, path in entries]
+        self._write(f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([_read(path) for _, path in entries], labels))
+
+    def _write(self, name: str, image: Image) -> None:
+        path = self._folder / f"{name}.{self._form}"
+        aside = path.with_name(f".{path.name}.partial")
+        _, encoded = cv2.imencode(f".{self._form}", image, _SETTINGS[self._form])
+        try:
+            aside.write_bytes(encoded.tobytes())
+            put_in_place(aside, path)
+        except OSError as error:
+            raise OutputError.of(self._folder, error) from error
+
+
+def overlay_files(out: Path) -> list[Path]:
+    """What a run wrote into ``OUT/overlays``: overlays and sheets, no other files."""
+    names = (_OVERLAY, _SHEET)
+    return sorted(path for path in (out / FOLDER).glob("*") if any(name.fullmatch(path.name) for name in names))
+
+
+def _views(item: Prediction) -> tuple[ViewPixels, ViewPixels] | None:
+    explanation: Explanation | None = item.explanation
+    return None if explanation is None else explanation.views
+
+
+def _read(path: Path) -> Image:
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise OutputError(f"{path} cannot be read: delete it and run again; its examination keeps its row")
+    return np.asarray(image, np.uint8)
