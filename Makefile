@@ -41,11 +41,11 @@ bench: $(VENV)/.bench
 # The model in engine/bsbatch/models/demo, from nothing: three hours on two cores; goes on where it was stopped.
 demo-model: $(MADE)/external $(VENV)/.test
 	$(BIN)/bsbatch-build train $(MADE)/set/archive --labels $(MADE)/set/labels.csv --masks $(MADE)/set/masks --cache $(MADE)/cache \
-	    --out $(MADE)/crops --weights random --seed 1 --width 0.25 --early-width 0.125 --batch-norm --epochs 10 --steps 800 \
-	    --batch-size 16 --learning-rate 2e-3 --schedule cosine --crop-epochs 10 --crop-side 128
+	    --out $(MADE)/crops --weights random --seed 1 --width 0.25 --early-width 0.125 --batch-norm --epochs 8 --horizon 10 --steps 800 \
+	    --batch-size 16 --learning-rate 2e-3 --schedule cosine --crop-epochs 8 --crop-side 128
 	$(BIN)/bsbatch-build train $(MADE)/set/archive --labels $(MADE)/set/labels.csv --masks $(MADE)/set/masks --cache $(MADE)/cache \
-	    --out $(MADE)/whole --weights $(MADE)/crops/model.keras --seed 2 --width 0.25 --early-width 0.125 --epochs 4 --steps 450 \
-	    --batch-size 4 --learning-rate 5e-4 --schedule cosine
+	    --out $(MADE)/whole --weights $(MADE)/crops/model.keras --seed 2 --width 0.25 --early-width 0.125 --epochs 5 --steps 450 \
+	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100
 	rm -rf $(MADE)/model $(MADE)/run $(MADE)/report
 	$(BIN)/bsbatch-build export $(MADE)/model --weights $(MADE)/whole/model.keras --widen --seed 3 --half-weights --name demo \
 	    --note "trained on synthetic phantoms, not for clinical use" --made-by "make demo-model"

@@ -28,6 +28,8 @@ class Recipe:
     """The paper does not give it; 200 steps of 4 go once through its 329 positives and as many negatives."""
     learning_rate: float = 1e-4
     schedule: Schedule = Schedule.CONSTANT
+    horizon: int | None = None
+    """Epochs over which the cosine falls to zero, None for `epochs`; a larger number stops on the way down."""
     flip: bool = True
     """Mirror every other image about its vertical axis, so that each view stands on either side."""
     batch_norm: bool = False
@@ -45,6 +47,8 @@ class Recipe:
         """Refuse what cannot be trained."""
         if self.crop_side not in CROP_SIDES:
             raise UsageError(f"--crop-side {self.crop_side} is no multiple of 32 up to 512")
+        if self.horizon is not None and self.horizon < self.epochs:
+            raise UsageError(f"--horizon {self.horizon} is below --epochs {self.epochs}: give as many or more")
         for name in ("epochs", "steps", "batch_size", "validation_limit"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")

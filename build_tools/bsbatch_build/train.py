@@ -306,7 +306,7 @@ def _compiled(config: TrainConfig) -> Any:
 def _optimizer(keras: Any, recipe: Recipe) -> Any:
     rate: Any = recipe.learning_rate
     if recipe.schedule is Schedule.COSINE:
-        rate = keras.optimizers.schedules.CosineDecay(rate, recipe.epochs * recipe.steps)
+        rate = keras.optimizers.schedules.CosineDecay(rate, (recipe.horizon or recipe.epochs) * recipe.steps)
     return keras.optimizers.Adam(rate)
 
 

@@ -193,6 +193,7 @@ def test_weights_that_are_not_there_are_refused_before_anything_is_read(hospital
 @pytest.mark.parametrize(
     ("faulty", "words"),
     [
+        (lambda: Recipe(epochs=3, horizon=2), "--horizon 2 is below --epochs 3"),
         (lambda: Recipe(steps=0), "--steps must be at least 1"),
         (lambda: Recipe(learning_rate=0.0), "--learning-rate must be above 0"),
         (lambda: Recipe(crop_epochs=7), "--crop-epochs 0 to --epochs"),

@@ -68,6 +68,10 @@ def train(
     schedule: Annotated[
         Schedule, typer.Option(help="constant, or cosine: falling to zero.", rich_help_panel=_HOW)
     ] = PAPER.schedule,
+    horizon: Annotated[
+        int | None,
+        typer.Option(help="Epochs until the cosine is at zero.", show_default="EPOCHS", rich_help_panel=_HOW),
+    ] = PAPER.horizon,
     flip: Annotated[bool, typer.Option(help="Mirror every other image.", rich_help_panel=_HOW)] = PAPER.flip,
     crop_epochs: Annotated[
         int, typer.Option(help="First epochs on crops around lesions, with --masks.", rich_help_panel=_HOW)
@@ -94,6 +98,7 @@ def train(
         batch_size,
         learning_rate,
         schedule,
+        horizon,
         flip,
         batch_norm,
         crop_epochs,
