@@ -33,6 +33,10 @@ def evaluate(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report.", show_default=False, rich_help_panel=_WHAT)],
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Folder of lesion masks, for heat maps.", show_default=False, rich_help_panel=_WHAT),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Only studies of this split.", show_default=False, rich_help_panel=_WHAT)
     ] = None,
@@ -66,6 +70,7 @@ def evaluate(
         Restriction(split, centre),
         Reading(threshold, sensitivity, prevalence),
         Resampling(resamples, seed),
+        masks,
     )
     compute, write = EVALUATION["metrics"].load(), EVALUATION["report"].load()
     evaluation = compute(config)

@@ -22,6 +22,8 @@ def show(console: Console, evaluation: Any) -> None:
     console.print(_figures_table(evaluation))
     console.print(_points_table(evaluation))
     console.print(_groups_table(evaluation))
+    if evaluation.localisation is not None:
+        _show_localisation(console, evaluation.localisation)
     _say(console, _prevalence(evaluation))
     _say(console, "Thresholds chosen on this sample (Youden, sensitivity) flatter it.")
     _say(console, f"Report: {evaluation.config.out}/metrics.json", soft_wrap=True)
@@ -79,6 +81,20 @@ def _groups_table(evaluation: Any) -> Table:
         auc = _with_interval(performance.auc)
         table.add_row(escape(f"{group.kind} {group.name}"), str(sample.size), str(sample.positives), auc, *sides)
     return table
+
+
+def _show_localisation(console: Console, localisation: Any) -> None:
+    table = _table("heat maps", "n", "pointing game", "energy inside", "Dice")
+    for group in localisation.groups:
+        name = group.name if group.kind == "all" else f"{group.kind} {group.name}"
+        shares = [_with_interval(group.figures[figure]) for figure in ("pointing_game", "energy_inside")]
+        table.add_row(name, str(group.n), *shares, _number(group.figures["dice_0.5"].value))
+    console.print(table)
+    if localisation.missed:
+        _say(console, f"{localisation.missed} positives were missed: their map is for the other class.")
+    lacking = localisation.without_map + localisation.without_mask + localisation.without_lesion
+    if lacking:
+        _warn(console, f"{lacking} true positives have no map, no mask or no lesion in it: not compared")
 
 
 def _prevalence(evaluation: Any) -> str:

@@ -165,7 +165,7 @@ def groups_of(cohort: Cohort) -> list[Group]:
     if any(label.centre for label in labels):
         groups = _by_name("centre", [label.centre for label in labels]) + groups
     if any(label.lesions is not None for label in labels):
-        loads = np.array([_load(label.lesions) for label in labels])
+        loads = np.array([load_of(label.lesions) for label in labels])
         negatives = ~cohort.sample.labels
         for name in ("0", *(load[0] for load in _LOADS), UNKNOWN):
             members = (loads == name) & cohort.sample.labels
@@ -179,7 +179,8 @@ def _by_name(kind: str, names: list[str | None]) -> list[Group]:
     return [Group(kind, str(name), known == name) for name in np.unique(known)]
 
 
-def _load(lesions: int | None) -> str:
+def load_of(lesions: int | None) -> str:
+    """The group of a number of lesions."""
     if lesions is None:
         return UNKNOWN
     for name, least, most in _LOADS:

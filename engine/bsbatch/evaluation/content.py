@@ -16,6 +16,7 @@ from bsbatch.evaluation.evaluate import (
     Performance,
     PointPerformance,
 )
+from bsbatch.evaluation.localisation import TOLERANCE, Localisation
 from bsbatch.evaluation.metrics import BINS
 from bsbatch.evaluation.weighted import GRID
 
@@ -43,6 +44,7 @@ def content_of(evaluation: Evaluation) -> Content:
         "roc": _roc(evaluation.curves),
         "calibration": _calibration(evaluation.curves),
         "subgroups": _subgroups(evaluation.groups),
+        **({} if evaluation.localisation is None else {"localisation": _localisation(evaluation.localisation)}),
     }
 
 
@@ -164,6 +166,24 @@ def _group_figures(group: GroupPerformance) -> Content:
         "redrawn_resamples": performance.redrawn,
         **_intervals(figures),
         "confusion": asdict(point.confusion),
+    }
+
+
+def _localisation(localisation: Localisation) -> Content:
+    groups: dict[str, Content] = {}
+    for group in localisation.groups:
+        figures = {name: _interval(item) for name, item in group.figures.items()}
+        groups.setdefault(group.kind, {})[group.name] = {"n": group.n, "metrics": figures}
+    return {
+        "of": "true positives at the run's own threshold",
+        "tolerance": TOLERANCE,
+        "not_compared": {
+            "missed": localisation.missed,
+            "without_map": localisation.without_map,
+            "without_mask": localisation.without_mask,
+            "without_lesion": localisation.without_lesion,
+        },
+        "groups": groups,
     }
 
 

@@ -8,6 +8,7 @@ from bsbatch.evaluation import metrics, weighted
 from bsbatch.evaluation.bootstrap import Interval, Replicates, bootstrap, interval
 from bsbatch.evaluation.cohort import Cohort, gather, groups_of
 from bsbatch.evaluation.labels import read_labels
+from bsbatch.evaluation.localisation import Localisation, localise
 from bsbatch.evaluation.metrics import Confusion
 from bsbatch.evaluation.operating import OperatingPoint, operating_points, shortest
 from bsbatch.evaluation.sample import Floats, Sample
@@ -74,6 +75,8 @@ class Evaluation:
     whole: Performance
     curves: Curves
     groups: tuple[GroupPerformance, ...]
+    localisation: Localisation | None
+    """Heat maps against masks; None without ``--masks``."""
 
 
 def evaluate(config: EvaluationConfig) -> Evaluation:
@@ -97,6 +100,7 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
         assess(cohort.sample, points, config),
         trace(cohort.sample, config),
         _assess_groups(cohort, points[0], config),
+        localise(cohort, config),
     )
 
 

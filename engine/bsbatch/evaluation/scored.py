@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bsbatch.dicom.reasons import Status
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.output import read_run_file
@@ -22,6 +25,7 @@ _COLUMNS = [
     "model_id",
     "config_hash",
 ]
+_MAP, _SIDE = "cam_map", 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,25 @@ def read_results(results: Path) -> Results:
     except OutputError as error:
         raise UsageError(str(error)) from error
     return Results(tuple(map(_examination, rows)), _run(results, rows, read_run_file(out)))
+
+
+def read_maps(results: Path) -> dict[str, tuple[bool, NDArray[np.float32] | None]]:
+    """For each examination whether it was predicted positive, and its heat map ``(32, 32)`` where it has one.
+
+    Raises
+    ------
+    UsageError
+        The run was not asked for heat maps.
+    """
+    folder = out_of(results) / RESULTS
+    if not any(_MAP in metadata_of(part).get("bsbatch.columns", "") for part in parts_in(folder)):
+        raise UsageError(f"{results} holds no heat maps: run with --cam positive or --cam all into another --out")
+    rows = all_rows(folder, ["exam_id", "predicted", _MAP])
+    return {row["exam_id"]: (row["predicted"] == 1, _cells(row[_MAP])) for row in rows}
+
+
+def _cells(values: list[float] | None) -> NDArray[np.float32] | None:
+    return None if values is None else np.asarray(values, np.float32).reshape(_SIDE, _SIDE)
 
 
 def lies_in_tables(folder: Path, results: Path) -> bool:

@@ -68,3 +68,10 @@ class EvaluationConfig:
     restriction: Restriction = field(default_factory=Restriction)
     reading: Reading = field(default_factory=Reading)
     resampling: Resampling = field(default_factory=Resampling)
+    masks: Path | None = None
+    """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves heat maps out."""
+
+    def __post_init__(self) -> None:
+        """Refuse values no evaluation could use."""
+        if self.masks is not None and not self.masks.is_dir():
+            raise UsageError(f"--masks {self.masks} is no folder: name the one with <study_uid>_anterior.png")
