@@ -116,6 +116,24 @@ def test_events_are_done_when_they_were_waited_for_and_know_their_time(make: Mak
         first.free()
 
 
+def test_a_stream_that_follows_another_one_sees_what_that_did_before(make: Make) -> None:
+    with make() as device, things_of(device) as things:
+        other, result, end = device.stream(), device.pin((256,), np.uint8), device.event()
+        things.pinned.array[:] = 7
+        things.stream.upload(things.pinned.array, things.memory.address)
+        things.stream.record(things.event)
+        other.follow(things.event)
+        other.download(things.memory.address, result.array)
+        things.stream.record(things.event)  # a later point, which is not waited for
+        other.record(end)
+        end.wait()
+        assert (result.array == 7).all()
+        things.event.wait()
+        owned: list[Any] = [other, result, end]
+        for thing in owned:
+            thing.free()
+
+
 @pytest.mark.parametrize("name", ["memory", "pinned", "stream", "event"])
 def test_what_was_freed_is_neither_used_nor_freed_again(make: Make, name: str) -> None:
     uses: dict[str, Callable[[Any], object]] = {

@@ -24,8 +24,10 @@ def normalise_on(layout: Layout) -> Callable[[FakeDevice, Sequence[int]], None]:
         number = pixels // layout.pixels
         counts = device.bytes_at(counts_at, 2 * pixels).view(np.uint16).reshape(number, layout.rows, 2, -1)
         scales = device.bytes_at(scales_at, number * 16).view(np.float32).reshape(number, 1, 2, 1, 2)
-        image = (counts.astype(np.float32) - scales[..., 0]) / scales[..., 1]
-        device.bytes_at(image_at, 2 * pixels)[:] = image.astype(np.float16).reshape(-1).view(np.uint8)
+        low, span = scales[..., 0], scales[..., 1]
+        image = ((counts.astype(np.float32) - low) / np.where(span == 0, 1, span)).astype(np.float16)
+        bits = np.where(span == 0, counts, image.view(np.uint16))
+        device.bytes_at(image_at, 2 * pixels)[:] = bits.reshape(-1).view(np.uint8)
 
     return normalise
 

@@ -37,7 +37,7 @@ def test_batches_overlap_and_come_back_as_they_are_asked_for() -> None:
         assert [ticket.scores for ticket in tickets] == [None] * SLOTS  # all of them fly
         for n, ticket in enumerate(tickets):
             assert np.array_equal(ring.wait(ticket), scores_of([10 * n, 10 * n + 1]))
-        assert ring.seconds.keys() == {"upload", "compute", "download"}
+        assert ring.seconds.keys() == {"H2D", "compute", "D2H"}
 
 
 def test_one_batch_more_than_slots_waits_for_the_oldest_alone() -> None:

@@ -99,6 +99,10 @@ class Stream(Protocol):
         """Put an event of the same device behind what was started so far."""
         ...
 
+    def follow(self, event: Any) -> None:
+        """Have what is started from now on wait for an event, which another stream may come to; the host goes on."""
+        ...
+
     def free(self) -> None:
         """Give it back, after its work is done."""
         ...

@@ -197,6 +197,13 @@ class CudaStream(Owned):
         with self._device.told():
             event.event.record(self._stream)
 
+    def follow(self, event: CudaEvent) -> None:
+        """See `bsbatch.cuda.device.Stream`."""
+        self.check()
+        event.check()
+        with self._device.told():
+            self._stream.wait_for_event(event.event)
+
     def _release(self) -> None:
         with self._device.told():
             self._stream.synchronize()

@@ -172,45 +172,56 @@ class FakePinned(Owned):
         self._host.unpin(self._array)
 
 
+class _Mark:
+    """One point in one stream: what an event stands for from one record to the next."""
+
+    def __init__(self, stream: "FakeStream") -> None:
+        self.stream = stream
+        self.at: float | None = None
+
+    def come(self) -> None:
+        """The stream has come to it."""
+        self.at = time.perf_counter()
+
+    def reach(self) -> None:
+        """Have the stream come to it."""
+        while self.at is None:
+            if self.stream.device.ownership.is_broken:
+                raise DeviceError("the device failed before")
+            self.stream.work(1)
+
+
 class FakeEvent(Owned):
     """See `bsbatch.cuda.device.Event`."""
 
     def __init__(self, ownership: Ownership) -> None:
         super().__init__(ownership)
-        self._stream: FakeStream | None = None
-        self._at: float | None = None
+        self.mark: _Mark | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether the stream has come to it; one that was never recorded is."""
         self.check()
-        if self._stream is not None:
-            self._stream.device.go_on()
-        return self._stream is None
+        if self.mark is None:
+            return True
+        self.mark.stream.device.go_on()
+        return self.mark.at is not None
 
     def wait(self) -> None:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
-        while self._stream is not None:
-            if self._stream.device.ownership.is_broken:
-                raise DeviceError("the device failed before")
-            self._stream.work(1)
+        if self.mark is not None:
+            self.mark.reach()
 
     def seconds_since(self, earlier: "FakeEvent") -> float:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
-        if self._at is None or earlier._at is None or not (self.is_done and earlier.is_done):
+        return self._time() - earlier._time()
+
+    def _time(self) -> float:
+        if self.mark is None or self.mark.at is None:
             raise MisuseError("the time of an event that is not done")
-        return self._at - earlier._at
-
-    def recorded(self, stream: "FakeStream") -> None:
-        """Wait in a stream from now on."""
-        self.check()
-        self._stream = stream
-
-    def come(self) -> None:
-        """The stream has come to it."""
-        self._stream, self._at = None, time.perf_counter()
+        return self.mark.at
 
 
 class FakeStream(Owned):
@@ -250,8 +261,15 @@ class FakeStream(Owned):
 
     def record(self, event: FakeEvent) -> None:
         """See `bsbatch.cuda.device.Stream`."""
-        event.recorded(self)
-        self.start(event.come)
+        event.check()
+        event.mark = _Mark(self)
+        self.start(event.mark.come)
+
+    def follow(self, event: FakeEvent) -> None:
+        """See `bsbatch.cuda.device.Stream`."""
+        event.check()
+        if event.mark is not None:
+            self.start(event.mark.reach)
 
     def start(self, work: Callable[[], None]) -> None:
         """Put work behind what was started so far."""

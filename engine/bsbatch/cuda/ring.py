@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.cuda.device import Device, DeviceError, Stream
+from bsbatch.cuda.device import Device, DeviceError, Event, Stream
+from bsbatch.errors import BackendError
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ CLASSES = 2
 KERNEL = "normalise"
 _THREADS = 256
 _HALF, _FLOAT = 2, 4
-_PARTS = ("upload", "compute", "download")
+PARTS = ("H2D", "compute", "D2H")
+"""trtexec's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Network(Protocol):
     """A model on a device."""
 
     def enqueue(self, batch: int, image: int, scores: int, stream: Stream) -> None:
-        """Start the network behind what the stream has to do.
+        """Start the network behind what the stream has to do; a `Ring` has one batch computed at a time.
 
         Parameters
         ----------
@@ -106,10 +108,12 @@ class Ring:
         """
         self.slots, self.batch = shape
         self.seconds: Counter[str] = Counter()
-        """On the device, by part: upload, compute (with the making of the images), download."""
-        self._network, self._layout, self._kernel = network, layout, device.kernel(KERNEL)
+        """On the device, of the batches that landed: H2D (up), compute (with the making of the images), D2H (down)."""
         self._flying: deque[tuple[_Slot, Ticket]] = deque()
         with ExitStack() as stack:
+            last = device.event()
+            stack.callback(last.free)
+            self._computation = _Computation(layout, device.kernel(KERNEL), network, last)
             self._idle = deque(_Slot(device, layout, self.batch, stack) for _ in range(self.slots))
             self._stack = stack.pop_all()
 
@@ -134,8 +138,8 @@ class Ring:
             self._land_oldest()
         slot, ticket = self._idle[0], Ticket(places, list(places))
         try:
-            slot.start(places, self._layout, self._kernel, self._network)
-        except MemoryError:
+            slot.start(places, self._computation)
+        except (MemoryError, BackendError):  # the device lives, and what was started of the batch ends
             slot.abandon()
             raise
         self._idle.popleft()
@@ -169,6 +173,17 @@ class Ring:
         self._idle.append(slot)
 
 
+@dataclass(frozen=True, slots=True)
+class _Computation:
+    """What every slot does with its images."""
+
+    layout: Layout
+    kernel: Any
+    network: Network
+    last: Event
+    """The end of the computation before: one at a time, for the network has one memory for its activations."""
+
+
 class _Slot:
     """The memory and the stream of one batch."""
 
@@ -182,39 +197,51 @@ class _Slot:
         self._image = kept(device.allocate(batch * layout.pixels * _HALF))
         self._scores = kept(device.allocate(batch * CLASSES * _FLOAT))
         self._result = kept(device.pin((batch, CLASSES), np.float32))
-        self._events = [kept(device.event()) for _ in range(len(_PARTS) + 1)]
+        self._begun, self._uploaded, self._computing, self._computed, self._ended = (
+            kept(device.event()) for _ in range(5)
+        )
         self._stream: Stream = kept(device.stream())
 
     @property
     def is_uploaded(self) -> bool:
         """Whether its images are on the device."""
-        return bool(self._events[1].is_done)
+        return bool(self._uploaded.is_done)
 
-    def start(self, places: Sequence[Place], layout: Layout, kernel: Any, network: Network) -> None:
+    def start(self, places: Sequence[Place], computation: _Computation) -> None:
         """Start everything that a batch needs, in order."""
-        number, stream = len(places), self._stream
-        stream.record(self._events[0])
+        stream = self._stream
+        stream.record(self._begun)
         try:
-            for index, place in enumerate(places):
-                stream.upload(place.counts, self._counts.address + index * layout.pixels * _HALF)
-                stream.upload(place.scales, self._scales.address + index * place.scales.nbytes)
-            stream.record(self._events[1])
-            pixels = number * layout.pixels
-            addresses = self._counts.address, self._scales.address, self._image.address
-            stream.launch(kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
-            network.enqueue(number, self._image.address, self._scores.address, stream)
-            stream.record(self._events[2])
-            stream.download(self._scores.address, self._result.array[:number])
+            self._upload(places, computation.layout)
+            stream.record(self._uploaded)
+            stream.follow(computation.last)
+            stream.record(self._computing)
+            self._compute(len(places), computation)
+            stream.record(self._computed)
+            stream.record(computation.last)
+            stream.download(self._scores.address, self._result.array[: len(places)])
         finally:  # whatever was started has an end that can be waited for
-            stream.record(self._events[3])
+            stream.record(self._ended)
+
+    def _upload(self, places: Sequence[Place], layout: Layout) -> None:
+        for index, place in enumerate(places):
+            self._stream.upload(place.counts, self._counts.address + index * layout.pixels * _HALF)
+            self._stream.upload(place.scales, self._scales.address + index * place.scales.nbytes)
+
+    def _compute(self, number: int, computation: _Computation) -> None:
+        pixels = number * computation.layout.pixels
+        addresses = self._counts.address, self._scales.address, self._image.address
+        self._stream.launch(computation.kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
+        computation.network.enqueue(number, self._image.address, self._scores.address, self._stream)
 
     def abandon(self) -> None:
         """Wait for what was started."""
-        self._events[3].wait()
+        self._ended.wait()
 
     def finish(self, number: int, seconds: "Counter[str]") -> NDArray[np.float32]:
         """Wait, and copy the scores out."""
-        self._events[-1].wait()
-        for part, begin, end in zip(_PARTS, self._events, self._events[1:], strict=False):
-            seconds[part] += end.seconds_since(begin)
+        self._ended.wait()
+        seconds["H2D"] += self._uploaded.seconds_since(self._begun)
+        seconds["compute"] += self._computed.seconds_since(self._computing)
+        seconds["D2H"] += self._ended.seconds_since(self._computed)
         return np.array(self._result.array[:number])

@@ -1,6 +1,6 @@
 """One GPU at work: what a `bsbatch.concurrency.Conveyor` owns."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -53,6 +53,12 @@ class GpuWorker:
         self._begun: deque[list[Ticket]] = deque()
         self._network: Network
         self._ring: Ring
+        self._spent: Counter[str] = Counter()
+
+    @property
+    def seconds(self) -> "Counter[str]":
+        """What the device spent on batches that are finished, by part; see `bsbatch.cuda.ring.Ring`."""
+        return self._spent + self._ring.seconds
 
     @property
     def batch(self) -> int:
@@ -142,6 +148,7 @@ class GpuWorker:
         """Go on with slots of half the size; what flies lands first."""
         batch = self._ring.batch // 2
         self._ring.free()
+        self._spent += self._ring.seconds
         self._ring = self._fitting(batch)
 
     def _fitting(self, batch: int) -> Ring:
