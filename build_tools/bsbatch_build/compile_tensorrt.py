@@ -178,6 +178,8 @@ class _Compiler:
         if not parser.parse(graph):
             words = parser.get_error(0).desc() if parser.num_errors else self._words.last
             raise ModelError(f"{self.place.library} cannot read {PRECISION} ONNX: {words}")
+        for output in [network.get_output(index) for index in range(1, network.num_outputs)]:
+            network.unmark_output(output)  # maps: what is not asked is not computed
         return network, parser
 
 

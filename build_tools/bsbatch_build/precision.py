@@ -37,6 +37,9 @@ STEPS = 3 * EXAMINATIONS
 _OPERATORS = frozenset({"Conv", "Relu", "MaxPool"})
 """Computed in float16 where they read float16; the ReLU of the head does not."""
 _METADATA = "bsbatch.fp16"
+_PRODUCTS = frozenset({"MatMul", "Gemm"})
+_AXES = {axis: f"sums/axis{axis}" for axis in (-3, -2, -1)}
+"""Names of the constants that say which."""
 
 OnStep = Callable[[str], object]
 
@@ -167,12 +170,12 @@ def read_graph(path: Path) -> Any:
 
 
 def products_as_sums(model: Any) -> Any:
-    """Write every product with a matrix of weights as a sum of products of numbers, which all architectures know.
+    """Write every matrix product as a sum of products of numbers, which all architectures know.
 
     Parameters
     ----------
     model
-        See `strongly_typed`; the head's two products are small.
+        See `strongly_typed`; the head's products are small.
 
     Returns
     -------
@@ -181,28 +184,33 @@ def products_as_sums(model: Any) -> Any:
     """
     summed = toolchain.package("onnx").ModelProto()
     summed.CopyFrom(model)
-    weights = {tensor.name: tensor for tensor in summed.graph.initializer}
-    axes = {axis: f"sums/axis{axis}" for axis in (1, 2)}
-    nodes: list[Any] = []
-    for node in summed.graph.node:
-        is_product = node.op_type == "MatMul" and node.input[1] in weights
-        nodes += _as_sum(node, axes) if is_product else [node]
+    nodes = [new for node in summed.graph.node for new in (_as_sum(node) if node.op_type in _PRODUCTS else [node])]
     _replace_nodes(summed.graph, nodes)
     helper = toolchain.package("onnx.numpy_helper")
-    summed.graph.initializer.extend(helper.from_array(np.array([axis]), name) for axis, name in axes.items())
+    summed.graph.initializer.extend(helper.from_array(np.array([axis]), name) for axis, name in _AXES.items())
     _check(summed)
     return summed
 
 
-def _as_sum(product: Any, axes: dict[int, str]) -> list[Any]:
-    """``(N, I)`` to ``(N, I, 1)``, times ``(I, O)``, added up over I."""
-    make = toolchain.package("onnx.helper").make_node
-    name, (left, right) = product.name, product.input
-    return [
-        make("Unsqueeze", [left, axes[2]], [f"{name}/Unsqueeze"], f"{name}/Unsqueeze"),
-        make("Mul", [f"{name}/Unsqueeze", right], [f"{name}/Mul"], f"{name}/Mul"),
-        make("ReduceSum", [f"{name}/Mul", axes[1]], list(product.output), f"{name}/ReduceSum", keepdims=0),
-    ]
+def _as_sum(product: Any) -> list[Any]:
+    """``(..., M, K)`` and ``(..., K, N)`` to ``(..., M, K, 1)`` times ``(..., 1, K, N)``, added up over K."""
+    nodes: list[Any] = []
+    left, right, *bias = product.input
+    options = {attribute.name: attribute.i for attribute in product.attribute}  # of a Gemm, whose factors are 1 here
+
+    def add(kind: str, inputs: list[str], **attributes: Any) -> str:
+        name = f"{product.name}/{kind}{len(nodes)}"
+        nodes.append(toolchain.package("onnx.helper").make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+    if options.get("transB"):
+        right = add("Transpose", [right], perm=[1, 0])
+    rows, columns = add("Unsqueeze", [left, _AXES[-1]]), add("Unsqueeze", [right, _AXES[-3]])
+    add("ReduceSum", [add("Mul", [rows, columns]), _AXES[-2]], keepdims=0)
+    if bias:
+        add("Add", [nodes[-1].output[0], *bias])
+    nodes[-1].output[:] = product.output
+    return nodes
 
 
 def _make(graph: Path, aside: Path, *, model: Model, on_step: OnStep) -> None:

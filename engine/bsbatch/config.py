@@ -12,6 +12,8 @@ class BackendName(StrEnum):
 
     AUTO = "auto"
     """The fastest that works here."""
+    TENSORRT = "tensorrt"
+    """TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16."""
     MNN = "mnn"
     """MNN on the CPU: Winograd convolutions, in processes of its own."""
     ONNXRUNTIME = "onnxruntime"

@@ -45,6 +45,7 @@ def load(target: str) -> Any:
 
 
 BACKENDS = {
+    "tensorrt": Part("bsbatch.backends.tensorrt:TensorRtBackend", "pycuda", 'pip install "bsbatch[tensorrt]"'),
     "mnn": Part("bsbatch.backends.mnn:MnnBackend", "MNN", "pip install MNN"),
     "onnxruntime": Part("bsbatch.backends.onnxruntime:OnnxRuntimeBackend", "onnxruntime"),
     "fake": Part("bsbatch.backends.fake:FakeBackend"),

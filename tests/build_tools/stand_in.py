@@ -56,7 +56,7 @@ class Builder:
 
     def create_network(self, flags: int) -> Any:
         assert flags == 1 << 1
-        return SimpleNamespace(get_input=lambda _: SimpleNamespace(name="image"))
+        return SimpleNamespace(get_input=lambda _: SimpleNamespace(name="image"), num_outputs=1)
 
     def create_builder_config(self) -> Config:
         return Config()

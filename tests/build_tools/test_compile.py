@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tests.build_tools.graphs import with_graph
 from tests.build_tools.stand_in import tensorrt
 from typer.testing import CliRunner
@@ -173,6 +175,23 @@ def test_an_engine_that_is_given_up_leaves_nothing(model: Path) -> None:
         compiled(model, Told(given_up=True), architectures=ONE)
     assert sorted(path.name for path in model.iterdir()) == before
     assert len(compiled(model, architectures=ONE).engines) == 1
+
+
+@rtx
+def test_a_second_output_is_left_out_of_the_engine(twin: Path, tmp_path: Path) -> None:
+    """The engine of a graph whose map needs a large constant is no larger for it."""
+
+    def add_map(graph: Any) -> None:
+        graph.initializer.append(
+            numpy_helper.from_array(np.random.default_rng(0).random((2, 1 << 20), np.float32), "m")
+        )
+        graph.node.append(helper.make_node("MatMul", ["probabilities", "m"], ["cam"], "cam/MatMul"))
+        graph.output.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, ("N", 1 << 20)))
+
+    folder = with_graph(twin, tmp_path / "model", add_map)
+    (engine,) = compiled(folder, architectures=ONE).engines
+    assert (folder / FILE).stat().st_size > 8 * 2**20
+    assert engine.path.stat().st_size < 8 * 2**20
 
 
 @rtx

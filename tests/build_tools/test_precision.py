@@ -190,10 +190,25 @@ def test_the_largest_activation_is_where_it_is_said_to_be(full: Any, images: NDA
 def test_products_as_sums_are_the_same_function_without_a_matrix_product(
     typed: Any, images: NDArray[np.float32]
 ) -> None:
-    summed, rounded = products_as_sums(typed), images[:2].astype(np.float16)
-    assert "MatMul" in {node.op_type for node in typed.graph.node}
-    assert "MatMul" not in {node.op_type for node in summed.graph.node}
-    assert np.abs(probabilities(summed, rounded) - probabilities(typed, rounded)).max() < 1e-6
+    more = onnx.ModelProto()
+    more.CopyFrom(typed)
+    more.graph.initializer.append(numpy_helper.from_array(np.ones((1, 32), np.float32), "cam/ones"))
+    more.graph.node.extend(
+        [
+            helper.make_node("Gemm", ["fc1/Relu", "fc1/kernel", "fc1/bias"], ["cam/Gemm"], "cam/Gemm", transB=1),
+            helper.make_node("MatMul", ["cam/ones", "cam/Transpose"], ["cam"], "cam/MatMul"),
+        ]
+    )
+    more.graph.node.insert(
+        len(more.graph.node) - 1, helper.make_node("Transpose", ["cam/Gemm"], ["cam/Transpose"], perm=[1, 0])
+    )
+    more.graph.output.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, (1, "N")))
+    summed, image = products_as_sums(more), images[:2].astype(np.float16)
+    assert not {"MatMul", "Gemm"} & {node.op_type for node in summed.graph.node}
+    given, wanted = Stepwise(summed).run(image), Stepwise(more).run(image)
+    for name in ("probabilities", "cam"):
+        assert given[name].shape == wanted[name].shape
+        assert np.allclose(given[name], wanted[name], rtol=1e-5, atol=1e-6)
 
 
 def test_an_activation_beyond_float16_is_refused_by_name(twin: Path, tmp_path: Path) -> None:

@@ -85,12 +85,15 @@ def inferring(work: Workload, images: NDArray[np.float32]) -> Iterator[Take]:
     """Arrays to probabilities; a turn is one batch out of ``(N, 1, 512, 512)`` images, items are its images."""
     with opened(work) as backend:
         batches = cycle(_cut(images, batch_size_of(backend)))
+        # a backend that keeps a clock of its own: what its devices spent, by part
+        clock: Callable[[], dict[str, float]] = getattr(backend, "device_seconds", dict)
 
         def infer() -> Turn:
-            batch = next(batches)
+            batch, before = next(batches), clock()
             started = time.perf_counter()
             backend.infer(batch)
-            return Turn(len(batch), {LATENCY: time.perf_counter() - started})
+            latency = time.perf_counter() - started
+            return Turn(len(batch), {LATENCY: latency, **{part: end - before[part] for part, end in clock().items()}})
 
         yield infer
 

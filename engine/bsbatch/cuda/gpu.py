@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from bsbatch.errors import MissingPackageError, UsageError
 
@@ -44,8 +45,18 @@ def gpu(index: int = 0) -> Gpu:
         ) from error
     try:
         driver.init()
-        device = driver.Device(index)
-        major, minor = device.compute_capability()
+        return _described(driver.Device(index))
     except driver.Error as error:
         raise UsageError(f"the NVIDIA driver gives no GPU {index} ({error}): look at nvidia-smi") from error
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Describe all devices that this process may use; the errors are those of `gpu`."""
+    first = gpu()
+    driver = import_module("pycuda.driver")
+    return (first, *(gpu(index) for index in range(1, driver.Device.count())))
+
+
+def _described(device: Any) -> Gpu:
+    major, minor = device.compute_capability()
     return Gpu(device.name(), f"sm_{major}{minor}")

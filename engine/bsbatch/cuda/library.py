@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from bsbatch.cuda.gpu import gpu
+from bsbatch.cuda.gpu import Gpu, gpu
 from bsbatch.errors import MissingPackageError, UsageError
 
 
@@ -74,7 +74,7 @@ class Library:
         if not self.is_ahead:
             if wanted:
                 raise UsageError(f"{self.module} compiles for the GPU that is here: leave --arch out")
-            return (gpu().label,)
+            return (self.target_of(gpu()),)
         offered = architectures(library)
         unknown = sorted(set(wanted) - set(offered))
         if unknown:
@@ -83,6 +83,10 @@ class Library:
                 f"give --arch out of {', '.join(offered)}"
             )
         return tuple(wanted) or offered
+
+    def target_of(self, here: Gpu) -> str:
+        """Which of `targets` a GPU needs."""
+        return here.architecture if self.is_ahead else here.label
 
     def aim(self, library: Any, config: Any, target: str) -> None:
         """Have an ``IBuilderConfig`` compile for one of `targets`."""

@@ -1,0 +1,18 @@
+# bsbatch with TensorRT on NVIDIA GPUs. docs/gpu.md tells how to build and run it. Research use only.
+#
+# pycuda has no wheel, so one is built where nvcc and the CUDA headers are; the image that runs has neither.
+FROM nvidia/cuda:13.0.1-devel-ubuntu24.04 AS wheels
+RUN apt-get update && apt-get install -y --no-install-recommends python3-dev python3-venv g++ && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /opt/bsbatch
+COPY . /source
+# the linker wants a libcuda.so; the driver's own one is loaded at run time
+ENV LIBRARY_PATH=/usr/local/cuda/lib64/stubs
+RUN /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[tensorrt,codecs]"
+
+FROM nvidia/cuda:13.0.1-base-ubuntu24.04
+RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home bsbatch
+COPY --from=wheels /opt/bsbatch /opt/bsbatch
+USER bsbatch
+WORKDIR /home/bsbatch
+ENTRYPOINT ["/opt/bsbatch/bin/bsbatch"]

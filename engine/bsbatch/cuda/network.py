@@ -1,0 +1,106 @@
+"""An engine of TensorRT or TensorRT-RTX on a device: `bsbatch.cuda.ring.Network`."""
+
+import logging
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bsbatch.cuda.device import Device, Stream
+from bsbatch.cuda.engines import Engine
+from bsbatch.errors import BackendError
+
+logger = logging.getLogger(__name__)
+
+_IMAGE = (1, 512, 512)
+
+
+class TensorRtNetwork:
+    """One execution context for each profile, in ascending order."""
+
+    def __init__(self, contexts: list[Any], batches: tuple[int, ...], names: tuple[str, str]) -> None:
+        """Take what `loaded` made; ``names`` are the engine's input and output."""
+        self._contexts, self._batches, self._names = contexts, batches, names
+
+    @property
+    def largest(self) -> int:
+        """Images that it takes at once."""
+        return self._batches[-1]
+
+    def enqueue(self, batch: int, image: int, scores: int, stream: Stream) -> None:
+        """See `bsbatch.cuda.ring.Network`.
+
+        Raises
+        ------
+        MemoryError
+            There was no memory for a context of such a profile.
+        BackendError
+            The library refuses.
+        """
+        if batch > self.largest:
+            raise MemoryError(f"no context for a batch of {batch}")
+        context = self._contexts[bisect_left(self._batches, batch)]
+        is_started = (
+            context.set_input_shape(self._names[0], (batch, *_IMAGE))
+            and context.set_tensor_address(self._names[0], image)
+            and context.set_tensor_address(self._names[1], scores)
+            and context.execute_async_v3(stream.handle)
+        )
+        if not is_started:
+            raise BackendError(f"the engine refuses a batch of {batch}: compile it again (bsbatch-build compile)")
+
+    def close(self) -> None:
+        """Give the contexts back, in the thread that made them."""
+        self._contexts.clear()
+
+
+@contextmanager
+def loaded(device: Device, library: Any, engine: Engine, names: tuple[str, str]) -> Iterator[TensorRtNetwork]:
+    """Load an engine on the device that this thread has entered, with as many profiles as its memory suffices for.
+
+    Parameters
+    ----------
+    device, library
+        The device, and the library as a module.
+    engine
+        See `bsbatch.cuda.engines.find_engine`.
+    names
+        Of the graph's input and output.
+
+    Raises
+    ------
+    BackendError
+        The library refuses it, or there is no memory for its smallest profile.
+    """
+    words = library.Logger(library.Logger.ERROR)
+    runtime = library.Runtime(words)
+    plan = runtime.deserialize_cuda_engine(engine.path.read_bytes())
+    if plan is None:
+        raise BackendError(f"{engine.path} cannot be loaded here: compile it on this machine (bsbatch-build compile)")
+    contexts = _contexts(plan, len(engine.key.batches), device)
+    if not contexts:
+        raise BackendError(
+            f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
+        )
+    network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], names)
+    try:
+        yield network
+    finally:
+        network.close()
+
+
+def _contexts(plan: Any, profiles: int, device: Device) -> list[Any]:
+    """A context for each profile until the memory ends, the smallest batches first."""
+    contexts: list[Any] = []
+    stream, done = device.stream(), device.event()
+    for profile in range(profiles):
+        context = plan.create_execution_context()
+        if context is None or not context.set_optimization_profile_async(profile, stream.handle):
+            logger.debug("no memory for profile %d of %d", profile + 1, profiles)
+            break
+        contexts.append(context)
+    stream.record(done)
+    done.wait()
+    done.free()
+    stream.free()
+    return contexts

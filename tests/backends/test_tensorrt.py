@@ -1,0 +1,163 @@
+"""The backend on fake GPUs: every image comes back with its score, and what is missing is said before a run starts."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.cuda.machines import normalise_on
+from tests.cuda.runtime import PLAN, VERSION, FakeLibrary
+
+from bsbatch.backends import tensorrt as module
+from bsbatch.backends.tensorrt import TensorRtBackend
+from bsbatch.bench.stages import Workload, inferring
+from bsbatch.config import BackendName, Effort
+from bsbatch.cuda import library as libraries
+from bsbatch.cuda.device import DeviceError
+from bsbatch.cuda.engines import EngineKey
+from bsbatch.cuda.fake import FakeDevice, FakeHost
+from bsbatch.cuda.gpu import Gpu
+from bsbatch.cuda.ring import MODEL
+from bsbatch.derived import Recipe, derived_file
+from bsbatch.errors import BackendError, MissingPackageError, ModelError
+from bsbatch.model import GRAPH, Manifest, Model, sha256_of, write_manifest
+from bsbatch.preprocess import VERSION as PREPROCESSING
+from bsbatch.registry import BACKENDS, Part
+
+KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3))
+EFFORT = Effort(threads=2, batch_size=3)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model with an engine for one architecture."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / GRAPH).write_bytes(b"graph")
+    write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, PREPROCESSING, "tiny"))
+    model = Model.load(folder, PREPROCESSING)
+    derived_file(model, Recipe(KEY.name, str(KEY), write_plan))
+    return model
+
+
+def write_plan(_: Path, aside: Path) -> None:
+    aside.write_bytes(PLAN)
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
+    """A machine with one fake GPU and TensorRT-RTX."""
+    device = FakeDevice(1 << 26, {"normalise": normalise_on(MODEL)}, FakeHost())
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", FakeLibrary(device, [(1, 1), (2, 3)]))
+    monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
+    monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89"),))
+    monkeypatch.setattr(module, "CudaDevice", lambda _: device)
+    return device
+
+
+def images_of(values: list[float]) -> NDArray[np.float32]:
+    return np.stack([np.full((1, 512, 512), value, np.float32) for value in values])
+
+
+def expected(values: list[float]) -> NDArray[np.float32]:
+    return np.asarray(values, np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 40])
+def test_every_image_has_its_score(device: FakeDevice, model: Model, number: int) -> None:
+    values = [(index + 1) / 64 for index in range(number)]
+    with TensorRtBackend(model, EFFORT) as backend:
+        scores = backend.infer(images_of(values)).probabilities
+        again = backend.infer(images_of(values[::-1])).probabilities
+    assert scores.dtype == np.float32
+    assert np.array_equal(scores[:, 1], expected(values))
+    assert np.array_equal(again[::-1], scores)
+
+
+def test_no_image_has_no_score(device: FakeDevice, model: Model) -> None:
+    with TensorRtBackend(model, EFFORT) as backend:
+        assert backend.infer(images_of([0.5])[:0]).probabilities.shape == (0, 2)
+
+
+def test_the_time_of_the_devices_is_told_by_part(device: FakeDevice, model: Model) -> None:
+    with TensorRtBackend(model, EFFORT) as backend:
+        before = backend.device_seconds()
+        backend.infer(images_of([0.5] * 7))
+        after = backend.device_seconds()
+    assert list(after) == ["H2D", "compute", "D2H"]
+    assert before == {"H2D": 0, "compute": 0, "D2H": 0}
+    assert all(seconds > 0 for seconds in after.values())
+
+
+def test_the_bench_shows_the_parts_as_series(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    work = Workload(tmp_path, model.folder, BackendName.TENSORRT, EFFORT)
+    with inferring(work, images_of([0.5] * 6)) as take:
+        turns = [take() for _ in range(3)]
+    assert [list(turn.seconds) for turn in turns] == [["latency", "H2D", "compute", "D2H"]] * 3
+    assert all(turn.seconds["compute"] > 0 for turn in turns)
+    assert [turn.items for turn in turns] == [3, 3, 3]
+
+
+def test_leaving_frees_everything(device: FakeDevice, model: Model) -> None:
+    with TensorRtBackend(model, EFFORT) as backend:
+        backend.infer(images_of([0.5]))
+    with device:
+        assert device.free_memory() == device.memory
+
+
+def test_a_gpu_that_fails_ends_the_run_and_no_thread_waits_for_ever(device: FakeDevice, model: Model) -> None:
+    def fail(*_: object) -> None:
+        raise DeviceError("an illegal memory access was encountered")
+
+    device._kernels = {"normalise": fail}
+    words = r"illegal memory access .* the same command goes on"
+    with TensorRtBackend(model, EFFORT) as backend, pytest.raises(BackendError, match=words):
+        backend.infer(images_of([0.5] * 200))
+
+
+def test_a_model_without_an_engine_for_this_gpu_is_refused_with_the_command(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA H200", "sm_90"),))
+    words = r"has no model\.tensorrt_rtx\.sm_90\.engine: bsbatch-build compile"
+    with pytest.raises(ModelError, match=words), TensorRtBackend(model, EFFORT):
+        pass
+
+
+def test_without_a_library_both_install_lines_are_named(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libraries, "find_spec", lambda _: None)
+    with (
+        pytest.raises(MissingPackageError, match=r"bsbatch\[tensorrt\].*bsbatch\[rtx\]"),
+        TensorRtBackend(model, EFFORT),
+    ):
+        pass
+
+
+def test_there_is_no_backend_without_a_model() -> None:
+    with pytest.raises(ModelError, match="--model FOLDER"):
+        TensorRtBackend(None, EFFORT)
+
+
+def test_two_gpus_share_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = FakeHost()
+    devices = [FakeDevice(1 << 26, {"normalise": normalise_on(MODEL)}, host) for _ in range(2)]
+    made = [FakeLibrary(device, [(1, 1), (2, 3)]) for device in devices]
+    load: Callable[[int], FakeLibrary] = iter(made).__next__  # type: ignore[assignment]
+    monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
+    monkeypatch.setattr(libraries, "import_module", lambda _: load())  # type: ignore[call-arg]
+    monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89"),) * 2)
+    monkeypatch.setattr(module, "CudaDevice", devices.__getitem__)
+    values = [(index + 1) / 128 for index in range(60)]
+    with TensorRtBackend(model, EFFORT) as backend:
+        scores = backend.infer(images_of(values)).probabilities
+    assert np.array_equal(scores[:, 1], expected(values))
+    assert all(library.done for library in made)
+    assert sum(sum(library.done) for library in made) == 60

@@ -1,0 +1,88 @@
+"""Machines out of fakes: small images, a kernel and a network in numpy, and the scores that they must give."""
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.cuda.device import Device, DeviceError, Stream
+from bsbatch.cuda.fake import FakeDevice, FakeHost, FakeStream
+from bsbatch.cuda.ring import Layout, Network, Place
+
+SMALL = Layout(4, 8)
+PLENTY = 1 << 20
+
+
+def normalise_on(layout: Layout) -> Callable[[FakeDevice, Sequence[int]], None]:
+    """The kernel, with numpy on the device's memory."""
+
+    def normalise(device: FakeDevice, arguments: Sequence[int]) -> None:
+        counts_at, scales_at, image_at, pixels = arguments
+        number = pixels // layout.pixels
+        counts = device.bytes_at(counts_at, 2 * pixels).view(np.uint16).reshape(number, layout.rows, 2, -1)
+        scales = device.bytes_at(scales_at, number * 16).view(np.float32).reshape(number, 1, 2, 1, 2)
+        low, span = scales[..., 0], scales[..., 1]
+        image = ((counts.astype(np.float32) - low) / np.where(span == 0, 1, span)).astype(np.float16)
+        bits = np.where(span == 0, counts, image.view(np.uint16))
+        device.bytes_at(image_at, 2 * pixels)[:] = bits.reshape(-1).view(np.uint8)
+
+    return normalise
+
+
+class FakeNetwork:
+    """Scores an image by its mean. It may run out of memory for large batches, or fail, in the device's way."""
+
+    def __init__(self, device: FakeDevice, largest: int, fails_at: int) -> None:
+        self.device, self.largest = device, largest
+        self._fails_at, self._batches = fails_at, count()
+
+    def enqueue(self, batch: int, image: int, scores: int, stream: Stream) -> None:
+        if batch > self.largest:
+            raise MemoryError(f"no workspace for {batch}")
+        number = next(self._batches)
+        assert isinstance(stream, FakeStream)
+        stream.start(lambda: self._score(number, batch, image, scores))
+
+    def _score(self, number: int, batch: int, image: int, scores: int) -> None:
+        if number == self._fails_at:
+            raise DeviceError("an illegal memory access was encountered")
+        halves = self.device.bytes_at(image, 2 * batch * SMALL.pixels).view(np.float16).reshape(batch, -1)
+        means = halves.astype(np.float32).mean(axis=1)
+        self.device.bytes_at(scores, 8 * batch)[:] = np.stack([1 - means, means], axis=1).reshape(-1).view(np.uint8)
+
+
+def network(largest: int = 1 << 30, fails_at: int = -1) -> Callable[[Device], AbstractContextManager[Network]]:
+    """How to load a network, see `FakeNetwork`."""
+
+    def load(device: Device) -> AbstractContextManager[Network]:
+        assert isinstance(device, FakeDevice)
+        return nullcontext(FakeNetwork(device, largest, fails_at))
+
+    return load
+
+
+def device(memory: int = PLENTY, host: FakeHost | None = None, seed: int | None = None) -> FakeDevice:
+    """A fake device for small images; with a seed, it works by chance when nobody waits."""
+    chance = random.Random(seed) if seed is not None else None
+    return FakeDevice(memory, {"normalise": normalise_on(SMALL)}, host or FakeHost(), chance)
+
+
+def fill(place: Place, number: int) -> None:
+    """Put the image of a number into a place."""
+    counts, scales = image_of(number)
+    place.counts[:], place.scales[:] = counts, scales
+
+
+def image_of(number: int) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """Counts and scales that no other number up to 60,000 has."""
+    counts = np.full((SMALL.rows, SMALL.columns), number, np.uint16)
+    return counts, np.array([[0, 60_000], [0, 60_000]], np.float32)
+
+
+def scores_of(numbers: Sequence[int]) -> NDArray[np.float32]:
+    """What the network must give, worked out apart from it."""
+    means = (np.asarray(numbers, np.float32) / np.float32(60_000)).astype(np.float16).astype(np.float32)
+    return np.stack([1 - means, means], axis=1)

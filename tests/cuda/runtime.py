@@ -1,0 +1,92 @@
+"""A module with the calls of TensorRT that running an engine makes, on the fake device; it scores by the mean."""
+
+from types import ModuleType
+
+import numpy as np
+
+from bsbatch.cuda.fake import FakeDevice, FakeStream
+
+VERSION = "1.7.1"
+PLAN = b"a plan"
+
+
+class Runtime:
+    """Makes plans for the device that it is of."""
+
+    def __init__(self, library: "FakeLibrary") -> None:
+        self._library = library
+
+    def deserialize_cuda_engine(self, plan: bytes) -> "Plan | None":
+        return Plan(self._library) if plan == PLAN else None
+
+
+class Plan:
+    """An ``ICudaEngine``."""
+
+    def __init__(self, library: "FakeLibrary") -> None:
+        self._library, self._made = library, 0
+
+    def create_execution_context(self) -> "Context | None":
+        self._made += 1
+        return Context(self._library) if self._made <= self._library.room else None
+
+
+class Context:
+    """An ``IExecutionContext``: its profile, then shapes and addresses, then execution."""
+
+    def __init__(self, library: "FakeLibrary") -> None:
+        self._library, self._profile = library, -1
+        self._shape: tuple[int, ...] = ()
+        self._addresses: dict[str, int] = {}
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        self._profile = profile
+        return self._library.stream(stream) is not None
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert name == "image"
+        smallest, largest = self._library.profiles[self._profile]
+        self._shape = shape
+        return smallest <= shape[0] <= largest and shape[1:] == (1, 512, 512)
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self._addresses[name] = address
+        return name in {"image", "probabilities"}
+
+    def execute_async_v3(self, stream: int) -> bool:
+        library, addresses, batch = self._library, dict(self._addresses), self._shape[0]
+        library.begun.append(batch)
+        library.stream(stream).start(lambda: self._score(batch, addresses))
+        return True
+
+    def _score(self, batch: int, addresses: dict[str, int]) -> None:
+        self._library.done.append(batch)
+        device = self._library.device
+        halves = device.bytes_at(addresses["image"], 2 * batch * 512 * 512).view(np.float16)
+        means = halves.reshape(batch, -1).astype(np.float32).mean(axis=1)
+        scores = np.stack([1 - means, means], axis=1)
+        device.bytes_at(addresses["probabilities"], 8 * batch)[:] = scores.reshape(-1).view(np.uint8)
+
+
+class FakeLibrary(ModuleType):
+    """The module; ``room`` is for how many contexts there is memory."""
+
+    def __init__(self, device: FakeDevice, profiles: list[tuple[int, int]], room: int = 9) -> None:
+        super().__init__("tensorrt_rtx")
+        self.__version__ = VERSION
+        self.device, self.profiles, self.room = device, profiles, room
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.Logger = Logger
+        self.Runtime = lambda _: Runtime(self)
+
+    def stream(self, handle: int) -> FakeStream:
+        """The stream of a handle."""
+        return next(stream for stream in self.device._streams if stream.handle == handle)
+
+
+class Logger:
+    ERROR = 1
+
+    def __init__(self, severity: int) -> None:
+        assert severity == self.ERROR
