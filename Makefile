@@ -44,14 +44,15 @@ demo-model: $(MADE)/external $(VENV)/.test
 	    --out $(MADE)/crops --weights random --seed 1 --width 0.25 --early-width 0.125 --batch-norm --epochs 8 --horizon 10 --steps 800 \
 	    --batch-size 16 --learning-rate 2e-3 --schedule cosine --crop-epochs 8 --crop-side 128
 	$(BIN)/bsbatch-build train $(MADE)/set/archive --labels $(MADE)/set/labels.csv --masks $(MADE)/set/masks --cache $(MADE)/cache \
-	    --out $(MADE)/whole --weights $(MADE)/crops/model.keras --seed 2 --width 0.25 --early-width 0.125 --epochs 5 --steps 450 \
+	    --out $(MADE)/whole --weights $(MADE)/crops/model.keras --seed 2 --width 0.25 --early-width 0.125 --epochs 4 --horizon 5 --steps 450 \
 	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100
 	rm -rf $(MADE)/model $(MADE)/run $(MADE)/report
 	$(BIN)/bsbatch-build export $(MADE)/model --weights $(MADE)/whole/model.keras --widen --seed 3 --half-weights --name demo \
 	    --note "trained on synthetic phantoms, not for clinical use" --made-by "make demo-model"
-	$(BIN)/bsbatch run $(MADE)/external/archive --model $(MADE)/model --out $(MADE)/run
-	$(BIN)/bsbatch evaluate $(MADE)/run --labels $(MADE)/external/labels.csv --out $(MADE)/report
+	$(BIN)/bsbatch run $(MADE)/external/archive --model $(MADE)/model --out $(MADE)/run --cam positive --overlay-format none
+	$(BIN)/bsbatch evaluate $(MADE)/run --labels $(MADE)/external/labels.csv --masks $(MADE)/external/masks --out $(MADE)/report
 	$(BIN)/bsbatch-build card $(MADE)/model --evaluation $(MADE)/report
+	cp $(MADE)/report/metrics.json $(MADE)/model
 
 $(MADE)/external: | $(VENV)/.build
 	rm -rf $(MADE)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bsbatch.cli.scorecard import show as show_evaluation
 from bsbatch.cli.summary import show as show_run
-from bsbatch.config import BackendName, RunConfig
+from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.registry import EVALUATION, PHANTOMS, load
@@ -38,12 +38,14 @@ def demo(
         model=Path(load("bsbatch.model:DEMO")),
         backend=backend,
         max_error_rate=1.0,
+        cam=CamMode.POSITIVE,
     )
     reporter_for = load("bsbatch.cli.progress:reporter_for")
     with reporter_for(Console(stderr=True, emoji=False), quiet=False) as reporter:
         report = load("bsbatch.run:screen")(config, reporter)
     show_run(console, report, config)
-    evaluation = evaluate(EvaluationConfig(out / "run", out / "set" / "labels.csv", out / "report"))
+    labels, masks = out / "set" / "labels.csv", out / "set" / "masks"
+    evaluation = evaluate(EvaluationConfig(out / "run", labels, out / "report", masks=masks))
     write_report(evaluation)
     show_evaluation(console, evaluation)
     console.print(_where(out), soft_wrap=True, highlight=False, markup=False)
@@ -64,6 +66,7 @@ def _where(out: Path) -> str:
             "The scans and the model are synthetic: the figures say that the code works, and nothing about patients.",
             f"archive  {out / 'set' / 'archive'}",
             f"results  {out / 'run' / 'results'} and {out / 'run' / 'objects'}",
+            f"overlays {out / 'run' / 'overlays'}: where the model sees metastases, sheet-0001.png first",
             f"report   {out / 'report' / 'metrics.json'}",
             f"figures  {out / 'report' / 'figures'}",
         )
