@@ -185,8 +185,8 @@ def test_a_second_output_is_left_out_of_the_engine(twin: Path, tmp_path: Path) -
         graph.initializer.append(
             numpy_helper.from_array(np.random.default_rng(0).random((2, 1 << 20), np.float32), "m")
         )
-        graph.node.append(helper.make_node("MatMul", ["probabilities", "m"], ["cam"], "cam/MatMul"))
-        graph.output.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, ("N", 1 << 20)))
+        graph.node.append(helper.make_node("MatMul", ["probabilities", "m"], ["more"], "more/MatMul"))
+        graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ("N", 1 << 20)))
 
     folder = with_graph(twin, tmp_path / "model", add_map)
     (engine,) = compiled(folder, architectures=ONE).engines
