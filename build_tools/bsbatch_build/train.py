@@ -264,9 +264,8 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
     recipe, seed = config.recipe, config.network.seed
     toolchain.make_deterministic(seed)
     history = _read_history(config.out)
-    keep_freed_memory()
+    keep_freed_memory()  # TensorFlow maps large tensors anew each time
     network = _restored(config, history) or _compiled(config)
-    network.jit_compile = True  # with the line before 1.7 times as fast: TensorFlow maps large tensors anew each time
     writer = toolchain.tensorflow().summary.create_file_writer(str(config.out / LOGS))
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started, side = time.monotonic(), recipe.crop_side if epoch <= recipe.crop_epochs else SIDE
