@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from bsbatch.catalog import Catalog
 from bsbatch.concurrency import usable_cpus
 from bsbatch.config import Selection
 from bsbatch.errors import OutputError, UsageError
+from bsbatch.evaluation.masks import read_lesions
 from bsbatch.isolation import Isolation
 from bsbatch.pipeline import Intake, Screening
 from bsbatch.records import Inference, Outcome, Prediction
@@ -27,8 +27,6 @@ from bsbatch.telemetry import Telemetry
 IMAGES, INDEX = "images.f16", "index.json"
 GRID = 128
 """Rows and columns of a lesion mask: a cell is 4 x 4 pixels of the image."""
-_VISIBLE = 0.25
-"""Least share of a pixel of the image that a lesion covers, to count."""
 _SHAPE = (preprocess.VIEW_ROWS, 2 * preprocess.VIEW_COLUMNS)
 _BATCH, _UNIT = 8, 256
 Images = NDArray[np.float16]
@@ -106,20 +104,11 @@ def read_masks(folder: Path, study_uid: str) -> NDArray[np.uint8] | None:
     UsageError
         A file is no image.
     """
-    paths = [folder / f"{study_uid}_{view}.png" for view in ("anterior", "posterior")]
-    if not all(path.is_file() for path in paths):
+    lesions = read_lesions(folder, study_uid)
+    if lesions is None:
         return None
-    seen = np.hstack([_shrunk(path) for path in paths]) >= _VISIBLE
     cell = _SHAPE[0] // GRID
-    return np.asarray(seen.reshape(GRID, cell, GRID, cell).any(axis=(1, 3)), np.uint8)
-
-
-def _shrunk(path: Path) -> NDArray[np.float32]:
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise UsageError(f"{path} is no image: give masks as 8-bit PNG, 0 where no lesion is")
-    size = (preprocess.VIEW_COLUMNS, preprocess.VIEW_ROWS)
-    return np.asarray(cv2.resize((mask > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(lesions.inside.reshape(GRID, cell, GRID, cell).any(axis=(1, 3)), np.uint8)
 
 
 def _state_of(source: DirectorySource) -> str:

@@ -4,6 +4,7 @@ Only integers and tables decide a pixel, so that the same examination gives the 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -86,7 +87,7 @@ def overlaid(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
     rows, columns = grey.shape
     heat = cv2.resize(np.ascontiguousarray(cells), (columns, rows), interpolation=cv2.INTER_LINEAR)
     places = np.rint(heat * 255).astype(np.uint16) << 8 | grey
-    pixels = np.take(_BLENDED, places)[:, :, np.newaxis].view(np.uint8)
+    pixels = np.take(_blended(), places)[:, :, np.newaxis].view(np.uint8)
     return np.asarray(pixels[:, :, :3])
 
 
@@ -113,7 +114,8 @@ def _inverse_grey(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(255 - np.rint(roots * np.float32(255 / np.sqrt(brightest))).astype(np.uint8))
 
 
-def _blending() -> NDArray[np.uint32]:
+@cache
+def _blended() -> NDArray[np.uint32]:
     """For each value of the map and each grey of the scan one pixel, four bytes: blue, green, red and nothing."""
     first, last = _COLOURS
     ramp = np.rint(np.linspace(first, last, 256)).astype(np.uint8)
@@ -123,9 +125,6 @@ def _blending() -> NDArray[np.uint32]:
     mixed = np.zeros((256, 256, 4), np.uint8)
     mixed[:, :, :3] = np.rint(opacity * colours + (1 - opacity) * greys)
     return mixed.view(np.uint32).ravel()
-
-
-_BLENDED = _blending()
 
 
 def _mount(canvas: Image, view: Image, left: int, name: str, sides: str) -> None:
@@ -143,7 +142,7 @@ def _scale_bar(canvas: Image, left: int, height: int) -> None:
     """The colours of a map over white, 1 at the top."""
     length = min(height, 256)
     values = np.rint(np.linspace(255, 0, length)).astype(np.uint16)
-    colours = np.take(_BLENDED, values << 8 | 255)[:, np.newaxis].view(np.uint8)[:, :3]
+    colours = np.take(_blended(), values << 8 | 255)[:, np.newaxis].view(np.uint8)[:, :3]
     canvas[_HEADER : _HEADER + length, left : left + _BAR] = colours[:, np.newaxis]
     cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + _BAR, _HEADER + length), _PALE, 1)
     for value, row in (("1", 10), ("0", length)):
