@@ -38,6 +38,8 @@ class Walked:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
+    end: int
+    """Bytes of the file that it speaks of."""
     mask: int
     """Ones in every byte that must be as it was; the first byte of the file is the lowest."""
     expected: int
@@ -64,9 +66,8 @@ class Layouts:
         alike = self._known.get(data[_BEGINNING])
         if alike is None or not alike.layouts:
             return None
-        whole = int.from_bytes(data, "little")
         for layout in alike.layouts:
-            if whole & layout.mask == layout.expected:
+            if int.from_bytes(data[: layout.end], "little") & layout.mask == layout.expected:
                 alike.misses = 0
                 found = {keyword: data[place] for keyword, place in layout.places}
                 pattern = layout.pattern
@@ -114,7 +115,7 @@ def _layout(data: bytes, walked: Walked) -> _Layout:
     mask[-_NEXT:] = b"\xff" * _NEXT
     number = int.from_bytes(mask, "little")
     pattern = Walked({}, walked.start, walked.stop, walked.is_implicit, walked.is_wanted)
-    return _Layout(number, int.from_bytes(data, "little") & number, tuple(places), pattern)
+    return _Layout(len(data), number, int.from_bytes(data, "little") & number, tuple(places), pattern)
 
 
 def _spans(data: bytes, walked: Walked) -> Iterator[Span]:

@@ -138,6 +138,20 @@ _UNREAD: dict[str, Any] = {
 def _outline(found: Found, codec: str) -> dict[str, Any]:
     return {
         "sop_uid": values.text(found, "SOPInstanceUID") or values.text(found, "MediaStorageSOPInstanceUID"),
+        "acquisition_time": values.text(found, "AcquisitionTime"),
+        **_common(tuple(map(found.get, _COMMON)), codec),
+    }
+
+
+_OWN = {"FileMetaInformationGroupLength", "MediaStorageSOPInstanceUID", "SOPInstanceUID", "AcquisitionTime"}
+_COMMON = tuple(sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OWN))
+"""What the objects of a series say alike."""
+
+
+@lru_cache(_REMEMBERED)
+def _common(raw: tuple[bytes | None, ...], codec: str) -> dict[str, Any]:
+    found = {keyword: value for keyword, value in zip(_COMMON, raw, strict=True) if value is not None}
+    return {
         "sop_class": values.text(found, "SOPClassUID") or values.text(found, "MediaStorageSOPClassUID"),
         "study_uid": values.text(found, "StudyInstanceUID"),
         "series_uid": values.text(found, "SeriesInstanceUID"),
@@ -147,7 +161,6 @@ def _outline(found: Found, codec: str) -> dict[str, Any]:
         "manufacturer": values.free_text(found, "Manufacturer", codec),
         "model_name": values.free_text(found, "ManufacturerModelName", codec),
         "acquisition_date": values.text(found, "AcquisitionDate"),
-        "acquisition_time": values.text(found, "AcquisitionTime"),
         "transfer_syntax": values.text(found, "TransferSyntaxUID"),
         "rows": values.short(found, "Rows") or 0,
         "columns": values.short(found, "Columns") or 0,

@@ -24,7 +24,12 @@ _CODECS = {"": "latin-1", "ISO_IR 6": "latin-1", "ISO_IR 100": "latin-1", "ISO_I
 
 def codec(found: Found) -> str:
     """How free text is encoded, PS3.3 section C.12.1.1.2: known, or the same as ASCII as long as it is ASCII."""
-    names = found.get("SpecificCharacterSet", b"").decode("latin-1").rstrip(" \0").split("\\")
+    return _codec_of(found.get("SpecificCharacterSet", b""))
+
+
+@lru_cache(_REMEMBERED)
+def _codec_of(value: bytes) -> str:
+    names = value.decode("latin-1").rstrip(" \0").split("\\")
     if len(names) == 1 and names[0] in _CODECS:
         return _CODECS[names[0]]
     check(names[0] in _WITH_ASCII or names[0] in {"", "ISO 2022 IR 6"})
