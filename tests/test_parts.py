@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,3 +80,13 @@ def test_a_part_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> 
     (tmp_path / "part-000000.parquet").write_bytes(content)
     with pytest.raises(OutputError, match=r"part-000000.parquet cannot be read: delete it"):
         list(all_rows(tmp_path, ["name"]))
+
+
+def test_reading_starts_no_thread_that_could_disturb_the_end_of_the_process(tmp_path: Path) -> None:
+    write_part(tmp_path, 0, table("a"))
+    read = f"list(all_rows(Path({str(tmp_path)!r}), ['name']))"
+    program = "import os; from pathlib import Path; from bsbatch.parts import all_rows; "
+    count = "print(len(os.listdir('/proc/self/task')))"
+    done = subprocess.run([sys.executable, "-c", f"{program}{count}; {read}; {count}"], capture_output=True, check=True)
+    before, after = done.stdout.split()
+    assert before == after

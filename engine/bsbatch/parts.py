@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -69,7 +69,7 @@ def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) ->
     if all(kept):
         return
     if any(kept):
-        write_part(part.parent, number_of(part), _read(pq.read_table, part).filter(pa.array(kept)))
+        write_part(part.parent, number_of(part), _read(_table, part).filter(pa.array(kept)))
     else:
         part.unlink()
 
@@ -88,7 +88,7 @@ def read_rows(part: Path, columns: list[str]) -> list[Row]:
     OutputError
         The part cannot be read.
     """
-    rows: list[Row] = _read(lambda stream: pq.read_table(stream, columns=columns), part).to_pylist()
+    rows: list[Row] = _read(lambda stream: _table(stream, columns), part).to_pylist()
     return rows
 
 
@@ -110,10 +110,17 @@ def metadata_of(part: Path) -> dict[str, str]:
     return {name.decode(): value.decode("utf-8", "replace") for name, value in metadata.items()}
 
 
-def _read(reader: Callable[[BinaryIO], Any], part: Path) -> Any:
-    """Read from an open file: as a name, pyarrow would expand ``~`` and take ``s3:/...`` for an address."""
+def _table(stream: pa.NativeFile, columns: list[str] | None = None) -> pa.Table:
+    """Read in this thread alone: a thread of Arrow's that still holds a file of Python's aborts or hangs an exit.
+
+    See apache/arrow issue 50482.
+    """
+    return pq.ParquetFile(stream, pre_buffer=False).read(columns, use_threads=False)
+
+
+def _read(reader: Callable[[pa.NativeFile], Any], part: Path) -> Any:
+    """Read from memory: as a name, pyarrow would expand ``~``, take ``s3:/...`` for an address and refuse odd bytes."""
     try:
-        with part.open("rb") as stream:
-            return reader(stream)
+        return reader(pa.BufferReader(part.read_bytes()))
     except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
         raise OutputError(f"{part} cannot be read: delete it to have its examinations done again") from error
