@@ -52,6 +52,9 @@ BACKENDS = {
 }
 """Backends; `bsbatch.autotune` tells which is the fastest."""
 
+CAMS = {"keras": Part("bsbatch.backends.keras_cams:KerasCams", "tensorflow", 'pip install "bsbatch[keras]"')}
+"""What computes heat maps beside a backend."""
+
 CODECS = {
     "JPEG Lossless, JPEG 2000, JPEG-LS (GDCM)": Part("gdcm", "gdcm", 'pip install "bsbatch[codecs]"'),
     "JPEG 2000 (OpenJPEG)": Part("openjpeg", "openjpeg", 'pip install "bsbatch[codecs]"'),
