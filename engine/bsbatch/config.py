@@ -48,9 +48,9 @@ class OverlayFormat(StrEnum):
     NONE = "none"
     """Not at all; the tables have the maps."""
     PNG = "png"
-    """Lossless, about 1 MB for two views of 1024 x 256."""
+    """Lossless, about 0.7 MB for two views of 1024 x 256."""
     WEBP = "webp"
-    """Lossy, an eighth of that; takes twice as long to write."""
+    """Lossy, a sixth of that; takes a third longer to write."""
 
 
 @dataclass(frozen=True, slots=True)
