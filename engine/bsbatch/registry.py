@@ -68,6 +68,12 @@ EVALUATION = {
 }
 """What ``bsbatch evaluate`` loads: the figures, and the report with its drawings."""
 
+MASKS = {
+    "nifti": Part("nibabel:load", "nibabel", 'pip install "bsbatch[masks]"'),
+    "orientation": Part("nibabel:io_orientation", "nibabel", 'pip install "bsbatch[masks]"'),
+}
+"""What reads NIfTI masks for ``bsbatch evaluate --masks``."""
+
 PHANTOMS = {
     "plan": Part("bsbatch_build.phantom.plan:SetPlan", "bsbatch_build"),
     "write": Part("bsbatch_build.phantom.archive:write_set", "bsbatch_build"),
