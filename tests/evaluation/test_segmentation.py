@@ -73,7 +73,7 @@ def save(path: Path, frames: Sequence[Frame], kind: str = "BINARY", objects: Seq
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID(LABEL_MAP if kind == "LABELMAP" else SEG)
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("9.9")
     dataset.Modality, dataset.SegmentationType = "SEG", kind
-    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = ROWS, COLUMNS, len(frames)
+    (dataset.Rows, dataset.Columns), dataset.NumberOfFrames = frames[0].pixels.shape, len(frames)
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     bits = 1 if kind == "BINARY" else 8
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
