@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bsbatch.config import BackendName, Effort, RunConfig, Selection
+from bsbatch.config import BackendName, CamEngine, Effort, RunConfig, Selection
 from bsbatch.errors import UsageError
 
 SOUND = {"archive": Path("archive"), "out": Path("out"), "model": Path("model")}
@@ -28,6 +28,7 @@ def test_the_defaults_assume_no_order_and_choose_the_backend() -> None:
         ({"max_error_rate": -0.1}, "--max-error-rate"),
         ({"max_error_rate": 1.1}, "--max-error-rate"),
         ({"limit": 0}, "--limit"),
+        ({"cam_engine": CamEngine.KERAS}, "--cam-engine keras"),
         ({"out": None}, "--out"),
         ({"model": None}, "--model"),
         ({"model": None, "backend": BackendName.ONNXRUNTIME}, "--model"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from bsbatch import preprocess
 from bsbatch.errors import OutputError, UsageError
-from bsbatch.model import GRAPH, Manifest, sha256_of, write_manifest
+from bsbatch.model import GRAPH, KERAS, Manifest, sha256_of, write_manifest
 from bsbatch.storage import flush
 from bsbatch_build import toolchain, weights
 from bsbatch_build.cam_head import CAM, add_cam
@@ -41,6 +41,8 @@ class ExportSettings:
     """Widen a narrower network from a file, see `bsbatch_build.surgery.widen`, instead of refusing it."""
     made_by: str | None = None
     """The command that makes this model again."""
+    keep_keras: bool = False
+    """Leave the Keras model beside the graph, for ``bsbatch run --cam-engine keras``."""
 
     def __post_init__(self) -> None:
         """Refuse a threshold no probability could be compared with."""
@@ -89,6 +91,8 @@ def export(settings: ExportSettings) -> Exported:
             stored = to_bytes(stored_as_half(onnx_model))
             training["storage_difference"] = storage_difference(stored, graph, settings.network.seed)
             graph = stored
+        if settings.keep_keras:
+            toolchain.save(network, staging / KERAS)
         manifest = _written(settings, staging, graph, _manifest(settings, cam_name, training))
     return Exported(settings.folder, manifest, network.count_params(), parity)
 
@@ -102,10 +106,10 @@ def model_name(settings: NetworkSettings) -> str:
 
 
 def _written(settings: ExportSettings, staging: Path, graph: bytes, unsigned: Manifest) -> Manifest:
-    """Write the graph, and the manifest with the graph's hash."""
+    """Write the graph, and the manifest with the hash of every file."""
     try:
         (staging / GRAPH).write_bytes(graph)
-        manifest = replace(unsigned, files={GRAPH: sha256_of(staging / GRAPH)})
+        manifest = replace(unsigned, files={path.name: sha256_of(path) for path in sorted(staging.iterdir())})
         write_manifest(staging, manifest)
     except OSError as error:
         message = f"{settings.folder} cannot be written ({error.strerror}): make room and start again"

@@ -15,6 +15,8 @@ from bsbatch.errors import ModelError
 
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
+KERAS = "model.keras"
+"""The Keras model that the graph was made of; only where `bsbatch-build export --keep-keras` left it."""
 MANIFEST_VERSION = 1
 DEMO = "demo"
 """Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""
@@ -90,7 +92,8 @@ class Manifest:
         if self.cam_name is None:
             raise ModelError(
                 f"the model {self.name} gives no map: export it again with this bsbatch-build (its head must be dense "
-                "layers behind a global average), or run with --cam none"
+                "layers behind a global average), or with --keep-keras and run with --cam-engine keras, or run with "
+                "--cam none"
             )
         return self.output_name, self.cam_name
 
@@ -106,6 +109,22 @@ class Model:
     def graph(self) -> Path:
         """The ONNX file."""
         return self.folder / GRAPH
+
+    @property
+    def keras(self) -> Path:
+        """The Keras model.
+
+        Raises
+        ------
+        ModelError
+            There is none.
+        """
+        if KERAS not in self.manifest.files:
+            raise ModelError(
+                f"the model {self.manifest.name} has no {KERAS}: export it again with bsbatch-build export "
+                "--keep-keras, or run with --cam-engine fused"
+            )
+        return self.folder / KERAS
 
     @property
     def is_bundled(self) -> bool:

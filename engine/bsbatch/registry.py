@@ -52,6 +52,9 @@ BACKENDS = {
 }
 """Backends; `bsbatch.autotune` tells which is the fastest."""
 
+CAMS = {"keras": Part("bsbatch.backends.keras_cams:KerasCams", "tensorflow", 'pip install "bsbatch[keras]"')}
+"""What computes heat maps beside a backend."""
+
 CODECS = {
     "JPEG Lossless, JPEG 2000, JPEG-LS (GDCM)": Part("gdcm", "gdcm", 'pip install "bsbatch[codecs]"'),
     "JPEG 2000 (OpenJPEG)": Part("openjpeg", "openjpeg", 'pip install "bsbatch[codecs]"'),
@@ -64,6 +67,12 @@ EVALUATION = {
     "report": Part("bsbatch.evaluation.report:write_report", "matplotlib", 'pip install "bsbatch[evaluate]"'),
 }
 """What ``bsbatch evaluate`` loads: the figures, and the report with its drawings."""
+
+MASKS = {
+    "nifti": Part("nibabel:load", "nibabel", 'pip install "bsbatch[masks]"'),
+    "orientation": Part("nibabel:io_orientation", "nibabel", 'pip install "bsbatch[masks]"'),
+}
+"""What reads NIfTI masks for ``bsbatch evaluate --masks``."""
 
 PHANTOMS = {
     "plan": Part("bsbatch_build.phantom.plan:SetPlan", "bsbatch_build"),

@@ -26,7 +26,7 @@ from bsbatch.concurrency import (
     prefetch,
     usable_cpus,
 )
-from bsbatch.config import BackendName, CamMode, RunConfig
+from bsbatch.config import BackendName, CamEngine, CamMode, RunConfig
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
 from bsbatch.gradcam import Explainer
@@ -39,7 +39,7 @@ from bsbatch.protocols import Executor, Sink
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reconcile import Flow, reconcile
 from bsbatch.records import Failure, Outcome, Prediction, Unit, UnitOutcome
-from bsbatch.registry import BACKENDS, installed_version
+from bsbatch.registry import BACKENDS, CAMS, installed_version
 from bsbatch.report import Ending, Report, Reporter
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
@@ -89,8 +89,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         with locked(setting.out):
             if not config.fresh:
                 check(setting.out, config.archive, setting.provenance.config_hash)
-            make_backend = BACKENDS[setting.backend_name].load()
-            with make_backend(setting.model, config.effort, with_cams=setting.provenance.has_maps) as backend:
+            with _backend(setting) as backend:
                 unit_size = _prove(backend)  # before anything is deleted
                 if config.fresh:
                     clear(setting.out)
@@ -105,8 +104,7 @@ def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
     has_maps = config.cam is not CamMode.NONE
-    if model is not None:
-        model.manifest.outputs(with_cams=has_maps)  # refuses a model without maps before backends are measured
+    _check_maps(config, model)
     name = _backend_name(config, model, reporter)
     precision = BACKENDS[name].load().precision
     threshold = config.threshold
@@ -123,9 +121,34 @@ def _prepare(config: RunConfig, reporter: Reporter) -> Setting:
     }
     if has_maps:  # the hash of a run without maps is what it was before there were any
         decisive["cam"] = str(config.cam)
+    if config.cam_engine is CamEngine.KERAS:
+        decisive["cam_engine"] = str(config.cam_engine)
     provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold, has_maps)
     threads = config.effort.threads or usable_cpus()
     return Setting(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
+
+
+def _check_maps(config: RunConfig, model: Model | None) -> None:
+    """Refuse what cannot give maps before backends are measured and anything is written."""
+    if config.cam_engine is CamEngine.KERAS:
+        CAMS[config.cam_engine].load()
+    if model is None:
+        return
+    if config.cam_engine is CamEngine.KERAS:
+        _ = model.keras
+    else:
+        model.manifest.outputs(with_cams=config.cam is not CamMode.NONE)
+
+
+def _backend(setting: Setting) -> Any:
+    """What scores, and gives maps if the run is to have them; not entered."""
+    config, make_backend = setting.config, BACKENDS[setting.backend_name].load()
+    if config.cam_engine is CamEngine.FUSED:
+        return make_backend(setting.model, config.effort, with_cams=setting.provenance.has_maps)
+    wants = Explainer(config.cam, setting.provenance.threshold).wants
+    return CAMS[config.cam_engine].load()(
+        make_backend(setting.model, config.effort), setting.model, config.effort, wants
+    )
 
 
 def _hash_of(decisive: dict[str, Any]) -> str:
@@ -316,6 +339,7 @@ def _content(setting: Setting, ending: Ending, figures: dict[str, Any]) -> dict[
             "preprocessing_version": VERSION,
             "selection": asdict(config.selection),
             "cam": str(config.cam),
+            "cam_engine": str(config.cam_engine),
             "effort": asdict(config.effort),
             "max_error_rate": config.max_error_rate,
             "limit": config.limit,

@@ -1,5 +1,6 @@
 """Grad-CAM in closed form is what TensorFlow's gradient tape gives."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from bsbatch import preprocess
+from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
+from bsbatch.config import Effort
+from bsbatch.model import DEMO, Model, located
 from bsbatch_build import weights
 from bsbatch_build.cam_head import FEATURES, add_cam
 from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
@@ -56,15 +61,19 @@ def given(model: Any, images: Maps) -> tuple[Maps, Maps]:
     return probabilities, cams
 
 
-def taped(network: Any, image: Maps, column: int, layer: str = "block5_conv3") -> Maps:
+def taped(network: Any, image: Maps, column: int) -> Maps:
+    """Of one class, see `taped_both`."""
+    return taped_both(network, image)[column]
+
+
+def taped_both(network: Any, image: Maps, layer: str = "block5_conv3") -> list[Maps]:
     """Grad-CAM by its definition: gradient of the probability, its mean over the positions, weighted sum, ReLU."""
     tensorflow_model = network.__class__(network.input, [network.get_layer(layer).output, network.output])
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         features, probabilities = tensorflow_model(np.repeat(image[:, :, :, np.newaxis], 3, axis=3), training=False)
-        score = probabilities[:, column]
-    gradient = tape.gradient(score, features)
-    weighted = tf.reduce_sum(features * tf.reduce_mean(gradient, axis=(1, 2), keepdims=True), axis=3)
-    return np.asarray(tf.nn.relu(weighted)[0])
+        scores = [probabilities[:, column] for column in range(2)]
+    weights = [tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True) for score in scores]
+    return [np.asarray(tf.nn.relu(tf.reduce_sum(features * weight, axis=3))[0]) for weight in weights]
 
 
 def normalised(cam: Maps) -> Maps:
@@ -79,6 +88,21 @@ def test_maps_of_both_classes_are_those_of_the_gradient_tape(sign: int, model: A
         expected = taped(network, image, column=int(sign == HIGH))
         assert 0 < np.count_nonzero(expected) < expected.size
         np.testing.assert_allclose(normalised(sign * cam), normalised(expected), rtol=0, atol=TOLERANCE)
+
+
+def test_maps_of_the_shipped_model_are_those_of_the_gradient_tape() -> None:
+    """Its weights in Keras' VGG16, two phantoms; the graph stores weights as float16 and computes in float32."""
+    model = Model.load(located(Path(DEMO)), preprocess.VERSION)
+    network, images = restore(model.graph), golden_examinations(SCANS, seed=0).images[:2]
+
+    with OnnxRuntimeBackend(model, Effort(), with_cams=True) as backend:
+        cams = backend.infer(images).cams
+
+    assert cams is not None
+    for image, cam in zip(images, cams, strict=True):
+        for sign, expected in zip((LOW, HIGH), taped_both(network, image), strict=True):
+            assert 0 < np.count_nonzero(expected) < expected.size
+            np.testing.assert_allclose(normalised(sign * cam), normalised(expected), rtol=0, atol=TOLERANCE)
 
 
 def test_weights_stored_as_float16_give_the_maps_of_the_network_that_has_them(

@@ -1,5 +1,6 @@
 """Heat maps of a run: who has one, that it is the model's, and that a run without them is as if there were none."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from tests.end_to_end.tables import bsbatch, results
 from bsbatch.model import GRAPH, read_manifest, sha256_of, write_manifest
 from bsbatch.pruning import without_output
 from bsbatch.tables import CAM_COLUMNS, RESULT_COLUMNS
+from bsbatch_build.export import ExportSettings, export
+from bsbatch_build.network import NetworkSettings
 
 CAM_NAMES = {column.name for column in CAM_COLUMNS}
 
@@ -162,6 +165,37 @@ def test_results_with_and_without_maps_are_not_mixed(archive: Path, tmp_path: Pa
 
     assert done.returncode == 2
     assert "another configuration" in done.stderr
+
+
+def test_maps_of_the_keras_model_are_those_of_the_graph(archive: Path, twin: Path, tmp_path: Path) -> None:
+    """The same network twice; scaled maps of float32 that differ by the order of additions."""
+    both = tmp_path / "both"
+    export(ExportSettings(both, NetworkSettings(seed=1, width=0.0625), keep_keras=True))
+    options = "--model", both, "--backend", "onnxruntime", "--limit", "3", "--cam", "all"
+    fused = results(run(archive, tmp_path / "fused", *options))
+
+    taped = results(run(archive, tmp_path / "taped", *options, "--cam-engine", "keras"))
+
+    for row, expected in zip(taped, fused, strict=True):
+        assert row["p_metastasis"] == expected["p_metastasis"]
+        np.testing.assert_allclose(row["cam_map"], expected["cam_map"], rtol=0, atol=1e-4)
+    assert len(overlays(tmp_path / "taped")) == 4
+    assert json.loads((tmp_path / "taped" / "run.json").read_text())["config"]["cam_engine"] == "keras"
+    mixed = bsbatch("run", archive, "--out", tmp_path / "taped", *options)
+    assert mixed.returncode == 2
+    assert "another configuration" in mixed.stderr
+
+
+def test_a_directory_without_a_keras_model_is_refused_before_anything_is_written(
+    archive: Path, twin: Path, tmp_path: Path
+) -> None:
+    options = "--model", twin, "--cam", "all", "--cam-engine", "keras"
+
+    done = bsbatch("run", archive, "--out", tmp_path / "out", *options)
+
+    assert done.returncode == 2
+    assert "--keep-keras" in done.stderr
+    assert not list((tmp_path / "out").glob("*/*"))
 
 
 def test_a_model_without_maps_is_refused_before_anything_is_written(archive: Path, twin: Path, tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score, jaccard_score
 from tests.evaluation.made import CONFIG, write_labels
 from tests.evaluation.made import Exam as Scored
+from tests.evaluation.test_segmentation import Frame, save
 from typer.testing import CliRunner
 
 from bsbatch.cli import app
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.localisation import LEVELS, Localisation, figures_of
-from bsbatch.evaluation.masks import Lesions
+from bsbatch.evaluation.masks import VIEWS, Lesions
 from bsbatch.evaluation.settings import EvaluationConfig, Resampling
 from bsbatch.parts import write_part
 from bsbatch.tables import RESULTS, to_table
@@ -125,6 +126,8 @@ def row_of(number: int, exam: Scored) -> dict[str, object]:
         "threshold": 0.5,
         "model_id": "feed",
         "config_hash": CONFIG,
+        **{f"sop_uid_{view}": f"{exam.study}.9" for view in VIEWS},
+        **{f"frame_{view}": frame for frame, view in enumerate(VIEWS, start=1)},
     }
 
 
@@ -154,6 +157,20 @@ def test_true_positives_with_masks_are_compared_and_the_others_counted(made: Eva
     hits = whole.figures["pointing_game"]
     assert hits.value == pytest.approx(4 / 6)
     assert 0.0 <= hits.low < hits.value < hits.high <= 1.0
+
+
+def test_segmentations_are_found_by_the_frames_of_the_results(made: EvaluationConfig, tmp_path: Path) -> None:
+    """Examination 0 has its lesion as DICOM in place of PNG, and everything else stays."""
+    before = localisation_of(made)
+    masks = tmp_path / "masks"
+    anterior = cv2.imread(str(masks / "1.0_anterior.png"), cv2.IMREAD_GRAYSCALE)
+    for path in masks.glob("1.0_*.png"):
+        path.unlink()
+    assert localisation_of(made).without_mask == before.without_mask + 1
+
+    save(masks / "1.0.dcm", [Frame(np.asarray(anterior, np.uint8), 1, "1.0.9", 1)])
+
+    assert localisation_of(made) == before
 
 
 def test_groups_are_by_number_and_size_of_the_lesions_in_the_masks(made: EvaluationConfig) -> None:

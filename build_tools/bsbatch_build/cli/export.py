@@ -29,12 +29,23 @@ def export(
     made_by: Annotated[
         str | None, typer.Option(help="The command that makes this model again, for its card.", show_default=False)
     ] = None,
+    keep_keras: Annotated[
+        bool, typer.Option("--keep-keras", help="Leave model.keras beside it, for bsbatch run --cam-engine keras.")
+    ] = False,
 ) -> None:
     """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
     network = importlib.import_module("bsbatch_build.network")
     exporting = importlib.import_module("bsbatch_build.export")
     settings = exporting.ExportSettings(
-        out, network.NetworkSettings(weights, seed, width), threshold, half_weights, name, note, widen, made_by
+        out,
+        network.NetworkSettings(weights, seed, width),
+        threshold,
+        half_weights,
+        name,
+        note,
+        widen,
+        made_by,
+        keep_keras,
     )
     console = Console()
     with console.status("making the model and comparing it with Keras"):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bsbatch.cli.exits import INTERRUPTED, TOO_MANY_FAILED
 from bsbatch.cli.summary import show
-from bsbatch.config import BackendName, CamMode, Effort, OverlayFormat, RunConfig, Selection
+from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection
 from bsbatch.registry import load
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
@@ -76,6 +76,9 @@ def run(
     cam: Annotated[
         CamMode, typer.Option(help="Heat maps (Grad-CAM) of these.", rich_help_panel=_OUTPUT)
     ] = CamMode.NONE,
+    cam_engine: Annotated[
+        CamEngine, typer.Option(help="Heat maps from the backend, or from model.keras.", rich_help_panel=_OUTPUT)
+    ] = CamEngine.FUSED,
     overlay_format: Annotated[
         OverlayFormat, typer.Option(help="Draw heat maps over the scans.", rich_help_panel=_OUTPUT)
     ] = OverlayFormat.PNG,
@@ -102,6 +105,7 @@ def run(
         max_error_rate=max_error_rate,
         limit=limit,
         cam=cam,
+        cam_engine=cam_engine,
         overlay_format=overlay_format,
         keyfile=pseudonymise,
         fresh=fresh,

@@ -4,9 +4,9 @@ Of true positives alone: their map is for metastasis, and they have lesions. All
 image, where a cell of a map has 16 x 16 pixels; maps are stretched bilinearly, as overlays are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.bootstrap import Interval, bootstrap
-from bsbatch.evaluation.cohort import Case, Cohort, load_of
+from bsbatch.evaluation.cohort import Cohort, load_of
 from bsbatch.evaluation.masks import Lesions, read_lesions
 from bsbatch.evaluation.sample import Floats, Mask
-from bsbatch.evaluation.scored import read_maps
+from bsbatch.evaluation.scored import read_maps, read_views
 from bsbatch.evaluation.settings import EvaluationConfig
 
 CELLS, _CELL = 32, 16
@@ -80,12 +80,13 @@ def localise(cohort: Cohort, config: EvaluationConfig) -> Localisation | None:
     """
     if config.masks is None:
         return None
-    maps = read_maps(config.results)
+    maps, views = read_maps(config.results), read_views(config.results)
     lacks = {"missed": 0, "without_map": 0, "without_mask": 0, "without_lesion": 0}
     found: list[Found] = []
     for place, case in enumerate(cohort.cases):
         if case.label.is_positive:
-            result = _found(place, case, maps, config.masks)
+            lesions = partial(read_lesions, config.masks, case.label.study_uid, views.get(case.examination.exam_id))
+            result = _found(place, maps[case.examination.exam_id], lesions)
             if isinstance(result, Found):
                 found.append(result)
             else:
@@ -133,14 +134,14 @@ def figures_of(cells: Map, lesions: Lesions) -> dict[str, float]:
     return figures
 
 
-def _found(place: int, case: Case, maps: Mapping[str, tuple[bool, Map | None]], folder: Path) -> Found | str:
+def _found(place: int, explained: tuple[bool, Map | None], read: Callable[[], Lesions | None]) -> Found | str:
     """The figures of a positive, or why it has none."""
-    is_predicted, cells = maps[case.examination.exam_id]
+    is_predicted, cells = explained
     if not is_predicted:
         return "missed"
     if cells is None:
         return "without_map"
-    lesions = read_lesions(folder, case.label.study_uid)
+    lesions = read()
     if lesions is None:
         return "without_mask"
     if not lesions.inside.any():

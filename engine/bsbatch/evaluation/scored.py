@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bsbatch.dicom.reasons import Status
 from bsbatch.errors import OutputError, UsageError
+from bsbatch.evaluation.segmentation import ViewFrame, Views
 from bsbatch.output import read_run_file
 from bsbatch.parts import all_rows, metadata_of, parts_in
 from bsbatch.tables import OBJECTS, OK, RESULTS, Row
@@ -104,6 +105,17 @@ def read_maps(results: Path) -> dict[str, tuple[bool, NDArray[np.float32] | None
         raise UsageError(f"{results} holds no heat maps: run with --cam positive or --cam all into another --out")
     rows = all_rows(folder, ["exam_id", "predicted", _MAP])
     return {row["exam_id"]: (row["predicted"] == 1, _cells(row[_MAP])) for row in rows}
+
+
+def read_views(results: Path) -> dict[str, Views]:
+    """For each examination the frames of its two views; those that lack one are left out."""
+    names = [f"{what}_{view}" for view in ("anterior", "posterior") for what in ("sop_uid", "frame")]
+    rows = all_rows(out_of(results) / RESULTS, ["exam_id", *names])
+    return {
+        row["exam_id"]: (ViewFrame(*(row[name] for name in names[:2])), ViewFrame(*(row[name] for name in names[2:])))
+        for row in rows
+        if None not in [row[name] for name in names]
+    }
 
 
 def _cells(values: list[float] | None) -> NDArray[np.float32] | None:

@@ -74,4 +74,6 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         """Refuse values no evaluation could use."""
         if self.masks is not None and not self.masks.is_dir():
-            raise UsageError(f"--masks {self.masks} is no folder: name the one with <study_uid>_anterior.png")
+            raise UsageError(
+                f"--masks {self.masks} is no folder: name the one with <study_uid>_anterior.png, .nii.gz or .dcm"
+            )

@@ -4,7 +4,9 @@ Written before the rows of their unit, by workers, while the next unit is at the
 examination, so a unit that is done again writes the same files with the same bytes. Nothing of a header reaches them.
 """
 
+import io
 import re
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -24,7 +26,8 @@ _OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
 _SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
 _ON_A_SHEET = 24
 _COLUMNS = ["exam_id", "p_metastasis"]
-_SETTINGS = {OverlayFormat.PNG: (), OverlayFormat.WEBP: (cv2.IMWRITE_WEBP_QUALITY, 85)}
+_WEBP = {"quality": 85, "method": 0}
+"""libwebp's fastest method takes 0.4 of the time of its default for 1.1 times the bytes; OpenCV cannot ask for it."""
 
 
 class OverlaySink:
@@ -95,9 +98,9 @@ class OverlaySink:
     def _write(self, name: str, image: Image) -> None:
         path = self._folder / f"{name}.{self._form}"
         aside = path.with_name(f".{path.name}.partial")
-        _, encoded = cv2.imencode(f".{self._form}", image, _SETTINGS[self._form])
+        content = _webp_of(image) if self._form is OverlayFormat.WEBP else _png_of(image)
         try:
-            aside.write_bytes(encoded.tobytes())
+            aside.write_bytes(content)
             put_in_place(aside, path)
         except OSError as error:
             raise OutputError.of(self._folder, error) from error
@@ -112,6 +115,17 @@ def overlay_files(out: Path) -> list[Path]:
 def _views(item: Prediction) -> tuple[ViewPixels, ViewPixels] | None:
     explanation: Explanation | None = item.explanation
     return None if explanation is None else explanation.views
+
+
+def _png_of(image: Image) -> bytes:
+    return bytes(cv2.imencode(".png", image)[1])
+
+
+def _webp_of(image: Image) -> bytes:
+    content = io.BytesIO()
+    pillow = import_module("PIL.Image")
+    pillow.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).save(content, "WEBP", **_WEBP)
+    return content.getvalue()
 
 
 def _read(path: Path) -> Image:

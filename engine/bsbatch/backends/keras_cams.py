@@ -1,0 +1,207 @@
+"""Grad-CAM out of the Keras model, with TensorFlow's gradient tape: for heads whose gradient has no closed form.
+
+The reference that the fused maps are held against, and the way for models of another head. It runs the whole network a
+second time, so it is asked only for examinations that shall have a map.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.config import Effort
+from bsbatch.errors import BackendError, MissingPackageError, ModelError
+from bsbatch.model import Model
+from bsbatch.protocols import Backend
+from bsbatch.records import Inference
+
+_TENSORFLOW = "tensorflow"
+_AT_ONCE = 4
+"""Images in one call of Keras: a VGG16 at 512 x 512 holds 300 MB for each."""
+_CELLS = 32
+_GRID = 4
+"""Axes of what a convolution gives: images, rows, columns, channels."""
+
+Images = NDArray[np.float32]
+
+
+class KerasCams:
+    """A backend whose probabilities are another one's, and whose maps come from the Keras model."""
+
+    def __init__(self, scoring: Backend, model: Model | None, effort: Effort, wants: Callable[[float], bool]) -> None:
+        """Prepare; TensorFlow loads on enter.
+
+        Parameters
+        ----------
+        scoring
+            Gives the probabilities, made without maps.
+        model
+            A model directory with ``model.keras``.
+        effort
+            Threads of TensorFlow.
+        wants
+            Whether an examination of this ``p_metastasis`` shall have a map.
+
+        Raises
+        ------
+        ModelError
+            There is no model, or no Keras model in its directory.
+        """
+        if model is None:
+            raise ModelError("--cam-engine keras needs a model: --model FOLDER")
+        self.precision, self.batch_size, self.lanes = scoring.precision, scoring.batch_size, scoring.lanes
+        self._scoring, self._path, self._wants, self._threads = scoring, model.keras, wants, effort.threads
+        self._tape: KerasTape | None = None
+
+    def __enter__(self) -> Self:
+        self._scoring.__enter__()
+        try:
+            self._tape = KerasTape(_loaded(self._path, self._threads))
+        except BaseException as error:
+            self._scoring.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tape = None
+        self._scoring.__exit__(kind, error, trace)
+
+    def infer(self, images: Images) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images; the map of one that shall have none is 0.
+
+        Raises
+        ------
+        BackendError
+            The scoring backend or TensorFlow gave up.
+        """
+        if self._tape is None:
+            raise BackendError("the backend is not entered: use it in a with statement")
+        probabilities = self._scoring.infer(images).probabilities
+        cams = np.zeros((len(images), _CELLS, _CELLS), np.float32)
+        wanted = [place for place, p_metastasis in enumerate(probabilities[:, 1]) if self._wants(float(p_metastasis))]
+        for first in range(0, len(wanted), _AT_ONCE):
+            places = wanted[first : first + _AT_ONCE]
+            cams[places] = self._tape.maps(images[places])
+        return Inference(probabilities, cams)
+
+
+class KerasTape:
+    """A Keras model cut behind its last convolution, so that only its head is differentiated."""
+
+    def __init__(self, network: Any) -> None:
+        """Cut the model.
+
+        Parameters
+        ----------
+        network
+            ``keras.Model``, functional: ``(N, 512, 512, 1 or 3) float32 in [0, 1]`` to ``(N, 2)``, each row adding up
+            to 1, column 1 metastasis.
+
+        Raises
+        ------
+        ModelError
+            It is another one, has no convolution, or something reaches its output past the last one.
+        """
+        keras, self._tensorflow = import_module("keras"), import_module(_TENSORFLOW)
+        self._channels = _channels_of(network)
+        features = _features_of(network)
+        try:
+            self._trunk = keras.Model(network.input, features)
+            self._head = keras.Model(features, network.output)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"the Keras model cannot be cut behind its last convolution ({type(error).__name__}): "
+                "make it of one chain of layers from there on"
+            ) from error
+
+    def maps(self, images: Images) -> Images:
+        """Signed Grad-CAM (Selvaraju et al., ICCV 2017) of ``p_metastasis`` for ``(N, 1, 512, 512)`` images.
+
+        Channels of the last convolution's activation, weighted by the mean over the positions of the probability's
+        gradient. The two probabilities add up to 1, so the map for the other class is the opposite. It is 0 where a
+        probability is so close to 0 or 1 that float32 has no gradient left.
+
+        Returns
+        -------
+        ``(N, 32, 32)``; another grid than that is stretched bilinearly.
+
+        Raises
+        ------
+        BackendError
+            TensorFlow gave up.
+        """
+        tensorflow = self._tensorflow
+        try:
+            features = self._trunk(np.repeat(images.transpose(0, 2, 3, 1), self._channels, axis=3), training=False)
+            with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(features)
+                p_metastasis = self._head(features, training=False)[:, 1]
+            gradient = tape.gradient(p_metastasis, features)
+        except tensorflow.errors.OpError as error:
+            raise BackendError(
+                f"TensorFlow failed on a batch of {len(images)} ({type(error).__name__}): free memory or try "
+                "--threads 1; the same command goes on where this run stopped"
+            ) from error
+        weights = np.asarray(gradient).mean(axis=(1, 2))
+        return _stretched(np.einsum("nrck,nk->nrc", np.asarray(features), weights))
+
+
+def _loaded(path: Any, threads: int | None) -> Any:
+    """Load the model; `bsbatch.model.Model.load` has compared its hash."""
+    keras = _keras(threads)
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras passes on what h5py, zipfile, json and the layers raise
+        raise ModelError(
+            f"Keras cannot load {path} ({type(error).__name__}): export it again with this version of Keras, "
+            "and without Lambda layers or layers of its own"
+        ) from error
+
+
+def _keras(threads: int | None) -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.setdefault("KERAS_BACKEND", _TENSORFLOW) != _TENSORFLOW:
+        raise ModelError("KERAS_BACKEND is not tensorflow, whose gradient tape --cam-engine keras needs: unset it")
+    try:
+        tensorflow, keras = import_module(_TENSORFLOW), import_module("keras")
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f'{error.name} is not installed: pip install "bsbatch[keras]"') from error
+    if threads is not None:
+        with suppress(RuntimeError):  # TensorFlow is at work in this process already, and keeps its threads
+            tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    return keras
+
+
+def _channels_of(network: Any) -> int:
+    shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)
+    for channels in (1, 3):
+        if shapes == ((None, 512, 512, channels), (None, 2)):
+            return channels
+    raise ModelError(
+        f"the Keras model turns {shapes[0]} into {shapes[1]}: it must be functional and turn (None, 512, 512, 1 or 3) "
+        "into (None, 2)"
+    )
+
+
+def _features_of(network: Any) -> Any:
+    """What the last convolution gives, after the normalisation, activation and sums behind it on the same grid."""
+    grids = [layer for layer in network.layers if len(getattr(layer.output, "shape", ())) == _GRID][1:]
+    convolutions = [layer for layer in grids if "Conv" in type(layer).__name__] or grids
+    if not convolutions:
+        raise ModelError("the Keras model has no convolution: run with --cam none")
+    rows_and_columns = convolutions[-1].output.shape[1:3]
+    return [layer for layer in grids if layer.output.shape[1:3] == rows_and_columns][-1].output
+
+
+def _stretched(cams: Images) -> Images:
+    if cams.shape[1:] == (_CELLS, _CELLS):
+        return np.asarray(cams, np.float32)
+    return np.stack([cv2.resize(cam, (_CELLS, _CELLS), interpolation=cv2.INTER_LINEAR) for cam in cams])
