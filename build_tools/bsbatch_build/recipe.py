@@ -42,6 +42,8 @@ class Recipe:
     """Weight of the lesions' places, given masks, beside the classification's 1."""
     validation_limit: int = 164
     """Examinations that validate at most, classes as even as they come; the paper's number."""
+    equal_errors: bool = False
+    """Shift the last bias until sensitivity and specificity on all that validates are equal at 0.5."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

@@ -12,6 +12,8 @@ Array = NDArray[np.float32]
 _SHARES = (0.5, 1.5)
 """Range from which the shares of a channel's copies are drawn, before they are made to add up to 1."""
 
+_LEAST = 1e-6
+
 
 def fold(network: Any, settings: NetworkSettings) -> Any:
     """Fold batch normalisation into the convolutions.
@@ -46,6 +48,26 @@ def _folded(network: Any, name: str) -> list[Array]:
     gamma, beta, mean, variance = (np.asarray(values, np.float64) for values in norm.get_weights())
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return [(kernel * scale).astype(np.float32), ((bias - mean) * scale + beta).astype(np.float32)]
+
+
+def move_threshold(network: Any, threshold: float) -> None:
+    """Shift the bias of the last layer until what had a probability of ``threshold`` has 0.5.
+
+    With two classes softmax is the logistic function of the difference of both logits, so the order of examinations
+    stays, and with it the ROC curve.
+
+    Parameters
+    ----------
+    network
+        `bsbatch_build.network.build`; changed in place.
+    threshold
+        In [0, 1]; what lies closer to either end than 1e-6 is taken for that.
+    """
+    last = network.get_layer("predictions")
+    kernel, bias = last.get_weights()
+    within = np.clip(threshold, _LEAST, 1.0 - _LEAST)
+    bias[1] -= np.log(within / (1.0 - within))
+    last.set_weights([kernel, bias])
 
 
 def widen(narrow: Any, settings: NetworkSettings) -> Any:

@@ -31,7 +31,7 @@ from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
 from bsbatch_build.network import CHANNELS, RELU, SIDE, NetworkSettings, build
 from bsbatch_build.recipe import PAPER, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings, counts, divide, write_split
-from bsbatch_build.surgery import fold
+from bsbatch_build.surgery import fold, move_threshold
 
 CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS = (
     "config.json",
@@ -279,7 +279,7 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
                 toolchain.tensorflow().summary.scalar(name, getattr(history[-1], name))
         listener.epoch(history[-1])
     writer.close()
-    _finish(network, config)
+    _finish(network, config, cohort)
     return history
 
 
@@ -448,18 +448,25 @@ def _one_epoch(network: Any, drawn: Iterator[Batch], epoch: int, listener: Liste
 def _validation_aucs(network: Any, cohort: Cohort, recipe: Recipe) -> tuple[float, float]:
     """ROC AUC of the probability and of the hottest cell, on whole images."""
     rows = _validation_rows(cohort, recipe.validation_limit)
+    scores, hottest = _predicted(network, cohort, rows, recipe.batch_size)
+    roc_auc_score = toolchain.package("sklearn.metrics").roc_auc_score
+    lesion_auc = np.nan if np.isnan(hottest).any() else float(roc_auc_score(cohort.labels[rows], hottest))
+    return float(roc_auc_score(cohort.labels[rows], scores)), lesion_auc
+
+
+def _predicted(
+    network: Any, cohort: Cohort, rows: NDArray[np.intp], batch_size: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``p_metastasis (N,)`` of whole images, and the hottest cell ``(N,)``, NaN where there is no such output."""
     scores: list[NDArray[np.float32]] = []
     hottest: list[NDArray[np.float32]] = []
-    for start in range(0, len(rows), recipe.batch_size):
-        chosen = rows[start : start + recipe.batch_size]
+    for start in range(0, len(rows), batch_size):
+        chosen = rows[start : start + batch_size]
         batch = _batch(cohort, chosen, np.zeros(len(chosen), np.bool_), [_WHOLE] * len(chosen))
         outputs = network.predict_on_batch(batch.images)
         scores.append(outputs["predictions"][:, 1])
         hottest.append(outputs[_LESIONS].max(axis=(1, 2, 3)) if _LESIONS in outputs else np.full(len(chosen), np.nan))
-    roc_auc_score = toolchain.package("sklearn.metrics").roc_auc_score
-    by_cells = np.concatenate(hottest)
-    lesion_auc = np.nan if np.isnan(by_cells).any() else float(roc_auc_score(cohort.labels[rows], by_cells))
-    return float(roc_auc_score(cohort.labels[rows], np.concatenate(scores))), lesion_auc
+    return np.concatenate(scores), np.concatenate(hottest)
 
 
 def _validation_rows(cohort: Cohort, limit: int) -> NDArray[np.intp]:
@@ -515,6 +522,17 @@ def _restored(config: TrainConfig, history: list[Epoch]) -> Any:
     return toolchain.keras().models.load_model(config.out / _STATE.format(len(history)))
 
 
-def _finish(network: Any, config: TrainConfig) -> None:
+def _finish(network: Any, config: TrainConfig, cohort: Cohort) -> None:
     """Leave the plain network: no second output, no batch normalisation, no optimiser."""
-    _save_model(fold(network, config.network), config.out / MODEL)
+    plain = fold(network, config.network)
+    if config.recipe.equal_errors:
+        rows = cohort.rows[Side.VALIDATION]
+        scores, _ = _predicted(network, cohort, rows, config.recipe.batch_size)
+        move_threshold(plain, equal_error_threshold(cohort.labels[rows], scores))
+    _save_model(plain, config.out / MODEL)
+
+
+def equal_error_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    """Where sensitivity and specificity come closest; a score as large counts as positive."""
+    fpr, tpr, thresholds = toolchain.package("sklearn.metrics").roc_curve(labels, scores)
+    return float(thresholds[1:][np.argmin(np.abs(tpr + fpr - 1.0)[1:])])  # the first one is infinite

@@ -7,7 +7,7 @@ import pytest
 
 from bsbatch.errors import ModelError
 from bsbatch_build.network import NORM, NetworkSettings, build, convolution_names
-from bsbatch_build.surgery import fold, widen
+from bsbatch_build.surgery import fold, move_threshold, widen
 
 NARROW = NetworkSettings(seed=3, width=0.0625)
 
@@ -81,3 +81,14 @@ def test_another_network_is_not_widened(normalised: Any) -> None:
     other.get_layer("fc1").name = "dense"
     with pytest.raises(ModelError, match="no layer fc1"):
         widen(other, NetworkSettings(width=0.125))
+
+
+def test_a_moved_threshold_is_at_one_half_and_keeps_the_order() -> None:
+    network = build(NARROW)
+    images = np.concatenate([image(), np.zeros((1, 512, 512, 3), np.float32)])
+    before = network.predict_on_batch(images)[:, 1]
+    move_threshold(network, float(before[0]))
+    after = network.predict_on_batch(images)[:, 1]
+    assert after[0] == pytest.approx(0.5, abs=1e-6)
+    odds = before / (1.0 - before)
+    np.testing.assert_allclose(after / (1.0 - after), odds / odds[0], rtol=1e-4)

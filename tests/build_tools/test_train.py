@@ -29,11 +29,14 @@ from bsbatch_build.train import (
     Epoch,
     TrainConfig,
     batches,
+    equal_error_threshold,
     train,
 )
 
 STUDIES = 16
-RECIPE = Recipe(epochs=2, steps=2, batch_size=2, batch_norm=True, crop_epochs=1, schedule=Schedule.COSINE)
+RECIPE = Recipe(
+    epochs=2, steps=2, batch_size=2, batch_norm=True, crop_epochs=1, schedule=Schedule.COSINE, equal_errors=True
+)
 TWIN = NetworkSettings("random", seed=5, width=0.0625)
 
 
@@ -286,3 +289,15 @@ def test_a_positive_without_a_mask_teaches_no_place() -> None:
 def test_without_masks_there_is_one_target() -> None:
     (batch,) = drawn(made_cohort(2, 2, with_lesions=False), Recipe(steps=1, batch_size=4))
     assert set(batch.targets) == {"predictions"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_at_the_threshold_of_equal_errors_sensitivity_and_specificity_are_as_close_as_they_come(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(60) < 0.3
+    scores = np.round(rng.random(60) * 0.8 + 0.2 * labels, 2).astype(np.float32)
+
+    def gap(threshold: float) -> float:
+        return abs(float((scores[labels] >= threshold).mean() - (scores[~labels] < threshold).mean()))
+
+    assert gap(equal_error_threshold(labels, scores)) == min(gap(float(score)) for score in scores)

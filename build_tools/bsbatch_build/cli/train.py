@@ -83,6 +83,12 @@ def train(
     validation_limit: Annotated[
         int, typer.Option(help="Examinations that validate at most.", rich_help_panel=_HOW)
     ] = PAPER.validation_limit,
+    equal_errors: Annotated[
+        bool,
+        typer.Option(
+            "--equal-errors", help="Make sensitivity and specificity equal at 0.5 in validation.", rich_help_panel=_HOW
+        ),
+    ] = PAPER.equal_errors,
     seed: Annotated[int, typer.Option(help="Of weights, split and order.", rich_help_panel=_HOW)] = 0,
 ) -> None:
     """Train the paper's VGG16 on an archive and a label table; the same command goes on after a kill.
@@ -105,6 +111,7 @@ def train(
         crop_side,
         lesion_weight,
         validation_limit,
+        equal_errors,
     )
     config = training.TrainConfig(
         archive,
