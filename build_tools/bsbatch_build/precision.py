@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import ModelError
-from bsbatch.model import Model
+from bsbatch.model import HALF_GRAPH, Model
 from bsbatch_build import toolchain
 from bsbatch_build.convert import cast_to_float, round_to_half, to_bytes
 from bsbatch_build.golden import golden_examinations
 from bsbatch_build.parity import Probabilities, Reference, held_against
 from bsbatch_build.stepwise import Stepwise, session
 
-FILE = "model.fp16.onnx"
+FILE = HALF_GRAPH
 VERSION = 1
 """Goes up whenever the same graph would be rewritten into another one, or be held to other tolerances."""
 PRECISION = "fp16"

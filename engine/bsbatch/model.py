@@ -15,6 +15,8 @@ from bsbatch.errors import ModelError
 
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
+HALF_GRAPH = "model.fp16.onnx"
+"""What ``bsbatch-build compile`` derives of it, for GPUs."""
 MANIFEST_VERSION = 1
 DEMO = "demo"
 """Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""

@@ -71,7 +71,10 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
 def availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
     """For each part whether it works here, and the install line where it does not."""
     return {
-        name: {"works": part.missing is None, "why_not": part.missing and f"{part.package} is missing: {part.missing}"}
+        name: {
+            "works": part.missing is None,
+            "why_not": part.missing and f"{part.distribution or part.package} is missing: {part.missing}",
+        }
         for name, part in parts.items()
     }
 
