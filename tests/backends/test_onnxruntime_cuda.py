@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from tests.build_tools.graphs import with_graph
 
@@ -45,7 +46,8 @@ def test_the_float16_graph_gives_the_probabilities_of_the_float32_one(
     images = golden_examinations(2, 0).images
     with OnnxRuntimeCudaBackend(model, EFFORT) as half, OnnxRuntimeBackend(model, EFFORT) as full:
         actual, expected = half.infer(images).probabilities, full.infer(images).probabilities
-    assert (actual.shape, actual.dtype) == ((2, 2), np.float32)
+    assert actual.shape == (2, 2)
+    assert actual.dtype == np.float32
     assert 0 < np.abs(actual - expected).max() < 5e-3
 
 
@@ -88,7 +90,7 @@ def test_a_model_without_a_float16_graph_is_refused_with_the_command(model: Mode
 def test_an_onnx_runtime_without_cuda_is_refused_with_the_install_line(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with (
         pytest.raises(ModelError, match=r'install "onnxruntime-gpu\[cuda,cudnn\]"'),
         OnnxRuntimeCudaBackend(model, EFFORT),
@@ -105,13 +107,13 @@ def test_a_graph_that_cannot_be_loaded_is_named(model: Model, monkeypatch: pytes
 
 def test_a_silent_fall_back_to_the_cpu_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(module.onnxruntime, "get_available_providers", lambda: everything)
-    made = module.onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
+    made = onnxruntime.InferenceSession
 
     def fall_back(graph: bytes, **options: object) -> object:
         return made(graph, providers=["CPUExecutionProvider"], sess_options=options["sess_options"])
 
-    monkeypatch.setattr(module.onnxruntime, "InferenceSession", fall_back)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
     with pytest.raises(ModelError, match="finds no GPU that it can use"), OnnxRuntimeCudaBackend(model, EFFORT):
         pass
 

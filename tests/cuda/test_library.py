@@ -2,6 +2,7 @@
 
 import sys
 from enum import Enum
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from bsbatch.cuda import gpu as asking
 from bsbatch.cuda import library as libraries
-from bsbatch.cuda.gpu import Gpu, gpu
+from bsbatch.cuda.gpu import Gpu, gpu, versions
 from bsbatch.cuda.library import LIBRARIES, Flavour, architectures, installed
 from bsbatch.errors import MissingPackageError, UsageError
 
@@ -122,3 +123,13 @@ def test_tensorrt_is_taken_before_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed() is Flavour.TENSORRT
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
     assert installed() is Flavour.RTX
+
+
+def test_versions_are_those_of_what_is_here_and_none_of_what_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(asking, "installed_version", {"tensorrt": "11.4.0"}.get)
+    packages = {"pycuda": None, "tensorrt": "11.4.0", "tensorrt-rtx": None, "onnxruntime-gpu": None}
+    assert versions(tmp_path / "version") == packages | {"nvidia driver": None}
+    (tmp_path / "version").write_text("580.95.05\n")
+    assert versions(tmp_path / "version") == packages | {"nvidia driver": "580.95.05"}

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import bsbatch
+from bsbatch.cuda.gpu import versions
 from bsbatch.registry import BACKENDS, CODECS, Part, installed_version
 
 _PACKAGES = (
@@ -60,7 +61,7 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
         "processor": machine.processor(),
         "cpus": machine.usable_cpus(),
         "memory_gib": round(machine.usable_memory() / 2**30, 1),
-        "packages": {name: installed_version(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES} | versions(),
         "backends": availability(BACKENDS),
         "codecs": availability(CODECS),
         "auto": [asdict(choice) for choice in choices],

@@ -1,13 +1,18 @@
-"""Which GPU is here, asked of the driver through pycuda; no memory is taken on it."""
+"""Which GPU is here, asked of the driver through pycuda, without memory on it; and which versions, asked of nobody."""
 
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bsbatch.errors import MissingPackageError, UsageError
+from bsbatch.registry import installed_version
 
 INSTALL = 'pip install "bsbatch[tensorrt]"'
+_PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
+_DRIVER = Path("/sys/module/nvidia/version")
+"""Linux, where the driver is a module of the kernel; WSL has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,15 @@ def gpus() -> tuple[Gpu, ...]:
     first = gpu()
     driver = import_module("pycuda.driver")
     return (first, *(gpu(index) for index in range(1, driver.Device.count())))
+
+
+def versions(driver: Path = _DRIVER) -> dict[str, str | None]:
+    """Of the packages for GPUs and of NVIDIA's driver; None for what is not here. Imports none of them."""
+    try:
+        of_driver = driver.read_text(encoding="ascii").strip()
+    except OSError:  # no driver, or another system
+        of_driver = None
+    return {name: installed_version(name) for name in _PACKAGES} | {"nvidia driver": of_driver}
 
 
 def _described(device: Any) -> Gpu:
