@@ -202,7 +202,7 @@ class SilentReporter:
 
 
 def _waiting(backend: Any, latency: float, spent: Mapping[str, float]) -> dict[str, float]:
-    """How long devices had nothing to compute, with the way back of the last scores; each computes a batch at a time."""
+    """How long devices had nothing to compute, with the way back of the last scores; each has one batch at work."""
     return {WAITED: max(0.0, backend.devices * latency - spent[COMPUTE])} if COMPUTE in spent else {}
 
 

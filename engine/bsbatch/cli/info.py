@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 import bsbatch
-from bsbatch.cuda.gpu import versions
 from bsbatch.registry import BACKENDS, CODECS, Part, installed_version
 
 _PACKAGES = (
@@ -53,7 +52,7 @@ def _graph_of(folder: Path) -> str:
 
 
 def _facts(choices: list[Any]) -> dict[str, Any]:
-    machine = import_module("bsbatch.concurrency")
+    machine, gpu = import_module("bsbatch.concurrency"), import_module("bsbatch.cuda.gpu")
     return {
         "bsbatch": bsbatch.__version__,
         "python": platform.python_version(),
@@ -61,7 +60,7 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
         "processor": machine.processor(),
         "cpus": machine.usable_cpus(),
         "memory_gib": round(machine.usable_memory() / 2**30, 1),
-        "packages": {name: installed_version(name) for name in _PACKAGES} | versions(),
+        "packages": {name: installed_version(name) for name in _PACKAGES} | gpu.versions(),
         "backends": availability(BACKENDS),
         "codecs": availability(CODECS),
         "auto": [asdict(choice) for choice in choices],
