@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.archives import write_plain
 from tests.cuda.machines import normalise_on
 from tests.cuda.runtime import PLAN, PLAN_WITH_CAMS, VERSION, FakeLibrary
+from tests.end_to_end.tables import results
 
 from bsbatch.backends import tensorrt as module
 from bsbatch.backends.tensorrt import TensorRtBackend
-from bsbatch.bench.stages import Workload, inferring
-from bsbatch.config import BackendName, Effort
+from bsbatch.bench.stages import SilentReporter, Workload, inferring
+from bsbatch.config import BackendName, CamMode, Effort, RunConfig
 from bsbatch.cuda import library as libraries
 from bsbatch.cuda.device import DeviceError
 from bsbatch.cuda.engines import EngineKey
@@ -26,6 +28,7 @@ from bsbatch.errors import BackendError, MissingPackageError, ModelError
 from bsbatch.model import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.preprocess import VERSION as PREPROCESSING
 from bsbatch.registry import BACKENDS, Part
+from bsbatch.run import screen
 
 KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",))
 EFFORT = Effort(threads=2, batch_size=3)
@@ -145,6 +148,30 @@ def test_the_bench_shows_the_parts_as_series(
         assert 0 < seconds["compute"] < seconds["latency"]
         assert seconds["waited"] == pytest.approx(seconds["latency"] - seconds["compute"])
     assert [turn.items for turn in turns] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("cam", CamMode)
+def test_a_run_has_the_maps_that_were_asked_for(
+    device: FakeDevice, mapped: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cam: CamMode
+) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    write_plain(tmp_path / "archive", 4)
+    config = RunConfig(
+        tmp_path / "archive", tmp_path / "out", mapped.folder, BackendName.TENSORRT, effort=EFFORT, cam=cam
+    )
+    middle = replace(config, threshold=sorted(scores_of(config))[2])
+    screen(replace(middle, fresh=True), SilentReporter())
+    rows = results(tmp_path / "out")
+    assert sorted(row["predicted"] for row in rows) == [0, 0, 1, 1]
+    wanted = {CamMode.NONE: [], CamMode.POSITIVE: [1], CamMode.ALL: [0, 1]}[cam]
+    assert all((row.get("cam_map") is not None) == (row["predicted"] in wanted) for row in rows)
+
+
+def scores_of(config: RunConfig) -> list[float]:
+    """What a run gives without maps."""
+    screen(replace(config, cam=CamMode.NONE), SilentReporter())
+    assert config.out is not None
+    return [row["p_metastasis"] for row in results(config.out)]
 
 
 def test_leaving_frees_everything(device: FakeDevice, model: Model) -> None:
