@@ -15,6 +15,9 @@ from tests.end_to_end.tables import results
 
 from bsbatch.backends import tensorrt as module
 from bsbatch.backends.tensorrt import TensorRtBackend
+from bsbatch.bench import bench as measuring
+from bsbatch.bench.ceiling import Ceiling
+from bsbatch.bench.settings import BenchConfig, Pace, StageName, Subject
 from bsbatch.bench.stages import SilentReporter, Workload, inferring
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig
 from bsbatch.cuda import library as libraries
@@ -119,6 +122,23 @@ def test_maps_of_a_model_without_an_engine_for_them_are_refused_with_the_command
     words = r"sm_89\.cam\.engine cannot be read .*: bsbatch-build compile"
     with pytest.raises(ModelError, match=words), TensorRtBackend(mapped, EFFORT, with_cams=True):
         pass
+
+
+def test_the_bench_holds_the_gpus_and_not_the_processor_against_the_work(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    monkeypatch.setattr(measuring, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89", 121e12),))
+    write_manifest(model.folder, replace(read_manifest(model.folder), training={"weights_count": 14_978_370}))
+    write_plain(tmp_path / "archive", 2)
+    subject, pace = Subject(tmp_path / "archive"), Pace(0, 0, 2)
+    config = BenchConfig(subject, model.folder, StageName.INFER, BackendName.TENSORRT, batches=(3,), pace=pace)
+    report = measuring.bench(config)
+    (row,) = report.as_dict()["measurements"]
+    assert (report.backend, report.environment["gpus"]) == ("tensorrt fp16", ["NVIDIA L4"])
+    assert report.ceiling == Ceiling(80.2e9, 121e12, "fp16")
+    assert 0 < row["computing"] <= 1
+    assert row["share_of_peak_computing"] == pytest.approx(2 * 80.2e9 * row["throughput"] / 121e12 / row["computing"])
 
 
 def test_no_image_has_no_score(device: FakeDevice, model: Model) -> None:
