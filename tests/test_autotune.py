@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bsbatch import autotune, choices
 from bsbatch.backends.fake import FakeBackend
 from bsbatch.config import Effort
-from bsbatch.errors import BackendError, ModelError
+from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.model import GRAPH, Manifest, Model
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
@@ -64,6 +64,13 @@ class Picky(FakeBackend):
 
     def __enter__(self) -> Self:
         raise ModelError("not this one")
+
+
+class Deviceless(FakeBackend):
+    """Finds no GPU."""
+
+    def __enter__(self) -> Self:
+        raise UsageError("there is no NVIDIA driver here")
 
 
 def part(kind: type[FakeBackend]) -> Part:
@@ -156,7 +163,7 @@ def test_an_edited_measurement_is_made_anew(change: dict[str, object], tmp_path:
 
 
 def test_a_backend_that_fails_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, broken=Broken, picky=Picky, slow=Slow)
+    install(monkeypatch, broken=Broken, picky=Picky, deviceless=Deviceless, slow=Slow)
 
     assert choose()[0] == "slow"
     assert list(choices.found()[0].rates) == ["slow"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bsbatch.derived import Recipe, derived_file
+from bsbatch.derived import Recipe, derived_file, intact
 from bsbatch.errors import ModelError
 from bsbatch.model import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
 from bsbatch.preprocess import VERSION
@@ -155,7 +155,7 @@ def test_two_at_once_make_it_once(model: Model) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from bsbatch.derived import Recipe, derived_file
+from bsbatch.derived import Recipe, derived_file, intact
 from bsbatch.errors import ModelError
 from bsbatch.model import Model
 from bsbatch.preprocess import VERSION
@@ -217,3 +217,15 @@ def test_a_manifest_with_a_damaged_entry_is_refused(model: Model) -> None:
 
     with pytest.raises(ModelError, match="export the model again"):
         loaded(model)
+
+
+def test_a_file_is_intact_until_it_is_changed_or_gone_or_of_another_graph(model: Model) -> None:
+    assert intact(model, "model.out") is None
+    path = derived_file(model, Maker().recipe)
+    assert intact(model, "model.out") == path
+    other = Model(model.folder, replace(model.manifest, files={GRAPH: "0" * 64}))
+    assert intact(other, "model.out") is None
+    path.write_bytes(b"changed")
+    assert intact(model, "model.out") is None
+    path.unlink()
+    assert intact(model, "model.out") is None

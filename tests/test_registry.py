@@ -31,6 +31,15 @@ def test_a_missing_package_answers_with_its_install_line() -> None:
         part.load()
 
 
+def test_a_package_of_the_wrong_distribution_is_missing() -> None:
+    part = Part("pytest:Item", "pytest", "pip install pytest-of-another-kind", "pytest-of-another-kind")
+
+    assert part.missing == "pip install pytest-of-another-kind"
+    with pytest.raises(MissingPackageError, match=r"^pytest-of-another-kind is not installed: pip install"):
+        part.load()
+    assert Part("pytest:Item", "pytest", "pip install pytest", "pytest").missing is None
+
+
 def test_a_part_without_a_package_is_never_missing() -> None:
     assert Part("bsbatch.backends.fake:FakeBackend").missing is None
 

@@ -16,7 +16,7 @@ from bsbatch.cuda.engines import Engine, EngineKey, Place, find_engine
 from bsbatch.cuda.library import LIBRARIES, Flavour, Library, installed
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
-from bsbatch.model import Model, sha256_of
+from bsbatch.model import Manifest, Model, sha256_of
 from bsbatch.preprocess import VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.storage import cache_folder, exclusive, put_in_place
 from bsbatch_build.convert import to_bytes
@@ -109,33 +109,46 @@ def compile_model(settings: CompileSettings, watcher: Watcher) -> Compiled:
     KeyboardInterrupt
         The watcher gave it up.
     """
-    compilers = _compilers(settings, watcher)
     model = Model.load(settings.folder, preprocess.VERSION)
+    compilers = _compilers(settings, model, watcher)
     graph = half_graph(model, watcher.examined)
     engines = tuple(_compiled(model, graph.path, compiler, settings.batches) for compiler in compilers)
     return Compiled(model, graph, engines)
 
 
-def _compilers(settings: CompileSettings, watcher: Watcher) -> list["_Compiler"]:
+def _compilers(settings: CompileSettings, model: Model, watcher: Watcher) -> list["_Compiler"]:
+    """One for each target and, where the model gives maps, one more."""
     library = settings.library
     if library is None:
         return []
     loaded = library.load()
-    return [_Compiler(library, loaded, target, watcher) for target in library.targets(loaded, settings.architectures)]
+    return [
+        _Compiler(library, loaded, Place(library.module, loaded.__version__, target, outputs), watcher)
+        for target in library.targets(loaded, settings.architectures)
+        for outputs in _outputs(model.manifest)
+    ]
+
+
+def _outputs(manifest: Manifest) -> list[tuple[str, ...]]:
+    """What is not asked is not computed, so a run without maps has an engine without them."""
+    choices = (False, True) if manifest.cam_name is not None else (False,)
+    return [manifest.outputs(with_cams=with_cams) for with_cams in choices]
 
 
 def _compiled(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...]) -> Engine:
     place = compiler.place
-    key = EngineKey(place.library, place.version, place.target, PRECISION, sha256_of(graph)[:16], batches)
+    key = EngineKey(
+        place.library, place.version, place.target, PRECISION, sha256_of(graph)[:16], batches, place.outputs
+    )
     derived_file(model, Recipe(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
     return find_engine(model, place)
 
 
 class _Compiler:
-    """A library, for one target."""
+    """A library, for one target and choice of outputs."""
 
-    def __init__(self, library: Library, loaded: Any, target: str, watcher: Watcher) -> None:
-        self.place = Place(library.module, loaded.__version__, target)
+    def __init__(self, library: Library, loaded: Any, place: Place, watcher: Watcher) -> None:
+        self.place = place
         self._library, self._loaded, self._watcher = library, loaded, watcher
         self._words = _logger(loaded)
 
@@ -178,8 +191,9 @@ class _Compiler:
         if not parser.parse(graph):
             words = parser.get_error(0).desc() if parser.num_errors else self._words.last
             raise ModelError(f"{self.place.library} cannot read {PRECISION} ONNX: {words}")
-        for output in [network.get_output(index) for index in range(1, network.num_outputs)]:
-            network.unmark_output(output)  # maps: what is not asked is not computed
+        for output in [network.get_output(index) for index in range(network.num_outputs)]:
+            if output.name not in self.place.outputs:
+                network.unmark_output(output)
         return network, parser
 
 

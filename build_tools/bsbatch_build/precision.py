@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import ModelError
-from bsbatch.model import Model
+from bsbatch.model import HALF_GRAPH, Model
 from bsbatch_build import toolchain
 from bsbatch_build.convert import cast_to_float, round_to_half, to_bytes
 from bsbatch_build.golden import golden_examinations
-from bsbatch_build.parity import Probabilities, Reference, held_against
+from bsbatch_build.parity import Reference, held_against
 from bsbatch_build.stepwise import Stepwise, session
 
-FILE = "model.fp16.onnx"
-VERSION = 1
+FILE = HALF_GRAPH
+VERSION = 2
 """Goes up whenever the same graph would be rewritten into another one, or be held to other tolerances."""
 PRECISION = "fp16"
 LARGEST = 65_504.0
@@ -57,6 +57,8 @@ class Rounding:
     flips_at_threshold: int
     """Labels that differ, of examinations within the tolerance of the threshold."""
     examinations: int
+    cam_difference: float | None
+    """Largest absolute difference of a map to float32, as a share of that map's largest value; None without maps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,30 +220,41 @@ def _make(graph: Path, aside: Path, *, model: Model, on_step: OnStep) -> None:
     golden = golden_examinations(EXAMINATIONS, 0)
     typed = strongly_typed(full)
     largest, tensor = largest_activation(full, golden.images, on_step)
-    expected, actual = _both(full, typed, golden.images, on_step)
+    names = model.manifest.outputs(with_cams=model.manifest.cam_name is not None)
+    (expected, *maps), (actual, *half_maps) = _both((full, typed), names, golden.images, on_step)
     parity = held_against(Reference(expected, golden.labels, model.manifest.threshold), FILE, PRECISION, actual)
     if not parity.holds:
         raise ModelError(
             f"in float16 a probability of {model.folder} changes by {parity.difference:.2g} ({parity.tolerance:g} "
             f"passes) and {parity.flips} labels flip: run this model with --backend mnn or onnxruntime"
         )
-    rounding = Rounding(largest, tensor, parity.difference, parity.flips_at_threshold, EXAMINATIONS)
+    share = _share(maps[0], half_maps[0]) if maps else None
+    rounding = Rounding(largest, tensor, parity.difference, parity.flips_at_threshold, EXAMINATIONS, share)
     entry = typed.metadata_props.add()
     entry.key, entry.value = _METADATA, json.dumps(asdict(rounding))
     aside.write_bytes(to_bytes(typed))
 
 
-def _both(full: Any, typed: Any, images: NDArray[np.float32], on_step: OnStep) -> tuple[Probabilities, Probabilities]:
-    """What the float32 graph and the rewritten one give, each for the image of its own type."""
-    (image,), (output, *_) = full.graph.input, full.graph.output
-    loaded, stepwise = session(full), Stepwise(typed)
-    expected = _scored(
-        lambda batch: loaded.run([output.name], {image.name: batch})[0], images, partial(on_step, "float32")
-    )
-    actual = _scored(
-        lambda batch: stepwise.run(batch)[output.name], images.astype(np.float16), partial(on_step, "float16")
-    )
+def _both(
+    graphs: tuple[Any, Any], names: tuple[str, ...], images: NDArray[np.float32], on_step: OnStep
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Outputs of the float32 graph and of the rewritten one, each for the image of its own type."""
+    (image,) = graphs[0].graph.input
+    loaded, stepwise = session(graphs[0]), Stepwise(graphs[1])
+    expected = _scored(lambda batch: loaded.run(list(names), {image.name: batch}), images, partial(on_step, "float32"))
+
+    def run_half(batch: NDArray[Any]) -> list[NDArray[Any]]:
+        tensors = stepwise.run(batch)
+        return [tensors[name] for name in names]
+
+    actual = _scored(run_half, images.astype(np.float16), partial(on_step, "float16"))
     return expected, actual
+
+
+def _share(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
+    """See `Rounding.cam_difference`; ``(N, 32, 32)``. A map of zeros counts absolutely."""
+    largest = np.abs(expected).max(axis=(1, 2))
+    return float(np.max(np.abs(actual - expected).max(axis=(1, 2)) / np.where(largest > 0, largest, 1)))
 
 
 def _store_as_float(graph: Any) -> None:
@@ -313,13 +326,15 @@ def _probe(graph: Any) -> list[str]:
     return names
 
 
-def _scored(run: Callable[[NDArray[Any]], Any], images: NDArray[Any], on_step: Callable[[], object]) -> Probabilities:
-    """Score one image at a time: the first activations of each take 128 MiB."""
+def _scored(
+    run: Callable[[NDArray[Any]], Any], images: NDArray[Any], on_step: Callable[[], object]
+) -> list[NDArray[np.float32]]:
+    """Score one image at a time, for the first activations of each take 128 MiB; each output for all images."""
     rows = []
     for image in images:
         rows.append(run(image[np.newaxis]))
         on_step()
-    return np.concatenate(rows)
+    return [np.concatenate(values) for values in zip(*rows, strict=True)]
 
 
 def _check(model: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bsbatch.choices import Choice, Situation, find, keep
 from bsbatch.config import BackendName, Effort
-from bsbatch.errors import BackendError, ModelError
+from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.model import Model
 from bsbatch.preprocess import VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.protocols import Backend
@@ -80,7 +80,7 @@ def _measured(situation: Situation, names: list[str], model: Model, effort: Effo
     for name in names:
         try:
             rates[name] = round(rate(BACKENDS[name].load()(model, effort)), 4)
-        except (ModelError, BackendError) as error:  # this one cannot, another may
+        except (UsageError, BackendError) as error:  # this one cannot, for the model or the machine; another may
             refusals.append(f"{name}: {error}")
     if not rates:
         raise ModelError(f"no backend can use this model. {'. '.join(refusals)}")

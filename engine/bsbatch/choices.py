@@ -37,7 +37,7 @@ class Situation:
     @classmethod
     def now(cls, model_id: str, effort: Effort) -> "Situation":
         """What a measurement would hold for that is made now; imports no backend."""
-        packages = [part.package for part in BACKENDS.values() if part.package is not None]
+        packages = [part.distribution or part.package for part in BACKENDS.values() if part.package is not None]
         versions = {"bsbatch": bsbatch.__version__} | {name: installed_version(name) for name in packages}
         return cls(model_id, processor(), usable_cpus(), effort.threads, effort.batch_size, versions)
 

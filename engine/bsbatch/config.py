@@ -14,6 +14,8 @@ class BackendName(StrEnum):
     """The fastest that works here."""
     TENSORRT = "tensorrt"
     """TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16."""
+    ONNXRUNTIME_CUDA = "onnxruntime:cuda"
+    """ONNX Runtime on one NVIDIA GPU, in float16."""
     MNN = "mnn"
     """MNN on the CPU: Winograd convolutions, in processes of its own."""
     ONNXRUNTIME = "onnxruntime"

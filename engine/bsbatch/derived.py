@@ -45,6 +45,14 @@ def kept(model: Model, name: str) -> list[Kept]:
     ]
 
 
+def intact(model: Model, name: str) -> Path | None:
+    """A file that was made of this graph and is as it was made; None where there is none."""
+    for file in kept(model, name):
+        if file.entry.source == model.manifest.files[GRAPH] and _has_sha256(file.path, file.entry.sha256):
+            return file.path
+    return None
+
+
 def derived_file(model: Model, recipe: Recipe) -> Path:
     """Where the file lies, after it was made if need be.
 
@@ -108,8 +116,12 @@ def _is_kept(folder: Path, model: Model, recipe: Recipe) -> bool:
     entry = manifest.derived.get(recipe.name) if manifest is not None else None
     if entry is None or (entry.source, entry.maker) != (model.manifest.files[GRAPH], recipe.maker):
         return False
+    return _has_sha256(folder / recipe.name, entry.sha256)
+
+
+def _has_sha256(path: Path, expected: str) -> bool:
     try:
-        return sha256_of(folder / recipe.name) == entry.sha256
+        return sha256_of(path) == expected
     except OSError:  # gone, or not for this user: made again
         return False
 

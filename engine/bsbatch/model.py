@@ -17,6 +17,8 @@ MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 KERAS = "model.keras"
 """The Keras model that the graph was made of; only where `bsbatch-build export --keep-keras` left it."""
+HALF_GRAPH = "model.fp16.onnx"
+"""What ``bsbatch-build compile`` derives of it, for GPUs."""
 MANIFEST_VERSION = 1
 DEMO = "demo"
 """Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""

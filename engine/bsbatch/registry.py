@@ -19,11 +19,15 @@ class Part:
     """The import name of the package that it needs."""
     install: str = "pip install bsbatch"
     """The line that installs that package."""
+    distribution: str | None = None
+    """What the package must have come with, where several distributions bring one of its name."""
 
     @property
     def missing(self) -> str | None:
         """The install line where the package is not here, else None; imports nothing."""
-        return self.install if self.package is not None and find_spec(self.package) is None else None
+        is_here = self.package is None or find_spec(self.package) is not None
+        is_right = self.distribution is None or installed_version(self.distribution) is not None
+        return None if is_here and is_right else self.install
 
     def load(self) -> Any:
         """Import the part.
@@ -34,7 +38,7 @@ class Part:
             Its package is not installed.
         """
         if self.missing:
-            raise MissingPackageError(f"{self.package} is not installed: {self.missing}")
+            raise MissingPackageError(f"{self.distribution or self.package} is not installed: {self.missing}")
         return load(self.target)
 
 
@@ -46,6 +50,12 @@ def load(target: str) -> Any:
 
 BACKENDS = {
     "tensorrt": Part("bsbatch.backends.tensorrt:TensorRtBackend", "pycuda", 'pip install "bsbatch[tensorrt]"'),
+    "onnxruntime:cuda": Part(
+        "bsbatch.backends.onnxruntime_cuda:OnnxRuntimeCudaBackend",
+        "onnxruntime",
+        'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"',
+        "onnxruntime-gpu",
+    ),
     "mnn": Part("bsbatch.backends.mnn:MnnBackend", "MNN", "pip install MNN"),
     "onnxruntime": Part("bsbatch.backends.onnxruntime:OnnxRuntimeBackend", "onnxruntime"),
     "fake": Part("bsbatch.backends.fake:FakeBackend"),

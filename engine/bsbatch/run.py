@@ -27,6 +27,7 @@ from bsbatch.concurrency import (
     usable_cpus,
 )
 from bsbatch.config import BackendName, CamEngine, CamMode, RunConfig
+from bsbatch.cuda import gpu
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError, UsageError
 from bsbatch.executors.local import LocalExecutor
 from bsbatch.gradcam import Explainer
@@ -355,7 +356,7 @@ def _content(setting: Setting, ending: Ending, figures: dict[str, Any]) -> dict[
 
 def _versions() -> dict[str, str]:
     packages = ("numpy", "pydicom", "pyarrow", "opencv-python-headless", "onnxruntime", "MNN")
-    found = {name: installed_version(name) for name in packages}
+    found = {name: installed_version(name) for name in packages} | gpu.versions()
     return {"bsbatch": bsbatch.__version__, "python": platform.python_version()} | {
         name: version for name, version in found.items() if version is not None
     }

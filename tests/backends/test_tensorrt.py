@@ -2,18 +2,24 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.archives import write_plain
 from tests.cuda.machines import normalise_on
-from tests.cuda.runtime import PLAN, VERSION, FakeLibrary
+from tests.cuda.runtime import PLAN, PLAN_WITH_CAMS, VERSION, FakeLibrary
+from tests.end_to_end.tables import results
 
 from bsbatch.backends import tensorrt as module
 from bsbatch.backends.tensorrt import TensorRtBackend
-from bsbatch.bench.stages import Workload, inferring
-from bsbatch.config import BackendName, Effort
+from bsbatch.bench import bench as measuring
+from bsbatch.bench.ceiling import Ceiling
+from bsbatch.bench.settings import BenchConfig, Pace, StageName, Subject
+from bsbatch.bench.stages import SilentReporter, Workload, inferring
+from bsbatch.config import BackendName, CamMode, Effort, RunConfig
 from bsbatch.cuda import library as libraries
 from bsbatch.cuda.device import DeviceError
 from bsbatch.cuda.engines import EngineKey
@@ -22,11 +28,12 @@ from bsbatch.cuda.gpu import Gpu
 from bsbatch.cuda.ring import MODEL
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
-from bsbatch.model import GRAPH, Manifest, Model, sha256_of, write_manifest
+from bsbatch.model import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.preprocess import VERSION as PREPROCESSING
 from bsbatch.registry import BACKENDS, Part
+from bsbatch.run import screen
 
-KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3))
+KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",))
 EFFORT = Effort(threads=2, batch_size=3)
 
 
@@ -45,6 +52,21 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
 
 def write_plan(_: Path, aside: Path) -> None:
     aside.write_bytes(PLAN)
+
+
+def write_plan_with_cams(_: Path, aside: Path) -> None:
+    aside.write_bytes(PLAN_WITH_CAMS)
+
+
+@pytest.fixture
+def mapped(model: Model) -> Model:
+    """The model, which gives maps, with an engine that does, too."""
+    manifest = replace(read_manifest(model.folder), cam_name="cam")
+    write_manifest(model.folder, manifest)
+    model = Model.load(model.folder, PREPROCESSING)
+    key = replace(KEY, outputs=("probabilities", "cam"))
+    derived_file(model, Recipe(key.name, str(key), write_plan_with_cams))
+    return model
 
 
 @pytest.fixture
@@ -77,6 +99,48 @@ def test_every_image_has_its_score(device: FakeDevice, model: Model, number: int
     assert np.array_equal(again[::-1], scores)
 
 
+@pytest.mark.parametrize("number", [0, 1, 7])
+def test_every_image_has_its_map_where_maps_are_asked_for(device: FakeDevice, mapped: Model, number: int) -> None:
+    values = [(index + 1) / 64 for index in range(number)]
+    with TensorRtBackend(mapped, EFFORT, with_cams=True) as backend:
+        found = backend.infer(images_of([0.0, *values])[1:])
+    assert np.array_equal(found.probabilities[:, 1], expected(values))
+    cells = np.broadcast_to((expected(values) - np.float32(0.5)).reshape(-1, 1, 1), (number, 32, 32))
+    assert np.array_equal(found.cams, cells)  # type: ignore[arg-type]
+
+
+def test_a_run_without_maps_computes_none(device: FakeDevice, mapped: Model) -> None:
+    with TensorRtBackend(mapped, EFFORT) as backend:
+        found = backend.infer(images_of([0.5]))
+    assert found.cams is None
+
+
+def test_maps_of_a_model_without_an_engine_for_them_are_refused_with_the_command(
+    device: FakeDevice, mapped: Model
+) -> None:
+    (mapped.folder / "model.tensorrt_rtx.sm_89.cam.engine").unlink()
+    words = r"sm_89\.cam\.engine cannot be read .*: bsbatch-build compile"
+    with pytest.raises(ModelError, match=words), TensorRtBackend(mapped, EFFORT, with_cams=True):
+        pass
+
+
+def test_the_bench_holds_the_gpus_and_not_the_processor_against_the_work(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    monkeypatch.setattr(measuring, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89", 121e12),))
+    write_manifest(model.folder, replace(read_manifest(model.folder), training={"weights_count": 14_978_370}))
+    write_plain(tmp_path / "archive", 2)
+    subject, pace = Subject(tmp_path / "archive"), Pace(0, 0, 2)
+    config = BenchConfig(subject, model.folder, StageName.INFER, BackendName.TENSORRT, batches=(3,), pace=pace)
+    report = measuring.bench(config)
+    (row,) = report.as_dict()["measurements"]
+    assert (report.backend, report.environment["gpus"]) == ("tensorrt fp16", ["NVIDIA L4"])
+    assert report.ceiling == Ceiling(80.2e9, 121e12, "fp16")
+    assert 0 < row["computing"] <= 1
+    assert row["share_of_peak_computing"] == pytest.approx(2 * 80.2e9 * row["throughput"] / 121e12 / row["computing"])
+
+
 def test_no_image_has_no_score(device: FakeDevice, model: Model) -> None:
     with TensorRtBackend(model, EFFORT) as backend:
         assert backend.infer(images_of([0.5])[:0]).probabilities.shape == (0, 2)
@@ -99,9 +163,35 @@ def test_the_bench_shows_the_parts_as_series(
     work = Workload(tmp_path, model.folder, BackendName.TENSORRT, EFFORT)
     with inferring(work, images_of([0.5] * 6)) as take:
         turns = [take() for _ in range(3)]
-    assert [list(turn.seconds) for turn in turns] == [["latency", "H2D", "compute", "D2H"]] * 3
-    assert all(turn.seconds["compute"] > 0 for turn in turns)
+    assert [list(turn.seconds) for turn in turns] == [["latency", "H2D", "compute", "D2H", "waited"]] * 3
+    for seconds in (turn.seconds for turn in turns):
+        assert 0 < seconds["compute"] < seconds["latency"]
+        assert seconds["waited"] == pytest.approx(seconds["latency"] - seconds["compute"])
     assert [turn.items for turn in turns] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("cam", CamMode)
+def test_a_run_has_the_maps_that_were_asked_for(
+    device: FakeDevice, mapped: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cam: CamMode
+) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    write_plain(tmp_path / "archive", 4)
+    config = RunConfig(
+        tmp_path / "archive", tmp_path / "out", mapped.folder, BackendName.TENSORRT, effort=EFFORT, cam=cam
+    )
+    middle = replace(config, threshold=sorted(scores_of(config))[2])
+    screen(replace(middle, fresh=True), SilentReporter())
+    rows = results(tmp_path / "out")
+    assert sorted(row["predicted"] for row in rows) == [0, 0, 1, 1]
+    wanted = {CamMode.NONE: [], CamMode.POSITIVE: [1], CamMode.ALL: [0, 1]}[cam]
+    assert all((row.get("cam_map") is not None) == (row["predicted"] in wanted) for row in rows)
+
+
+def scores_of(config: RunConfig) -> list[float]:
+    """What a run gives without maps."""
+    screen(replace(config, cam=CamMode.NONE), SilentReporter())
+    assert config.out is not None
+    return [row["p_metastasis"] for row in results(config.out)]
 
 
 def test_leaving_frees_everything(device: FakeDevice, model: Model) -> None:

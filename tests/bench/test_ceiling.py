@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of
+from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of, peak_of_gpus
 from bsbatch.bench.environment import Processor
+from bsbatch.cuda.gpu import Gpu
 from bsbatch.model import GRAPH, Manifest
 from bsbatch_build.network import BLOCKS, CHANNELS, CLASSES, DENSE, SIDE
 
@@ -62,6 +63,13 @@ def test_two_threads_of_a_core_share_its_units(cpus: int, cores: int) -> None:
 )
 def test_a_peak_that_cannot_be_read_is_not_guessed(unknown: Processor) -> None:
     assert peak_of(unknown, cpus=2) is None
+
+
+def test_the_peak_of_gpus_is_their_sum_where_all_of_them_are_known() -> None:
+    known, unknown = Gpu("NVIDIA L4", "sm_89", 121e12), Gpu("NVIDIA GB10", "sm_121")
+    assert peak_of_gpus([known, known]) == 242e12
+    assert peak_of_gpus([known, unknown]) is None
+    assert peak_of_gpus([]) is None
 
 
 def test_a_rate_is_held_against_the_peak() -> None:

@@ -50,13 +50,34 @@ class Profile:
         self.shapes[name] = shapes
 
 
+class Network:
+    """An ``INetworkDefinition`` of one input and two outputs."""
+
+    def __init__(self) -> None:
+        self.outputs = [SimpleNamespace(name="probabilities"), SimpleNamespace(name="cam")]
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.outputs)
+
+    def get_input(self, index: int) -> Any:
+        assert index == 0
+        return SimpleNamespace(name="image")
+
+    def get_output(self, index: int) -> Any:
+        return self.outputs[index]
+
+    def unmark_output(self, output: Any) -> None:
+        self.outputs.remove(output)
+
+
 class Builder:
     def __init__(self, words: Any) -> None:
         self.words = words
 
-    def create_network(self, flags: int) -> Any:
+    def create_network(self, flags: int) -> Network:
         assert flags == 1 << 1
-        return SimpleNamespace(get_input=lambda _: SimpleNamespace(name="image"), num_outputs=1)
+        return Network()
 
     def create_builder_config(self) -> Config:
         return Config()
@@ -64,14 +85,16 @@ class Builder:
     def create_optimization_profile(self) -> Profile:
         return Profile()
 
-    def build_serialized_network(self, _: Any, config: Config) -> bytes | None:
+    def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
         monitor, cache = config.progress_monitor, config.get_timing_cache()
         assert cache is not None
         timed_before, cache.runs = cache.runs, cache.runs + 1
         monitor.phase_start("Building engine", None, 1)
         goes_on = monitor.step_complete("Building engine", 0)
         monitor.phase_finish("Building engine")
-        return f"{timed_before} {[profile.shapes for profile in config.profiles]}".encode() if goes_on else None
+        outputs = [output.name for output in network.outputs]
+        shapes = [profile.shapes for profile in config.profiles]
+        return f"{timed_before} {outputs} {shapes}".encode() if goes_on else None
 
 
 class Parser:

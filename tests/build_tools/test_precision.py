@@ -160,6 +160,8 @@ def test_the_rewritten_model_is_kept_with_what_float16_did_to_it(twin: Path, tmp
     assert 0 < made.rounding.difference < 5e-3
     assert 1 < made.rounding.largest < 100
     assert made.rounding.examinations == 4
+    assert made.rounding.cam_difference is not None
+    assert 0 < made.rounding.cam_difference < 0.1  # random weights keep little of an image apart
     assert {name: told.count(name) for name in told} == {"activations": 4, "float32": 4, "float16": 4}
     again: list[str] = []
     assert half_graph(loaded(folder), again.append) == made
@@ -260,6 +262,7 @@ def test_the_command_says_what_float16_did(twin: Path, tmp_path: Path, monkeypat
     assert f"fp16 graph  {folder / FILE}" in done.stdout
     assert "of 65,504 at block" in done.stdout
     assert "on 4 golden examinations" in done.stdout
+    assert "of a map's largest value" in done.stdout
 
 
 def test_every_step_is_counted() -> None:

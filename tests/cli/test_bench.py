@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ def report(latency: Latency, ceiling: Ceiling, **changes: Any) -> BenchReport:
     config = BenchConfig(stage=StageName.INFER, backend=BackendName.FAKE)
     where = {"archive": "an archive", "unit": "scans", "model_name": "vgg16", "backend": "fake fake"}
     return BenchReport(
-        config, **where, ceiling=ceiling, environment={"machine": machine}, measurements=(Measurement(4, timing),)
+        config,
+        **where,
+        ceiling=ceiling,
+        environment={"machine": machine, "gpus": []},
+        measurements=(Measurement(4, timing),),
     )
 
 
@@ -147,3 +152,22 @@ def test_parts_of_the_latency_have_rows_of_their_own(capsys: pytest.CaptureFixtu
         "D2H",
     ]
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_gpus_tell_how_long_they_computed_and_how_near_their_peak(capsys: pytest.CaptureFixture[str]) -> None:
+    compute, waited = replace(STEADY, mean=0.15), replace(STEADY, mean=0.05)  # of two GPUs, 0.1 s each
+    made = report(STEADY, Ceiling(80e9, 64e12, "fp16"), compute=compute, waited=waited)
+    made = replace(made, environment=made.environment | {"gpus": ["NVIDIA L4", "NVIDIA L4"]})
+    text = " ".join(shown(capsys, made).split())
+    assert "GPUs at batch 4: computed 75.0% of the time, at 13% of their fp16 peak; waited 50 ms a turn" in text
+    assert text.count("NVIDIA L4") == 2
+    (row,) = made.as_dict()["measurements"]
+    assert row["computing"] == pytest.approx(0.75)
+    assert row["share_of_peak_computing"] == pytest.approx(2 * 80e9 * 4 / 0.1 / 64e12 / 0.75)
+
+
+def test_gpus_that_are_not_known_are_held_against_no_peak(capsys: pytest.CaptureFixture[str]) -> None:
+    made = report(STEADY, Ceiling(80e9, None, "fp16"), compute=STEADY, waited=STEADY)
+    text = " ".join(shown(capsys, made).split())
+    assert "GPUs at batch 4: computed 50.0% of the time; waited 100 ms a turn" in text
+    assert "the peak of this machine cannot be read" in text

@@ -71,6 +71,7 @@ def test_info_says_what_works_and_why_not() -> None:
     assert facts["bsbatch"] == package.__version__
     assert facts["backends"]["onnxruntime"] == {"works": True, "why_not": None}
     assert facts["cpus"] >= 1
+    assert {"pycuda", "tensorrt", "tensorrt-rtx", "nvidia driver"} <= facts["packages"].keys()
     assert "onnxruntime" in bsbatch("info").stdout
 
 

@@ -13,6 +13,8 @@ from bsbatch.cuda.fake import FakeDevice, FakeHost, FakeStream
 from bsbatch.cuda.ring import Layout, Network, Place
 
 SMALL = Layout(4, 8)
+SMALL_WITH_CAMS = Layout(4, 8, cam=(2, 4))
+NUMBERS = np.arange(8, dtype=np.float32).reshape(2, 4)
 PLENTY = 1 << 20
 
 
@@ -33,25 +35,31 @@ def normalise_on(layout: Layout) -> Callable[[FakeDevice, Sequence[int]], None]:
 
 
 class FakeNetwork:
-    """Scores an image by its mean. It may run out of memory for large batches, or fail, in the device's way."""
+    """Scores an image by its mean; its map, every second pixel, is numbered by cell.
+
+    It may run out of memory for large batches, or fail, in the device's way.
+    """
 
     def __init__(self, device: FakeDevice, largest: int, fails_at: int) -> None:
         self.device, self.largest = device, largest
         self._fails_at, self._batches = fails_at, count()
 
-    def enqueue(self, batch: int, image: int, scores: int, stream: Stream) -> None:
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream) -> None:
         if batch > self.largest:
             raise MemoryError(f"no workspace for {batch}")
         number = next(self._batches)
         assert isinstance(stream, FakeStream)
-        stream.start(lambda: self._score(number, batch, image, scores))
+        stream.start(lambda: self._score(number, batch, image, *outputs))
 
-    def _score(self, number: int, batch: int, image: int, scores: int) -> None:
+    def _score(self, number: int, batch: int, image: int, scores: int, cams: int | None = None) -> None:
         if number == self._fails_at:
             raise DeviceError("an illegal memory access was encountered")
         halves = self.device.bytes_at(image, 2 * batch * SMALL.pixels).view(np.float16).reshape(batch, -1)
         means = halves.astype(np.float32).mean(axis=1)
         self.device.bytes_at(scores, 8 * batch)[:] = np.stack([1 - means, means], axis=1).reshape(-1).view(np.uint8)
+        if cams is not None:
+            cells = halves.astype(np.float32).reshape(batch, SMALL.rows, SMALL.columns)[:, ::2, ::2] + NUMBERS
+            self.device.bytes_at(cams, cells.nbytes)[:] = cells.reshape(-1).view(np.uint8)
 
 
 def network(largest: int = 1 << 30, fails_at: int = -1) -> Callable[[Device], AbstractContextManager[Network]]:
@@ -86,3 +94,9 @@ def scores_of(numbers: Sequence[int]) -> NDArray[np.float32]:
     """What the network must give, worked out apart from it."""
     means = (np.asarray(numbers, np.float32) / np.float32(60_000)).astype(np.float16).astype(np.float32)
     return np.stack([1 - means, means], axis=1)
+
+
+def cams_of(numbers: Sequence[int]) -> NDArray[np.float32]:
+    """The maps beside `scores_of`."""
+    values = (np.asarray(numbers, np.float32) / np.float32(60_000)).astype(np.float16).astype(np.float32)
+    return values[:, np.newaxis, np.newaxis] + NUMBERS

@@ -1,4 +1,7 @@
-"""A module with the calls of TensorRT that running an engine makes, on the fake device; it scores by the mean."""
+"""A module with the calls of TensorRT that running an engine makes, on the fake device; it scores by the mean.
+
+A map is the first pixel of each of its cells less a half.
+"""
 
 from types import ModuleType
 
@@ -7,7 +10,7 @@ import numpy as np
 from bsbatch.cuda.fake import FakeDevice, FakeStream
 
 VERSION = "1.7.1"
-PLAN = b"a plan"
+PLAN, PLAN_WITH_CAMS = b"a plan", b"a plan with maps"
 
 
 class Runtime:
@@ -17,25 +20,26 @@ class Runtime:
         self._library = library
 
     def deserialize_cuda_engine(self, plan: bytes) -> "Plan | None":
-        return Plan(self._library) if plan == PLAN else None
+        outputs = {PLAN: {"probabilities"}, PLAN_WITH_CAMS: {"probabilities", "cam"}}.get(plan)
+        return Plan(self._library, outputs) if outputs is not None else None
 
 
 class Plan:
     """An ``ICudaEngine``."""
 
-    def __init__(self, library: "FakeLibrary") -> None:
-        self._library, self._made = library, 0
+    def __init__(self, library: "FakeLibrary", outputs: set[str]) -> None:
+        self._library, self._outputs, self._made = library, outputs, 0
 
     def create_execution_context(self) -> "Context | None":
         self._made += 1
-        return Context(self._library) if self._made <= self._library.room else None
+        return Context(self._library, self._outputs) if self._made <= self._library.room else None
 
 
 class Context:
     """An ``IExecutionContext``: its profile, then shapes and addresses, then execution."""
 
-    def __init__(self, library: "FakeLibrary") -> None:
-        self._library, self._profile = library, -1
+    def __init__(self, library: "FakeLibrary", outputs: set[str]) -> None:
+        self._library, self._outputs, self._profile = library, outputs, -1
         self._shape: tuple[int, ...] = ()
         self._addresses: dict[str, int] = {}
 
@@ -51,10 +55,12 @@ class Context:
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._addresses[name] = address
-        return name in {"image", "probabilities"}
+        return name in {"image"} | self._outputs
 
     def execute_async_v3(self, stream: int) -> bool:
         library, addresses, batch = self._library, dict(self._addresses), self._shape[0]
+        if addresses.keys() != {"image"} | self._outputs:
+            return False
         library.begun.append(batch)
         library.stream(stream).start(lambda: self._score(batch, addresses))
         return True
@@ -66,6 +72,9 @@ class Context:
         means = halves.reshape(batch, -1).astype(np.float32).mean(axis=1)
         scores = np.stack([1 - means, means], axis=1)
         device.bytes_at(addresses["probabilities"], 8 * batch)[:] = scores.reshape(-1).view(np.uint8)
+        if "cam" in self._outputs:
+            cells = halves.reshape(batch, 512, 512)[:, ::16, ::16].astype(np.float32) - np.float32(0.5)
+            device.bytes_at(addresses["cam"], cells.nbytes)[:] = cells.reshape(-1).view(np.uint8)
 
 
 class FakeLibrary(ModuleType):

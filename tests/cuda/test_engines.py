@@ -12,8 +12,8 @@ from bsbatch.errors import ModelError
 from bsbatch.model import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
 from bsbatch.preprocess import VERSION
 
-KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0123456789abcdef", (1, 32, 64))
-PLACE = Place("tensorrt_rtx", "1.7.1", "sm_89")
+KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0123456789abcdef", (1, 32, 64), ("probabilities",))
+PLACE = Place("tensorrt_rtx", "1.7.1", "sm_89", ("probabilities",))
 
 
 @pytest.fixture
@@ -54,6 +54,21 @@ def test_engines_of_several_architectures_lie_side_by_side(model: Model) -> None
     compiled(model, replace(KEY, target="sm_120"))
     assert find_engine(model, replace(PLACE, target="sm_120")).key.target == "sm_120"
     assert find_engine(model, PLACE).key.target == "sm_89"
+
+
+def test_an_engine_with_maps_lies_beside_the_one_without(model: Model) -> None:
+    with_maps = replace(KEY, outputs=("probabilities", "cam"))
+    plain, mapped = compiled(model), compiled(model, with_maps)
+    assert mapped == model.folder / "model.tensorrt_rtx.sm_89.cam.engine"
+    assert find_engine(model, PLACE).path == plain
+    engine = find_engine(model, replace(PLACE, outputs=("probabilities", "cam")))
+    assert (engine.path, engine.key) == (mapped, with_maps)
+
+
+def test_an_engine_of_other_outputs_under_the_name_of_another_is_refused(model: Model) -> None:
+    derived_file(model, Recipe(KEY.name, str(replace(KEY, outputs=("probabilities", "cam"))), write_plan))
+    with pytest.raises(ModelError, match=r"sm_89\.engine is foreign, it gives probabilities and cam"):
+        find_engine(model, PLACE)
 
 
 def test_an_engine_of_a_read_only_model_is_found_in_the_cache(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +135,7 @@ def test_a_foreign_engine_under_the_name_of_another_is_refused(model: Model) -> 
         find_engine(model, PLACE)
 
 
-@pytest.mark.parametrize("maker", ["MNN 3.6.1", "a | b | c | d | e | f"])
+@pytest.mark.parametrize("maker", ["MNN 3.6.1", "a | b | c | d | e | f | g"])
 def test_a_file_that_no_compiler_made_is_refused(model: Model, maker: str) -> None:
     derived_file(model, Recipe(KEY.name, maker, write_plan))
     with pytest.raises(ModelError, match="is no engine that this bsbatch knows"):

@@ -2,6 +2,7 @@
 
 import sys
 from enum import Enum
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from bsbatch.cuda import gpu as asking
 from bsbatch.cuda import library as libraries
-from bsbatch.cuda.gpu import Gpu, gpu
+from bsbatch.cuda.gpu import gpu, versions
 from bsbatch.cuda.library import LIBRARIES, Flavour, architectures, installed
 from bsbatch.errors import MissingPackageError, UsageError
 
@@ -29,6 +30,9 @@ class ComputeCapability(Enum):
 LOADED = SimpleNamespace(__version__="1.7.1", ComputeCapability=ComputeCapability)
 
 
+ATTRIBUTES = {"multiprocessors": 132, "kilohertz": 1_830_000}
+
+
 class Driver(ModuleType):
     """pycuda.driver, as far as it is asked."""
 
@@ -38,13 +42,16 @@ class Driver(ModuleType):
     def __init__(self, devices: int) -> None:
         super().__init__("pycuda.driver")
         self._devices = devices
+        self.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors", CLOCK_RATE="kilohertz")
 
     def init(self) -> None: ...
 
     def Device(self, index: int) -> Any:  # noqa: N802 - pycuda's name
         if index >= self._devices:
             raise Driver.Error("cuDeviceGet failed: invalid device ordinal")
-        return SimpleNamespace(name=lambda: "NVIDIA H200 (rev. 2)", compute_capability=lambda: (9, 0))
+        return SimpleNamespace(
+            name=lambda: "NVIDIA H200 (rev. 2)", compute_capability=lambda: (9, 0), get_attribute=ATTRIBUTES.get
+        )
 
 
 def has(monkeypatch: pytest.MonkeyPatch, driver: ModuleType | None) -> None:
@@ -79,7 +86,8 @@ def test_tensorrt_compiles_for_the_gpu_that_is_here(monkeypatch: pytest.MonkeyPa
 
 def test_a_gpu_is_described_by_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     has(monkeypatch, Driver(1))
-    assert gpu() == Gpu("NVIDIA H200 (rev. 2)", "sm_90")
+    assert (gpu().name, gpu().architecture) == ("NVIDIA H200 (rev. 2)", "sm_90")
+    assert gpu().peak_flops == pytest.approx(989e12, rel=1e-3)  # of the data sheet, at that clock
     with pytest.raises(UsageError, match="gives no GPU 1"):
         gpu(1)
 
@@ -122,3 +130,13 @@ def test_tensorrt_is_taken_before_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed() is Flavour.TENSORRT
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
     assert installed() is Flavour.RTX
+
+
+def test_versions_are_those_of_what_is_here_and_none_of_what_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(asking, "installed_version", {"tensorrt": "11.4.0"}.get)
+    packages = {"pycuda": None, "tensorrt": "11.4.0", "tensorrt-rtx": None, "onnxruntime-gpu": None}
+    assert versions(tmp_path / "version") == packages | {"nvidia driver": None}
+    (tmp_path / "version").write_text("580.95.05\n")
+    assert versions(tmp_path / "version") == packages | {"nvidia driver": "580.95.05"}

@@ -16,21 +16,20 @@ from bsbatch.cuda.ring import MODEL, Place, Ring
 from bsbatch.errors import BackendError
 
 PROFILES = [(1, 1), (2, 3)]
-NAMES = ("image", "probabilities")
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     path = tmp_path / "model.engine"
     path.write_bytes(PLAN)
-    return Engine(path, EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0" * 16, (1, 3)))
+    return Engine(path, EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",)))
 
 
 @contextmanager
 def on_device(engine: Engine, room: int = 9) -> Iterator[tuple[FakeDevice, FakeLibrary, TensorRtNetwork]]:
     device = FakeDevice(1 << 26, {"normalise": normalise_on(MODEL)}, FakeHost())
     library = FakeLibrary(device, PROFILES, room)
-    with device, loaded(device, library, engine, NAMES) as network:
+    with device, loaded(device, library, engine, "image") as network:
         yield device, library, network
 
 
@@ -47,7 +46,7 @@ def test_a_batch_is_scored_with_the_profile_that_it_fits(engine: Engine, values:
     with on_device(engine) as (device, _, network):
         ring = Ring(device, network, MODEL, (2, 3))
         places, pinned = places_of(device, values)
-        scores = ring.wait(ring.submit(places))
+        scores = ring.wait(ring.submit(places)).probabilities
         assert np.array_equal(scores[:, 1], np.asarray(values, np.float32))
         ring.free()
         for thing in pinned:
@@ -63,7 +62,7 @@ def test_a_batch_begins_when_the_one_before_it_has_ended_whatever_stream_is_read
         device._streams[-1].work(100)  # the second slot's alone
         assert library.done == [1, 2]
         ring.wait(second)
-        assert first.scores is not None
+        assert first.inference is not None
         ring.free()
         for thing in pinned:
             thing.free()  # type: ignore[attr-defined]
@@ -74,7 +73,7 @@ def test_profiles_that_there_is_no_memory_for_are_left_out(engine: Engine) -> No
         assert network.largest == 1
         stream = device.stream()
         with pytest.raises(MemoryError, match="no context for a batch of 2"):
-            network.enqueue(2, 0, 0, stream)
+            network.enqueue(2, 0, [0], stream)
         stream.free()
 
 

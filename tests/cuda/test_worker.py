@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.cuda.machines import SMALL, device, fill, network, scores_of
+from tests.cuda.machines import SMALL, SMALL_WITH_CAMS, cams_of, device, fill, network, scores_of
 
 from bsbatch.concurrency import Conveyor, FreeList, conveyed, in_background, ordered_map
 from bsbatch.cuda.device import MisuseError
@@ -20,6 +20,7 @@ from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.ring import Place
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings
 from bsbatch.errors import BackendError
+from bsbatch.records import Inference
 
 SETTINGS = WorkerSettings(batch=4, slots=3, places=24, layout=SMALL)
 """Two of them pin hardly more places than are in use at once, so each is soon used again."""
@@ -55,7 +56,7 @@ def worked(
     with GpuWorker(on, load or network(), settings, places.give_back) as worker:
         for batch in batches:
             worker.begin([places.filled(number) for number in batch])
-        found = [worker.finish() for _ in batches]
+        found = [worker.finish().probabilities for _ in batches]
         assert places.given == 40 + sum(len(batch) for batch in batches)
         return worker.batch, found
 
@@ -96,7 +97,20 @@ def test_a_device_without_memory_for_one_examination_is_refused_with_what_to_do(
         worked(device(), [[1]], network(largest=0))
 
 
-def conveyor(on: FakeDevice, places: Places, load: Any = None) -> Conveyor[Sequence[Place], Scores]:
+def test_maps_come_back_with_their_scores_through_slots_that_are_halved() -> None:
+    places, batches = Places(), [[1, 2, 3], [], list(range(10, 21))]
+    settings = WorkerSettings(batch=4, slots=3, places=40, layout=SMALL_WITH_CAMS)
+    with GpuWorker(device(), network(largest=2), settings, places.give_back) as worker:
+        for batch in batches:
+            worker.begin([places.filled(number) for number in batch])
+        found = [worker.finish() for _ in batches]
+    for batch, inference in zip(batches, found, strict=True):
+        assert inference.cams is not None
+        assert np.array_equal(inference.cams, cams_of(batch))
+        assert np.array_equal(inference.probabilities, scores_of(batch))
+
+
+def conveyor(on: FakeDevice, places: Places, load: Any = None) -> Conveyor[Sequence[Place], Inference]:
     return Conveyor(lambda: GpuWorker(on, load or network(), SETTINGS, places.give_back), "gpu")
 
 
@@ -108,7 +122,9 @@ def test_two_devices_share_the_work_and_the_results_keep_their_order() -> None:
         belts = [stack.enter_context(conveyor(on, places)) for on in devices]
         filled = ([places.filled(number) for number in batch] for batch in batches)
         found = list(conveyed(belts, filled, ahead=4))
-    assert all(np.array_equal(scores, scores_of(batch)) for scores, batch in zip(found, batches, strict=True))
+    assert all(
+        np.array_equal(scores.probabilities, scores_of(batch)) for scores, batch in zip(found, batches, strict=True)
+    )
     assert all(on._next > 10 * 256 for on in devices)  # both of them had memory and streams
 
 
@@ -139,7 +155,9 @@ def test_an_end_in_the_middle_leaves_nothing_behind() -> None:
     with conveyor(on, places) as belt:
         filled = ([places.filled(number)] for number in range(1000))
         stream = conveyed([belt], filled, ahead=4)
-        assert [float(scores[0, 1]) for scores in islice(stream, 5)] == [float(scores_of([n])[0, 1]) for n in range(5)]
+        assert [float(scores.probabilities[0, 1]) for scores in islice(stream, 5)] == [
+            float(scores_of([n])[0, 1]) for n in range(5)
+        ]
         stream.close()
     with on:
         assert on.free_memory() == on.memory
@@ -183,7 +201,7 @@ def test_ten_thousand_batches_with_random_delays_keep_their_order_and_leave_noth
 
     with ExitStack() as stack:
         belts = [stack.enter_context(conveyor(on, places, network(largest=3))) for on in devices]
-        found = np.concatenate(list(conveyed(belts, batches(), ahead=3)))
+        found = np.concatenate([scores.probabilities for scores in conveyed(belts, batches(), ahead=3)])
     assert taken == list(range(total))
     assert np.array_equal(found, scores_of(taken))
     assert places.given == 2 * SETTINGS.places + total  # each place came back each time

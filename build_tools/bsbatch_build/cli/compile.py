@@ -97,12 +97,14 @@ class _Bars:
 def _show(console: Console, made: Any) -> None:
     rounding = made.graph.rounding
     engines = [f"{engine.path} ({engine.path.stat().st_size / 2**20:.0f} MiB)" for engine in made.engines]
+    maps = [] if rounding.cam_difference is None else [f"{rounding.cam_difference:.1e} of a map's largest value"]
     lines = (
         f"model       {made.model.folder}",
         f"id          {made.model.model_id}",
         f"fp16 graph  {made.graph.path}",
         f"largest     {rounding.largest:,.1f} of 65,504 at {rounding.tensor}",
         f"difference  {rounding.difference:.1e} to fp32, on {rounding.examinations} golden examinations",
+        *(f"maps        {line}" for line in maps),
         *(f"engine      {line}" for line in engines or [_INSTALL]),
         "Research use only. Not a medical device.",
     )

@@ -17,9 +17,9 @@ from bsbatch.cuda.driver import CudaDevice
 from bsbatch.cuda.engines import Engine, Place, find_engine
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.cuda.library import LIBRARIES, Library
-from bsbatch.cuda.ring import PARTS, Network
+from bsbatch.cuda.ring import MODEL, MODEL_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.ring import Place as PinnedPlace
-from bsbatch.cuda.worker import GpuWorker, WorkerSettings
+from bsbatch.cuda.worker import GpuWorker, WorkerSettings, joined
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.model import Model
 from bsbatch.records import Inference
@@ -33,7 +33,7 @@ _CHUNK = 4
 _WINDOW = 4
 """Chunks for each thread that `ordered_map` is ahead at most."""
 
-Belt = Conveyor[Sequence[PinnedPlace], NDArray[np.float32]]
+Belt = Conveyor[Sequence[PinnedPlace], Inference]
 
 
 class TensorRtBackend:
@@ -47,13 +47,13 @@ class TensorRtBackend:
         Raises
         ------
         ModelError
-            There is no model, or maps are wanted.
+            There is no model, or it gives no map and one is wanted.
         """
-        if with_cams:
-            raise ModelError("the tensorrt backend gives no heat maps yet: leave --cam out, or use another --backend")
         if model is None:
             raise ModelError("the tensorrt backend needs a model: --model FOLDER")
         self._model = model
+        self._outputs = model.manifest.outputs(with_cams=with_cams)
+        self._layout = MODEL_WITH_CAMS if with_cams else MODEL
         self._threads = effort.threads or usable_cpus()
         self._slot = min(effort.batch_size or _DEFAULT_SLOT, _DEFAULT_SLOT)
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
@@ -86,11 +86,16 @@ class TensorRtBackend:
         with closing(ordered_map(self._placed, images, self._threads, _CHUNK)) as placed:
             batches = iter(lambda: list(islice(placed, self._slot)), [])
             try:
-                scores = list(conveyed(self._belts, batches, _IN_FLIGHT))
+                pieces = list(conveyed(self._belts, batches, _IN_FLIGHT))
             except BaseException:
                 self._free.close()  # nobody gives places back any more to the threads that wait for one
                 raise
-        return Inference(np.concatenate(scores) if scores else np.empty((0, 2), np.float32))
+        return joined(pieces, self._layout)
+
+    @property
+    def devices(self) -> int:
+        """GPUs at work, after enter."""
+        return len(self._belts)
 
     def device_seconds(self) -> dict[str, float]:
         """What all GPUs together spent so far on copying in (H2D), computing and copying out (D2H); they overlap."""
@@ -105,21 +110,20 @@ class TensorRtBackend:
         return place
 
     def _belt(self, index: int, here: Gpu) -> Belt:
-        library, engine = _engine_for(self._model, here)
+        library, engine = _engine_for(self._model, here, self._outputs)
         # what flies, the batch in the making, and what the threads have converted ahead of it
         places = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
-        settings = WorkerSettings(self._slot, _SLOTS, places)
+        settings = WorkerSettings(self._slot, _SLOTS, places, self._layout)
 
         def load(device: Device) -> AbstractContextManager[Network]:
-            names = self._model.manifest.input_name, self._model.manifest.output_name
-            return network.loaded(device, library, engine, names)
+            return network.loaded(device, library, engine, self._model.manifest.input_name)
 
         worker = GpuWorker(CudaDevice(index), load, settings, self._free.give_back)
         self._workers.append(worker)
         return Conveyor(lambda: worker, f"gpu-{index}")
 
 
-def _engine_for(model: Model, here: Gpu) -> tuple[Any, Engine]:
+def _engine_for(model: Model, here: Gpu, outputs: tuple[str, ...]) -> tuple[Any, Engine]:
     """The first library that is installed and has an engine for this GPU.
 
     Raises
@@ -136,12 +140,13 @@ def _engine_for(model: Model, here: Gpu) -> tuple[Any, Engine]:
     refusals: list[ModelError] = []
     for library in libraries:
         try:
-            return _engine_of(library, model, here)
+            return _engine_of(library, model, here, outputs)
         except ModelError as error:  # the other library may have one
             refusals.append(error)
     raise refusals[0]
 
 
-def _engine_of(library: Library, model: Model, here: Gpu) -> tuple[Any, Engine]:
+def _engine_of(library: Library, model: Model, here: Gpu, outputs: tuple[str, ...]) -> tuple[Any, Engine]:
     module = library.load()
-    return module, find_engine(model, Place(library.module, module.__version__, library.target_of(here)))
+    place = Place(library.module, module.__version__, library.target_of(here), outputs)
+    return module, find_engine(model, place)

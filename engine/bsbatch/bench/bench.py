@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from bsbatch.bench import stages
-from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of
+from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of, peak_of_gpus
 from bsbatch.bench.environment import Processor, environment
 from bsbatch.bench.measure import Timing, measure
 from bsbatch.bench.settings import NEED_BACKEND, BenchConfig, StageName
 from bsbatch.bench.stages import Take, Workload, backend_name, images_of
 from bsbatch.bench.subject import Archive, archive_of
 from bsbatch.concurrency import usable_cpus
-from bsbatch.config import Effort
-from bsbatch.model import Model
+from bsbatch.config import BackendName, Effort
+from bsbatch.cuda.gpu import Gpu, gpus
+from bsbatch.model import Manifest, Model
 from bsbatch.preprocess import VERSION
 from bsbatch.registry import BACKENDS
 
 RESULT_VERSION = 1
 _UNITS = {StageName.SKIM: "files"}
 _SCANS = "scans"
+_ON_GPUS = (BackendName.TENSORRT, BackendName.ONNXRUNTIME_CUDA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,17 @@ class BenchReport:
     def _row(self, item: Measurement) -> dict[str, Any]:
         rate = item.timing.throughput
         arithmetic = {"flops": self.ceiling.flops(rate), "share_of_peak": self.ceiling.share(rate)}
-        return {"batch": item.batch, **asdict(item.timing), **arithmetic}
+        return {"batch": item.batch, **asdict(item.timing), **arithmetic, **self._of_devices(item)}
+
+    def _of_devices(self, item: Measurement) -> dict[str, Any]:
+        if item.timing.computing is None:
+            return {}
+        return {"computing": item.timing.computing, "share_of_peak_computing": self.share_computing(item)}
+
+    def share_computing(self, item: Measurement) -> float | None:
+        """Part of the peak that devices use while they compute; None where a side is unknown."""
+        share, computing = self.ceiling.share(item.timing.throughput), item.timing.computing
+        return share / computing if share is not None and computing else None
 
 
 def bench(config: BenchConfig) -> BenchReport:
@@ -111,19 +123,21 @@ def _report(config: BenchConfig, archive: Archive, measurements: tuple[Measureme
     infers = config.stage in NEED_BACKEND
     model = Model.load(config.model, VERSION) if config.model is not None and infers else None
     manifest = model.manifest if model is not None else None
-    processor = Processor.here()
+    name = backend_name(config.backend, model, Effort(config.threads)) if infers else None
+    processor, here = Processor.here(), gpus() if name == BackendName.TENSORRT else ()
     return BenchReport(
         config=config,
         archive=archive.name,
         unit=_UNITS.get(config.stage, _SCANS),
         model_name=manifest.name if manifest is not None else None,
-        backend=_described(config, model) if infers else None,
-        ceiling=Ceiling(macs_of(manifest), peak_of(processor, usable_cpus())),
-        environment=environment(processor),
+        backend=f"{name} {BACKENDS[name].load().precision}" if name is not None else None,
+        ceiling=_ceiling(name, manifest, processor, here),
+        environment=environment(processor) | {"gpus": [gpu.name for gpu in here]},
         measurements=measurements,
     )
 
 
-def _described(config: BenchConfig, model: Model | None) -> str:
-    name = backend_name(config.backend, model, Effort(config.threads))
-    return f"{name} {BACKENDS[name].load().precision}"
+def _ceiling(name: str | None, manifest: Manifest | None, processor: Processor, here: tuple[Gpu, ...]) -> Ceiling:
+    if name in _ON_GPUS:
+        return Ceiling(macs_of(manifest), peak_of_gpus(here), "fp16")
+    return Ceiling(macs_of(manifest), peak_of(processor, usable_cpus()))

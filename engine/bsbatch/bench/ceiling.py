@@ -4,9 +4,11 @@ Work is counted as for direct convolution, so a backend with Winograd convolutio
 of it and may come out above 100 %.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bsbatch.bench.environment import Processor
+from bsbatch.cuda.gpu import Gpu
 from bsbatch.model import Manifest
 
 _VGG16_WEIGHTS = 14_978_370
@@ -24,7 +26,9 @@ class Ceiling:
     macs: float | None
     """Multiply-accumulates for one examination; None for a network that is not known."""
     peak_flops: float | None
-    """float32 operations in a second, all usable cores; None where it cannot be read."""
+    """Operations in a second, all usable cores or all GPUs; None where it cannot be read."""
+    precision: str = "fp32"
+    """Of those operations."""
 
     def flops(self, throughput: float) -> float | None:
         """Operations in a second at so many examinations in a second."""
@@ -34,6 +38,12 @@ class Ceiling:
         """Part of the peak that a rate uses; None where either side is unknown."""
         flops = self.flops(throughput)
         return flops / self.peak_flops if flops is not None and self.peak_flops is not None else None
+
+
+def peak_of_gpus(gpus: Sequence[Gpu]) -> float | None:
+    """float16 peak of all GPUs; None where one of them is not known."""
+    peaks = [gpu.peak_flops for gpu in gpus if gpu.peak_flops is not None]
+    return sum(peaks) if peaks and len(peaks) == len(gpus) else None
 
 
 def macs_of(manifest: Manifest | None) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import bsbatch
 from bsbatch.concurrency import usable_cpus, usable_memory
+from bsbatch.cuda import gpu
 from bsbatch.isolation import answer_of
 from bsbatch.registry import installed_version
 
@@ -77,7 +78,8 @@ def commit() -> str | None:
 
 
 def _versions(packages: tuple[str, ...]) -> Mapping[str, str]:
-    return {name: found for name in packages if (found := installed_version(name)) is not None}
+    found = {name: installed_version(name) for name in packages} | gpu.versions()
+    return {name: version for name, version in found.items() if version is not None}
 
 
 def _values(cpuinfo: str, name: str) -> list[str]:

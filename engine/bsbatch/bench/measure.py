@@ -10,6 +10,8 @@ from bsbatch.bench.settings import Pace
 
 LATENCY = "latency"
 """The series that every turn has: its whole time."""
+COMPUTE, WAITED = "compute", "waited"
+"""Series of a backend on devices: their time at work, and their time without anything to compute."""
 
 Clock = Callable[[], float]
 """Seconds, from any start on."""
@@ -40,6 +42,14 @@ class Timing:
     """By name, `LATENCY` first."""
     shares: Mapping[str, float]
     """Part of the busy seconds that each stage took, the largest first; empty where there is one stage only."""
+
+    @property
+    def computing(self) -> float | None:
+        """Part of the time in which the devices computed; None where there are none."""
+        if WAITED not in self.series:
+            return None
+        compute, waited = self.series[COMPUTE].mean, self.series[WAITED].mean
+        return compute / (compute + waited)
 
 
 def measure(turn: Callable[[], Turn], pace: Pace, clock: Clock = time.perf_counter) -> Timing:

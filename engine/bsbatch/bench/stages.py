@@ -7,7 +7,7 @@ archive once for every other stage.
 import json
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, cycle
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.autotune import choose
-from bsbatch.bench.measure import LATENCY, Turn
+from bsbatch.bench.measure import COMPUTE, LATENCY, WAITED, Turn
 from bsbatch.catalog import Catalog
 from bsbatch.concurrency import Pending, prefetch, usable_cpus
 from bsbatch.config import BackendName, Effort, RunConfig, Selection
@@ -93,7 +93,8 @@ def inferring(work: Workload, images: NDArray[np.float32]) -> Iterator[Take]:
             started = time.perf_counter()
             backend.infer(batch)
             latency = time.perf_counter() - started
-            return Turn(len(batch), {LATENCY: latency, **{part: end - before[part] for part, end in clock().items()}})
+            spent = {part: end - before[part] for part, end in clock().items()}
+            return Turn(len(batch), {LATENCY: latency, **spent, **_waiting(backend, latency, spent)})
 
         yield infer
 
@@ -198,6 +199,11 @@ class SilentReporter:
 
     def note(self, message: str) -> None:
         """Say nothing."""
+
+
+def _waiting(backend: Any, latency: float, spent: Mapping[str, float]) -> dict[str, float]:
+    """How long devices had nothing to compute, with the way back of the last scores; each has one batch at work."""
+    return {WAITED: max(0.0, backend.devices * latency - spent[COMPUTE])} if COMPUTE in spent else {}
 
 
 def _timed(work: Callable[[Telemetry], int]) -> Turn:

@@ -52,7 +52,7 @@ def _graph_of(folder: Path) -> str:
 
 
 def _facts(choices: list[Any]) -> dict[str, Any]:
-    machine = import_module("bsbatch.concurrency")
+    machine, gpu = import_module("bsbatch.concurrency"), import_module("bsbatch.cuda.gpu")
     return {
         "bsbatch": bsbatch.__version__,
         "python": platform.python_version(),
@@ -60,7 +60,7 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
         "processor": machine.processor(),
         "cpus": machine.usable_cpus(),
         "memory_gib": round(machine.usable_memory() / 2**30, 1),
-        "packages": {name: installed_version(name) for name in _PACKAGES},
+        "packages": {name: installed_version(name) for name in _PACKAGES} | gpu.versions(),
         "backends": availability(BACKENDS),
         "codecs": availability(CODECS),
         "auto": [asdict(choice) for choice in choices],
@@ -71,7 +71,10 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
 def availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
     """For each part whether it works here, and the install line where it does not."""
     return {
-        name: {"works": part.missing is None, "why_not": part.missing and f"{part.package} is missing: {part.missing}"}
+        name: {
+            "works": part.missing is None,
+            "why_not": part.missing and f"{part.distribution or part.package} is missing: {part.missing}",
+        }
         for name, part in parts.items()
     }
 

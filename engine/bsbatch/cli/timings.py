@@ -13,7 +13,7 @@ _TURNS = {
 }
 _NULL_SINK = "the archive once, files to probabilities"
 _COLUMNS = ("min", "mean", "median", "p90", "p95", "p99", "max", "CoV %")
-_LATENCY = "latency"
+_LATENCY, _WAITED = "latency", "waited"
 _MILLI, _GIGA = 1e3, 1e-9
 _WIDE = 1000.0
 
@@ -29,7 +29,9 @@ def show(console: Console, report: Any) -> None:
     for item in report.measurements:
         _show_shares(console, item)
     _show_ceiling(console, report)
-    _show_machine(console, report.environment["machine"])
+    for item in report.measurements:
+        _show_devices(console, report, item)
+    _show_machine(console, report.environment)
     _warn_of_scatter(console, report)
     console.print("Research use only, not for clinical use.", style="dim")
 
@@ -90,14 +92,28 @@ def _show_ceiling(console: Console, report: Any) -> None:
         if flops is None:
             _say(console, "Arithmetic: unknown for this model.")
             return
-        words = f"{share:.0%} of the fp32 peak" if share is not None else "the peak of this machine cannot be read"
+        words = (
+            f"{share:.0%} of the {report.ceiling.precision} peak"
+            if share is not None
+            else "the peak of this machine cannot be read"
+        )
         _say(console, f"Arithmetic{_at(item)}: {_GIGA * flops:.4g} GFLOP/s as direct convolution; {words}")
 
 
-def _show_machine(console: Console, machine: Any) -> None:
+def _show_devices(console: Console, report: Any, item: Any) -> None:
+    timing, share = item.timing, report.share_computing(item)
+    if timing.computing is not None:
+        waited = _milliseconds(timing.series[_WAITED].mean)
+        peak = f", at {share:.0%} of their {report.ceiling.precision} peak" if share is not None else ""
+        _say(console, f"GPUs{_at(item)}: computed {timing.computing:.1%} of the time{peak}; waited {waited} ms a turn")
+
+
+def _show_machine(console: Console, environment: Any) -> None:
+    machine = environment["machine"]
     load = ", ".join(str(value) for value in machine["load_average"])
     words = f"{machine['processor']}, {machine['usable_cpus']} CPUs, load average {load}"
-    console.print(words, highlight=False, markup=False, style="dim")
+    for name in (words, *environment["gpus"]):
+        console.print(name, highlight=False, markup=False, style="dim")
 
 
 def _warn_of_scatter(console: Console, report: Any) -> None:

@@ -30,11 +30,13 @@ class EngineKey:
     """The first 16 hexadecimal digits of the SHA-256 of the graph that was compiled."""
     batches: tuple[int, ...]
     """The largest batch of each profile, ascending; a profile begins where the one before it ends."""
+    outputs: tuple[str, ...]
+    """What it gives: probabilities, and maps behind them; see `bsbatch.model.Manifest.outputs`."""
 
     @property
     def name(self) -> str:
-        """What the engine's file is called; one for each library and target."""
-        return f"model.{self.library}.{self.target}.engine"
+        """What the engine's file is called; one for each library, target and outputs."""
+        return _name(self.library, self.target, self.outputs)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -45,13 +47,14 @@ class EngineKey:
         ValueError
             It is something else.
         """
-        library, version, target, precision, graph, batches = text.split(_SEPARATOR)
-        return cls(library, version, target, precision, graph, tuple(int(batch) for batch in batches.split(",")))
+        library, version, target, precision, graph, batches, outputs = text.split(_SEPARATOR)
+        numbers = tuple(int(batch) for batch in batches.split(","))
+        return cls(library, version, target, precision, graph, numbers, tuple(outputs.split(",")))
 
     def __str__(self) -> str:
         """All of it in one line."""
-        batches = ",".join(str(batch) for batch in self.batches)
-        return _SEPARATOR.join((self.library, self.version, self.target, self.precision, self.graph, batches))
+        batches, outputs = ",".join(str(batch) for batch in self.batches), ",".join(self.outputs)
+        return _SEPARATOR.join((self.library, self.version, self.target, self.precision, self.graph, batches, outputs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Place:
     version: str
     """Of the library that is here."""
     target: str
+    outputs: tuple[str, ...]
+    """What it shall give there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ def find_engine(model: Model, place: Place) -> Engine:
     ModelError
         There is none, or it is corrupted, outdated or foreign.
     """
-    name = f"model.{place.library}.{place.target}.engine"
+    name = _name(place.library, place.target, place.outputs)
     found = kept(model, name)
     refusals: list[ModelError] = []
     for file in found:
@@ -102,6 +107,8 @@ def _checked(file: Kept, model: Model, place: Place) -> EngineKey:
         raise ModelError(f"{path} is no engine that this bsbatch knows: {advice}") from error
     if (key.library, key.target) != (place.library, place.target):
         raise ModelError(f"{path} is foreign, made by {key.library} for {key.target}: {advice}")
+    if key.outputs != place.outputs:
+        raise ModelError(f"{path} is foreign, it gives {' and '.join(key.outputs)}: {advice}")
     if file.entry.source != model.manifest.files[GRAPH]:
         raise ModelError(f"{path} is outdated, it was compiled of another {GRAPH}: {advice}")
     if key.version != place.version:
@@ -118,6 +125,11 @@ def _check_bytes(file: Kept, advice: str) -> None:
         raise ModelError(f"{file.path} cannot be read ({error.strerror}): {advice}") from error
     if actual != file.entry.sha256:
         raise ModelError(f"{file.path} is corrupted (SHA-256 differs): {advice}")
+
+
+def _name(library: str, target: str, outputs: tuple[str, ...]) -> str:
+    """Without maps, ``model.tensorrt_rtx.sm_89.engine``; what is not asked is not computed, so maps are another one."""
+    return ".".join(("model", library, target, *outputs[1:], "engine"))
 
 
 def _advice(model: Model) -> str:

@@ -1,13 +1,22 @@
-"""Which GPU is here, asked of the driver through pycuda; no memory is taken on it."""
+"""Which GPU is here, asked of the driver through pycuda, without memory on it; and which versions, asked of nobody."""
 
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bsbatch.errors import MissingPackageError, UsageError
+from bsbatch.registry import installed_version
 
 INSTALL = 'pip install "bsbatch[tensorrt]"'
+_PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
+_DRIVER = Path("/sys/module/nvidia/version")
+"""Linux, where the driver is a module of the kernel; WSL has none."""
+
+_HALF_OPERATIONS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1024, "sm_89": 1024, "sm_90": 4096, "sm_120": 1024}
+"""Of the tensor cores of a multiprocessor in a cycle, float16, dense: NVIDIA's papers on Turing, Ampere, Ada, Hopper
+and Blackwell. A GeForce does half of them where sums are float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +27,8 @@ class Gpu:
     """Of the model, for example ``NVIDIA H200``."""
     architecture: str
     """Its compute capability, for example ``sm_90``."""
+    peak_flops: float | None = None
+    """float16 operations in a second at its highest clock; None for an architecture that is not known."""
 
     @property
     def label(self) -> str:
@@ -45,7 +56,7 @@ def gpu(index: int = 0) -> Gpu:
         ) from error
     try:
         driver.init()
-        return _described(driver.Device(index))
+        return _described(driver.Device(index), driver.device_attribute)
     except driver.Error as error:
         raise UsageError(f"the NVIDIA driver gives no GPU {index} ({error}): look at nvidia-smi") from error
 
@@ -57,6 +68,17 @@ def gpus() -> tuple[Gpu, ...]:
     return (first, *(gpu(index) for index in range(1, driver.Device.count())))
 
 
-def _described(device: Any) -> Gpu:
-    major, minor = device.compute_capability()
-    return Gpu(device.name(), f"sm_{major}{minor}")
+def versions(driver: Path = _DRIVER) -> dict[str, str | None]:
+    """Of the packages for GPUs and of NVIDIA's driver; None for what is not here. Imports none of them."""
+    try:
+        of_driver = driver.read_text(encoding="ascii").strip()
+    except OSError:  # no driver, or another system
+        of_driver = None
+    return {name: installed_version(name) for name in _PACKAGES} | {"nvidia driver": of_driver}
+
+
+def _described(device: Any, attributes: Any) -> Gpu:
+    architecture = "sm_{}{}".format(*device.compute_capability())
+    cores, kilohertz = (device.get_attribute(one) for one in (attributes.MULTIPROCESSOR_COUNT, attributes.CLOCK_RATE))
+    operations = _HALF_OPERATIONS.get(architecture)
+    return Gpu(device.name(), architecture, operations * cores * kilohertz * 1e3 if operations is not None else None)

@@ -2,7 +2,7 @@
 
 import logging
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,8 @@ _IMAGE = (1, 512, 512)
 class TensorRtNetwork:
     """One execution context for each profile, in ascending order."""
 
-    def __init__(self, contexts: list[Any], batches: tuple[int, ...], names: tuple[str, str]) -> None:
-        """Take what `loaded` made; ``names`` are the engine's input and output."""
+    def __init__(self, contexts: list[Any], batches: tuple[int, ...], names: tuple[str, ...]) -> None:
+        """Take what `loaded` made; ``names`` are those of the engine's input and of its outputs."""
         self._contexts, self._batches, self._names = contexts, batches, names
 
     @property
@@ -27,7 +27,7 @@ class TensorRtNetwork:
         """Images that it takes at once."""
         return self._batches[-1]
 
-    def enqueue(self, batch: int, image: int, scores: int, stream: Stream) -> None:
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream) -> None:
         """See `bsbatch.cuda.ring.Network`.
 
         Raises
@@ -42,8 +42,7 @@ class TensorRtNetwork:
         context = self._contexts[bisect_left(self._batches, batch)]
         is_started = (
             context.set_input_shape(self._names[0], (batch, *_IMAGE))
-            and context.set_tensor_address(self._names[0], image)
-            and context.set_tensor_address(self._names[1], scores)
+            and all(context.set_tensor_address(*pair) for pair in zip(self._names, (image, *outputs), strict=True))
             and context.execute_async_v3(stream.handle)
         )
         if not is_started:
@@ -55,7 +54,7 @@ class TensorRtNetwork:
 
 
 @contextmanager
-def loaded(device: Device, library: Any, engine: Engine, names: tuple[str, str]) -> Iterator[TensorRtNetwork]:
+def loaded(device: Device, library: Any, engine: Engine, image: str) -> Iterator[TensorRtNetwork]:
     """Load an engine on the device that this thread has entered, with as many profiles as its memory suffices for.
 
     Parameters
@@ -64,8 +63,8 @@ def loaded(device: Device, library: Any, engine: Engine, names: tuple[str, str])
         The device, and the library as a module.
     engine
         See `bsbatch.cuda.engines.find_engine`.
-    names
-        Of the graph's input and output.
+    image
+        The name of the graph's input.
 
     Raises
     ------
@@ -82,7 +81,7 @@ def loaded(device: Device, library: Any, engine: Engine, names: tuple[str, str])
         raise BackendError(
             f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
         )
-    network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], names)
+    network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], (image, *engine.key.outputs))
     try:
         yield network
     finally:

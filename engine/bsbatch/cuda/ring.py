@@ -8,7 +8,8 @@ import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from bsbatch.cuda.device import Device, DeviceError, Event, Stream
 from bsbatch.errors import BackendError
+from bsbatch.records import Inference
 
 logger = logging.getLogger(__name__)
 
@@ -29,19 +31,28 @@ PARTS = ("H2D", "compute", "D2H")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The image of an examination."""
+    """The image of an examination, and what the network makes of it."""
 
     rows: int = 512
     columns: int = 512
+    cam: tuple[int, int] | None = None
+    """Rows and columns of the map that comes back beside the probabilities; None where none does."""
 
     @property
     def pixels(self) -> int:
         """Of one examination."""
         return self.rows * self.columns
 
+    @property
+    def outputs(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what the network gives for an examination."""
+        return ((CLASSES,), self.cam) if self.cam is not None else ((CLASSES,),)
+
 
 MODEL = Layout()
 """What the paper's network takes."""
+MODEL_WITH_CAMS = replace(MODEL, cam=(32, 32))
+"""The network with its map as a second output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +68,16 @@ class Place:
 class Network(Protocol):
     """A model on a device."""
 
-    def enqueue(self, batch: int, image: int, scores: int, stream: Stream) -> None:
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream) -> None:
         """Start the network behind what the stream has to do; a `Ring` has one batch computed at a time.
 
         Parameters
         ----------
         batch
             Images, at most what its ring was made for.
-        image, scores
-            Addresses of ``(batch, 1, rows, columns) float16`` and ``(batch, 2) float32``.
+        image, outputs
+            Addresses of ``(batch, 1, rows, columns) float16``, and of ``(batch, 2) float32`` and whatever else
+            `Layout.outputs` names.
         stream
             Where it is started.
 
@@ -84,8 +96,8 @@ class Ticket:
     places: Sequence[Place]
     waiting: list[Place] = field(default_factory=list)
     """Those whose images are not on the device yet, as far as was looked."""
-    scores: NDArray[np.float32] | None = None
-    """``(N, 2)`` once it is computed."""
+    inference: Inference | None = None
+    """What came of it, once it is computed."""
 
 
 class Ring:
@@ -146,11 +158,11 @@ class Ring:
         self._flying.append((slot, ticket))
         return ticket
 
-    def wait(self, ticket: Ticket) -> NDArray[np.float32]:
-        """``(N, 2)`` scores of a batch, after all that were submitted before it."""
-        while ticket.scores is None:
+    def wait(self, ticket: Ticket) -> Inference:
+        """What came of a batch, after all that were submitted before it."""
+        while ticket.inference is None:
             self._land_oldest()
-        return ticket.scores
+        return ticket.inference
 
     def land(self) -> None:
         """Wait for all that flies."""
@@ -168,7 +180,7 @@ class Ring:
 
     def _land_oldest(self) -> None:
         slot, ticket = self._flying[0]
-        ticket.scores = slot.finish(len(ticket.places), self.seconds)
+        ticket.inference = slot.finish(len(ticket.places), self.seconds)
         self._flying.popleft()
         self._idle.append(slot)
 
@@ -195,8 +207,8 @@ class _Slot:
         self._counts = kept(device.allocate(batch * layout.pixels * _HALF))
         self._scales = kept(device.allocate(batch * 2 * 2 * _FLOAT))
         self._image = kept(device.allocate(batch * layout.pixels * _HALF))
-        self._scores = kept(device.allocate(batch * CLASSES * _FLOAT))
-        self._result = kept(device.pin((batch, CLASSES), np.float32))
+        self._outputs = [kept(device.allocate(batch * prod(shape) * _FLOAT)) for shape in layout.outputs]
+        self._results = [kept(device.pin((batch, *shape), np.float32)) for shape in layout.outputs]
         self._begun, self._uploaded, self._computing, self._computed, self._ended = (
             kept(device.event()) for _ in range(5)
         )
@@ -219,7 +231,7 @@ class _Slot:
             self._compute(len(places), computation)
             stream.record(self._computed)
             stream.record(computation.last)
-            stream.download(self._scores.address, self._result.array[: len(places)])
+            self._download(len(places))
         finally:  # whatever was started has an end that can be waited for
             stream.record(self._ended)
 
@@ -232,16 +244,21 @@ class _Slot:
         pixels = number * computation.layout.pixels
         addresses = self._counts.address, self._scales.address, self._image.address
         self._stream.launch(computation.kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
-        computation.network.enqueue(number, self._image.address, self._scores.address, self._stream)
+        outputs = [memory.address for memory in self._outputs]
+        computation.network.enqueue(number, self._image.address, outputs, self._stream)
+
+    def _download(self, number: int) -> None:
+        for memory, result in zip(self._outputs, self._results, strict=True):
+            self._stream.download(memory.address, result.array[:number])
 
     def abandon(self) -> None:
         """Wait for what was started."""
         self._ended.wait()
 
-    def finish(self, number: int, seconds: "Counter[str]") -> NDArray[np.float32]:
-        """Wait, and copy the scores out."""
+    def finish(self, number: int, seconds: "Counter[str]") -> Inference:
+        """Wait, and copy the results out."""
         self._ended.wait()
         seconds["H2D"] += self._uploaded.seconds_since(self._begun)
         seconds["compute"] += self._computed.seconds_since(self._computing)
         seconds["D2H"] += self._ended.seconds_since(self._computed)
-        return np.array(self._result.array[:number])
+        return Inference(*(np.array(result.array[:number]) for result in self._results))

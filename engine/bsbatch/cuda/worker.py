@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bsbatch.cuda.device import Device, DeviceError
 from bsbatch.cuda.ring import MODEL, Layout, Network, Place, Ring, Ticket
 from bsbatch.errors import BackendError
+from bsbatch.records import Inference
 
 Load = Callable[[Device], AbstractContextManager[Network]]
 """Loads the network on a device; used in the thread that entered it."""
@@ -91,8 +91,8 @@ class GpuWorker:
         with _told_as_ours():
             self._begin(places)
 
-    def finish(self) -> NDArray[np.float32]:
-        """``(N, 2)`` scores of the oldest batch.
+    def finish(self) -> Inference:
+        """What came of the oldest batch.
 
         Raises
         ------
@@ -116,13 +116,13 @@ class GpuWorker:
             left = left[len(piece) :]
             self._release(self._ring.uploaded())
 
-    def _finish(self) -> NDArray[np.float32]:
+    def _finish(self) -> Inference:
         tickets = self._begun.popleft()
-        scores = [self._ring.wait(ticket) for ticket in tickets]
+        pieces = [self._ring.wait(ticket) for ticket in tickets]
         for ticket in tickets:
             self._release(ticket.waiting)
         self._release(self._ring.uploaded())
-        return np.concatenate(scores) if scores else np.empty((0, 2), np.float32)
+        return joined(pieces, self._settings.layout)
 
     def _pin(self, stack: ExitStack) -> None:
         layout, number = self._settings.layout, self._settings.places
@@ -167,6 +167,15 @@ class GpuWorker:
     def _release(self, places: list[Place]) -> None:
         while places:
             self._give_back(places.pop())
+
+
+def joined(pieces: Sequence[Inference], layout: Layout) -> Inference:
+    """Put what came of batches together, also where there was none."""
+    nothing = Inference(*(np.empty((0, *shape), np.float32) for shape in layout.outputs))
+    everything = [nothing, *pieces]
+    cams = [piece.cams for piece in everything if piece.cams is not None]
+    probabilities = np.concatenate([piece.probabilities for piece in everything])
+    return Inference(probabilities, np.concatenate(cams) if cams else None)
 
 
 @contextmanager
