@@ -62,6 +62,12 @@ def head(browser: Any, name: str) -> Any:
     return browser.find_element(By.CSS_SELECTOR, f'#heads th[data-name="{name}"]')
 
 
+def click(browser: Any, element: Any) -> None:
+    """Scrolled to first, at once: the bar at the top would lie over it."""
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    element.click()
+
+
 def field(browser: Any, name: str) -> Any:
     return browser.find_element(By.NAME, name)
 
@@ -84,7 +90,7 @@ def test_headings_sort_by_mouse_and_by_keyboard(opened: Any) -> None:
     assert scores == sorted(scores, reverse=True)
     assert head(opened, "score").get_attribute("aria-sort") == "descending"
 
-    head(opened, "score").find_element(By.TAG_NAME, "button").click()
+    click(opened, head(opened, "score").find_element(By.TAG_NAME, "button"))
     scores = [float(text) for text in column(opened, "score") if text]
     assert scores == sorted(scores)
     assert head(opened, "score").get_attribute("aria-sort") == "ascending"
@@ -103,7 +109,7 @@ def test_filters_leave_what_was_asked_for(opened: Any, page: Path) -> None:
     assert f"{len(failed)} of {len(rows)}" in opened.find_element(By.ID, "shown").text
     assert column(opened, "score") == [""] * len(failed)
 
-    opened.find_element(By.CSS_SELECTOR, "#filters button[type=reset]").click()
+    click(opened, opened.find_element(By.CSS_SELECTOR, "#filters button[type=reset]"))
     WebDriverWait(opened, _PATIENCE).until(lambda driver: " of " not in driver.find_element(By.ID, "shown").text)
 
     field(opened, "text").send_keys(rows[3][0][:12])
@@ -117,7 +123,7 @@ def test_filters_leave_what_was_asked_for(opened: Any, page: Path) -> None:
 def test_a_warning_filters_the_table(opened: Any, page: Path) -> None:
     button = opened.find_element(By.CSS_SELECTOR, "[data-filter]")
     name = button.get_attribute("data-filter")
-    opened.execute_script("arguments[0].click()", button)
+    click(opened, button)
     wanted = sum(name in row[7] + row[8] for row in data_of(page)["examinations"])
     assert f"{wanted} " in opened.find_element(By.ID, "shown").text
     assert all(name in text for text in column(opened, "warnings"))
@@ -154,11 +160,11 @@ def test_colours_follow_the_system_until_the_button_says_otherwise(opened: Any) 
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     dark = opened.execute_script(paper)
     assert dark != light
-    opened.find_element(By.ID, "theme").click()
+    click(opened, opened.find_element(By.ID, "theme"))
     assert opened.execute_script(paper) == light
-    opened.find_element(By.ID, "theme").click()
+    click(opened, opened.find_element(By.ID, "theme"))
     assert opened.execute_script(paper) == dark
-    opened.find_element(By.ID, "theme").click()
+    click(opened, opened.find_element(By.ID, "theme"))
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 

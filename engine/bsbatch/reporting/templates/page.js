@@ -154,7 +154,8 @@
       sorting = { column, descending: sorting.column === column ? !sorting.descending : Boolean(column.number) || column.name === "map" || column.name === "warnings" };
       refresh();
     } }, column.name))));
-  byId("filters").addEventListener("input", refresh);
+  byId("filters").addEventListener("input", (event) => { if (event.target.matches("input")) refresh(); });
+  byId("filters").addEventListener("change", (event) => { if (event.target.matches("select")) refresh(); });
   byId("filters").addEventListener("reset", () => setTimeout(refresh));
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   for (const button of document.querySelectorAll("[data-filter]")) {
@@ -245,9 +246,11 @@
     await Promise.all([...document.querySelectorAll(".chart")].map((place) =>
       bsbatchEmbed(place, specs[place.dataset.chart], { mode: "vega-lite", renderer: "svg", actions: false, ast: true, config })));
     document.documentElement.dataset.charts = "drawn";
+    performance.mark("drawn");
   };
 
   refresh();
   if (byId("cards")) drawCards();
   document.documentElement.dataset.ready = "yes";
+  performance.mark("ready");
 })();
