@@ -46,3 +46,11 @@ def data_of(page: Path, name: str = "data") -> Any:
     found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page.read_text(encoding="utf-8"))
     assert found is not None
     return json.loads(found[1])
+
+
+def pictures_of(page: Path) -> list[Any]:
+    """The images of the gallery, in its order."""
+    sheets = re.findall(
+        r'<script type="application/json" class="sheet">(.*?)</script>', page.read_text(encoding="utf-8")
+    )
+    return [picture for sheet in sheets for picture in json.loads(sheet)]

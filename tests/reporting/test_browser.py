@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def column(browser: Any, name: str) -> list[str]:
 
 def head(browser: Any, name: str) -> Any:
     return browser.find_element(By.CSS_SELECTOR, f'#heads th[data-name="{name}"]')
+
+
+def _is_wide(image: Any, browser: Any) -> bool:
+    return bool(browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth === 400", image))
 
 
 def click(browser: Any, element: Any) -> None:
@@ -133,9 +138,8 @@ def test_an_overlay_is_shown_and_its_slider_uncovers_the_map(opened: Any) -> Non
     opened.find_element(By.CSS_SELECTOR, "#rows button").send_keys(Keys.ENTER)
     viewer = opened.find_element(By.ID, "viewer")
     scan, overlay = viewer.find_elements(By.TAG_NAME, "img")
-    size = "return arguments[0].complete && arguments[0].naturalWidth"
     for image in (scan, overlay):
-        WebDriverWait(opened, _PATIENCE).until(lambda driver, image=image: driver.execute_script(size, image) == 400)
+        WebDriverWait(opened, _PATIENCE).until(partial(_is_wide, image))
         assert "score" in image.get_attribute("alt")
     slider = viewer.find_element(By.CSS_SELECTOR, "input[type=range]")
     slider.send_keys(Keys.HOME)
@@ -144,6 +148,14 @@ def test_an_overlay_is_shown_and_its_slider_uncovers_the_map(opened: Any) -> Non
     assert slider.get_attribute("aria-valuetext") != "0 % of the heat map"
     slider.send_keys(Keys.ESCAPE)
     assert viewer.get_attribute("open") is None
+
+
+def test_the_gallery_turns_its_pages(opened: Any) -> None:
+    first = opened.find_elements(By.CSS_SELECTOR, "#cards .picture")
+    assert len(first) == 24
+    click(opened, opened.find_element(By.CSS_SELECTOR, '#gallery-pages [data-step="on"]'))
+    assert 0 < len(opened.find_elements(By.CSS_SELECTOR, "#cards .picture")) <= 24
+    assert "page 2" in opened.find_element(By.ID, "gallery-pages").text
 
 
 def test_every_image_has_a_text_and_every_control_a_name(opened: Any) -> None:

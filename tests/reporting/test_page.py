@@ -6,7 +6,7 @@ import pytest
 from tests.archives import PATIENT_NAME, uid
 from tests.end_to_end.tables import objects, results
 from tests.evaluation.made import Exam, write_results
-from tests.reporting.reading import data_of, outline_of
+from tests.reporting.reading import data_of, outline_of, pictures_of
 
 from bsbatch.errors import ModelError, UsageError
 from bsbatch.evaluation.evaluate import evaluate
@@ -131,12 +131,19 @@ def test_a_part_that_is_damaged_is_named(screened: Path, tmp_path: Path) -> None
         write_page(ReportConfig(tmp_path / "out"))
 
 
+def test_every_picture_is_that_of_its_row(page: Path) -> None:
+    pictures = pictures_of(page)
+    rows = [row for row in data_of(page)["examinations"] if row[12] is not None]
+    assert len(rows) == len(pictures) > 24
+    assert [pictures[row[12]]["exam_id"] for row in rows] == [row[0] for row in rows]
+
+
 def test_a_page_elsewhere_links_to_the_overlays_where_they_lie(screened: Path, tmp_path: Path) -> None:
     page = write_page(ReportConfig(screened, out=tmp_path / "a page.html", gallery=3))
     links = [row[11] for row in data_of(page)["examinations"] if row[11]]
     assert links
     assert all((page.parent / link).resolve().is_file() for link in links)
-    assert len(data_of(page)["pictures"]) == 3
+    assert len(pictures_of(page)) == 3
     with pytest.raises(UsageError, match="no folder"):
         write_page(ReportConfig(screened, out=tmp_path / "nowhere" / "page.html"))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bsbatch.reporting.examinations import Shown
-from bsbatch.reporting.words import STAGES
+from bsbatch.reporting.words import POINTS, STAGES
 
 Spec = dict[str, Any]
 
@@ -70,7 +70,7 @@ def roc_chart(evaluation: Mapping[str, Any]) -> Spec:
         {
             "fpr": point["confusion"]["fpr"]["value"],
             "tpr": point["confusion"]["tpr"]["value"],
-            "operating point": name,
+            "operating point": POINTS[name],
             "threshold": point["threshold"],
         }
         for name, point in evaluation["operating_points"].items()
@@ -135,7 +135,7 @@ def group_chart(evaluation: Mapping[str, Any]) -> Spec | None:
     if not values:
         return None
     y = {"field": "group", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 220}}
-    x = _axis("AUC", "ROC AUC, 95 % interval", scale={"zero": False})
+    x = _axis("AUC", "ROC AUC", scale={"zero": False})
     layers = [
         {
             "mark": {"type": "rule", "color": _BLUE},

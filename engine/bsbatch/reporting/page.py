@@ -16,14 +16,15 @@ from bsbatch.reporting import charts
 from bsbatch.reporting.contents import Contents, gather
 from bsbatch.reporting.examinations import Shown, counted
 from bsbatch.reporting.settings import ReportConfig
-from bsbatch.reporting.words import ENDINGS, FLAGS, MAP_WARNINGS
+from bsbatch.reporting.words import ENDINGS, FLAGS, MAP_WARNINGS, POINTS
 from bsbatch.storage import replace_text
 from bsbatch.tables import OK
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _DRAWING = "globalThis.bsbatchEmbed = vegaEmbed;"
 """What the bundled script hands to the page's own."""
-_POINTS = {"threshold": "the run's threshold", "half": "0.5", "youden": "Youden", "sensitivity": "chosen sensitivity"}
+_ON_A_SHEET = 24
+"""Pictures that the gallery shows at once, and that the page reads at once."""
 _RATES = {name: name for name in ("sensitivity", "specificity", "accuracy")} | {"f1": "F1", "ppv": "PPV", "npv": "NPV"}
 _SETTINGS = ("threshold", "backend", "precision", "preprocessing_version", "cam", "selection", "effort", "limit")
 
@@ -78,7 +79,13 @@ def render(contents: Contents, script: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": "{:,}".format, "figure": _figure, "interval": _interval, "plain": _plain}
+    environment.filters |= {
+        "dict": asdict,
+        "count": "{:,}".format,
+        "figure": _figure,
+        "interval": _interval,
+        "plain": _plain,
+    }
     return environment.get_template("page.html").render(
         _facts(contents),
         bundle=Markup(script.replace("</script", r"<\/script")),
@@ -101,9 +108,12 @@ def _facts(contents: Contents) -> dict[str, Any]:
         "map_warnings": _explained(counted(item.map_warnings for item in contents.examinations), MAP_WARNINGS),
         "evaluation": evaluation,
         "rates": _RATES,
-        "point_names": _POINTS,
+        "point_names": POINTS,
         "charts": _charts(contents),
         "pictures": len(contents.pictures),
+        "sheets": [
+            contents.pictures[first : first + _ON_A_SHEET] for first in range(0, len(contents.pictures), _ON_A_SHEET)
+        ],
         "overlays": len(contents.links),
         "data": _data(contents),
     }
@@ -151,9 +161,10 @@ def _charts(contents: Contents) -> dict[str, Any]:
 
 def _data(contents: Contents) -> dict[str, Any]:
     """What the page's script works on; rows are lists, because names in each of 10,000 rows take room."""
+    places = {picture.exam_id: place for place, picture in enumerate(contents.pictures)}
     return {
-        "examinations": [_row(item, contents) for item in contents.examinations],
-        "pictures": [asdict(picture) for picture in contents.pictures],
+        "examinations": [[*_row(item, contents), places.get(item.exam_id)] for item in contents.examinations],
+        "sheet": _ON_A_SHEET,
         "labelled": bool(contents.truth),
         "words": {str(name): text for name, text in (EXPLANATIONS | FLAGS | MAP_WARNINGS).items()},
     }

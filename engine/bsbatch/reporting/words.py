@@ -42,3 +42,10 @@ STAGES = {
     "commit": "write tables and overlays",
 }
 """By the names in ``run.json``."""
+POINTS = {
+    "threshold": "the run's threshold",
+    "half": "0.5",
+    "youden": "Youden",
+    "sensitivity": "chosen sensitivity",
+}
+"""Operating points, by the names in ``metrics.json``."""

@@ -120,6 +120,7 @@ def small_scan(views: tuple[ViewPixels, ViewPixels], overlay: Image) -> NDArray[
         rows, columns = grey.shape
         canvas[_HEADER : _HEADER + rows, start : start + columns] = grey
         start += columns + _GAP
+    canvas[:, start - 1 : start + _BAR + _TICKS] = 255  # the scale of a map that is not there
     return _thumbnail(np.asarray(canvas), _SMALL)
 
 

@@ -2,11 +2,11 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const [ID, SCORE, POSITIVE, KNOWN, REASON, CAMERA, EVIDENCE, FLAGS, MAPS, COUNTS_A, COUNTS_P, LINK] = Array(12).keys();
+  const [ID, SCORE, POSITIVE, KNOWN, REASON, CAMERA, EVIDENCE, FLAGS, MAPS, COUNTS_A, COUNTS_P, LINK, PICTURE] = Array(13).keys();
   const examinations = data.examinations;
   const rowOf = new Map(examinations.map((row) => [row[ID], row]));
-  const pictureOf = new Map(data.pictures.map((picture) => [picture.exam_id, picture]));
-  const PER_PAGE = 50, CARDS = 24;
+  const pictures = examinations.filter((row) => row[PICTURE] !== null).length;
+  const PER_PAGE = 50, CARDS = data.sheet;
 
   /** An element; what goes in is text or elements, never markup. */
   function make(name, attributes = {}, ...children) {
@@ -18,6 +18,14 @@
     element.append(...children);
     return element;
   }
+
+  const sheets = new Map();
+  /** The pictures of one page of the gallery, read when they are wanted. */
+  function sheetAt(place) {
+    if (!sheets.has(place)) sheets.set(place, JSON.parse(document.getElementsByClassName("sheet")[place].textContent));
+    return sheets.get(place);
+  }
+  const pictureOf = (row) => sheetAt(Math.floor(row[PICTURE] / CARDS))[row[PICTURE] % CARDS];
 
   // colours
 
@@ -57,7 +65,7 @@
     return [score(row[SCORE]), make("span", { class: row[POSITIVE] ? "meter high" : "meter", "aria-hidden": "true" }, bar)];
   }
   function mapCell(row) {
-    if (pictureOf.has(row[ID])) {
+    if (row[PICTURE] !== null) {
       const label = `Show scan and heat map of ${row[ID]}`;
       return [make("button", { type: "button", class: "link", "aria-label": label, onclick: () => view(row) }, "show")];
     }
@@ -69,7 +77,7 @@
     { name: "score", value: (row) => row[SCORE], cell: scoreCell, number: true },
     { name: "predicted", value: predicted, cell: (row) => [row[REASON] ? tag(row[REASON], "warn") : predicted(row)] },
     ...(data.labelled ? [{ name: "known", value: known }] : []),
-    { name: "map", value: (row) => (pictureOf.has(row[ID]) ? 2 : row[LINK] ? 1 : 0), cell: mapCell },
+    { name: "map", value: (row) => (row[PICTURE] !== null ? 2 : row[LINK] ? 1 : 0), cell: mapCell },
     { name: "warnings", value: (row) => warningsOf(row).length, cell: (row) => [...row[FLAGS].map((name) => tag(name)), ...row[MAPS].map((name) => tag(name, "warn"))] },
     { name: "camera", value: (row) => row[CAMERA] },
     { name: "views named by", value: (row) => row[EVIDENCE] },
@@ -215,12 +223,12 @@
 
   let sheet = 0;
   function drawCards() {
-    byId("cards").replaceChildren(...data.pictures.slice(sheet * CARDS, (sheet + 1) * CARDS).map(card));
-    paginate(byId("gallery-pages"), sheet, Math.ceil(data.pictures.length / CARDS), (next) => { sheet = next; drawCards(); });
+    byId("cards").replaceChildren(...sheetAt(sheet).map(card));
+    paginate(byId("gallery-pages"), sheet, Math.ceil(pictures / CARDS), (next) => { sheet = next; drawCards(); });
   }
 
   function view(row) {
-    const picture = pictureOf.get(row[ID]);
+    const picture = pictureOf(row);
     const facts = [
       ["examination", row[ID]], ["score", score(row[SCORE])], ["predicted", predicted(row)], ["known", known(row)],
       ["camera", row[CAMERA]], ["views named by", row[EVIDENCE]],
@@ -250,7 +258,7 @@
   };
 
   refresh();
-  if (byId("cards")) drawCards();
+  if (byId("cards")) document.addEventListener("DOMContentLoaded", drawCards);
   document.documentElement.dataset.ready = "yes";
   performance.mark("ready");
 })();
