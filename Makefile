@@ -69,7 +69,7 @@ $(BIN)/python:
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (once, a minute) ..."
-	$(PIP) --editable '.[codecs,evaluate]'
+	$(PIP) --editable '.[codecs,evaluate,report]'
 	@touch $@
 
 $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt
@@ -78,7 +78,7 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,evaluate,masks,test]'
+	$(PIP) --editable '.[codecs,build,evaluate,masks,report,test]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.build
@@ -86,5 +86,5 @@ $(VENV)/.bench: $(VENV)/.build
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[codecs,build,evaluate,masks,test,check]'
+	$(PIP) --editable '.[codecs,build,evaluate,masks,report,test,check]'
 	@touch $@

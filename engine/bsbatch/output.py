@@ -11,7 +11,7 @@ from typing import Any
 from bsbatch.catalog import check_configuration
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
 from bsbatch.parts import parts_in, strangers_in
-from bsbatch.sinks.overlays import overlay_files
+from bsbatch.sinks.overlays import overlay_files, scan_files
 from bsbatch.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
@@ -70,8 +70,8 @@ def clear(out: Path) -> None:
         for table in (OBJECTS, RESULTS):
             for part in parts_in(out / table):
                 part.unlink()
-        for overlay in overlay_files(out):
-            overlay.unlink()
+        for image in (*overlay_files(out), *scan_files(out)):
+            image.unlink()
         (out / RUN_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error

@@ -84,6 +84,13 @@ MASKS = {
 }
 """What reads NIfTI masks for ``bsbatch evaluate --masks``."""
 
+_REPORT = 'pip install "bsbatch[report]"'
+REPORT = {
+    "write": Part("bsbatch.reporting.page:write_page", "jinja2", _REPORT),
+    "figures": Part("vl_convert:javascript_bundle", "vl_convert", _REPORT),
+}
+"""What ``bsbatch report`` loads: the page, and Vega-Lite as one script, which draws its figures."""
+
 PHANTOMS = {
     "plan": Part("bsbatch_build.phantom.plan:SetPlan", "bsbatch_build"),
     "write": Part("bsbatch_build.phantom.archive:write_set", "bsbatch_build"),

@@ -142,10 +142,12 @@ def test_a_run_that_goes_on_draws_what_is_new_and_fresh_removes_all(archive: Pat
     assert len(overlays(out)) == 3
     run(archive, out, *options)
     assert len(overlays(out)) == 7
+    assert len(list(out.glob("scans/*"))) == 6
 
     run(archive, out, "--backend", "fake", "--fresh")
 
     assert not overlays(out)
+    assert not list(out.glob("scans/*"))
 
 
 def test_no_patient_data_reaches_an_overlay_or_its_name(archive: Path, tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def test_the_demo_tells_metastases_from_their_like_and_leaves_the_package_alone(
     assert "ROC AUC" in done.stdout
     assert "not for clinical use" in done.stdout
 
+    page = tmp_path / "demo" / "run" / "report.html"
+    assert f"report   {page}" in done.stdout
+    assert f"overlays {tmp_path / 'demo' / 'run' / 'overlays'}" in done.stdout
+    assert page.stat().st_size > 1_000_000
+    assert list((tmp_path / "demo" / "run" / "overlays").glob("sheet-0001.*"))
+
     metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["counts"]["n"] == 64
     assert metrics["metrics"]["auc"]["value"] > 0.8

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsbatch.records import HeatMap, ViewPixels
-from bsbatch.sinks.drawing import Caption, Image, draw, overlaid, sheet_of
+from bsbatch.sinks.drawing import Caption, Image, draw, overlaid, sheet_of, small_overlay, small_scan
 
 SURE = Caption(0.93, 0.5, ())
 EMPTY = np.zeros((32, 16), np.float32)
@@ -154,3 +154,19 @@ def test_a_sheet_has_a_place_for_each_of_its_images() -> None:
     assert one.shape[1] == ten.shape[1]
     assert 1.7 < len(ten) / len(one) <= 2.0
     assert not np.array_equal(sheet_of(images, list("abcdefghiX")), ten)
+
+
+@pytest.mark.parametrize("sizes", [((1024, 256), (1024, 256)), ((512, 128), (256, 64)), ((64, 16), (64, 16))])
+def test_the_small_scan_is_the_small_overlay_without_its_map(sizes: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    views = view(*sizes[0]), view(*sizes[1], seed=1)
+    plain, hot = draw(views, heat(), SURE), draw(views, heat((10, 4), (20, 25)), SURE)
+
+    scan = small_scan(views, hot)
+
+    assert np.array_equal(scan, small_scan(views, plain))
+    expected = small_overlay(plain)[:, :, 0]
+    changed = np.argwhere(scan != expected)
+    assert np.ptp(changed[:, 1]) < 60  # the scale bar alone, which goes white
+    assert (scan >= expected).all()
+    assert scan.shape == small_overlay(hot).shape[:2]
+    assert not np.array_equal(scan, small_overlay(hot)[:, :, 0])

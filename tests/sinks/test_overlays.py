@@ -18,7 +18,7 @@ from bsbatch.records import (
     ViewPixels,
     Whereabouts,
 )
-from bsbatch.sinks.overlays import OverlaySink, overlay_files
+from bsbatch.sinks.overlays import OverlaySink, overlay_files, scan_files
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.tables import Provenance
 
@@ -80,6 +80,9 @@ def test_any_number_of_threads_writes_the_same_bytes(form: OverlayFormat, tmp_pa
 
     assert len(contents[0]) == 13
     assert contents[0] == contents[1] == contents[2]
+    scans = [{path.name: path.read_bytes() for path in scan_files(folder)} for folder in folders]
+    assert scans[0].keys() == {f"{name(number)}.jpg" for number in range(12)}
+    assert scans[0] == scans[1] == scans[2]
 
 
 def test_the_contact_sheets_hold_the_most_probable_first(tmp_path: Path) -> None:
@@ -104,6 +107,7 @@ def test_what_has_no_row_any_more_is_removed_and_what_is_not_ours_stays(tmp_path
 
     assert {path.name for path in (tmp_path / "overlays").iterdir()} == {f"{name(1)}.png", "sheet-0001.png", "note.png"}
     assert note.read_bytes() == b"mine"
+    assert [path.name for path in scan_files(tmp_path)] == [f"{name(1)}.jpg"]
 
 
 def test_a_run_without_a_map_ends_without_a_sheet(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from bsbatch.cli.demo import demo
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
+from bsbatch.cli.report import report
 from bsbatch.cli.run import run
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(evaluate)
+app.command()(report)
 app.command()(bench)
 app.command()(info)
 app.command()(demo)

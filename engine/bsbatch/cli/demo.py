@@ -11,7 +11,8 @@ from bsbatch.cli.summary import show as show_run
 from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import EvaluationConfig
-from bsbatch.registry import EVALUATION, PHANTOMS, load
+from bsbatch.registry import EVALUATION, PHANTOMS, REPORT, load
+from bsbatch.reporting.settings import ReportConfig
 
 _CENTRE = "C"
 """The external centre: the demo model has seen none of its cameras."""
@@ -30,6 +31,8 @@ def demo(
     The demo model is trained on synthetic phantoms: not for clinical use.
     """
     evaluate, write_report = (EVALUATION[name].load() for name in ("metrics", "report"))
+    write_page = REPORT["write"].load()
+    REPORT["figures"].load()
     console = Console(emoji=False)
     _make_phantoms(out / "set", studies, console)
     config = RunConfig(
@@ -48,6 +51,7 @@ def demo(
     evaluation = evaluate(EvaluationConfig(out / "run", labels, out / "report", masks=masks))
     write_report(evaluation)
     show_evaluation(console, evaluation)
+    write_page(ReportConfig(out / "run", labels=labels, masks=masks), evaluation)
     console.print(_where(out), soft_wrap=True, highlight=False, markup=False)
 
 
@@ -67,7 +71,7 @@ def _where(out: Path) -> str:
             f"archive  {out / 'set' / 'archive'}",
             f"results  {out / 'run' / 'results'} and {out / 'run' / 'objects'}",
             f"overlays {out / 'run' / 'overlays'}: where the model sees metastases, sheet-0001.png first",
-            f"report   {out / 'report' / 'metrics.json'}",
-            f"figures  {out / 'report' / 'figures'}",
+            f"figures  {out / 'report' / 'metrics.json'} and {out / 'report' / 'figures'}",
+            f"report   {out / 'run' / 'report.html'}: open it in a browser",
         )
     )

@@ -24,6 +24,8 @@ _PACKAGES = (
     "MNN",
     "scikit-learn",
     "matplotlib",
+    "Jinja2",
+    "vl-convert-python",
     "tensorflow-cpu",
     "keras",
     "tf2onnx",

@@ -28,6 +28,8 @@ _NAMES = 26
 """Rows above the views with their names."""
 _PER_ROW, _THUMBNAIL, _LABEL = 8, 260, 28
 """Thumbnails beside one another on a contact sheet, columns of each, rows of its label."""
+_SMALL = 400
+"""Columns of an image in a report."""
 _INK, _PALE, _ALARM = (30, 30, 30), (110, 110, 110), (30, 60, 200)
 """Blue, green, red."""
 _FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
@@ -93,7 +95,7 @@ def overlaid(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
 
 def sheet_of(images: list[Image], labels: list[str]) -> Image:
     """Put overlays into rows of thumbnails without their captions, each under a label."""
-    small = [_thumbnail(image[_HEADER - _NAMES : len(image) - _FOOTER]) for image in images]
+    small = [_thumbnail(image, _THUMBNAIL) for image in images]
     height = max(len(image) for image in small) + _LABEL
     rows = -(-len(small) // _PER_ROW)
     sheet = np.full((rows * height + _FOOTER, _PER_ROW * _THUMBNAIL, 3), 255, np.uint8)
@@ -103,6 +105,23 @@ def sheet_of(images: list[Image], labels: list[str]) -> Image:
         sheet[top + _LABEL : top + _LABEL + len(image), left : left + _THUMBNAIL] = image
     _text(sheet, NOTICE, 10, len(sheet) - 12, _PALE)
     return sheet
+
+
+def small_overlay(overlay: Image) -> Image:
+    """An overlay for a report: without its captions, 400 columns."""
+    return _thumbnail(overlay, _SMALL)
+
+
+def small_scan(views: tuple[ViewPixels, ViewPixels], overlay: Image) -> NDArray[np.uint8]:
+    """What `small_overlay` shows, without the map and in grey: each place of the body is where it is there."""
+    canvas, start = cv2.extractChannel(overlay, 0), _MARGIN
+    for view in views:
+        grey = _inverse_grey(view.counts)
+        rows, columns = grey.shape
+        canvas[_HEADER : _HEADER + rows, start : start + columns] = grey
+        start += columns + _GAP
+    canvas[:, start - 1 : start + _BAR + _TICKS] = 255  # the scale of a map that is not there
+    return _thumbnail(np.asarray(canvas), _SMALL)
 
 
 def _inverse_grey(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -166,7 +185,9 @@ def _width(words: str) -> int:
     return int(cv2.getTextSize(words, _FONT, _SIZE, 1)[0][0])
 
 
-def _thumbnail(image: Image) -> Image:
-    rows, columns = image.shape[:2]
-    size = (_THUMBNAIL, max(1, round(rows * _THUMBNAIL / columns)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _thumbnail(image: Image, width: int) -> Image:
+    """Without captions, of one channel or three."""
+    inner = image[_HEADER - _NAMES : len(image) - _FOOTER]
+    rows, columns = inner.shape[:2]
+    size = (width, max(1, round(rows * width / columns)))
+    return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_AREA), np.uint8)

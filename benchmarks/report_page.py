@@ -1,0 +1,104 @@
+"""How long `bsbatch report` takes for a large run, how large its page is, and how soon Chromium has opened it.
+
+``python -m benchmarks.report_page FOLDER`` makes a synthetic run there first: 10,000 examinations, 500 with an overlay
+of two views of 1024 x 256. Noise compresses worse than scans do, so files of patients' scans are smaller.
+"""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bsbatch.config import OverlayFormat
+from bsbatch.output import write_run_file
+from bsbatch.parts import write_part
+from bsbatch.records import Explanation, HeatMap, Prediction, Quality, UnitOutcome, ViewPixels, Whereabouts
+from bsbatch.registry import load
+from bsbatch.reporting.page import write_page
+from bsbatch.reporting.settings import ReportConfig
+from bsbatch.sinks.overlays import OverlaySink
+from bsbatch.tables import OBJECTS, RESULTS, Row, to_table
+
+EXAMINATIONS, OVERLAYS = 10_000, 500
+ROWS, COLUMNS = 1024, 256
+_THRESHOLD = 0.5
+_PATIENCE = 120
+
+
+def make(out: Path) -> None:
+    """A run as it lies on the disk; every twentieth examination failed."""
+    random = np.random.default_rng(1)
+    rows = [_row(number, float(score)) for number, score in enumerate(random.random(EXAMINATIONS))]
+    objects = [_object(row) for row in rows]
+    for name, table in ((RESULTS, rows), (OBJECTS, objects)):
+        (out / name).mkdir(parents=True)
+        write_part(out / name, 0, to_table(name, table, "hash"))
+    write_run_file(out, {"status": "complete", "config": {"threshold": _THRESHOLD, "cam": "positive"}, "seconds": 1.0})
+    ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -row["p_metastasis"])
+    sink = OverlaySink(out, OverlayFormat.PNG, _THRESHOLD, 2)
+    for row in ranked[:OVERLAYS]:
+        sink.commit(UnitOutcome((_drawn(row, random),), ()))
+
+
+def _row(number: int, score: float) -> Row:
+    row: Row = {"exam_id": f"{number:032x}", "threshold": _THRESHOLD, "config_hash": "hash", "manufacturer": "Nobody"}
+    if number % 20 == 0:
+        return row | {"status": "failed", "stage": "pairing", "reason": "single_view_only"}
+    flags = ["hotspot_dominates"] if number % 7 == 0 else []
+    counts = {"qc_counts_anterior": 1.5e6, "qc_counts_posterior": 1.4e6}
+    return (
+        row | counts | {"status": "ok", "p_metastasis": score, "predicted": int(score >= _THRESHOLD), "qc_flags": flags}
+    )
+
+
+def _object(row: Row) -> Row:
+    status = "used" if row["status"] == "ok" else "failed"
+    fate = {"status": status, "reason": row.get("reason"), "exam_id": row["exam_id"]}
+    return fate | {"source": f"{row['exam_id']}.dcm", "size": 1, "mtime_ns": 1}
+
+
+def _drawn(row: Row, random: np.random.Generator) -> Prediction:
+    body = 20 * np.exp(-6 * np.linspace(-1, 1, COLUMNS) ** 2)
+    views = tuple(ViewPixels(random.poisson(body, (ROWS, COLUMNS)).astype(np.uint16)) for _ in "AP")
+    cells = np.kron(random.random((8, 8)), np.ones((4, 4))).astype(np.float32) ** 4
+    explanation = Explanation(HeatMap(cells, 1.0), Whereabouts(None, None, 1, 0, 0, 0.5, 0.5, ()), (views[0], views[1]))
+    exam = load("bsbatch.records:Examination")(row["exam_id"], (), None, None)
+    quality = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
+    return Prediction(exam, quality, row["p_metastasis"], explanation)
+
+
+def opened(page: Path) -> tuple[float, float]:
+    """Seconds until the table is there and until the figures are, told by the page's own clock."""
+    webdriver, service = load("selenium.webdriver:Chrome"), load("selenium.webdriver.chrome.service:Service")
+    options = load("selenium.webdriver:ChromeOptions")()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    driver = webdriver(options=options, service=service(shutil.which("chromedriver")))
+    try:
+        driver.get(page.resolve().as_uri())
+        wait = load("selenium.webdriver.support.ui:WebDriverWait")(driver, _PATIENCE)
+        times = "return ['ready', 'drawn'].map((name) => performance.getEntriesByName(name)[0]?.startTime)"
+        found = wait.until(lambda browser: all(browser.execute_script(times)) and browser.execute_script(times))
+        return found[0] / 1000, found[1] / 1000
+    finally:
+        driver.quit()
+
+
+def main() -> None:
+    """Make, write, open, tell."""
+    out = Path(sys.argv[1])
+    if not out.exists():
+        make(out)
+    started, busy = time.perf_counter(), time.process_time()
+    page = write_page(ReportConfig(out))
+    wall, cpu = time.perf_counter() - started, time.process_time() - busy
+    print(f"written in {wall:.1f} s ({cpu:.1f} s of CPU), {page.stat().st_size / 1e6:.1f} MB")
+    for _ in range(3):
+        table, figures = opened(page)
+        print(f"opened: table after {table:.2f} s, figures after {figures:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""``bsbatch report``: one page about a run, for people."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bsbatch.registry import REPORT
+from bsbatch.reporting.settings import GALLERY, ReportConfig
+
+
+def report(
+    results: Annotated[
+        Path, typer.Argument(help="Output folder of bsbatch run, or its results folder.", show_default=False)
+    ],
+    *,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV with study_uid and label: adds the evaluation.", show_default=False),
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of lesion masks, for heat maps.", show_default=False)
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Model directory, for its card.", show_default="the demo model, where it is that"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="report.html in RESULTS")] = None,
+    gallery: Annotated[int, typer.Option(help="Overlays in the page, most probable first.")] = GALLERY,
+) -> None:
+    """Write one HTML file about a run: flow, scores, figures, examinations, heat maps over scans, warnings, model.
+
+    It loads nothing from anywhere and holds no UID, date or path. Full overlays are linked where they lie.
+    Exit codes: 0 done, 2 usage (no run, or labels or model do not belong to it), 4 cannot write.
+    """
+    write = REPORT["write"].load()
+    page = write(ReportConfig(results, out, labels, masks, model, gallery))
+    console = Console(emoji=False)
+    console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
+    console.print("Research use only, not for clinical use.", style="dim")
