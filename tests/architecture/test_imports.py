@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -69,11 +68,11 @@ def test_mnn_and_its_converter_are_never_loaded_into_the_run_itself() -> None:
     assert _loaded_after("import bsbatch.backends.mnn").isdisjoint({"MNN", "_mnncengine", "_tools"})
 
 
-def test_help_answers_in_under_half_a_second() -> None:
-    """The best of five, so that a busy machine does not decide; the figure itself is in the benchmarks."""
-    durations = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "bsbatch", "--help"], capture_output=True, check=True)
-        durations.append(time.perf_counter() - started)
-    assert min(durations) < 0.5
+def test_help_loads_few_modules() -> None:
+    """What decides its seconds, which are in the benchmarks; 348 with Python 3.11."""
+    program = (
+        "import atexit, sys; from bsbatch.cli import main; "
+        "atexit.register(lambda: print(len(sys.modules))); sys.argv[1:] = ['--help']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout.splitlines()[-1]) < 400
