@@ -534,5 +534,5 @@ def _finish(network: Any, config: TrainConfig, cohort: Cohort) -> None:
 
 def equal_error_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
     """Where sensitivity and specificity come closest; a score as large counts as positive."""
-    fpr, tpr, thresholds = toolchain.package("sklearn.metrics").roc_curve(labels, scores)
+    fpr, tpr, thresholds = toolchain.package("sklearn.metrics").roc_curve(labels, scores, drop_intermediate=False)
     return float(thresholds[1:][np.argmin(np.abs(tpr + fpr - 1.0)[1:])])  # the first one is infinite
