@@ -26,9 +26,10 @@ WIDEST = 4.0
 BIAS_RANGE = 0.05
 """Seeded biases are uniform in +-0.05. Biases of zero would be folded away, and the twins' graph would not be the graph
 of a trained model."""
-LAYOUT: dict[str, Any] = {"data_format": "channels_last", "dtype": "float32"}
-"""Said to every layer, so that a user's ``keras.json`` cannot change the network."""
-CONVOLUTION: dict[str, Any] = {"padding": "same", **LAYOUT}
+LAYOUT: dict[str, Any] = {"data_format": "channels_last"}
+"""Said to every layer, as its ``dtype`` is, so that a user's ``keras.json`` cannot change the network."""
+FLOAT32, MIXED = "float32", "mixed_bfloat16"
+"""Keras' names of what a layer computes in."""
 NORM, RELU = "_norm", "_relu"
 """Endings of the names of a convolution's batch normalisation, and of its activation where the two are apart."""
 MOMENTUM = 0.9
@@ -64,7 +65,7 @@ class NetworkSettings:
         return max(1, round(full * width))
 
 
-def build(settings: NetworkSettings, *, batch_norm: bool = False, side: int | None = SIDE) -> Any:
+def build(settings: NetworkSettings, *, batch_norm: bool = False, side: int | None = SIDE, dtype: str = FLOAT32) -> Any:
     """Build the network with seeded random weights.
 
     Kernels are He normal (He et al., ICCV 2015), so activations keep their scale over 13 convolutions and the two
@@ -79,6 +80,8 @@ def build(settings: NetworkSettings, *, batch_norm: bool = False, side: int | No
         from random weights; `bsbatch_build.surgery.fold` takes it out again.
     side
         Rows and columns of the input; None for any multiple of 32.
+    dtype
+        What convolutions and poolings compute in, `FLOAT32` or `MIXED`; weights are float32 in both.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def build(settings: NetworkSettings, *, batch_norm: bool = False, side: int | No
     keras = toolchain.keras()
     image = keras.Input((side, side, CHANNELS), dtype="float32", name="image")
     tensor = image
-    for layer in _layers(keras.layers, settings, batch_norm=batch_norm):
+    for layer in _layers(keras.layers, settings, batch_norm=batch_norm, dtype=dtype):
         tensor = layer(tensor)
     return keras.Model(image, tensor, name="vgg16")
 
@@ -102,20 +105,22 @@ def convolution_names() -> list[str]:
     ]
 
 
-def _layers(layers: Any, settings: NetworkSettings, *, batch_norm: bool) -> Iterator[Any]:
+def _layers(layers: Any, settings: NetworkSettings, *, batch_norm: bool, dtype: str) -> Iterator[Any]:
     drawn = _initializers(settings.seed)
     activation = None if batch_norm else "relu"
+    spatial = {"dtype": dtype, **LAYOUT}
+    convolution: dict[str, Any] = {"padding": "same", "activation": activation, **spatial}
     for number, (convolutions, channels) in enumerate(BLOCKS, start=1):
         for index in range(1, convolutions + 1):
             name, filters = f"block{number}_conv{index}", settings.channels(channels, number)
-            yield layers.Conv2D(filters, 3, name=name, activation=activation, **next(drawn), **CONVOLUTION)
+            yield layers.Conv2D(filters, 3, name=name, **next(drawn), **convolution)
             if batch_norm:
-                yield layers.BatchNormalization(name=name + NORM, momentum=MOMENTUM, dtype="float32")
-                yield layers.ReLU(name=name + RELU, dtype="float32")
-        yield layers.MaxPooling2D(2, name=f"block{number}_pool", **LAYOUT)
-    yield layers.GlobalAveragePooling2D(name="gap", **LAYOUT)
-    yield layers.Dense(settings.channels(DENSE), activation="relu", name="fc1", dtype="float32", **next(drawn))
-    yield layers.Dense(CLASSES, activation="softmax", name="predictions", dtype="float32", **next(drawn))
+                yield layers.BatchNormalization(name=name + NORM, momentum=MOMENTUM, dtype=FLOAT32)
+                yield layers.ReLU(name=name + RELU, dtype=dtype)
+        yield layers.MaxPooling2D(2, name=f"block{number}_pool", **spatial)
+    yield layers.GlobalAveragePooling2D(name="gap", dtype=FLOAT32, **LAYOUT)
+    yield layers.Dense(settings.channels(DENSE), activation="relu", name="fc1", dtype=FLOAT32, **next(drawn))
+    yield layers.Dense(CLASSES, activation="softmax", name="predictions", dtype=FLOAT32, **next(drawn))
 
 
 def _initializers(seed: int) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,14 @@ class Schedule(StrEnum):
     """Falls to zero along half a cosine (Loshchilov and Hutter, ICLR 2017, without restarts)."""
 
 
+class Precision(StrEnum):
+    """What the convolutions compute in while training; weights, losses and the finished network are float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    """Mixed precision (Micikevicius et al., ICLR 2018) without loss scaling: bfloat16 has float32's exponents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How the network is trained; the defaults are the paper's."""
@@ -44,6 +52,7 @@ class Recipe:
     """Examinations that validate at most, classes as even as they come; the paper's number."""
     equal_errors: bool = False
     """Shift the last bias until sensitivity and specificity on all that validates are equal at 0.5."""
+    precision: Precision = Precision.FLOAT32
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""

@@ -28,8 +28,8 @@ from bsbatch.preprocess import VERSION
 from bsbatch.storage import put_in_place, replace_text
 from bsbatch_build import toolchain, weights
 from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
-from bsbatch_build.network import CHANNELS, RELU, SIDE, NetworkSettings, build
-from bsbatch_build.recipe import PAPER, Recipe, Schedule
+from bsbatch_build.network import CHANNELS, FLOAT32, MIXED, RELU, SIDE, NetworkSettings, build
+from bsbatch_build.recipe import PAPER, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings, counts, divide, write_split
 from bsbatch_build.surgery import fold, move_threshold
 
@@ -152,6 +152,7 @@ def train(config: TrainConfig, listener: Listener) -> Trained:
 
 def _resolved(config: TrainConfig, studies: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """What decides the weights, for ``config.json`` and the model card."""
+    toolchain.tensorflow()  # before it is imported below with its greeting
     versions = {name: toolchain.package(name).__version__ for name in ("bsbatch", "tensorflow", "keras", "numpy")}
     return {
         "version": 1,
@@ -286,7 +287,8 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
 def _compiled(config: TrainConfig) -> Any:
     """The network to train, with its losses and its optimiser; the lesions' places are a second output."""
     keras, recipe = toolchain.keras(), config.recipe
-    network = build(config.network, batch_norm=recipe.batch_norm, side=None)
+    dtype = MIXED if recipe.precision is Precision.BFLOAT16 else FLOAT32
+    network = build(config.network, batch_norm=recipe.batch_norm, side=None, dtype=dtype)
     if not recipe.batch_norm:
         network.set_weights(weights.load(config.network, may_widen=True).get_weights())
     outputs = {"predictions": network.output}
@@ -296,7 +298,13 @@ def _compiled(config: TrainConfig) -> Any:
         bias = keras.initializers.Constant(_RARE)
         zeros = keras.initializers.Zeros()
         outputs[_LESIONS] = keras.layers.Conv2D(
-            1, 1, name=_LESIONS, kernel_initializer=zeros, bias_initializer=bias, data_format="channels_last"
+            1,
+            1,
+            name=_LESIONS,
+            kernel_initializer=zeros,
+            bias_initializer=bias,
+            data_format="channels_last",
+            dtype=FLOAT32,
         )(places)
         losses[_LESIONS] = keras.losses.BinaryCrossentropy(from_logits=True)
     model = keras.Model(network.input, outputs, name="training")

@@ -10,7 +10,7 @@ import pytest
 
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch_build import toolchain, weights
-from bsbatch_build.network import BLOCKS, CHANNELS, SIDE, NetworkSettings, build
+from bsbatch_build.network import BLOCKS, CHANNELS, MIXED, SIDE, NetworkSettings, build
 
 TWIN = 0.0625
 # Keras 3.15 saves with np.array(variable), which NumPy 2 warns of; it is Keras' to change.
@@ -49,6 +49,13 @@ def write_keras2_weights(network: Any, path: Path, without: str = "") -> Path:
             for name, values in zip(names, layer.get_weights(), strict=True):
                 group[name] = values
     return path
+
+
+def test_in_mixed_precision_it_is_the_same_network_but_for_rounding() -> None:
+    settings = NetworkSettings(width=TWIN)
+    full, mixed = (np.asarray(network(image())) for network in (build(settings), build(settings, dtype=MIXED)))
+    assert mixed.dtype == np.float32
+    assert 0.0 < np.abs(full - mixed).max() < 0.02
 
 
 def test_the_papers_network_has_14978370_weights() -> None:

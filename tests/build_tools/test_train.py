@@ -15,7 +15,7 @@ from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.dataset import GRID, Dataset, Entry
 from bsbatch_build.network import NetworkSettings
-from bsbatch_build.recipe import Recipe, Schedule
+from bsbatch_build.recipe import Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings
 from bsbatch_build.train import (
     CONFIG,
@@ -124,6 +124,16 @@ def test_the_model_is_the_plain_network_without_batch_normalisation(trained: Pat
     network = toolchain.keras().models.load_model(trained / MODEL, compile=False)
     assert [layer.name for layer in network.layers if "norm" in layer.name or "lesions" in layer.name] == []
     assert network.output_shape == (None, 2)
+
+
+def test_convolutions_trained_in_bfloat16_leave_the_float32_network(hospital: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=1, precision=Precision.BFLOAT16)
+    train(config_of(hospital, tmp_path / "run", recipe), Told())
+    load = toolchain.keras().models.load_model
+    state, left = (load(tmp_path / "run" / name, compile=False) for name in ("state-0001.keras", MODEL))
+    assert state.get_layer("block3_conv1").compute_dtype == "bfloat16"
+    assert {weight.dtype for weight in state.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in left.layers} == {"float32"}
 
 
 def test_the_first_epochs_see_crops_and_the_others_whole_images(trained: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bsbatch_build.cli.export import RESEARCH_USE
-from bsbatch_build.recipe import PAPER, Recipe, Schedule
+from bsbatch_build.recipe import PAPER, Precision, Recipe, Schedule
 
 _DATA, _START, _HOW = "Data", "Where the weights start", "How it learns (the defaults are the paper's)"
 
@@ -89,6 +89,12 @@ def train(
             "--equal-errors", help="Make sensitivity and specificity equal at 0.5 in validation.", rich_help_panel=_HOW
         ),
     ] = PAPER.equal_errors,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bfloat16 is faster on CPUs and GPUs that compute in it, slower on others.", rich_help_panel=_HOW
+        ),
+    ] = PAPER.precision,
     seed: Annotated[int, typer.Option(help="Of weights, split and order.", rich_help_panel=_HOW)] = 0,
 ) -> None:
     """Train the paper's VGG16 on an archive and a label table; the same command goes on after a kill.
@@ -112,6 +118,7 @@ def train(
         lesion_weight,
         validation_limit,
         equal_errors,
+        precision,
     )
     config = training.TrainConfig(
         archive,
