@@ -40,9 +40,33 @@ def to_onnx(network: Any) -> Any:
     ModelError
         What tf2onnx made is not valid ONNX.
     """
-    model = _converted(network)
+    model = _converted(network, CHANNELS)
     _sum_input_channels(model.graph)
     _name_after_layers(model.graph)
+    _describe(model)
+    _check(model)
+    return model
+
+
+def other_to_onnx(network: Any) -> Any:
+    """Convert any Keras model to an ONNX graph of one input channel; tf2onnx names its nodes.
+
+    Parameters
+    ----------
+    network
+        ``keras.Model``, ``(N, 512, 512, 1 or 3)`` to ``(N, 2)``; three channels are three copies of the one.
+
+    Returns
+    -------
+    onnx.ModelProto
+        As of `to_onnx`.
+
+    Raises
+    ------
+    ModelError
+        What tf2onnx made is not valid ONNX.
+    """
+    model = _converted(network, 1)
     _describe(model)
     _check(model)
     return model
@@ -116,12 +140,15 @@ def _halve(tensor: Any) -> Any:
     return cast_to_float(tensor.name)
 
 
-def _converted(network: Any) -> Any:
+def _converted(network: Any, channels: int) -> Any:
+    """A graph of so many input channels; the network may want each of them several times."""
     tensorflow = toolchain.tensorflow()
-    signature = [tensorflow.TensorSpec((None, SIDE, SIDE, CHANNELS), tensorflow.float32, name=INPUT)]
+    signature = [tensorflow.TensorSpec((None, SIDE, SIDE, channels), tensorflow.float32, name=INPUT)]
+    copies = network.input_shape[-1] // channels
 
     def forward(image: Any) -> dict[str, Any]:
-        return {OUTPUT: network(image, training=False)}
+        repeated = tensorflow.concat([image] * copies, axis=3) if copies > 1 else image
+        return {OUTPUT: network(repeated, training=False)}
 
     traced = tensorflow.function(forward, input_signature=signature, autograph=False)
     convert = toolchain.package("tf2onnx").convert.from_function

@@ -14,7 +14,7 @@ from bsbatch.model import GRAPH, KERAS, Manifest, sha256_of, write_manifest
 from bsbatch.storage import flush
 from bsbatch_build import toolchain, weights
 from bsbatch_build.cam_head import CAM, add_cam
-from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
+from bsbatch_build.convert import other_to_onnx, stored_as_half, to_bytes, to_onnx
 from bsbatch_build.network import NetworkSettings
 from bsbatch_build.train import read_run
 from bsbatch_build.verify import Parity, storage_difference, verify
@@ -43,11 +43,17 @@ class ExportSettings:
     """The command that makes this model again."""
     keep_keras: bool = False
     """Leave the Keras model beside the graph, for ``bsbatch run --cam-engine keras``."""
+    other: Path | None = None
+    """A whole Keras model to take as it is instead of `network`, see `bsbatch_build.weights.load_other`."""
 
     def __post_init__(self) -> None:
-        """Refuse a threshold no probability could be compared with."""
+        """Refuse a threshold no probability could be compared with, and two networks."""
         if not 0.0 <= self.threshold <= 1.0:
             raise UsageError(f"--threshold {self.threshold} is outside [0, 1]")
+        if self.other and (
+            self.may_widen or self.half_weights or self.network != NetworkSettings(seed=self.network.seed)
+        ):
+            raise UsageError("--network takes a model as it is: leave --weights, --width, --widen, --half-weights out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,7 @@ def export(settings: ExportSettings) -> Exported:
         The disk is full, or the folder went away.
     """
     with _staged(settings.folder.resolve()) as staging:
-        network = weights.load(settings.network, may_widen=settings.may_widen)
-        onnx_model = to_onnx(network)
+        network, onnx_model = _made(settings)
         cam_name = CAM if add_cam(onnx_model) else None
         graph = to_bytes(onnx_model)
         parity = verify(graph, network, settings.network.seed)
@@ -95,6 +100,15 @@ def export(settings: ExportSettings) -> Exported:
             toolchain.save(network, staging / KERAS)
         manifest = _written(settings, staging, graph, _manifest(settings, cam_name, training))
     return Exported(settings.folder, manifest, network.count_params(), parity)
+
+
+def _made(settings: ExportSettings) -> tuple[Any, Any]:
+    """The network in Keras and in ONNX."""
+    if settings.other:
+        network = weights.load_other(settings.other)
+        return network, other_to_onnx(network)
+    network = weights.load(settings.network, may_widen=settings.may_widen)
+    return network, to_onnx(network)
 
 
 def model_name(settings: NetworkSettings) -> str:
@@ -122,7 +136,7 @@ def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str
         files={GRAPH: ""},
         cam_name=cam_name,
         preprocessing_version=preprocess.VERSION,
-        name=settings.name or model_name(settings.network),
+        name=settings.name or (settings.other.stem if settings.other else model_name(settings.network)),
         threshold=settings.threshold,
         tools={name: toolchain.package(name).__version__ for name in TOOLS},
         training=training,
@@ -130,7 +144,7 @@ def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str
 
 
 def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[str, Any]:
-    origin = _origin(settings.network)
+    origin = _file_origin(settings.other) if settings.other else _origin(settings.network)
     note = settings.note or origin["note"]
     if "data" in origin:
         origin["data"] = {"kind": note, **origin["data"]}
@@ -138,7 +152,7 @@ def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[st
         **origin,
         "note": note,
         **({"commands": [settings.made_by]} if settings.made_by else {}),
-        "width": settings.network.width,
+        **({} if settings.other else {"width": settings.network.width}),
         "stored_as": "fp16" if settings.half_weights else "fp32",
         "weights_count": network.count_params(),
         "parity_difference": parity.difference,
@@ -153,7 +167,10 @@ def _origin(settings: NetworkSettings) -> dict[str, Any]:
     if settings.weights == weights.IMAGENET:
         note = "not trained on bone scans: ImageNet convolutions, random head"
         return {"weights": weights.IMAGENET, "seed": settings.seed, "note": note}
-    path = Path(settings.weights)
+    return _file_origin(Path(settings.weights))
+
+
+def _file_origin(path: Path) -> dict[str, Any]:
     origin = {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
     run = read_run(path)
     return origin if run is None else {**origin, **_trained(run)}

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from bsbatch import preprocess
 from bsbatch.config import Effort
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
-from bsbatch.model import Model
+from bsbatch.model import KERAS, Model
 from bsbatch.registry import BACKENDS
 from bsbatch_build.golden import CENTRE, golden_examinations
 from bsbatch_build.restore import restore
 from bsbatch_build.verify import keras_probabilities
+from bsbatch_build.weights import load_other
 
 TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3}
 """Largest difference of a probability that passes, by the precision that a backend computes in."""
@@ -175,7 +176,7 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
     """
     names = settings.chosen
     model = Model.load(settings.folder, preprocess.VERSION)
-    network = restore(model.graph)
+    network = _network(model)
     golden = golden_examinations(settings.examinations, settings.seed, lambda: on_step("phantoms"))
     expected = _keras_probabilities(network, golden.images, on_step)
     reference = Reference(expected, golden.labels, model.manifest.threshold)
@@ -186,6 +187,16 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
         auc=auc(expected[:, 1], golden.labels),
         backends=tuple(_compared(name, model, golden.images, reference, on_step) for name in names),
     )
+
+
+def _network(model: Model) -> Any:
+    """Of the weights in the graph; the Keras model beside it where that is another network than the paper's."""
+    try:
+        return restore(model.graph)
+    except ModelError as error:
+        if KERAS not in model.manifest.files:
+            raise ModelError(f"{error}; if it is another network than the paper's, with --keep-keras") from error
+        return load_other(model.keras)
 
 
 def held_against(reference: Reference, backend: str, precision: str, actual: Probabilities) -> BackendParity:

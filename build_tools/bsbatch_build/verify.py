@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bsbatch.errors import ModelError
 from bsbatch_build import toolchain
 from bsbatch_build.golden import golden_examinations
-from bsbatch_build.network import CHANNELS, SIDE
+from bsbatch_build.network import SIDE
 
 TOLERANCE = 1e-5
 """Largest difference of a probability."""
@@ -54,7 +54,7 @@ def verify(graph: bytes, network: Any, seed: int) -> Parity:
     graph
         A serialised ONNX model, ``image (N, 1, 512, 512) float32`` to ``probabilities (N, 2) float32``.
     network
-        The Keras model; is given every image three times, in three equal channels.
+        The Keras model; is given every image in as many equal channels as it takes.
     seed
         Seed of the images.
 
@@ -102,7 +102,7 @@ def random_images(seed: int) -> NDArray[np.float32]:
 
 def keras_probabilities(network: Any, image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give ``(1, 2)`` for an image ``(1, 512, 512)``; one at a time, for its first activations take 128 MiB."""
-    channels_last = np.repeat(image[:, :, :, np.newaxis], CHANNELS, axis=3)
+    channels_last = np.repeat(image[:, :, :, np.newaxis], network.input_shape[-1], axis=3)
     return np.asarray(network(channels_last, training=False), dtype=np.float32)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bsbatch.backends.keras_cams import channels_of
 from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.network import CHANNELS, SIDE, NetworkSettings, build
@@ -52,6 +53,36 @@ def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
     elif settings.weights != RANDOM:
         _copy_file(network, settings, may_widen=may_widen)
     return network
+
+
+def load_other(path: Path) -> Any:
+    """Load a whole Keras model as it is, whatever its layers are.
+
+    Returns
+    -------
+    keras.Model
+        ``(N, 512, 512, 1 or 3) float32 in [0, 1]`` to ``(N, 2)``, each row adding up to 1.
+
+    Raises
+    ------
+    ModelError
+        The file does not exist, cannot be loaded, or holds a model of other inputs or outputs.
+    """
+    try:
+        network = toolchain.keras().models.load_model(path, compile=False)
+    except Exception as error:  # Keras passes on what h5py, zipfile, json and the layers raise
+        raise ModelError(
+            f"Keras cannot load {path} ({_first_line(error)}): give a .keras file of this version of Keras, without "
+            "Lambda layers or layers of its own"
+        ) from error
+    probabilities = np.asarray(network(_noise(channels_of(network)), training=False))
+    if not (np.all(probabilities >= 0.0) and abs(float(probabilities.sum()) - 1.0) <= SAME_OUTPUT):
+        raise ModelError(f"{path} gives {probabilities[0].tolist()}, no two probabilities: end it with a softmax")
+    return network
+
+
+def _noise(channels: int) -> Any:
+    return np.random.default_rng(0).random((1, SIDE, SIDE, channels), dtype=np.float32)
 
 
 def _copy_imagenet(network: Any) -> None:
@@ -163,7 +194,7 @@ def _refuse_other_shapes(network: Any, model: Any, path: Path) -> None:
 
 def _refuse_other_output(network: Any, model: Any, path: Path) -> None:
     """Equal shapes do not make equal networks: another pooling, activation or scaling has no weights."""
-    image = np.random.default_rng(0).random((1, SIDE, SIDE, CHANNELS), dtype=np.float32)
+    image = _noise(CHANNELS)
     with _foreign_errors(path):
         difference = float(np.max(np.abs(np.asarray(model(image, training=False)) - np.asarray(network(image)))))
     if not difference <= SAME_OUTPUT:

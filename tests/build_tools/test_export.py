@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from bsbatch import preprocess
 from bsbatch.errors import ModelError, UsageError
 from bsbatch.model import Model
 from bsbatch_build import export as exporting
-from bsbatch_build import weights
+from bsbatch_build import toolchain, weights
 from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
 from bsbatch_build.export import ExportSettings, export, model_name
 from bsbatch_build.network import NetworkSettings
+from bsbatch_build.parity import ParitySettings, compare
 from bsbatch_build.verify import random_images, storage_difference, verify
 
 TWIN = NetworkSettings(seed=1, width=0.0625)
@@ -41,6 +43,64 @@ def model(network: Any) -> Any:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> exporting.Exported:
     return export(ExportSettings(tmp_path_factory.mktemp("models") / "twin", TWIN, threshold=0.25))
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Keras model whose head has no closed form: two branches, sigmoid gates, no hidden layer of the paper's."""
+    keras = toolchain.keras()
+    layers = keras.layers
+    keras.utils.set_random_seed(7)
+    image = keras.Input((512, 512, request.param))
+    trunk = layers.Conv2D(8, 3, strides=4, activation="swish")(layers.Rescaling(2.0, -1.0)(image))
+    trunk = layers.BatchNormalization()(trunk)
+    trunk = layers.Add()([layers.Conv2D(8, 3, strides=4)(trunk), layers.DepthwiseConv2D(3, strides=4)(trunk)])
+    pooled = layers.GlobalAveragePooling2D()(trunk)
+    gated = layers.Multiply()([pooled, layers.Dense(8, activation="sigmoid")(pooled)])
+    path = tmp_path_factory.mktemp("other") / "gated.keras"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        keras.Model(image, layers.Dense(2, activation="softmax")(gated)).save(path)
+    return path
+
+
+@KERAS_SAVES
+def test_a_network_with_another_head_is_exported_without_a_map_and_verified(other: Path, tmp_path: Path) -> None:
+    made = export(ExportSettings(tmp_path / "model", NetworkSettings(), other=other, keep_keras=True))
+    assert made.manifest.cam_name is None
+    assert made.manifest.name == "gated"
+    graph = onnx.load(tmp_path / "model" / "model.onnx").graph
+    assert [(value.name, shape(value)) for value in graph.input] == [("image", ["N", 1, 512, 512])]
+    assert [value.name for value in graph.output] == ["probabilities"]
+    report = compare(ParitySettings(tmp_path / "model", examinations=4, backends=("onnxruntime",)))
+    assert report.backends[0].holds
+
+
+def test_a_network_with_another_head_leaves_no_keras_model_unless_asked(other: Path, tmp_path: Path) -> None:
+    made = export(ExportSettings(tmp_path / "model", NetworkSettings(), other=other))
+    assert set(made.manifest.files) == {"model.onnx"}
+    with pytest.raises(ModelError, match="another network than the paper's, with --keep-keras"):
+        compare(ParitySettings(tmp_path / "model", examinations=4, backends=("onnxruntime",)))
+
+
+@KERAS_SAVES
+def test_a_keras_model_without_two_probabilities_is_refused(tmp_path: Path) -> None:
+    layers, image = toolchain.keras().layers, toolchain.keras().Input((512, 512, 1))
+    logits = layers.Dense(2)(layers.GlobalAveragePooling2D()(image))
+    toolchain.keras().Model(image, logits).save(tmp_path / "logits.keras")
+    with pytest.raises(ModelError, match="end it with a softmax"):
+        weights.load_other(tmp_path / "logits.keras")
+    toolchain.keras().Model(image, layers.GlobalAveragePooling2D()(image)).save(tmp_path / "one.keras")
+    with pytest.raises(ModelError, match=r"it must be functional and turn \(None, 512, 512, 1 or 3\)"):
+        weights.load_other(tmp_path / "one.keras")
+    (tmp_path / "broken.keras").write_bytes(b"no archive")
+    with pytest.raises(ModelError, match="Keras cannot load"):
+        weights.load_other(tmp_path / "broken.keras")
+
+
+def test_a_network_of_its_own_takes_no_weights_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave --weights, --width, --widen, --half-weights out"):
+        ExportSettings(tmp_path, TWIN, other=tmp_path / "gated.keras")
 
 
 def initializer(model: Any, name: str) -> Any:

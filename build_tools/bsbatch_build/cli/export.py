@@ -32,6 +32,14 @@ def export(
     keep_keras: Annotated[
         bool, typer.Option("--keep-keras", help="Leave model.keras beside it, for bsbatch run --cam-engine keras.")
     ] = False,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            "--network",
+            help="Take this whole Keras model, of 512 x 512 x 1 or 3 to two probabilities, instead of the paper's.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
     network = importlib.import_module("bsbatch_build.network")
@@ -46,6 +54,7 @@ def export(
         widen,
         made_by,
         keep_keras,
+        other,
     )
     console = Console()
     with console.status("making the model and comparing it with Keras"):
@@ -62,6 +71,15 @@ def _summary(made: Any) -> str:
             f"id          {made.model_id}",
             f"weights     {made.weights:,} ({training['note']})",
             f"difference  {parity.difference:.1e} to the Keras model, on {parity.images} images",
+            f"heat maps   {_maps(made.manifest)}",
             RESEARCH_USE,
         )
     )
+
+
+def _maps(manifest: Any) -> str:
+    if manifest.cam_name is not None:
+        return "in the graph: bsbatch run --cam positive"
+    if "model.keras" in manifest.files:
+        return "of model.keras: bsbatch run --cam positive --cam-engine keras"
+    return "none: its head is not the paper's; with --keep-keras, bsbatch run --cam-engine keras gives them"

@@ -111,7 +111,7 @@ class KerasTape:
             It is another one, has no convolution, or something reaches its output past the last one.
         """
         keras, self._tensorflow = import_module("keras"), import_module(_TENSORFLOW)
-        self._channels = _channels_of(network)
+        self._channels = channels_of(network)
         features = _features_of(network)
         try:
             self._trunk = keras.Model(network.input, features)
@@ -180,7 +180,14 @@ def _keras(threads: int | None) -> Any:
     return keras
 
 
-def _channels_of(network: Any) -> int:
+def channels_of(network: Any) -> int:
+    """Channels, 1 or 3, of the images that a Keras model takes.
+
+    Raises
+    ------
+    ModelError
+        It is not one of ``(N, 512, 512, 1 or 3)`` to ``(N, 2)``.
+    """
     shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)
     for channels in (1, 3):
         if shapes == ((None, 512, 512, channels), (None, 2)):
