@@ -14,7 +14,7 @@ from benchmarks.results import Outcome, report, table
 from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
-from benchmarks import intake, startup, whole_run
+from benchmarks import heat_maps, intake, startup, whole_run
 from bsbatch.bench.environment import Processor, commit, environment
 
 SCENARIOS = {
@@ -25,6 +25,7 @@ SCENARIOS = {
     "memory": startup.memory,
     "help": startup.help_time,
     "first_row": whole_run.first_row,
+    "heat_maps": heat_maps.heat_maps,
 }
 """In the order of the table."""
 HERE = Path(__file__).parent

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 TOLERANCE = 1e-5
 """Largest difference of a probability between two programs that run one model in fp32."""
 
+MAP_TOLERANCE = 1e-4
+"""The same of a heat map that is scaled to 1."""
+
 
 class DifferentResultsError(Exception):
     """The two sides did not do the same work: their times must not be compared."""
@@ -45,6 +48,22 @@ def assert_same_arrays(ours: Sequence[NDArray[np.float32]], theirs: Sequence[NDA
     for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
         if not np.array_equal(one, other):
             raise DifferentResultsError(f"image {number} differs")
+
+
+def assert_same_maps(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
+    """Hold signed heat maps ``(N, 32, 32)`` against each other, each scaled to a largest magnitude of 1.
+
+    Raises
+    ------
+    DifferentResultsError
+        They differ by more than 1e-4, or a map is empty.
+    """
+    peaks = [np.abs(maps).max(axis=(1, 2), keepdims=True) for maps in (ours, theirs)]
+    if min(float(peak.min()) for peak in peaks) == 0.0:
+        raise DifferentResultsError("a heat map is empty, so equality would show nothing")
+    difference = float(np.max(np.abs(ours / peaks[0] - theirs / peaks[1])))
+    if not difference <= MAP_TOLERANCE:
+        raise DifferentResultsError(f"a heat map differs by {difference:.1e}, more than {MAP_TOLERANCE:g}")
 
 
 def assert_same_verdicts(ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:

@@ -39,7 +39,7 @@ def make(out: Path) -> None:
     ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -row["p_metastasis"])
     sink = OverlaySink(out, OverlayFormat.PNG, _THRESHOLD, 2)
     for row in ranked[:OVERLAYS]:
-        sink.commit(UnitOutcome((_drawn(row, random),), ()))
+        sink.commit(UnitOutcome((drawn_examination(row, random),), ()))
 
 
 def _row(number: int, score: float) -> Row:
@@ -59,7 +59,8 @@ def _object(row: Row) -> Row:
     return fate | {"source": f"{row['exam_id']}.dcm", "size": 1, "mtime_ns": 1}
 
 
-def _drawn(row: Row, random: np.random.Generator) -> Prediction:
+def drawn_examination(row: Row, random: np.random.Generator) -> Prediction:
+    """An examination that has a map: two views of 1024 x 256, noise in the shape of a body."""
     body = 20 * np.exp(-6 * np.linspace(-1, 1, COLUMNS) ** 2)
     views = tuple(ViewPixels(random.poisson(body, (ROWS, COLUMNS)).astype(np.uint16)) for _ in "AP")
     cells = np.kron(random.random((8, 8)), np.ones((4, 4))).astype(np.float32) ** 4

@@ -19,7 +19,7 @@ class Target:
 
     limit: float
     unit: str
-    """``x`` for a ratio, ``s`` for seconds."""
+    """``x`` for a ratio, ``s`` for seconds, ``/s`` for a rate."""
     is_floor: bool
     """Whether larger is better."""
 

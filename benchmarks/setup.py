@@ -27,13 +27,17 @@ class Sizes:
     """Time that the bare backend is measured for."""
     memory: tuple[int, int] = (500, 50_000)
     """Studies of the two archives."""
+    maps: int = 64
+    """Scans whose heat maps are made."""
+    map_pairs: int = 12
+    """Pairs of batches with and without maps."""
     starts: int = 11
     """Calls of ``bsbatch --help``."""
     width: float = 1.0
     """Of the network; 1 is the paper's VGG16."""
 
 
-QUICK = Sizes(4, 1, 2, 16, 70, 1, 0.0, (100, 200), 3, 0.0625)
+QUICK = Sizes(4, 1, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 0.0625)
 """To see that everything works."""
 
 

@@ -57,6 +57,15 @@ def test_files_to_arrays_and_to_verdicts_are_compared_in_one_command(tmp_path: P
     assert done.stdout.strip().splitlines()[-1] in report
 
 
+def test_what_heat_maps_cost_is_measured_after_both_ways_gave_the_same_maps(tmp_path: Path) -> None:
+    done = run("--quick", "--only", "heat_maps", "--out", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    outcome = Outcome.load(tmp_path / "results" / "heat_maps.json")
+    assert [row.target.unit for row in outcome.rows] == ["x", "x", "x", "/s"]
+    assert all(value > 0 for row in outcome.rows for value in row.values)
+
+
 def test_whole_runs_agree_with_every_peer_that_is_installed(tmp_path: Path) -> None:
     done = run("--quick", "--only", "peers", "bare", "first_row", "--peers", *INSTALLED, "--out", tmp_path)
 

@@ -4,6 +4,7 @@ from benchmarks.equality import (
     TOLERANCE,
     DifferentResultsError,
     assert_same_arrays,
+    assert_same_maps,
     assert_same_scores,
     assert_same_verdicts,
 )
@@ -47,6 +48,17 @@ def test_images_must_be_equal_to_the_last_bit_and_in_order() -> None:
     for other in (images[:2], images[::-1], changed):
         with pytest.raises(DifferentResultsError):
             assert_same_arrays(images, other)
+
+
+def test_heat_maps_must_be_equal_but_for_their_scale_and_not_empty() -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 32, 32)).astype(np.float32)
+    changed = maps.copy()
+    changed[1, 3, 3] += 0.01
+
+    assert_same_maps(maps, 7 * maps)
+    for other in (changed, -maps, np.zeros_like(maps)):
+        with pytest.raises(DifferentResultsError):
+            assert_same_maps(maps, other)
 
 
 @pytest.mark.parametrize("theirs", [{"a": "pet"}, {"a": "pet", "b": "pet"}, {"a": "pet", "c": "modality_not_nm"}])

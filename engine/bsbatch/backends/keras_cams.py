@@ -5,8 +5,8 @@ second time, so it is asked only for examinations that shall have a map.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Self
@@ -114,8 +114,8 @@ class KerasTape:
         self._channels = channels_of(network)
         features = _features_of(network)
         try:
-            self._trunk = keras.Model(network.input, features)
-            self._head = keras.Model(features, network.output)
+            self.trunk = keras.Model(network.input, features)
+            self.head = keras.Model(features, network.output)
         except (ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the Keras model cannot be cut behind its last convolution ({type(error).__name__}): "
@@ -138,20 +138,31 @@ class KerasTape:
         BackendError
             TensorFlow gave up.
         """
+        with self._failing_on(len(images)):
+            channels_last = np.repeat(images.transpose(0, 2, 3, 1), self._channels, axis=3)
+            return self.maps_of(self.trunk(channels_last, training=False))
+
+    def maps_of(self, features: Any) -> Images:
+        """The same of what the last convolution gives, ``(N, rows, columns, channels)``."""
         tensorflow = self._tensorflow
-        try:
-            features = self._trunk(np.repeat(images.transpose(0, 2, 3, 1), self._channels, axis=3), training=False)
+        features = tensorflow.convert_to_tensor(features)
+        with self._failing_on(len(features)):
             with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(features)
-                p_metastasis = self._head(features, training=False)[:, 1]
+                p_metastasis = self.head(features, training=False)[:, 1]
             gradient = tape.gradient(p_metastasis, features)
-        except tensorflow.errors.OpError as error:
-            raise BackendError(
-                f"TensorFlow failed on a batch of {len(images)} ({type(error).__name__}): free memory or try "
-                "--threads 1; the same command goes on where this run stopped"
-            ) from error
         weights = np.asarray(gradient).mean(axis=(1, 2))
         return _stretched(np.einsum("nrck,nk->nrc", np.asarray(features), weights))
+
+    @contextmanager
+    def _failing_on(self, images: int) -> Iterator[None]:
+        try:
+            yield
+        except self._tensorflow.errors.OpError as error:
+            raise BackendError(
+                f"TensorFlow failed on a batch of {images} ({type(error).__name__}): free memory or try --threads 1; "
+                "the same command goes on where this run stopped"
+            ) from error
 
 
 def _loaded(path: Any, threads: int | None) -> Any:
