@@ -18,6 +18,10 @@ from bsbatch.dicom.layouts import Layouts, Walked
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.dicom.values import text
 
+BEHIND_COLUMNS = (
+    *("ViewCodeSequence", "Rows", "Columns", "NumberOfFrames", "DetectorVector", "PixelData"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel", "PhotometricInterpretation"),
+)
 SLICE = {"Modality": "CT", "InstanceNumber": 1}
 
 
@@ -36,7 +40,7 @@ def known(*objects: bytes) -> Layouts:
         for _ in range(2):
             walked = walk(data)
             assert walked is not None
-            layouts.remember(data, walked)
+            layouts.remember(data, walked, len(data))
     return layouts
 
 
@@ -44,6 +48,12 @@ def made(syntax: UID = ExplicitVRLittleEndian, **attributes: Any) -> bytes:
     codes = [item(CodeValue="A", CodeMeaning="Anterior")]
     fields: dict[str, Any] = {"ViewCodeSequence": codes, **SLICE, **attributes}
     return encode(dataset(**fields), syntax)
+
+
+def document(**attributes: Any) -> bytes:
+    """An object that ends before anything of an image."""
+    image = dict.fromkeys(BEHIND_COLUMNS)
+    return encode(dataset(**{"Modality": "SR", **image, **attributes}))
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
@@ -75,9 +85,9 @@ def test_a_header_that_is_met_for_the_first_time_is_only_walked() -> None:
     walked = walk(data)
     assert walked is not None
 
-    layouts.remember(data, walked)
+    layouts.remember(data, walked, len(data))
     assert layouts.recall(data) is None
-    layouts.remember(data, walked)
+    layouts.remember(data, walked, len(data))
     assert layouts.recall(data) == walked
 
 
@@ -85,9 +95,9 @@ def test_where_nothing_is_ever_laid_out_alike_few_layouts_are_made(monkeypatch: 
     made_of: list[bytes] = []
     original = layouts_module._layout
 
-    def counted(data: bytes, walked: Walked) -> Any:
+    def counted(data: bytes, walked: Walked, is_whole: bool) -> Any:
         made_of.append(data)
-        return original(data, walked)
+        return original(data, walked, is_whole)
 
     monkeypatch.setattr(layouts_module, "_layout", counted)
 
@@ -103,7 +113,7 @@ def test_a_series_after_many_others_is_recognised_again() -> None:
     assert walked is not None
 
     for _ in range(64):
-        layouts.remember(data, walked)
+        layouts.remember(data, walked, len(data))
 
     assert layouts.recall(data) == walked
 
@@ -111,7 +121,7 @@ def test_a_series_after_many_others_is_recognised_again() -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_a_changed_header_is_recognised_as_a_walk_sees_it_or_not_at_all(draws: st.DataObject) -> None:
-    original = draws.draw(st.sampled_from([made(), made(Modality="NM"), made(ImplicitVRLittleEndian)]))
+    original = draws.draw(st.sampled_from([made(), made(Modality="NM"), made(ImplicitVRLittleEndian), document()]))
     layouts, data = known(original), bytearray(original)
     for _ in range(draws.draw(st.integers(0, 2))):
         data[draws.draw(st.integers(132, len(data) - 1))] = draws.draw(st.integers(0, 255))
@@ -125,6 +135,16 @@ def test_a_changed_header_is_recognised_as_a_walk_sees_it_or_not_at_all(draws: s
 @pytest.mark.parametrize("length", [0, 100, 140, 300])
 def test_a_file_that_is_too_short_is_not_recognised(length: int) -> None:
     assert known(made()).recall(made()[:length]) is None
+
+
+def test_an_object_whose_walk_comes_to_its_end_is_recognised_where_it_ends_there() -> None:
+    first, second = document(), document(StudyInstanceUID="1.2.4")
+    layouts, walked = known(first), walk(first)
+
+    assert walked is not None
+    assert walked.stop == len(first)
+    assert layouts.recall(second) == walk(second) != walked
+    assert layouts.recall(first[:-1]) is layouts.recall(first + b"\0") is layouts.recall(document(Rows=1)) is None
 
 
 def test_both_readings_of_one_header_are_kept_apart() -> None:

@@ -4,8 +4,9 @@ Where every tag, VR and length lies as in a header that was walked, the walk wou
 of a series and the scans of a camera differ in little but their values.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from bsbatch.dicom import attributes
 from bsbatch.dicom.elements import Found, Span, Walker
@@ -20,6 +21,8 @@ _DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
 """Attributes whose values decide how the rest is walked."""
 _MOST_BEGINNINGS, _MOST_ALIKE = 256, 8
 _MOST_MISSES, _RARELY = 24, 64
+_FEWEST = 2
+"""Values that a layout has at least; every image has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +43,14 @@ class Walked:
 class _Layout:
     end: int
     """Bytes of the file that it speaks of."""
+    is_whole: bool
+    """Whether the walk came to the end of the file, so that another one must end there, too."""
     mask: int
     """Ones in every byte that must be as it was; the first byte of the file is the lowest."""
     expected: int
-    places: tuple[tuple[str, slice], ...]
-    """Keyword, and where its value lies."""
+    keywords: tuple[str, ...]
+    values: Callable[[bytes], tuple[bytes, ...]]
+    """What lies at the places of those, in their order."""
     pattern: Walked
     """The one it was made of, without its values."""
 
@@ -67,29 +73,38 @@ class Layouts:
         if alike is None or not alike.layouts:
             return None
         for layout in alike.layouts:
-            if int.from_bytes(data[: layout.end], "little") & layout.mask == layout.expected:
+            is_alike = int.from_bytes(data[: layout.end], "little") & layout.mask == layout.expected
+            if is_alike and not (layout.is_whole and len(data) != layout.end):
                 alike.misses = 0
-                found = {keyword: data[place] for keyword, place in layout.places}
+                found = dict(zip(layout.keywords, layout.values(data), strict=True))
                 pattern = layout.pattern
                 return Walked(found, pattern.start, pattern.stop, pattern.is_implicit, pattern.is_wanted)
         return None
 
-    def remember(self, data: bytes, walked: Walked) -> None:
+    def remember(self, data: bytes, walked: Walked, size: int) -> None:
         """Keep the layout of a header that was walked, if it is not the first that begins so.
 
         Making a layout takes longer than walking: where many in a row were new, only one in 64 is made, to try again.
+
+        Parameters
+        ----------
+        data, walked
+            The first bytes of a file, and what the walk through them came to.
+        size
+            Length of the file.
         """
-        end = walked.stop + _NEXT
-        if end > len(data):
+        is_whole = walked.stop == size
+        end = walked.stop if is_whole else walked.stop + _NEXT
+        if end > len(data) or len(walked.found) < _FEWEST:
             return
         if len(self._known) >= _MOST_BEGINNINGS:
             self._known = {}
         alike = self._known.setdefault(data[_BEGINNING], _Alike())
         alike.misses += 1
         if 1 < alike.misses <= _MOST_MISSES:
-            alike.layouts = (_layout(data[:end], walked), *alike.layouts[: _MOST_ALIKE - 1])
+            alike.layouts = (_layout(data[:end], walked, is_whole), *alike.layouts[: _MOST_ALIKE - 1])
         elif alike.misses % _RARELY == 0:
-            alike.layouts = (_layout(data[:end], walked),)
+            alike.layouts = (_layout(data[:end], walked, is_whole),)
 
 
 @dataclass(slots=True)
@@ -102,20 +117,22 @@ class _Alike:
     """How many in a row were laid out as none of them."""
 
 
-def _layout(data: bytes, walked: Walked) -> _Layout:
-    mask, places = bytearray(len(data)), []
+def _layout(data: bytes, walked: Walked, is_whole: bool) -> _Layout:
+    mask, places = bytearray(len(data)), {}
     for span in _spans(data, walked):
         attribute = attributes.EVERY.get(span.tag)
         is_kept = attribute is not None and attribute.keyword in walked.found
         if attribute is not None and is_kept:
-            places.append((attribute.keyword, slice(span.value, span.end)))
+            places[attribute.keyword] = slice(span.value, span.end)
         is_fixed = span.is_nested or (attribute is not None and attribute.keyword in _DECISIVE)
         fixed = slice(span.start, span.end if is_fixed else span.value)
         mask[fixed] = b"\xff" * (fixed.stop - fixed.start)
-    mask[-_NEXT:] = b"\xff" * _NEXT
+    if not is_whole:
+        mask[-_NEXT:] = b"\xff" * _NEXT
     number = int.from_bytes(mask, "little")
     pattern = Walked({}, walked.start, walked.stop, walked.is_implicit, walked.is_wanted)
-    return _Layout(len(data), number, int.from_bytes(data, "little") & number, tuple(places), pattern)
+    expected = int.from_bytes(data, "little") & number
+    return _Layout(len(data), is_whole, number, expected, tuple(places), itemgetter(*places.values()), pattern)
 
 
 def _spans(data: bytes, walked: Walked) -> Iterator[Span]:
