@@ -98,3 +98,14 @@ def test_the_readmes_way_from_phantoms_to_an_evaluated_model_ends_above_an_auc_o
     metrics = json.loads((tmp_path / "REPORT" / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["counts"]["n"] > 50
     assert metrics["metrics"]["auc"]["value"] > 0.9
+
+
+def test_the_readme_shows_the_table_of_the_last_benchmark() -> None:
+    tables = [
+        re.findall(
+            r"<!-- table -->\n(.*?)\n<!-- end of table -->", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL
+        )
+        for name in ("README.md", "benchmarks/RESULTS.md")
+    ]
+    assert len(tables[0]) == 1
+    assert tables[0] == tables[1]
