@@ -46,14 +46,15 @@ def peers(setup: Setup) -> Outcome:
 
 def bare(setup: Setup) -> Outcome:
     """Files to committed Parquet against the backend on arrays in memory."""
-    kit = setup.kit(setup.sizes.scans)
+    kit = setup.kit(setup.sizes.bare_scans)
     folders = (setup.runs / f"bare-{number}" for number in count())
     pairs = paired(
         lambda: run_bsbatch(kit, next(folders), backend=setup.backend).rate,
         lambda: _bare_rate(setup, kit, next(folders)),
         setup.sizes.pairs,
     )
-    row = Row("whole run against the bare backend on arrays in memory", AGAINST_BARE, [pair.ratio for pair in pairs])
+    what = f"whole run against the bare backend on arrays in memory, {setup.sizes.bare_scans} examinations"
+    row = Row(what, AGAINST_BARE, [pair.ratio for pair in pairs])
     return Outcome("bare", [row], [compared("bare backend", pairs)])
 
 
