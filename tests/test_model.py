@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bsbatch.errors import ModelError
-from bsbatch.model import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
+from bsbatch.model import GRAPH, MANIFEST, Manifest, Model, located, sha256_of, write_manifest
 from bsbatch.preprocess import VERSION
 
 ADVICE = "export"
@@ -141,3 +141,14 @@ def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
 def test_a_manifest_that_lists_no_graph_is_refused() -> None:
     with pytest.raises(ModelError, match="export the model again"):
         manifest(files={})
+
+
+def test_a_folder_called_demo_that_holds_no_model_does_not_hide_the_one_that_comes_with_bsbatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()  # as `make demo` does, for its results
+
+    assert located(Path("demo")).is_absolute()
+    Path("demo", "manifest.json").touch()
+    assert located(Path("demo")) == Path("demo")

@@ -167,8 +167,11 @@ class Model:
 
 
 def located(folder: Path) -> Path:
-    """The folder itself; for ``demo``, where there is no such folder, the model that comes with bsbatch."""
-    return _BUNDLED / DEMO if folder == Path(DEMO) and not folder.exists() else folder
+    """The folder itself; for ``demo``, where no model lies in such a folder, the one that comes with bsbatch.
+
+    ``bsbatch demo --out demo`` makes a folder of that name for its results.
+    """
+    return _BUNDLED / DEMO if folder == Path(DEMO) and not (folder / MANIFEST).exists() else folder
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
