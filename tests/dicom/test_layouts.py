@@ -40,7 +40,7 @@ def known(*objects: bytes) -> Layouts:
         for _ in range(2):
             walked = walk(data)
             assert walked is not None
-            layouts.remember(data, walked, len(data))
+            layouts.remember(data, walked, walked.stop == len(data))
     return layouts
 
 
@@ -85,9 +85,9 @@ def test_a_header_that_is_met_for_the_first_time_is_only_walked() -> None:
     walked = walk(data)
     assert walked is not None
 
-    layouts.remember(data, walked, len(data))
+    layouts.remember(data, walked, walked.stop == len(data))
     assert layouts.recall(data) is None
-    layouts.remember(data, walked, len(data))
+    layouts.remember(data, walked, walked.stop == len(data))
     assert layouts.recall(data) == walked
 
 
@@ -113,7 +113,7 @@ def test_a_series_after_many_others_is_recognised_again() -> None:
     assert walked is not None
 
     for _ in range(64):
-        layouts.remember(data, walked, len(data))
+        layouts.remember(data, walked, walked.stop == len(data))
 
     assert layouts.recall(data) == walked
 
@@ -145,6 +145,20 @@ def test_an_object_whose_walk_comes_to_its_end_is_recognised_where_it_ends_there
     assert walked.stop == len(first)
     assert layouts.recall(second) == walk(second) != walked
     assert layouts.recall(first[:-1]) is layouts.recall(first + b"\0") is layouts.recall(document(Rows=1)) is None
+
+
+def test_a_longer_file_that_begins_like_a_whole_one_is_read_to_its_end() -> None:
+    padding = " " * (lean.HEAD - len(document(AdditionalPatientHistory="")))
+    whole, longer = (document(AdditionalPatientHistory=padding, **more) for more in ({}, {"Rows": 5}))
+    assert len(whole) == lean.HEAD
+    assert longer.startswith(whole)
+
+    found = [
+        lean.parse(BytesIO(data[lean.HEAD :]), data[: lean.HEAD], len(data), may_be_scan)
+        for data in (whole, whole, whole, longer)
+    ]
+
+    assert [header is not None and header.rows for header in found] == [0, 0, 0, 5]
 
 
 def test_both_readings_of_one_header_are_kept_apart() -> None:

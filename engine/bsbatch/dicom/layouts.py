@@ -81,7 +81,7 @@ class Layouts:
                 return Walked(found, pattern.start, pattern.stop, pattern.is_implicit, pattern.is_wanted)
         return None
 
-    def remember(self, data: bytes, walked: Walked, size: int) -> None:
+    def remember(self, data: bytes, walked: Walked, is_whole: bool) -> None:
         """Keep the layout of a header that was walked, if it is not the first that begins so.
 
         Making a layout takes longer than walking: where many in a row were new, only one in 64 is made, to try again.
@@ -90,10 +90,9 @@ class Layouts:
         ----------
         data, walked
             The first bytes of a file, and what the walk through them came to.
-        size
-            Length of the file.
+        is_whole
+            Whether the walk came to the end of a file of which `recall` would be given all bytes.
         """
-        is_whole = walked.stop == size
         end = walked.stop if is_whole else walked.stop + _NEXT
         if end > len(data) or len(walked.found) < _FEWEST:
             return

@@ -68,7 +68,7 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
     walked = _LAYOUTS.recall(source.data)
     if walked is None or walked.is_wanted != is_wanted(values.text(walked.found, "Modality") or ""):
         walked = _walk(source, is_wanted)
-        _LAYOUTS.remember(source.data, walked, source.size)
+        _LAYOUTS.remember(source.data, walked, walked.stop == source.size < HEAD)
     found, codec = walked.found, values.codec(walked.found)
     if not walked.is_wanted:
         return Header(**_outline(found, codec), **_UNREAD)
