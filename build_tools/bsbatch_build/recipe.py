@@ -25,6 +25,16 @@ class Precision(StrEnum):
     """Mixed precision (Micikevicius et al., ICLR 2018) without loss scaling: bfloat16 has float32's exponents."""
 
 
+class LesionMap(StrEnum):
+    """What is held against the lesions' places while training, given masks."""
+
+    OWN = "own"
+    """A 1 x 1 convolution of its own behind block 5, left out of the finished network."""
+    CAM = "cam"
+    """The classification's Grad-CAM map, so that the finished network's maps lie where the lesions are (guided
+    attention: Li et al., CVPR 2018)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How the network is trained; the defaults are the paper's."""
@@ -48,6 +58,7 @@ class Recipe:
     """Rows and columns of a crop, a multiple of 32; 192 is about what one output of block 5 sees."""
     lesion_weight: float = 50.0
     """Weight of the lesions' places, given masks, beside the classification's 1."""
+    lesion_map: LesionMap = LesionMap.OWN
     validation_limit: int = 164
     """Examinations that validate at most, classes as even as they come; the paper's number."""
     equal_errors: bool = False

@@ -62,11 +62,14 @@ def make_deterministic(seed: int) -> None:
 
 
 def save(network: Any, path: Path) -> None:
-    """Save a Keras model with its optimiser, as ``.keras``."""
+    """Save a Keras model as ``.keras``, or only its weights and its optimiser's as ``.weights.h5``."""
     with warnings.catch_warnings():
         # Keras 3.15 calls np.array(variable), which NumPy 2 warns of; it is Keras' to change.
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
-        network.save(path)
+        if path.name.endswith(".weights.h5"):
+            network.save_weights(path)
+        else:
+            network.save(path)
 
 
 def _refuse_other_backend(backend: str) -> None:

@@ -29,7 +29,7 @@ from bsbatch.storage import put_in_place, replace_text
 from bsbatch_build import toolchain, weights
 from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
 from bsbatch_build.network import CHANNELS, FLOAT32, MIXED, RELU, SIDE, NetworkSettings, build
-from bsbatch_build.recipe import PAPER, Precision, Recipe, Schedule
+from bsbatch_build.recipe import PAPER, LesionMap, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings, counts, divide, write_split
 from bsbatch_build.surgery import fold, move_threshold
 
@@ -41,7 +41,8 @@ CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS = (
     "model.keras",
     "logs",
 )
-_STATE = "state-{:04d}.keras"
+_STATE, _STATES = "state-{:04d}.weights.h5", "state-*.weights.h5"
+"""Weights and optimiser after so many epochs."""
 _LESIONS = "lesions"
 _STRIDE = 16
 """Pixels of the image for one of block 5."""
@@ -266,7 +267,9 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
     toolchain.make_deterministic(seed)
     history = _read_history(config.out)
     keep_freed_memory()  # TensorFlow maps large tensors anew each time
-    network = _restored(config, history) or _compiled(config)
+    network = compiled(config)
+    if history:
+        network.load_weights(config.out / _STATE.format(len(history)))
     writer = toolchain.tensorflow().summary.create_file_writer(str(config.out / LOGS))
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started, side = time.monotonic(), recipe.crop_side if epoch <= recipe.crop_epochs else SIDE
@@ -284,8 +287,8 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
     return history
 
 
-def _compiled(config: TrainConfig) -> Any:
-    """The network to train, with its losses and its optimiser; the lesions' places are a second output."""
+def compiled(config: TrainConfig) -> Any:
+    """Build the network to train, with its losses and its optimiser; the lesions' places are a second output."""
     keras, recipe = toolchain.keras(), config.recipe
     dtype = MIXED if recipe.precision is Precision.BFLOAT16 else FLOAT32
     network = build(config.network, batch_norm=recipe.batch_norm, side=None, dtype=dtype)
@@ -295,6 +298,8 @@ def _compiled(config: TrainConfig) -> Any:
     losses: dict[str, Any] = {"predictions": "categorical_crossentropy"}
     if config.masks is not None:
         places = network.get_layer("block5_conv3" + RELU * recipe.batch_norm).output
+        if recipe.lesion_map is LesionMap.CAM:
+            places = _grad_cam(network, places)
         bias = keras.initializers.Constant(_RARE)
         zeros = keras.initializers.Zeros()
         outputs[_LESIONS] = keras.layers.Conv2D(
@@ -310,7 +315,22 @@ def _compiled(config: TrainConfig) -> Any:
     model = keras.Model(network.input, outputs, name="training")
     loss_weights = {name: recipe.lesion_weight if name == _LESIONS else 1.0 for name in losses}
     model.compile(_optimizer(keras, recipe), losses, loss_weights=loss_weights)
+    model.optimizer.build(model.trainable_variables)  # what is loaded has its variables, too
     return model
+
+
+def _grad_cam(network: Any, features: Any) -> Any:
+    """The Grad-CAM map of metastasis ``(N, rows, columns, 1)``, up to a factor: see `bsbatch_build.cam_head`."""
+    keras = toolchain.keras()
+    hidden, scores = (network.get_layer(name) for name in ("fc1", "predictions"))
+
+    def weighted(tensors: list[Any]) -> Any:
+        places, activation = tensors
+        direction = scores.kernel[:, 1] - scores.kernel[:, 0]
+        channels = keras.ops.matmul(keras.ops.sign(activation) * direction, keras.ops.transpose(hidden.kernel))
+        return keras.ops.einsum("nrck,nk->nrc", places, channels)[..., np.newaxis]
+
+    return keras.layers.Lambda(weighted, name="cam", dtype=FLOAT32)([features, hidden.output])
 
 
 def _optimizer(keras: Any, recipe: Recipe) -> Any:
@@ -492,10 +512,10 @@ def _save(network: Any, out: Path, history: list[Epoch]) -> None:
         writer.writerow(Epoch.__slots__)
         writer.writerows([getattr(row, name) for name in Epoch.__slots__] for row in history)
     put_in_place(out / f".{HISTORY}", out / HISTORY)
-    _save_model(network, out / _STATE.format(len(history)))
-    for older in out.glob("state-*.keras"):
-        if older.name != _STATE.format(len(history)):
-            older.unlink()
+    state = out / _STATE.format(len(history))
+    _save_model(network, state)
+    for older in set(out.glob(_STATES)) - {state}:
+        older.unlink()
 
 
 def _save_model(network: Any, path: Path) -> None:
@@ -506,11 +526,11 @@ def _save_model(network: Any, path: Path) -> None:
 
 def _read_history(out: Path) -> list[Epoch]:
     """The epochs up to the newest state that was saved."""
-    states = sorted(out.glob("state-*.keras"))
+    states = sorted(out.glob(_STATES))
     if not states:
         return []
     with (out / HISTORY).open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))[: int(states[-1].stem.split("-")[1])]
+        rows = list(csv.DictReader(stream))[: int(states[-1].name.split(".")[0].removeprefix("state-"))]
     return [
         Epoch(
             int(row["epoch"]),
@@ -522,12 +542,6 @@ def _read_history(out: Path) -> list[Epoch]:
         )
         for row in rows
     ]
-
-
-def _restored(config: TrainConfig, history: list[Epoch]) -> Any:
-    if not history:
-        return None
-    return toolchain.keras().models.load_model(config.out / _STATE.format(len(history)))
 
 
 def _finish(network: Any, config: TrainConfig, cohort: Cohort) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from tests.archives import COLUMNS, ROWS, Scan, dataset_of, pixels_of, uid, write
 
+from bsbatch.backends.keras_cams import KerasTape
 from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.dataset import GRID, Dataset, Entry
-from bsbatch_build.network import NetworkSettings
-from bsbatch_build.recipe import Precision, Recipe, Schedule
+from bsbatch_build.network import SIDE, NetworkSettings
+from bsbatch_build.recipe import LesionMap, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings
 from bsbatch_build.train import (
     CONFIG,
@@ -29,6 +30,7 @@ from bsbatch_build.train import (
     Epoch,
     TrainConfig,
     batches,
+    compiled,
     equal_error_threshold,
     train,
 )
@@ -111,7 +113,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_a_training_leaves_model_configuration_split_history_and_logs(trained: Path) -> None:
     names = {path.name for path in trained.iterdir()}
-    assert names == {CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS, "state-0002.keras"}
+    assert names == {CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS, "state-0002.weights.h5"}
     assert list((trained / LOGS).glob("events*"))
     resolved = json.loads((trained / CONFIG).read_text(encoding="utf-8"))
     assert resolved["recipe"]["learning_rate"] == 1e-4
@@ -129,11 +131,27 @@ def test_the_model_is_the_plain_network_without_batch_normalisation(trained: Pat
 def test_convolutions_trained_in_bfloat16_leave_the_float32_network(hospital: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=1, precision=Precision.BFLOAT16)
     train(config_of(hospital, tmp_path / "run", recipe), Told())
-    load = toolchain.keras().models.load_model
-    state, left = (load(tmp_path / "run" / name, compile=False) for name in ("state-0001.keras", MODEL))
-    assert state.get_layer("block3_conv1").compute_dtype == "bfloat16"
-    assert {weight.dtype for weight in state.weights} == {"float32"}
+    network = compiled(config_of(hospital, tmp_path / "run", recipe))
+    assert network.get_layer("block3_conv1").compute_dtype == "bfloat16"
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    left = toolchain.keras().models.load_model(tmp_path / "run" / MODEL, compile=False)
     assert {layer.compute_dtype for layer in left.layers} == {"float32"}
+
+
+def test_the_lesions_are_held_against_the_map_that_gradient_tape_gives(hospital: Path, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=1, lesion_map=LesionMap.CAM)
+    config = config_of(hospital, tmp_path / "run", recipe)
+    train(config, Told())
+    learned, keras = compiled(config), toolchain.keras()
+    learned.load_weights(tmp_path / "run" / "state-0001.weights.h5")
+    images = np.random.default_rng(1).random((2, 1, SIDE, SIDE), np.float32)
+    found = keras.Model(learned.input, learned.get_layer("cam").output)(
+        np.repeat(images, 3, axis=1).transpose(0, 2, 3, 1)
+    )
+    expected = KerasTape(keras.models.load_model(tmp_path / "run" / MODEL, compile=False)).maps(images)
+    assert np.abs(expected).max() > 0.0
+    for one, other in zip(np.asarray(found)[..., 0], expected, strict=True):
+        np.testing.assert_allclose(one / np.abs(one).max(), other / np.abs(other).max(), atol=1e-4)
 
 
 def test_the_first_epochs_see_crops_and_the_others_whole_images(trained: Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bsbatch_build.cli.export import RESEARCH_USE
-from bsbatch_build.recipe import PAPER, Precision, Recipe, Schedule
+from bsbatch_build.recipe import PAPER, LesionMap, Precision, Recipe, Schedule
 
 _DATA, _START, _HOW = "Data", "Where the weights start", "How it learns (the defaults are the paper's)"
 
@@ -80,6 +80,13 @@ def train(
     lesion_weight: Annotated[
         float, typer.Option(help="Weight of the lesions' places, with --masks.", rich_help_panel=_HOW)
     ] = PAPER.lesion_weight,
+    lesion_map: Annotated[
+        LesionMap,
+        typer.Option(
+            help="What must lie where the lesions are: a map of its own, or the classification's Grad-CAM.",
+            rich_help_panel=_HOW,
+        ),
+    ] = PAPER.lesion_map,
     validation_limit: Annotated[
         int, typer.Option(help="Examinations that validate at most.", rich_help_panel=_HOW)
     ] = PAPER.validation_limit,
@@ -116,6 +123,7 @@ def train(
         crop_epochs,
         crop_side,
         lesion_weight,
+        lesion_map,
         validation_limit,
         equal_errors,
         precision,
