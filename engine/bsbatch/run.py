@@ -51,8 +51,6 @@ from bsbatch.telemetry import Telemetry
 _MAX_UNIT = 256
 _UNIT_SECONDS = 60.0
 _UNITS_AHEAD = 1
-_FIRST_UNIT = 1
-"""Examinations; the first rows are there within seconds, and each unit after it may be twice as large."""
 _DEFAULT_THRESHOLD = 0.5
 
 
@@ -194,7 +192,8 @@ def _run(setting: Setting, backend: Any, unit_size: int, reporter: Reporter) -> 
                 Explainer(setting.config.cam, setting.provenance.threshold, overlays is not None),
             )
             reporter.start(_count(setting), len(catalog.settled))
-            first = setting.config.effort.unit_size or _FIRST_UNIT
+            # as many as are scored at once: their rows are there within seconds, and no lane waits
+            first = setting.config.effort.unit_size or backend.lanes
             units = intake.units(min(unit_size, _MAX_UNIT), setting.config.limit, first)
             sinks: list[Sink] = [sink] if overlays is None else [overlays, sink]
             ending, scored = _execute(intake, units, screening, sinks, _Watch(reporter, interruption))
