@@ -47,8 +47,7 @@ class Pseudonymiser:
 
     def header(self, header: Header) -> Header:
         """The same header under pseudonymous UIDs."""
-        return replace(
-            header,
+        return header._replace(
             sop_uid=self.uid(header.sop_uid),
             study_uid=self.uid(header.study_uid),
             series_uid=self.uid(header.series_uid),

@@ -1,7 +1,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,7 @@ def test_damaged_compressed_pixel_data_fail(syntax: UID) -> None:
 
 def test_an_object_that_has_changed_its_shape_since_its_header_was_read_fails() -> None:
     data = encode(dataset(counts()), RLELossless)
-    known = replace(read(data), rows=COLUMNS, columns=ROWS)
+    known = read(data)._replace(rows=COLUMNS, columns=ROWS)
 
     assert refusal(data, known).reason == Reason.DECODE_FAILED
 

@@ -7,6 +7,10 @@ of a series and the scans of a camera differ in little but their values.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bsbatch.dicom import attributes
 from bsbatch.dicom.elements import Found, Span, Walker
@@ -15,6 +19,8 @@ DATASET = 132
 """Where the file meta information begins: behind preamble and prefix, PS3.10 section 7.1."""
 _BEGINNING = slice(DATASET, DATASET + 68)
 """The length of the meta information, the SOP Class UID and the length of the SOP Instance UID, as a rule."""
+_WORD = 8
+"""Bytes that are compared at once."""
 _NEXT = 8
 """Bytes of the element in front of which the walk stopped that must be the same."""
 _DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
@@ -25,9 +31,8 @@ _FEWEST = 2
 """Values that a layout has at least; every image has more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Walked:
-    """What a walk through a header came to."""
+class Walked(NamedTuple):
+    """What a walk through a header came to; a tuple, for every file has one."""
 
     found: Found
     start: int
@@ -45,14 +50,25 @@ class _Layout:
     """Bytes of the file that it speaks of."""
     is_whole: bool
     """Whether the walk came to the end of the file, so that another one must end there, too."""
-    mask: int
-    """Ones in every byte that must be as it was; the first byte of the file is the lowest."""
-    expected: int
+    mask: NDArray[np.uint64]
+    """Ones in every byte that must be as it was, in words; zeros behind `end`."""
+    expected: bytes
+    """What is there of them."""
     keywords: tuple[str, ...]
     values: Callable[[bytes], tuple[bytes, ...]]
     """What lies at the places of those, in their order."""
-    pattern: Walked
-    """The one it was made of, without its values."""
+    pattern: tuple[int, int, bool, bool]
+    """All but the first of what the walk came to."""
+
+    def fits(self, data: bytes) -> bool:
+        """Whether a header that begins so is laid out like this."""
+        missing = self.mask.nbytes - len(data)
+        if missing > 0:
+            if len(data) < self.end:
+                return False
+            data += bytes(missing)
+        is_alike = (np.frombuffer(data, np.uint64, len(self.mask)) & self.mask).tobytes() == self.expected
+        return is_alike and not (self.is_whole and len(data) - max(missing, 0) != self.end)
 
 
 class Layouts:
@@ -73,12 +89,9 @@ class Layouts:
         if alike is None or not alike.layouts:
             return None
         for layout in alike.layouts:
-            is_alike = int.from_bytes(data[: layout.end], "little") & layout.mask == layout.expected
-            if is_alike and not (layout.is_whole and len(data) != layout.end):
+            if layout.fits(data):
                 alike.misses = 0
-                found = dict(zip(layout.keywords, layout.values(data), strict=True))
-                pattern = layout.pattern
-                return Walked(found, pattern.start, pattern.stop, pattern.is_implicit, pattern.is_wanted)
+                return Walked(dict(zip(layout.keywords, layout.values(data), strict=True)), *layout.pattern)
         return None
 
     def remember(self, data: bytes, walked: Walked, is_whole: bool) -> None:
@@ -117,7 +130,7 @@ class _Alike:
 
 
 def _layout(data: bytes, walked: Walked, is_whole: bool) -> _Layout:
-    mask, places = bytearray(len(data)), {}
+    mask, places = bytearray(-(-len(data) // _WORD) * _WORD), {}
     for span in _spans(data, walked):
         attribute = attributes.EVERY.get(span.tag)
         is_kept = attribute is not None and attribute.keyword in walked.found
@@ -127,11 +140,10 @@ def _layout(data: bytes, walked: Walked, is_whole: bool) -> _Layout:
         fixed = slice(span.start, span.end if is_fixed else span.value)
         mask[fixed] = b"\xff" * (fixed.stop - fixed.start)
     if not is_whole:
-        mask[-_NEXT:] = b"\xff" * _NEXT
-    number = int.from_bytes(mask, "little")
-    pattern = Walked({}, walked.start, walked.stop, walked.is_implicit, walked.is_wanted)
-    expected = int.from_bytes(data, "little") & number
-    return _Layout(len(data), is_whole, number, expected, tuple(places), itemgetter(*places.values()), pattern)
+        mask[len(data) - _NEXT : len(data)] = b"\xff" * _NEXT
+    words = np.frombuffer(bytes(mask), np.uint64)
+    expected = (np.frombuffer(data.ljust(len(mask), b"\0"), np.uint64) & words).tobytes()
+    return _Layout(len(data), is_whole, words, expected, tuple(places), itemgetter(*places.values()), walked[1:])
 
 
 def _spans(data: bytes, walked: Walked) -> Iterator[Span]:

@@ -6,9 +6,8 @@ Gives the record that `bsbatch.dicom.thorough` gives, or None where a byte leave
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
 
@@ -57,8 +56,7 @@ def parse(stream: BinaryIO, head: bytes, size: int, is_wanted: Callable[[str], b
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(NamedTuple):
     stream: BinaryIO
     data: bytes
     size: int
@@ -70,10 +68,15 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
         walked = _walk(source, is_wanted)
         _LAYOUTS.remember(source.data, walked, walked.stop == source.size < HEAD)
     found, codec = walked.found, values.codec(walked.found)
+    sop_uid = values.unique_text(found, "SOPInstanceUID") or values.unique_text(found, "MediaStorageSOPInstanceUID")
+    acquisition_time = values.unique_text(found, "AcquisitionTime")
+    common = tuple(map(found.get, _COMMON))
     if not walked.is_wanted:
-        return Header(**_outline(found, codec), **_UNREAD)
+        return Header(sop_uid, acquisition_time, *_declined(common, codec))
     return Header(
-        **_outline(found, codec),
+        sop_uid=sop_uid,
+        acquisition_time=acquisition_time,
+        **_common(common, codec),
         **_image(found),
         **_acquisition(found, codec, walked.is_implicit),
         pixel_data=_locate(source, walked.stop, walked.is_implicit),
@@ -135,14 +138,6 @@ _UNREAD: dict[str, Any] = {
 """What is taken for granted where nothing is said."""
 
 
-def _outline(found: Found, codec: str) -> dict[str, Any]:
-    return {
-        "sop_uid": values.text(found, "SOPInstanceUID") or values.text(found, "MediaStorageSOPInstanceUID"),
-        "acquisition_time": values.text(found, "AcquisitionTime"),
-        **_common(tuple(map(found.get, _COMMON)), codec),
-    }
-
-
 _OWN = {"FileMetaInformationGroupLength", "MediaStorageSOPInstanceUID", "SOPInstanceUID", "AcquisitionTime"}
 _COMMON = tuple(sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OWN))
 """What the objects of a series say alike."""
@@ -166,6 +161,12 @@ def _common(raw: tuple[bytes | None, ...], codec: str) -> dict[str, Any]:
         "columns": values.short(found, "Columns") or 0,
         "frames": values.integer(found, "NumberOfFrames") or 1,
     }
+
+
+@lru_cache(_REMEMBERED)
+def _declined(raw: tuple[bytes | None, ...], codec: str) -> tuple[Any, ...]:
+    """All other fields of the header of an object whose modality is not wanted."""
+    return Header(None, None, **_common(raw, codec), **_UNREAD)[2:]
 
 
 def _image(found: Found) -> dict[str, Any]:

@@ -47,6 +47,15 @@ def texts(found: Found, keyword: str) -> tuple[str, ...]:
     return _codes(found[keyword]) if keyword in found else ()
 
 
+def unique_text(found: Found, keyword: str) -> str | None:
+    """`text` of what is another in every object, and so not worth keeping."""
+    value = found.get(keyword)
+    if value is None:
+        return None
+    first, _, _ = value.decode("latin-1").rstrip(" \0").partition("\\")
+    return first.strip() or None
+
+
 @lru_cache(_REMEMBERED)
 def _first_code(value: bytes) -> str | None:
     values = _codes(value)

@@ -7,7 +7,6 @@ evidence unless asked for.
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import lru_cache
 
 from bsbatch.dicom.reasons import Reason, Stage
@@ -78,7 +77,7 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
 
 def without_labels(header: Header) -> Header:
     """The header without what only this module reads: free text ends here, and an object that waits weighs less."""
-    return replace(header, detectors=(), view_texts=(), private_labels=(), view_position=(), descriptions=())
+    return header._replace(detectors=(), view_texts=(), private_labels=(), view_position=(), descriptions=())
 
 
 def testify(header: Header, frame: int) -> FrameView | Reason | None:

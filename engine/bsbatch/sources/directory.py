@@ -84,8 +84,8 @@ class DirectorySource:
             self._check_root()
             yield ObjectRef(_printable(folder.prefix), folder.path, 0, 0, _unlistable(error))
             return
-        for entry in entries:
-            if _is_folder(entry):
+        for is_folder, entry in entries:
+            if is_folder:
                 yield _Folder(entry.path, f"{folder.prefix}{entry.name}/", (*folder.ancestors, here))
             else:
                 yield self._ref(entry, folder.prefix)
@@ -113,10 +113,11 @@ class DirectorySource:
             ) from error
 
 
-def _listing(folder: str) -> "list[os.DirEntry[str]]":
-    """Entries so that the walk comes out in the order of relative paths, folders counting with their slash."""
+def _listing(folder: str) -> "list[tuple[bool, os.DirEntry[str]]]":
+    """Whether it is a folder, and each entry, in the order of relative paths, where folders count with their slash."""
     with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name + "/" * _is_folder(entry))
+        found = [(_is_folder(entry), entry) for entry in entries]
+    return sorted(found, key=lambda entry: entry[1].name + "/" if entry[0] else entry[1].name)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
