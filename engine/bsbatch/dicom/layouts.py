@@ -62,13 +62,11 @@ class _Layout:
 
     def fits(self, data: bytes) -> bool:
         """Whether a header that begins so is laid out like this."""
-        missing = self.mask.nbytes - len(data)
-        if missing > 0:
-            if len(data) < self.end:
-                return False
-            data += bytes(missing)
-        is_alike = (np.frombuffer(data, np.uint64, len(self.mask)) & self.mask).tobytes() == self.expected
-        return is_alike and not (self.is_whole and len(data) - max(missing, 0) != self.end)
+        size = len(data)
+        if size < self.end or (self.is_whole and size != self.end):
+            return False
+        whole_words = data.ljust(self.mask.nbytes, b"\0")
+        return (np.frombuffer(whole_words, np.uint64, len(self.mask)) & self.mask).tobytes() == self.expected
 
 
 class Layouts:
