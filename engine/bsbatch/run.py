@@ -45,7 +45,7 @@ from bsbatch.report import Ending, Report, Reporter
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
-from bsbatch.tables import SCHEMA_VERSION, Provenance
+from bsbatch.tables import OBJECTS, SCHEMA_VERSION, Provenance, to_table
 from bsbatch.telemetry import Telemetry
 
 _MAX_UNIT = 256
@@ -88,8 +88,11 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         with locked(setting.out):
             if not config.fresh:
                 check(setting.out, config.archive, setting.provenance.config_hash)
+            # pyarrow imports pandas with its first table, where that is installed: not beside the first images
+            ready = in_background(lambda: to_table(OBJECTS, [], setting.provenance.config_hash))
             with _backend(setting) as backend:
                 unit_size = _prove(backend)  # before anything is deleted
+                ready.result()
                 if config.fresh:
                     clear(setting.out)
                 return _run(setting, backend, config.effort.unit_size or unit_size, reporter)
