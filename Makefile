@@ -48,13 +48,13 @@ demo-model: $(MADE)/external $(VENV)/.test
 	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100
 	$(BIN)/bsbatch-build train $(MADE)/set/archive --labels $(MADE)/set/labels.csv --masks $(MADE)/set/masks --cache $(MADE)/cache \
 	    --out $(MADE)/longer --weights $(MADE)/whole/model.keras --seed 3 --width 0.25 --early-width 0.125 --epochs 9 --horizon 9 --steps 450 \
-	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100 --equal-errors
+	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100 --operating-point equal-errors
 	$(BIN)/bsbatch-build train $(MADE)/more/archive --labels $(MADE)/more/labels.csv --masks $(MADE)/more/masks --cache $(MADE)/more-cache \
 	    --out $(MADE)/fresh --weights $(MADE)/longer/model.keras --seed 4 --width 0.25 --early-width 0.125 --epochs 26 --horizon 26 --steps 450 \
-	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100 --equal-errors --precision bfloat16 --validation-limit 400
+	    --batch-size 4 --learning-rate 4e-4 --schedule cosine --lesion-weight 100 --operating-point equal-errors --precision bfloat16 --validation-limit 400
 	$(BIN)/bsbatch-build train $(MADE)/most/archive --labels $(MADE)/most/labels.csv --masks $(MADE)/most/masks --cache $(MADE)/most-cache \
 	    --out $(MADE)/guided --weights $(MADE)/fresh/model.keras --seed 5 --width 0.25 --early-width 0.125 --epochs 26 --horizon 26 --steps 450 \
-	    --batch-size 4 --learning-rate 2e-4 --schedule cosine --lesion-weight 100 --lesion-map cam --equal-errors --precision bfloat16 \
+	    --batch-size 4 --learning-rate 2e-4 --schedule cosine --lesion-weight 100 --lesion-map cam --operating-point equal-errors --precision bfloat16 \
 	    --validation-limit 400
 	rm -rf $(MADE)/model $(MADE)/run $(MADE)/report
 	$(BIN)/bsbatch-build export $(MADE)/model --weights $(MADE)/guided/model.keras --widen --seed 5 --half-weights --name demo \

@@ -35,6 +35,17 @@ class LesionMap(StrEnum):
     attention: Li et al., CVPR 2018)."""
 
 
+class OperatingPoint(StrEnum):
+    """What on the ROC curve of the validation set is moved to 0.5 at the end, by a shift of the last bias."""
+
+    TRAINED = "trained"
+    """Nothing: 0.5 stays what the loss made of it."""
+    EQUAL_ERRORS = "equal-errors"
+    """Where sensitivity and specificity come closest."""
+    YOUDEN = "youden"
+    """Where their sum is largest (Youden, Cancer 1950;3:32-35)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How the network is trained; the defaults are the paper's."""
@@ -61,8 +72,8 @@ class Recipe:
     lesion_map: LesionMap = LesionMap.OWN
     validation_limit: int = 164
     """Examinations that validate at most, classes as even as they come; the paper's number."""
-    equal_errors: bool = False
-    """Shift the last bias until sensitivity and specificity on all that validates are equal at 0.5."""
+    operating_point: OperatingPoint = OperatingPoint.TRAINED
+    """Of all that validates, whatever `validation_limit`."""
     precision: Precision = Precision.FLOAT32
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ from bsbatch.storage import put_in_place, replace_text
 from bsbatch_build import toolchain, weights
 from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
 from bsbatch_build.network import CHANNELS, FLOAT32, MIXED, RELU, SIDE, NetworkSettings, build
-from bsbatch_build.recipe import PAPER, LesionMap, Precision, Recipe, Schedule
+from bsbatch_build.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings, counts, divide, write_split
 from bsbatch_build.surgery import fold, move_threshold
 
@@ -547,14 +547,16 @@ def _read_history(out: Path) -> list[Epoch]:
 def _finish(network: Any, config: TrainConfig, cohort: Cohort) -> None:
     """Leave the plain network: no second output, no batch normalisation, no optimiser."""
     plain = fold(network, config.network)
-    if config.recipe.equal_errors:
+    point = config.recipe.operating_point
+    if point is not OperatingPoint.TRAINED:
         rows = cohort.rows[Side.VALIDATION]
         scores, _ = _predicted(network, cohort, rows, config.recipe.batch_size)
-        move_threshold(plain, equal_error_threshold(cohort.labels[rows], scores))
+        move_threshold(plain, threshold_of(point, cohort.labels[rows], scores))
     _save_model(plain, config.out / MODEL)
 
 
-def equal_error_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
-    """Where sensitivity and specificity come closest; a score as large counts as positive."""
+def threshold_of(point: OperatingPoint, labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
+    """The threshold of an operating point, where a score as large counts as positive."""
     fpr, tpr, thresholds = toolchain.package("sklearn.metrics").roc_curve(labels, scores, drop_intermediate=False)
-    return float(thresholds[1:][np.argmin(np.abs(tpr + fpr - 1.0)[1:])])  # the first one is infinite
+    worth = tpr - fpr if point is OperatingPoint.YOUDEN else -np.abs(tpr + fpr - 1.0)
+    return float(thresholds[1:][np.argmax(worth[1:])])  # the first one is infinite

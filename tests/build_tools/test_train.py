@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.dataset import GRID, Dataset, Entry
 from bsbatch_build.network import SIDE, NetworkSettings
-from bsbatch_build.recipe import LesionMap, Precision, Recipe, Schedule
+from bsbatch_build.recipe import LesionMap, OperatingPoint, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings
 from bsbatch_build.train import (
     CONFIG,
@@ -31,13 +32,19 @@ from bsbatch_build.train import (
     TrainConfig,
     batches,
     compiled,
-    equal_error_threshold,
+    threshold_of,
     train,
 )
 
 STUDIES = 16
 RECIPE = Recipe(
-    epochs=2, steps=2, batch_size=2, batch_norm=True, crop_epochs=1, schedule=Schedule.COSINE, equal_errors=True
+    epochs=2,
+    steps=2,
+    batch_size=2,
+    batch_norm=True,
+    crop_epochs=1,
+    schedule=Schedule.COSINE,
+    operating_point=OperatingPoint.EQUAL_ERRORS,
 )
 TWIN = NetworkSettings("random", seed=5, width=0.0625)
 
@@ -320,13 +327,22 @@ def test_without_masks_there_is_one_target() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_at_the_threshold_of_equal_errors_sensitivity_and_specificity_are_as_close_as_they_come(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("point", "loss"),
+    [
+        (OperatingPoint.EQUAL_ERRORS, lambda sensitivity, specificity: abs(sensitivity - specificity)),
+        (OperatingPoint.YOUDEN, lambda sensitivity, specificity: 1 - sensitivity - specificity),
+    ],
+)
+def test_no_score_is_a_better_threshold_than_the_one_of_the_operating_point(
+    seed: int, point: OperatingPoint, loss: Callable[[float, float], float]
+) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.random(60) < 0.3
     scores = np.round(rng.random(60) * 0.8 + 0.2 * labels, 2).astype(np.float32)
 
-    def gap(threshold: float) -> float:
-        return abs(float((scores[labels] >= threshold).mean() - (scores[~labels] < threshold).mean()))
+    def loss_at(threshold: float) -> float:
+        return loss(float((scores[labels] >= threshold).mean()), float((scores[~labels] < threshold).mean()))
 
-    least = min(gap(float(score)) for score in scores)
-    assert gap(equal_error_threshold(labels, scores)) == pytest.approx(least, abs=1e-9)
+    least = min(loss_at(float(score)) for score in scores)
+    assert loss_at(threshold_of(point, labels, scores)) == pytest.approx(least, abs=1e-9)

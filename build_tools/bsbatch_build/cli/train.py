@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bsbatch_build.cli.export import RESEARCH_USE
-from bsbatch_build.recipe import PAPER, LesionMap, Precision, Recipe, Schedule
+from bsbatch_build.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
 
 _DATA, _START, _HOW = "Data", "Where the weights start", "How it learns (the defaults are the paper's)"
 
@@ -90,12 +90,10 @@ def train(
     validation_limit: Annotated[
         int, typer.Option(help="Examinations that validate at most.", rich_help_panel=_HOW)
     ] = PAPER.validation_limit,
-    equal_errors: Annotated[
-        bool,
-        typer.Option(
-            "--equal-errors", help="Make sensitivity and specificity equal at 0.5 in validation.", rich_help_panel=_HOW
-        ),
-    ] = PAPER.equal_errors,
+    operating_point: Annotated[
+        OperatingPoint,
+        typer.Option(help="What on the ROC curve of the validation is moved to 0.5.", rich_help_panel=_HOW),
+    ] = PAPER.operating_point,
     precision: Annotated[
         Precision,
         typer.Option(
@@ -125,7 +123,7 @@ def train(
         lesion_weight,
         lesion_map,
         validation_limit,
-        equal_errors,
+        operating_point,
         precision,
     )
     config = training.TrainConfig(
