@@ -1,5 +1,6 @@
 """The backend on fake GPUs: every image comes back with its score, and what is missing is said before a run starts."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -107,6 +108,48 @@ def test_every_image_has_its_map_where_maps_are_asked_for(device: FakeDevice, ma
     assert np.array_equal(found.probabilities[:, 1], expected(values))
     cells = np.broadcast_to((expected(values) - np.float32(0.5)).reshape(-1, 1, 1), (number, 32, 32))
     assert np.array_equal(found.cams, cells)  # type: ignore[arg-type]
+
+
+def test_the_best_batch_is_swept_for_once_and_remembered_beside_the_engine(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[int] = []
+
+    def rate(self: TensorRtBackend, size: int) -> float:
+        swept.append(size)
+        return measured(self, size) and {1: 995.0, 3: 1000.0}[size]
+
+    measured = TensorRtBackend._rate
+    monkeypatch.setattr(TensorRtBackend, "_rate", rate)
+    for _ in range(2):
+        with TensorRtBackend(model, Effort(threads=2)) as backend:
+            assert backend.batch_size == 4  # 1 is within 2 % of the best, and four batches are in flight
+            assert np.array_equal(backend.infer(images_of([0.25, 0.5])).probabilities[:, 1], expected([0.25, 0.5]))
+    assert swept == [1, 3]
+    kept = json.loads((model.folder / "model.tensorrt_rtx.sm_89.batch.json").read_text(encoding="utf-8"))
+    assert kept == {"batch": 1, "scans_per_second": {"1": 995.0, "3": 1000.0}}
+
+
+def test_another_gpu_is_swept_anew(device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {1: 1.0, 3: 2.0}
+    monkeypatch.setattr(TensorRtBackend, "_rate", lambda _, size: rates[size])
+    with TensorRtBackend(model, Effort(threads=2)) as backend:
+        assert backend.batch_size == 12
+    rates[1] = 3.0
+    monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA L40S", "sm_89"),))
+    with TensorRtBackend(model, Effort(threads=2)) as backend:
+        assert backend.batch_size == 4
+
+
+def test_without_a_place_to_remember_it_the_largest_batch_is_taken(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> Path:
+        raise ModelError("there is no place")
+
+    monkeypatch.setattr(module, "derived_file", nowhere)
+    with TensorRtBackend(model, Effort(threads=2)) as backend:
+        assert backend.batch_size == 12
 
 
 def test_a_run_without_maps_computes_none(device: FakeDevice, mapped: Model) -> None:

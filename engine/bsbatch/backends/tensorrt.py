@@ -1,8 +1,12 @@
 """TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16, with engines that ``bsbatch-build compile`` made."""
 
+import json
+import logging
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,18 +24,27 @@ from bsbatch.cuda.library import LIBRARIES, Library
 from bsbatch.cuda.ring import MODEL, MODEL_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.ring import Place as PinnedPlace
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, joined
+from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.model import Model
 from bsbatch.records import Inference
+
+logger = logging.getLogger(__name__)
 
 _SLOTS = 3
 _IN_FLIGHT = _SLOTS + 1
 """Batches of each GPU: one more than slots, so that it never waits for the host."""
 _DEFAULT_SLOT = 64
+_ROUNDS = 4
+"""How often a sweep fills all slots with one size of batch."""
+_AS_FAST = 0.98
+"""Share of the best rate from which on the smallest batch is taken: it lands sooner."""
 _CHUNK = 4
 """Images that a thread converts at once."""
 _WINDOW = 4
 """Chunks for each thread that `ordered_map` is ahead at most."""
+
+_IMAGE = (MODEL.rows, MODEL.columns)
 
 Belt = Conveyor[Sequence[PinnedPlace], Inference]
 
@@ -55,7 +68,8 @@ class TensorRtBackend:
         self._outputs = model.manifest.outputs(with_cams=with_cams)
         self._layout = MODEL_WITH_CAMS if with_cams else MODEL
         self._threads = effort.threads or usable_cpus()
-        self._slot = min(effort.batch_size or _DEFAULT_SLOT, _DEFAULT_SLOT)
+        self._asked = effort.batch_size
+        self._slot = self._asked or _DEFAULT_SLOT
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
         self.lanes = 1
         self._workers: list[GpuWorker] = []
@@ -63,10 +77,16 @@ class TensorRtBackend:
 
     def __enter__(self) -> Self:
         here = gpus()
+        loads = [_engine_for(self._model, gpu, self._outputs) for gpu in here]
+        largest = min(engine.key.batches[-1] for _, engine in loads)
+        self._slot = min(self._asked or largest, largest)
         self._free: FreeList[PinnedPlace] = FreeList()
         with ExitStack() as stack:
             stack.callback(self._free.close)
-            self._belts = [stack.enter_context(self._belt(index, gpu)) for index, gpu in enumerate(here)]
+            self._belts = [stack.enter_context(self._belt(index, *load)) for index, load in enumerate(loads)]
+            if self._asked is None:
+                self._slot = self._swept(loads[0][1], [gpu.label for gpu in here])
+                self.batch_size = _IN_FLIGHT * self._slot
             self._stack = stack.pop_all()
         return self
 
@@ -109,8 +129,34 @@ class TensorRtBackend:
         place.scales[:] = 0
         return place
 
-    def _belt(self, index: int, here: Gpu) -> Belt:
-        library, engine = _engine_for(self._model, here, self._outputs)
+    def _swept(self, engine: Engine, labels: list[str]) -> int:
+        """The batch for a slot that these GPUs were fastest with, measured once and remembered beside the engine."""
+
+        def sweep(_: Path, aside: Path) -> None:
+            rates = {size: self._rate(size) for size in engine.key.batches if size <= most}
+            best = min(size for size, rate in rates.items() if rate >= _AS_FAST * max(rates.values()))
+            aside.write_text(json.dumps({"batch": best, "scans_per_second": rates}), encoding="utf-8")
+
+        most = self._slot
+        name = f"{engine.key.name.removesuffix('.engine')}.batch.json"
+        try:
+            path = derived_file(self._model, Recipe(name, f"{engine.key} | {', '.join(labels)}", sweep))
+        except ModelError as error:  # nowhere to keep it: a run shall not end for that
+            logger.debug("no sweep of batches: %s", error)
+            return most
+        return min(most, int(json.loads(path.read_text(encoding="utf-8"))["batch"]))
+
+    def _rate(self, size: int) -> float:
+        """Scans in a second with batches of a size, from pageable memory to probabilities as in a run."""
+        self._slot = size
+        image = np.zeros((1, 1, *_IMAGE), np.float32)
+        images = np.broadcast_to(image, (_ROUNDS * _IN_FLIGHT * size, *image.shape[1:]))
+        self.infer(images[: _IN_FLIGHT * size])  # kernels load, clocks rise
+        started = time.perf_counter()
+        self.infer(images)
+        return len(images) / (time.perf_counter() - started)
+
+    def _belt(self, index: int, library: Any, engine: Engine) -> Belt:
         # what flies, the batch in the making, and what the threads have converted ahead of it
         places = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
         settings = WorkerSettings(self._slot, _SLOTS, places, self._layout)
