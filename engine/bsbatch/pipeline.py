@@ -4,14 +4,14 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.body import body_of
 from bsbatch.catalog import Catalog
-from bsbatch.concurrency import ordered_map, prefetch
+from bsbatch.concurrency import FreeList, ordered_map, prefetch
 from bsbatch.config import CamMode, Selection
 from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import Event, Pairer
@@ -22,7 +22,7 @@ from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.gradcam import NO_MAPS, Explainer
 from bsbatch.isolation import Isolation
-from bsbatch.preprocess import compose
+from bsbatch.preprocess import compact, compose
 from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.quality import assess
@@ -167,15 +167,17 @@ class Batch:
 
     items: tuple[Sample | Failure | Unit, ...]
     """In their order; a unit marks its own end."""
-    images: NDArray[np.float32] | None
-    """``(N, 1, 512, 512)`` of the samples among them; None without one."""
+    images: Any
+    """What the backend takes of the samples among them, ``(N, 1, 512, 512)`` or a list; None without one."""
 
     @classmethod
     def of(cls, items: Iterable[Sample | Failure | Unit]) -> Self:
         """Put the images of the samples together."""
         kept = tuple(items)
         images = [item.image for item in kept if isinstance(item, Sample)]
-        return cls(kept, np.stack(images)[:, np.newaxis] if images else None)
+        if images and isinstance(images[0], np.ndarray):
+            return cls(kept, np.stack(images)[:, np.newaxis])
+        return cls(kept, images or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,24 +251,38 @@ class Screening:
             quality = assess(exam, anterior, posterior)
         try:
             with self.telemetry.timed("preprocess"):
-                image = compose(anterior.values, posterior.values)
+                image = self._composed(anterior.values, posterior.values)
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
         views = (anterior, posterior) if self.explainer.keeps_views else None
-        return Sample(exam, image, quality, self._body(image), views)
+        return Sample(exam, image, quality, self._body(image, anterior, posterior), views)
 
-    def _body(self, image: NDArray[np.float32]) -> Body | None:
+    def _composed(self, anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> Any:
+        """The image, in memory of the backend where it lends some, see `bsbatch.protocols.Backend`."""
+        places: FreeList[Any] | None = getattr(self.backend, "places", None)
+        if places is None:
+            return compose(anterior, posterior)
+        place = places.take()
+        try:
+            compact(anterior, posterior, place.counts, place.scales)
+        except ItemError:
+            places.give_back(place)
+            raise
+        return place
+
+    def _body(self, image: Any, anterior: ViewPixels, posterior: ViewPixels) -> Body | None:
         """Looked for here, where there are threads, and not between two batches."""
         if self.explainer.mode is CamMode.NONE:
             return None
         with self.telemetry.timed("body"):
-            return body_of(image)
+            is_composed = isinstance(image, np.ndarray)
+            return body_of(image if is_composed else compose(anterior.values, posterior.values))
 
     def _score(self, batch: Batch) -> list[Outcome | Unit]:
         scores = self._infer(batch.images)
         return [self._outcome(item, *next(scores)) if isinstance(item, Sample) else item for item in batch.items]
 
-    def _infer(self, images: NDArray[np.float32] | None) -> Iterator[Score]:
+    def _infer(self, images: Any) -> Iterator[Score]:
         if images is None:
             return iter(())
         with self.telemetry.timed("infer", len(images)):

@@ -34,6 +34,9 @@ class Backend(Protocol):
     """Owned by one thread between enter and exit; nothing heavy happens before enter.
 
     Made of the model, the effort and ``with_cams``: whether it shall give maps, too. What is not asked is not computed.
+
+    One that wants images in memory of its own has ``places``, a `bsbatch.concurrency.FreeList` of what
+    `bsbatch.preprocess.compact` fills, and takes a list of them in `infer`, too; it gives them back itself.
     """
 
     precision: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -333,8 +333,8 @@ class Sample:
     """An examination ready for the model."""
 
     exam: Examination
-    image: NDArray[np.float32]
-    """``(512, 512)`` in [0, 1]: anterior left, posterior right."""
+    image: Any
+    """``(512, 512) float32`` in [0, 1], anterior left, posterior right; or what else the backend makes of two views."""
     quality: Quality
     body: Body | None = None
     """None where nobody asked for heat maps."""

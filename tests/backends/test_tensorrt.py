@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.archives import write_plain
+from tests.archives import COLUMNS, ROWS, Scan, dataset_of, write, write_plain
 from tests.cuda.machines import normalise_on
 from tests.cuda.runtime import PLAN, PLAN_WITH_CAMS, VERSION, FakeLibrary
 from tests.end_to_end.tables import results
@@ -31,6 +32,7 @@ from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
 from bsbatch.model import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.preprocess import VERSION as PREPROCESSING
+from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
 from bsbatch.run import screen
 
@@ -237,6 +239,56 @@ def scores_of(config: RunConfig) -> list[float]:
     return [row["p_metastasis"] for row in results(config.out)]
 
 
+class OfArrays:
+    """The same backend, without places for who makes images."""
+
+    precision, lanes = TensorRtBackend.precision, 1
+
+    def __init__(self, model: Model, effort: Effort, *, with_cams: bool) -> None:
+        self._backend = TensorRtBackend(model, effort, with_cams=with_cams)
+        self.batch_size = self._backend.batch_size
+
+    def __enter__(self) -> Self:
+        self._backend.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._backend.__exit__(*raised)
+
+    def infer(self, images: Any) -> Inference:
+        return self._backend.infer(images)
+
+
+class OfPlaces(TensorRtBackend):
+    """Counts the places that it gets."""
+
+    used: ClassVar[list[int]] = []
+
+    def infer(self, images: Any) -> Inference:
+        self.used.extend(id(place) for place in images if isinstance(images, list))
+        return super().infer(images)
+
+
+def test_a_run_counts_into_pinned_memory_and_scores_what_it_would_score_of_arrays(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "_IN_FLIGHT", 1)
+    monkeypatch.setattr(module, "_WINDOW", 2)
+    write_plain(tmp_path / "archive", 60)
+    write(dataset_of(Scan(60), np.zeros((2, ROWS, COLUMNS), np.uint16)), tmp_path / "archive" / "blank.dcm")
+    found = []
+    for backend in (OfArrays, OfPlaces):
+        monkeypatch.setitem(BACKENDS, "tensorrt", Part(f"{__name__}:{backend.__name__}"))
+        out = tmp_path / backend.__name__
+        screen(
+            RunConfig(tmp_path / "archive", out, model.folder, BackendName.TENSORRT, effort=EFFORT), SilentReporter()
+        )
+        found.append([(row["exam_id"], row["p_metastasis"], row["reason"]) for row in results(out)])
+    assert found[0] == found[1]
+    assert [reason for _, _, reason in found[0]].count("all_zero") == 1
+    assert len(OfPlaces.used) == 60 > len(set(OfPlaces.used))
+
+
 def test_leaving_frees_everything(device: FakeDevice, model: Model) -> None:
     with TensorRtBackend(model, EFFORT) as backend:
         backend.infer(images_of([0.5]))
@@ -252,6 +304,25 @@ def test_a_gpu_that_fails_ends_the_run_and_no_thread_waits_for_ever(device: Fake
     words = r"illegal memory access .* the same command goes on"
     with TensorRtBackend(model, EFFORT) as backend, pytest.raises(BackendError, match=words):
         backend.infer(images_of([0.5] * 200))
+
+
+def test_a_gpu_that_fails_in_a_run_stops_it_where_it_can_go_on(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    write_plain(tmp_path / "archive", 12)
+    config = RunConfig(tmp_path / "archive", tmp_path / "out", model.folder, BackendName.TENSORRT, effort=EFFORT)
+    sound, left = device._kernels["normalise"], iter(range(4))
+
+    def fail_later(*arguments: Any) -> Any:
+        if next(left, None) is None:
+            raise DeviceError("an illegal memory access was encountered")
+        return sound(*arguments)
+
+    device._kernels = {"normalise": fail_later}
+    with pytest.raises(BackendError, match="illegal memory access .* the same command goes on"):
+        screen(config, SilentReporter())
+    assert 0 < len(results(tmp_path / "out")) < 12
 
 
 def test_a_model_without_an_engine_for_this_gpu_is_refused_with_the_command(

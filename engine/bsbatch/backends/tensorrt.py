@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -72,6 +72,8 @@ class TensorRtBackend:
         self._slot = self._asked or _DEFAULT_SLOT
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
         self.lanes = 1
+        self.places: FreeList[PinnedPlace] = FreeList()
+        """Pinned memory for an image each, for who fills it and gives it to `infer`, which frees it."""
         self._workers: list[GpuWorker] = []
         self._belts: list[Belt] = []
 
@@ -80,9 +82,9 @@ class TensorRtBackend:
         loads = [_engine_for(self._model, gpu, self._outputs) for gpu in here]
         largest = min(engine.key.batches[-1] for _, engine in loads)
         self._slot = min(self._asked or largest, largest)
-        self._free: FreeList[PinnedPlace] = FreeList()
+        self.places = FreeList()
         with ExitStack() as stack:
-            stack.callback(self._free.close)
+            stack.callback(self.places.close)
             self._belts = [stack.enter_context(self._belt(index, *load)) for index, load in enumerate(loads)]
             if self._asked is None:
                 self._slot = self._swept(loads[0][1], [gpu.label for gpu in here])
@@ -95,20 +97,20 @@ class TensorRtBackend:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
-        """Score ``(N, 1, 512, 512)`` images.
+    def infer(self, images: NDArray[np.float32] | list[PinnedPlace]) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images, or `places` that were filled.
 
         Raises
         ------
         BackendError
             A GPU failed.
         """
-        with closing(ordered_map(self._placed, images, self._threads, _CHUNK)) as placed:
+        with closing(self._in_places(images)) as placed:
             batches = iter(lambda: list(islice(placed, self._slot)), [])
             try:
                 pieces = list(conveyed(self._belts, batches, _IN_FLIGHT))
             except BaseException:
-                self._free.close()  # nobody gives places back any more to the threads that wait for one
+                self.places.close()  # nobody gives places back any more to the threads that wait for one
                 raise
         return joined(pieces, self._layout)
 
@@ -122,9 +124,15 @@ class TensorRtBackend:
         spent = [worker.seconds for worker in self._workers]
         return {part: sum(seconds[part] for seconds in spent) for part in PARTS}
 
+    def _in_places(self, images: NDArray[np.float32] | list[PinnedPlace]) -> Generator[PinnedPlace, None, None]:
+        if isinstance(images, list):
+            yield from images
+        else:
+            yield from ordered_map(self._placed, images, self._threads, _CHUNK)
+
     def _placed(self, image: NDArray[np.float32]) -> PinnedPlace:
         """Round an image into pinned memory; a span of 0 says that it is scaled already."""
-        place = self._free.take()
+        place = self.places.take()
         place.counts[:] = image[0].astype(np.float16).view(np.uint16)
         place.scales[:] = 0
         return place
@@ -158,13 +166,16 @@ class TensorRtBackend:
 
     def _belt(self, index: int, library: Any, engine: Engine) -> Belt:
         # what flies, the batch in the making, and what the threads have converted ahead of it
-        places = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
+        of_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
+        # so many that nobody who fills them waits: what is scored, the next batch, the one in the making, the threads'
+        composed = 3 * (self._asked or _IN_FLIGHT * self._slot) + (_WINDOW + 1) * self._threads
+        places = max(of_arrays, composed)
         settings = WorkerSettings(self._slot, _SLOTS, places, self._layout)
 
         def load(device: Device) -> AbstractContextManager[Network]:
             return network.loaded(device, library, engine, self._model.manifest.input_name)
 
-        worker = GpuWorker(CudaDevice(index), load, settings, self._free.give_back)
+        worker = GpuWorker(CudaDevice(index), load, settings, self.places.give_back)
         self._workers.append(worker)
         return Conveyor(lambda: worker, f"gpu-{index}")
 
