@@ -320,7 +320,7 @@ def test_a_gpu_that_fails_in_a_run_stops_it_where_it_can_go_on(
         return sound(*arguments)
 
     device._kernels = {"normalise": fail_later}
-    with pytest.raises(BackendError, match="illegal memory access .* the same command goes on"):
+    with pytest.raises(BackendError, match=r"illegal memory access .* the same command goes on"):
         screen(config, SilentReporter())
     assert 0 < len(results(tmp_path / "out")) < 12
 
