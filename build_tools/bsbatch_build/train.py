@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,6 +67,8 @@ class TrainConfig:
     cache: Path | None = None
     """Folder of the preprocessed images; None for ``out/cache``."""
     network: NetworkSettings = field(default_factory=lambda: NetworkSettings(weights.IMAGENET))
+    average: Path | None = None
+    """A second file of weights: the start is the mean of both (model soups: Wortsman et al., ICML 2022)."""
     recipe: Recipe = PAPER
     split: SplitSettings = field(default_factory=SplitSettings)
 
@@ -74,8 +76,8 @@ class TrainConfig:
         """Refuse crops around nothing, and a start that batch normalisation has no averages for."""
         if self.recipe.crop_epochs and self.masks is None:
             raise UsageError("--crop-epochs cuts around the lesions: say --masks FOLDER")
-        if self.recipe.batch_norm and self.network.weights != weights.RANDOM:
-            raise UsageError("--batch-norm starts from random weights: say --weights random")
+        if self.recipe.batch_norm and (self.network.weights != weights.RANDOM or self.average is not None):
+            raise UsageError("--batch-norm starts from random weights: say --weights random and no --average")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def _resolved(config: TrainConfig, studies: Mapping[str, Mapping[str, int]]) -> 
         "version": 1,
         "network": {name: getattr(config.network, name) for name in ("width", "early_width", "seed")},
         "start": _start(config.network.weights),
+        **({"average": _start(str(config.average))} if config.average is not None else {}),
         "recipe": asdict(config.recipe),
         "split": {**asdict(config.split), "external": list(config.split.external)},
         "masks": config.masks is not None,
@@ -293,7 +296,7 @@ def compiled(config: TrainConfig) -> Any:
     dtype = MIXED if recipe.precision is Precision.BFLOAT16 else FLOAT32
     network = build(config.network, batch_norm=recipe.batch_norm, side=None, dtype=dtype)
     if not recipe.batch_norm:
-        network.set_weights(weights.load(config.network, may_widen=True).get_weights())
+        network.set_weights(_loaded(config))
     outputs = {"predictions": network.output}
     losses: dict[str, Any] = {"predictions": "categorical_crossentropy"}
     if config.masks is not None:
@@ -317,6 +320,13 @@ def compiled(config: TrainConfig) -> Any:
     model.compile(_optimizer(keras, recipe), losses, loss_weights=loss_weights)
     model.optimizer.build(model.trainable_variables)  # what is loaded has its variables, too
     return model
+
+
+def _loaded(config: TrainConfig) -> list[NDArray[np.float32]]:
+    """The weights to start from, or the mean of the two that were named."""
+    names = [config.network.weights, *([] if config.average is None else [str(config.average)])]
+    starts = [weights.load(replace(config.network, weights=name), may_widen=True).get_weights() for name in names]
+    return [np.mean(arrays, axis=0, dtype=np.float32) for arrays in zip(*starts, strict=True)]
 
 
 def _grad_cam(network: Any, features: Any) -> Any:

@@ -16,7 +16,7 @@ from bsbatch.backends.keras_cams import KerasTape
 from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.dataset import GRID, Dataset, Entry
-from bsbatch_build.network import SIDE, NetworkSettings
+from bsbatch_build.network import SIDE, NetworkSettings, build
 from bsbatch_build.recipe import LesionMap, OperatingPoint, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings
 from bsbatch_build.train import (
@@ -101,6 +101,7 @@ def config_of(hospital: Path, out: Path, recipe: Recipe = RECIPE) -> TrainConfig
         hospital / "masks",
         hospital / "cache",
         TWIN,
+        None,
         recipe,
         SplitSettings(validation_share=0.3),
     )
@@ -159,6 +160,21 @@ def test_the_lesions_are_held_against_the_map_that_gradient_tape_gives(hospital:
     assert np.abs(expected).max() > 0.0
     for one, other in zip(np.asarray(found)[..., 0], expected, strict=True):
         np.testing.assert_allclose(one / np.abs(one).max(), other / np.abs(other).max(), atol=1e-4)
+
+
+def test_a_training_starts_from_the_mean_of_two(hospital: Path, tmp_path: Path) -> None:
+    networks = [build(replace(TWIN, seed=seed)) for seed in (1, 2)]
+    one, other = tmp_path / "one.keras", tmp_path / "other.keras"
+    for network, path in zip(networks, (one, other), strict=True):
+        toolchain.save(network, path)
+    config = replace(
+        config_of(hospital, tmp_path / "run", Recipe()), network=replace(TWIN, weights=str(one)), average=other
+    )
+    start = compiled(config).get_layer("block3_conv1").get_weights()
+    for mean, *both in zip(
+        start, *(network.get_layer("block3_conv1").get_weights() for network in networks), strict=True
+    ):
+        np.testing.assert_allclose(mean, (both[0] + both[1]) / 2, atol=1e-7)
 
 
 def test_the_first_epochs_see_crops_and_the_others_whole_images(trained: Path) -> None:

@@ -50,6 +50,10 @@ def train(
         str,
         typer.Option(help="imagenet, random, or a .keras or .h5 file, narrower ones too.", rich_help_panel=_START),
     ] = "imagenet",
+    average: Annotated[
+        Path | None,
+        typer.Option(help="A second file: start from the mean of both.", show_default=False, rich_help_panel=_START),
+    ] = None,
     width: Annotated[
         float, typer.Option(help="Factor on all channels; 1.0 is the paper's.", rich_help_panel=_START)
     ] = 1.0,
@@ -133,6 +137,7 @@ def train(
         masks,
         cache,
         network.NetworkSettings(weights, seed, width, early_width),
+        average,
         recipe,
         split.SplitSettings(tuple(external or ("C",)), validation_share, seed),
     )
