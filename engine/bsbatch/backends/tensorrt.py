@@ -72,7 +72,7 @@ class TensorRtBackend:
         self._slot = self._asked or _DEFAULT_SLOT
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
         self.lanes = 1
-        self.places: FreeList[PinnedPlace] = FreeList()
+        self.places: FreeList[PinnedPlace]
         """Pinned memory for an image each, for who fills it and gives it to `infer`, which frees it."""
         self._workers: list[GpuWorker] = []
         self._belts: list[Belt] = []
