@@ -178,15 +178,21 @@ def _file_origin(path: Path) -> dict[str, Any]:
 
 def _trained(run: Mapping[str, Any]) -> dict[str, Any]:
     """What a training says of itself, under the names that the model card looks for."""
+    weights_left = "average of the weights" if run["recipe"].get("ema_momentum") else "weights"
     return {
         "note": "trained by bsbatch-build train",
         "data": {"studies": run["studies"], "masks": run["masks"]},
         "split": run["split"],
         "configuration": {name: run[name] for name in ("network", "recipe", "tools", "preprocessing_version")},
-        "initialisation": run["start"],
-        "selection": "the weights after the last epoch",
+        "initialisation": _initialisation(run),
+        "selection": f"the {weights_left} after the last epoch",
         "history": run["history"],
     }
+
+
+def _initialisation(run: Mapping[str, Any]) -> Any:
+    """What a training started from; of a mean of two networks, both."""
+    return {"mean_of": [run["start"], run["average"]]} if "average" in run else run["start"]
 
 
 @contextmanager

@@ -75,6 +75,9 @@ class Recipe:
     operating_point: OperatingPoint = OperatingPoint.TRAINED
     """Of all that validates, whatever `validation_limit`."""
     precision: Precision = Precision.FLOAT32
+    ema_momentum: float = 0.0
+    """Of an exponential moving average of the weights over the steps, which then validates and is left at the end
+    (Polyak and Juditsky, SIAM J Control Optim 1992;30:838-855); 0 for none."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -89,6 +92,13 @@ class Recipe:
             raise UsageError("--learning-rate must be above 0")
         if self.lesion_weight < 0.0 or not 0 <= self.crop_epochs <= self.epochs:
             raise UsageError("--lesion-weight must be 0 or more, and --crop-epochs 0 to --epochs")
+        self._require_an_average()
+
+    def _require_an_average(self) -> None:
+        if not 0.0 <= self.ema_momentum < 1.0:
+            raise UsageError("--ema-momentum must be 0 or more and below 1")
+        if self.ema_momentum and self.batch_norm:
+            raise UsageError("--ema-momentum averages weights, but not what --batch-norm counts: give only one of them")
 
 
 PAPER = Recipe()

@@ -10,7 +10,7 @@ import csv
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -278,7 +278,8 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
         started, side = time.monotonic(), recipe.crop_side if epoch <= recipe.crop_epochs else SIDE
         with closing(prefetch(batches(cohort, recipe, (seed, epoch), side), _BATCHES_AHEAD)) as drawn:
             loss = _one_epoch(network, drawn, epoch, listener)
-        aucs = _validation_aucs(network, cohort, recipe)
+        with _averaged(network):
+            aucs = _validation_aucs(network, cohort, recipe)
         history.append(Epoch(epoch, side, loss, *aucs, round(time.monotonic() - started, 1)))
         _save(network, config.out, history)
         with writer.as_default(step=epoch):
@@ -286,7 +287,8 @@ def _learn(config: TrainConfig, cohort: Cohort, listener: Listener) -> list[Epoc
                 toolchain.tensorflow().summary.scalar(name, getattr(history[-1], name))
         listener.epoch(history[-1])
     writer.close()
-    _finish(network, config, cohort)
+    with _averaged(network):
+        _finish(network, config, cohort)
     return history
 
 
@@ -347,7 +349,22 @@ def _optimizer(keras: Any, recipe: Recipe) -> Any:
     rate: Any = recipe.learning_rate
     if recipe.schedule is Schedule.COSINE:
         rate = keras.optimizers.schedules.CosineDecay(rate, (recipe.horizon or recipe.epochs) * recipe.steps)
-    return keras.optimizers.Adam(rate)
+    momentum = recipe.ema_momentum
+    return keras.optimizers.Adam(rate, **({"use_ema": True, "ema_momentum": momentum} if momentum else {}))
+
+
+@contextmanager
+def _averaged(network: Any) -> Iterator[None]:
+    """Within, the network has the averages of its weights, where its optimiser keeps such."""
+    if not network.optimizer.use_ema:
+        yield
+        return
+    last = network.get_weights()
+    network.optimizer.finalize_variable_values(network.trainable_variables)
+    try:
+        yield
+    finally:
+        network.set_weights(last)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -177,6 +177,30 @@ def test_a_training_starts_from_the_mean_of_two(hospital: Path, tmp_path: Path) 
         np.testing.assert_allclose(mean, (both[0] + both[1]) / 2, atol=1e-7)
 
 
+def test_a_training_leaves_the_moving_average_of_its_weights(hospital: Path, tmp_path: Path) -> None:
+    """Killed or not; one step of momentum 0.75 from its first weights on is a quarter of the way to the second ones."""
+    start = tmp_path / "start.keras"
+    toolchain.save(build(TWIN), start)
+    load = toolchain.keras().models.load_model
+
+    def left_by(name: str, epochs: int, ema_momentum: float, stop_in: int | None = None) -> list[Any]:
+        recipe = Recipe(epochs=epochs, steps=1, batch_size=2, ema_momentum=ema_momentum, horizon=2)
+        config = replace(config_of(hospital, tmp_path / name, recipe), network=replace(TWIN, weights=str(start)))
+        if stop_in is not None:
+            with pytest.raises(KeyboardInterrupt):
+                train(config, Told(stop_in))
+        train(config, Told())
+        weights: list[Any] = load(tmp_path / name / MODEL, compile=False).get_weights()
+        return weights
+
+    first, second = left_by("first", 1, 0.0), left_by("second", 2, 0.0)
+    averaged, resumed = left_by("averaged", 2, 0.75), left_by("resumed", 2, 0.75, stop_in=2)
+    for one, other, mean, again in zip(first, second, averaged, resumed, strict=True):
+        np.testing.assert_allclose(mean, 0.75 * one + 0.25 * other, atol=1e-7)
+        np.testing.assert_array_equal(mean, again)
+    assert any((one != other).any() for one, other in zip(first, second, strict=True))
+
+
 def test_the_first_epochs_see_crops_and_the_others_whole_images(trained: Path) -> None:
     assert [(row["epoch"], row["side"]) for row in rows_of(trained / HISTORY)] == [("1", "192"), ("2", "512")]
 
@@ -251,6 +275,8 @@ def test_weights_that_are_not_there_are_refused_before_anything_is_read(hospital
         (lambda: Recipe(steps=0), "--steps must be at least 1"),
         (lambda: Recipe(learning_rate=0.0), "--learning-rate must be above 0"),
         (lambda: Recipe(crop_epochs=7), "--crop-epochs 0 to --epochs"),
+        (lambda: Recipe(ema_momentum=1.0), "--ema-momentum must be 0 or more and below 1"),
+        (lambda: Recipe(ema_momentum=0.9, batch_norm=True), "give only one of them"),
         (lambda: TrainConfig(Path(), Path(), Path(), recipe=Recipe(crop_epochs=1)), "say --masks FOLDER"),
         (lambda: TrainConfig(Path(), Path(), Path(), recipe=Recipe(batch_norm=True)), "say --weights random"),
     ],

@@ -104,6 +104,10 @@ def train(
             help="bfloat16 is faster on CPUs and GPUs that compute in it, slower on others.", rich_help_panel=_HOW
         ),
     ] = PAPER.precision,
+    ema_momentum: Annotated[
+        float,
+        typer.Option(help="Average the weights over the steps, such as 0.999; 0 for no average.", rich_help_panel=_HOW),
+    ] = PAPER.ema_momentum,
     seed: Annotated[int, typer.Option(help="Of weights, split and order.", rich_help_panel=_HOW)] = 0,
 ) -> None:
     """Train the paper's VGG16 on an archive and a label table; the same command goes on after a kill.
@@ -129,6 +133,7 @@ def train(
         validation_limit,
         operating_point,
         precision,
+        ema_momentum,
     )
     config = training.TrainConfig(
         archive,
