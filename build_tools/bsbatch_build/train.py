@@ -161,7 +161,7 @@ def _resolved(config: TrainConfig, studies: Mapping[str, Mapping[str, int]]) -> 
         "version": 1,
         "network": {name: getattr(config.network, name) for name in ("width", "early_width", "seed")},
         "start": _start(config.network.weights),
-        **({"average": _start(str(config.average))} if config.average is not None else {}),
+        **({"average": _start_from(config.average, "--average")} if config.average is not None else {}),
         "recipe": asdict(config.recipe),
         "split": {**asdict(config.split), "external": list(config.split.external)},
         "masks": config.masks is not None,
@@ -172,12 +172,16 @@ def _resolved(config: TrainConfig, studies: Mapping[str, Mapping[str, int]]) -> 
 
 
 def _start(start: str) -> dict[str, Any]:
-    """Where the weights come from; of a file from an earlier training, that training, too."""
+    """Where the weights come from."""
     if start in (weights.RANDOM, weights.IMAGENET):
         return {"weights": start}
-    path = Path(start)
+    return _start_from(Path(start), "--weights (or random, imagenet)")
+
+
+def _start_from(path: Path, option: str) -> dict[str, Any]:
+    """A file of weights; of one that an earlier training left, that training, too."""
     if not path.is_file():
-        raise ModelError(f"--weights {path}: there is no such file; give random, imagenet, or a .keras or .h5 file")
+        raise ModelError(f"{path}: there is no such file; give a .keras or .h5 file as {option}")
     return {"weights": path.name, "sha256": sha256_of(path), "run": read_run(path)}
 
 
@@ -349,8 +353,7 @@ def _optimizer(keras: Any, recipe: Recipe) -> Any:
     rate: Any = recipe.learning_rate
     if recipe.schedule is Schedule.COSINE:
         rate = keras.optimizers.schedules.CosineDecay(rate, (recipe.horizon or recipe.epochs) * recipe.steps)
-    momentum = recipe.ema_momentum
-    return keras.optimizers.Adam(rate, **({"use_ema": True, "ema_momentum": momentum} if momentum else {}))
+    return keras.optimizers.Adam(rate, use_ema=recipe.ema_momentum > 0.0, ema_momentum=recipe.ema_momentum)
 
 
 @contextmanager

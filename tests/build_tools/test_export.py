@@ -295,7 +295,13 @@ def test_a_model_from_a_training_says_how_it_was_trained(network: Any, tmp_path:
     assert (exported.manifest.name, training["note"]) == ("demo", "synthetic phantoms")
     assert training["data"] == {"kind": "synthetic phantoms", "studies": {"train A": {"positive": 3}}, "masks": True}
     assert training["configuration"]["recipe"] == {"epochs": 1}
+    assert (training["initialisation"], training["selection"]) == ({}, "the weights after the last epoch")
     assert training["history"] == []
+    resolved |= {"recipe": {"ema_momentum": 0.5}, "start": {"sha256": "one"}, "average": {"sha256": "other"}}
+    (run / "config.json").write_text(json.dumps(resolved), encoding="utf-8")
+    training = export(ExportSettings(tmp_path / "mean", settings)).manifest.training
+    assert training["initialisation"] == {"mean_of": [{"sha256": "one"}, {"sha256": "other"}]}
+    assert training["selection"] == "the average of the weights after the last epoch"
 
 
 @KERAS_SAVES

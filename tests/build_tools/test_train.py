@@ -264,8 +264,10 @@ def test_weights_that_are_not_there_are_refused_before_anything_is_read(hospital
     missing = NetworkSettings(str(tmp_path / "none.keras"), 5, 0.0625)
     config = replace(config_of(hospital, tmp_path / "run", Recipe()), network=missing)
     told = Told()
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(ModelError, match=r"no such file; give a \.keras or \.h5 file as --weights"):
         train(config, told)
+    with pytest.raises(ModelError, match=r"no such file; give a \.keras or \.h5 file as --average"):
+        train(replace(config, network=TWIN, average=tmp_path / "none.keras"), told)
 
 
 @pytest.mark.parametrize(
