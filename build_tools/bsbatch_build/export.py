@@ -45,6 +45,15 @@ class ExportSettings:
     """Leave the Keras model beside the graph, for ``bsbatch run --cam-engine keras``."""
     other: Path | None = None
     """A whole Keras model to take as it is instead of `network`, see `bsbatch_build.weights.load_other`."""
+    joined: tuple[Path, ...] = ()
+    """Files of further networks, to stand beside that of `network` in one, see `bsbatch_build.surgery.join`."""
+    mirrored: bool = False
+    """Join each network a second time, for the mirrored image."""
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether several networks become one."""
+        return self.mirrored or bool(self.joined)
 
     def __post_init__(self) -> None:
         """Refuse a threshold no probability could be compared with, and two networks."""
@@ -54,6 +63,8 @@ class ExportSettings:
             self.may_widen or self.half_weights or self.network != NetworkSettings(seed=self.network.seed)
         ):
             raise UsageError("--network takes a model as it is: leave --weights, --width, --widen, --half-weights out")
+        if self.is_joined and (self.other or self.network.weights in (weights.RANDOM, weights.IMAGENET)):
+            raise UsageError("--join and --mirror take trained networks: give the first as --weights FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,10 @@ def _made(settings: ExportSettings) -> tuple[Any, Any]:
     if settings.other:
         network = weights.load_other(settings.other)
         return network, other_to_onnx(network)
-    network = weights.load(settings.network, may_widen=settings.may_widen)
+    if settings.is_joined:
+        network = weights.load_joined(settings.network, settings.joined, mirrored=settings.mirrored)
+    else:
+        network = weights.load(settings.network, may_widen=settings.may_widen)
     return network, to_onnx(network)
 
 
@@ -145,6 +159,8 @@ def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str
 
 def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[str, Any]:
     origin = _file_origin(settings.other) if settings.other else _origin(settings.network)
+    if settings.is_joined:
+        origin["joined"] = {"mirrored": settings.mirrored, "with": [_file_origin(path) for path in settings.joined]}
     note = settings.note or origin["note"]
     if "data" in origin:
         origin["data"] = {"kind": note, **origin["data"]}

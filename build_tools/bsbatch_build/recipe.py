@@ -61,6 +61,9 @@ class Recipe:
     """Epochs over which the cosine falls to zero, None for `epochs`; a larger number stops on the way down."""
     flip: bool = True
     """Mirror every other image about its vertical axis, so that each view stands on either side."""
+    blur: float = 0.0
+    """Greatest standard deviation of a Gaussian that every other whole image is blurred with, in pixels of a
+    1024 x 256 view: cameras of more counts and less resolution than those of the training."""
     batch_norm: bool = False
     """Train with batch normalisation, from random weights; it is folded into the convolutions at the end."""
     crop_epochs: int = 0
@@ -88,8 +91,8 @@ class Recipe:
         for name in ("epochs", "steps", "batch_size", "validation_limit"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
-        if not self.learning_rate > 0.0:
-            raise UsageError("--learning-rate must be above 0")
+        if not self.learning_rate > 0.0 or not self.blur >= 0.0:
+            raise UsageError("--learning-rate must be above 0, and --blur 0 or more")
         if self.lesion_weight < 0.0 or not 0 <= self.crop_epochs <= self.epochs:
             raise UsageError("--lesion-weight must be 0 or more, and --crop-epochs 0 to --epochs")
         self._require_an_average()

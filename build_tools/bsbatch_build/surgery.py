@@ -1,5 +1,8 @@
-"""Changes the shape of a trained network and not what it computes: batch normalisation folded in, channels added."""
+"""Changes the shape of trained networks and not what they compute: batch normalisation folded in, channels added,
+several networks side by side in one.
+"""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,8 @@ _SHARES = (0.5, 1.5)
 """Range from which the shares of a channel's copies are drawn, before they are made to add up to 1."""
 
 _LEAST = 1e-6
+_KERNEL_AXES = 4
+"""Of a convolution: rows, columns, channels read, channels made."""
 
 
 def fold(network: Any, settings: NetworkSettings) -> Any:
@@ -107,6 +112,69 @@ def widen(narrow: Any, settings: NetworkSettings) -> Any:
     return wide
 
 
+def mirror(network: Any, settings: NetworkSettings) -> Any:
+    """Make the network that gives for an image what `network` gives for its mirror image.
+
+    Each kernel is mirrored. Convolutions with stride 1 and poolings of an even width see the same either way, and the
+    average over the image knows no sides.
+
+    Parameters
+    ----------
+    network
+        `bsbatch_build.network.build`.
+    settings
+        With the width of that network.
+
+    Returns
+    -------
+    keras.Model
+        A network of the same size.
+    """
+    mirrored = build(settings)
+    for name in (*convolution_names(), "fc1", "predictions"):
+        kernel, bias = network.get_layer(name).get_weights()
+        mirrored.get_layer(name).set_weights([kernel[:, ::-1] if kernel.ndim == _KERNEL_AXES else kernel, bias])
+    return mirrored
+
+
+def join(members: Sequence[Any], settings: NetworkSettings) -> Any:
+    """Put networks side by side into one of the width of `settings`, whose logits are the mean of theirs.
+
+    An ensemble (Hansen and Salamon, IEEE PAMI 1990;12:993-1001) for the price of one wide network: each member has
+    channels of its own and reads no others. Channels that are left over are zero.
+
+    Parameters
+    ----------
+    members
+        At least one `bsbatch_build.network.build`; their channels add up to those of `settings`, or less.
+    settings
+        The width wanted.
+
+    Returns
+    -------
+    keras.Model
+        The network at that width.
+    """
+    joined = build(settings)
+    for name in (*convolution_names(), "fc1", "predictions"):
+        layer = joined.get_layer(name)
+        kernels, biases = zip(*(member.get_layer(name).get_weights() for member in members), strict=True)
+        kernel, bias = map(np.zeros_like, layer.get_weights())
+        reads = [own.shape[-2] * (name != "block1_conv1") for own in kernels]
+        makes = [own.size * (name != "predictions") for own in biases]
+        for own_kernel, own_bias, row, column in zip(kernels, biases, _starts(reads), _starts(makes), strict=True):
+            rows, columns = own_kernel.shape[-2:]
+            kernel[..., row : row + rows, column : column + columns] = own_kernel
+            bias[column : column + columns] += own_bias
+        share = len(members) if name == "predictions" else 1
+        layer.set_weights([kernel / share, bias / share])
+    return joined
+
+
+def _starts(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[:place]) for place in range(len(sizes))]
+
+
 def _weights_of(network: Any, name: str, inputs: int) -> tuple[Array, Array]:
     try:
         kernel, bias = network.get_layer(name).get_weights()
@@ -120,7 +188,9 @@ def _weights_of(network: Any, name: str, inputs: int) -> tuple[Array, Array]:
 def _origins(count: int, wanted: int) -> NDArray[np.intp]:
     """For each of the wanted channels the old one that it copies, all of them about equally often."""
     if wanted < count:
-        raise ModelError(f"a network of {count} channels cannot be widened to {wanted}: give a larger --width")
+        raise ModelError(
+            f"a network of {count} channels cannot be widened to {wanted}: give a larger --width, or join fewer"
+        )
     return np.arange(wanted) % count
 
 

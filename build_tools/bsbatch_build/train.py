@@ -24,7 +24,7 @@ from bsbatch.concurrency import prefetch
 from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
 from bsbatch.model import sha256_of
-from bsbatch.preprocess import VERSION
+from bsbatch.preprocess import VERSION, VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.storage import put_in_place, replace_text
 from bsbatch_build import toolchain, weights
 from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
@@ -50,6 +50,12 @@ _CELL = SIDE // GRID
 _ON_LESION = 0.5
 """Share of the crops that lie where a lesion is, in this image or, for a negative, in another; the others lie where
 the uptake is."""
+_BLURRED = 0.5
+"""Share of the images that `bsbatch_build.recipe.Recipe.blur` changes."""
+_SQUEEZED = VIEW_ROWS / 1024
+"""Rows of the image for one of a 1024 x 256 view."""
+_SHARP = 1e-3
+"""Pixels of a Gaussian that changes nothing; 0 would have OpenCV choose."""
 _BATCHES_AHEAD = 2
 _RARE = -4.0
 """Bias of the lesion output at the start: about 2 % of the cells hold a lesion."""
@@ -400,7 +406,10 @@ def batches(cohort: Cohort, recipe: Recipe, seed: tuple[int, int], side: int) ->
     for chosen in drawn.reshape(recipe.steps, recipe.batch_size):
         flips = rng.random(recipe.batch_size) < 0.5 * recipe.flip
         windows = [_window(rng, cohort, row, side) for row in chosen]
-        yield _batch(cohort, chosen, flips, windows)
+        batch = _batch(cohort, chosen, flips, windows)
+        if recipe.blur and side == SIDE:
+            _blur_some(rng, recipe.blur, batch.images)
+        yield batch
 
 
 def _balanced(
@@ -474,6 +483,16 @@ def _batch(cohort: Cohort, rows: NDArray[np.intp], flips: NDArray[np.bool_], win
     sample_weights["predictions"] = known
     channels = np.repeat(images[..., np.newaxis].astype(np.float32), CHANNELS, axis=3)
     return Batch(channels, targets, sample_weights)
+
+
+def _blur_some(rng: np.random.Generator, most: float, images: NDArray[np.float32]) -> None:
+    """Blur every other image in place, by up to so many pixels of its views, and scale each view to [0, 1] again."""
+    for place in np.flatnonzero(rng.random(len(images)) < _BLURRED):
+        pixels = rng.uniform(0.0, most)
+        for left in range(0, SIDE, VIEW_COLUMNS):
+            view = images[place, :, left : left + VIEW_COLUMNS]
+            blurred = cv2.GaussianBlur(view, (0, 0), max(pixels, _SHARP), sigmaY=max(pixels * _SQUEEZED, _SHARP))
+            view[:] = blurred / blurred.max()
 
 
 def _mirrored(image: NDArray[Any], flip: np.bool_) -> NDArray[Any]:

@@ -2,8 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bsbatch.backends.keras_cams import channels_of
 from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.network import CHANNELS, SIDE, NetworkSettings, build
-from bsbatch_build.surgery import widen
+from bsbatch_build.surgery import join, mirror, widen
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,31 @@ def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
     elif settings.weights != RANDOM:
         _copy_file(network, settings, may_widen=may_widen)
     return network
+
+
+def load_joined(settings: NetworkSettings, more: Sequence[Path], *, mirrored: bool) -> Any:
+    """Load several narrow networks as one, see `bsbatch_build.surgery.join`.
+
+    Parameters
+    ----------
+    settings
+        The network to make, and the file of the first.
+    more
+        Files of the others.
+    mirrored
+        Whether each is there a second time for the mirrored image.
+
+    Raises
+    ------
+    ModelError
+        A file does not exist, cannot be read, or holds another network or one that is too wide for its share.
+    """
+    paths = (Path(settings.weights), *more)
+    share = replace(settings, width=settings.width / (len(paths) * (2 if mirrored else 1)))
+    members = [load(replace(share, weights=str(path)), may_widen=True) for path in paths]
+    if mirrored:
+        members += [mirror(member, share) for member in members]
+    return join(members, settings)
 
 
 def load_other(path: Path) -> Any:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from onnx import numpy_helper
 
 from bsbatch import preprocess
 from bsbatch.errors import ModelError, UsageError
-from bsbatch.model import Model
+from bsbatch.model import Model, sha256_of
 from bsbatch_build import export as exporting
 from bsbatch_build import toolchain, weights
 from bsbatch_build.convert import stored_as_half, to_bytes, to_onnx
@@ -313,6 +314,33 @@ def test_a_narrower_network_is_widened_where_that_is_asked_for(network: Any, tmp
     made = export(ExportSettings(tmp_path / "out", wider, may_widen=True, made_by="make it"))
     assert (made.manifest.training["width"], made.manifest.training["commands"]) == (0.125, ["make it"])
     assert made.weights > 3 * network.count_params()
+
+
+@KERAS_SAVES
+def test_networks_are_joined_and_each_is_named_by_its_hash(network: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / "one.keras", tmp_path / "other.keras"]
+    for path, trained in zip(paths, (network, weights.load(NetworkSettings(seed=9, width=0.0625))), strict=True):
+        trained.save(path)
+    wide = NetworkSettings(str(paths[0]), width=0.25)
+    made = export(ExportSettings(tmp_path / "out", wide, joined=(paths[1],), mirrored=True))
+    training = made.manifest.training
+    assert training["weights_sha256"] == sha256_of(paths[0])
+    assert training["joined"]["mirrored"]
+    assert [member["weights_sha256"] for member in training["joined"]["with"]] == [sha256_of(paths[1])]
+    image = np.repeat(random_images(1)[:1].transpose(0, 2, 3, 1), 3, axis=3)
+    joined = weights.load_joined(wide, (paths[1],), mirrored=True)
+    once = weights.load_joined(wide, (paths[1],), mirrored=False)
+    np.testing.assert_allclose(joined(image), joined(image[:, :, ::-1]), atol=1e-6)
+    assert np.max(np.abs(np.asarray(once(image)) - np.asarray(once(image[:, :, ::-1])))) > 1e-5
+    with pytest.raises(ModelError, match="or join fewer"):
+        weights.load_joined(replace(wide, width=0.125), (paths[1],), mirrored=True)
+
+
+def test_only_trained_networks_are_joined(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--weights FILE"):
+        ExportSettings(tmp_path, TWIN, mirrored=True)
+    with pytest.raises(UsageError, match="--weights FILE"):
+        ExportSettings(tmp_path, NetworkSettings(), other=tmp_path / "any.keras", joined=(tmp_path / "a.keras",))
 
 
 def test_an_empty_folder_becomes_the_model(tmp_path: Path) -> None:

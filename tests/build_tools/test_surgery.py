@@ -7,7 +7,7 @@ import pytest
 
 from bsbatch.errors import ModelError
 from bsbatch_build.network import NORM, NetworkSettings, build, convolution_names
-from bsbatch_build.surgery import fold, move_threshold, widen
+from bsbatch_build.surgery import fold, join, mirror, move_threshold, widen
 
 NARROW = NetworkSettings(seed=3, width=0.0625)
 
@@ -92,3 +92,26 @@ def test_a_moved_threshold_is_at_one_half_and_keeps_the_order() -> None:
     assert after[0] == pytest.approx(0.5, abs=1e-6)
     odds = before / (1.0 - before)
     np.testing.assert_allclose(after / (1.0 - after), odds / odds[0], rtol=1e-4)
+
+
+def test_a_mirrored_network_sees_the_mirror_image() -> None:
+    network = build(NARROW)
+    np.testing.assert_allclose(mirror(network, NARROW)(image()), network(image()[:, :, ::-1]), atol=1e-6)
+    assert np.max(np.abs(np.asarray(network(image()[:, :, ::-1])) - np.asarray(network(image())))) > 1e-4
+
+
+@pytest.mark.parametrize("width", [0.1875, 0.25])
+def test_joined_networks_give_the_mean_of_their_logits(width: float) -> None:
+    members = [build(NetworkSettings(seed=seed, width=0.0625)) for seed in (3, 4, 5)]
+    joined = join(members, NetworkSettings(seed=1, width=width))
+    logits = np.mean([np.log(np.asarray(member(image()), np.float64)) for member in members], axis=0)
+    shares = np.exp(logits)
+    np.testing.assert_allclose(joined(image()), shares / shares.sum(), atol=1e-6)
+
+
+def test_joined_networks_share_no_channel() -> None:
+    members = [build(NetworkSettings(seed=seed, width=0.0625)) for seed in (3, 4)]
+    kernel = join(members, NetworkSettings(width=0.125)).get_layer("block3_conv2").get_weights()[0]
+    assert not kernel[:, :, :16, 16:].any()
+    assert not kernel[:, :, 16:, :16].any()
+    assert kernel[:, :, :16, :16].all()

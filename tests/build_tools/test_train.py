@@ -347,6 +347,29 @@ def test_flipping_mirrors_the_image_with_its_lesions() -> None:
     assert {tuple(np.argwhere(c[..., 0])[0]) for b in unflipped for c in b.targets["lesions"] if c.any()} == {(25, 5)}
 
 
+def test_blurring_spreads_a_view_over_its_neighbours_and_not_over_the_other_view() -> None:
+    cohort = made_cohort(8, 8)
+    cohort.data.images[:] = 0.0
+    cohort.data.images[:, 200, 250], cohort.data.images[:, 200, 300] = 1.0, 0.5
+    sharp, blurred = (
+        np.concatenate([batch.images for batch in drawn(cohort, Recipe(steps=4, flip=False, blur=most))])
+        for most in (0.0, 2.0)
+    )
+    changed = (blurred != sharp).any(axis=(1, 2, 3))
+    assert 0 < changed.sum() < len(changed)
+    assert (blurred[changed] > 0.0).sum() > 20 * changed.sum() * 3
+    for view, column in ((blurred[changed, :, :256], 250), (blurred[changed, :, 256:], 44)):
+        np.testing.assert_allclose(view[:, 200, column], 1.0)
+        assert np.all(view[:, 200, column + 1] >= view[:, 201, column])
+    assert not blurred[:, :, 256:270].any()
+
+
+def test_crops_are_not_blurred() -> None:
+    sharp, blurred = (drawn(made_cohort(8, 8), Recipe(steps=2, blur=most), side=64) for most in (0.0, 2.0))
+    for one, other in zip(sharp, blurred, strict=True):
+        np.testing.assert_array_equal(one.images, other.images)
+
+
 def test_a_crop_is_labelled_by_the_lesions_in_it() -> None:
     found = drawn(made_cohort(20, 20), Recipe(steps=10, batch_size=4), side=192)
     assert {batch.images.shape for batch in found} == {(4, 192, 192, 3)}

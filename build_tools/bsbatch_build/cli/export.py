@@ -22,6 +22,16 @@ def export(
     widen: Annotated[
         bool, typer.Option(help="Widen a narrower network from a file; it computes the same as before.")
     ] = False,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A further narrow network to stand beside --weights in one; repeatable. Their logits are averaged.",
+            show_default=False,
+        ),
+    ] = None,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Join each network a second time, for the mirrored image.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Short name for people.", show_default="from the weights")] = None,
     note: Annotated[
         str | None, typer.Option(help="What people must know of the weights.", show_default="where they come from")
@@ -55,6 +65,8 @@ def export(
         made_by,
         keep_keras,
         other,
+        tuple(join or ()),
+        mirror,
     )
     console = Console()
     with console.status("making the model and comparing it with Keras"):

@@ -77,6 +77,10 @@ def train(
         typer.Option(help="Epochs until the cosine is at zero.", show_default="EPOCHS", rich_help_panel=_HOW),
     ] = PAPER.horizon,
     flip: Annotated[bool, typer.Option(help="Mirror every other image.", rich_help_panel=_HOW)] = PAPER.flip,
+    blur: Annotated[
+        float,
+        typer.Option(help="Blur every other image by up to so many pixels of its view.", rich_help_panel=_HOW),
+    ] = PAPER.blur,
     crop_epochs: Annotated[
         int, typer.Option(help="First epochs on crops around lesions, with --masks.", rich_help_panel=_HOW)
     ] = PAPER.crop_epochs,
@@ -125,6 +129,7 @@ def train(
         schedule,
         horizon,
         flip,
+        blur,
         batch_norm,
         crop_epochs,
         crop_side,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -13,6 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from pydicom.uid import NuclearMedicineImageStorage
 
+from bsbatch.concurrency import usable_cpus
 from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, companions, duplicated
 from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, Examination, write_down
 from bsbatch_build.phantom.encoding import SHARES, Encoding, encode
@@ -31,8 +35,15 @@ _IMAGES, _HEADERS, _CLUTTER, _EXTRAS = 1, 2, 3, 4
 
 _COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
+_ALONE = 64
+"""Up to so many studies are made before a second process would have started."""
+_AT_ONCE = 8
+"""Studies that a process is given at a time."""
+
 Label = tuple[str, int, str, str, int]
 """A row of labels.csv."""
+Expected = tuple[str, str, str, str]
+"""A row of expected.csv."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +67,33 @@ def write_set(out: Path, plan: SetPlan, on_study: Callable[[int], object] = lamb
     (out / "archive").mkdir(parents=True, exist_ok=True)
     (out / "masks").mkdir(exist_ok=True)
     labels: list[Label] = []
-    expected: list[tuple[str, str, str, str]] = []
-    for number, part in enumerate(_parts(plan), start=1):
-        _store(out, part)
-        labels.append(part.label)
-        expected += [_expected_row(filed) for filed in part.files]
+    expected: list[Expected] = []
+    for number, (label, rows) in enumerate(_written(out, plan), start=1):
+        labels.append(label)
+        expected += rows
         on_study(number)
     _write_csv(out / "labels.csv", LABEL_HEADER, labels)
     _write_csv(out / "expected.csv", EXPECTED_HEADER, sorted(expected))
     return _summary(labels, expected)
 
 
-def _summary(labels: list[Label], expected: list[tuple[str, str, str, str]]) -> SetSummary:
+def _written(out: Path, plan: SetPlan) -> Iterator[tuple[Label, list[Expected]]]:
+    """Write one study after the other, several at a time where there are cores; each hangs on its own number only."""
+    write, processes = partial(_write, out, plan), usable_cpus()
+    if processes == 1 or plan.studies <= _ALONE:
+        yield from map(write, range(plan.studies))
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        yield from pool.map(write, range(plan.studies), chunksize=_AT_ONCE)
+
+
+def _write(out: Path, plan: SetPlan, index: int) -> tuple[Label, list[Expected]]:
+    part = _part(plan, index)
+    _store(out, part)
+    return part.label, [_expected_row(filed) for filed in part.files]
+
+
+def _summary(labels: list[Label], expected: list[Expected]) -> SetSummary:
     status = Counter(row[2] for row in expected)
     return SetSummary(
         studies=len(labels),
@@ -79,7 +105,7 @@ def _summary(labels: list[Label], expected: list[tuple[str, str, str, str]]) -> 
     )
 
 
-def _expected_row(filed: Filed) -> tuple[str, str, str, str]:
+def _expected_row(filed: Filed) -> Expected:
     entry = filed.entry
     return filed.source, entry.kind, entry.outcome.status.value, entry.outcome.reason
 
@@ -98,10 +124,6 @@ def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object
         writer = csv.writer(stream_out, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def _parts(plan: SetPlan) -> Iterator[Part]:
-    return (_part(plan, index) for index in range(plan.studies))
 
 
 def study_of(plan: SetPlan, index: int) -> Study:

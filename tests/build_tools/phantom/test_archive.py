@@ -8,6 +8,7 @@ import pydicom
 import pytest
 from tests.build_tools.phantom.conftest import STUDIES, WrittenSet
 
+from bsbatch_build.phantom import archive as phantoms
 from bsbatch_build.phantom.archive import EXPECTED_HEADER, LABEL_HEADER, write_set
 from bsbatch_build.phantom.centres import Dialect
 from bsbatch_build.phantom.clutter import COMPANIONS, EXTRA_STUDIES
@@ -26,6 +27,20 @@ def test_equal_plans_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_set(tmp_path / name, SetPlan(studies=3, seed=5))
     assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_give_the_bytes_of_one(
+    processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phantoms, "_ALONE", 1)
+    monkeypatch.setattr(phantoms, "usable_cpus", lambda: processes)
+    seen: list[int] = []
+    write_set(tmp_path / "one", SetPlan(studies=10, seed=5), seen.append)
+    monkeypatch.setattr(phantoms, "_ALONE", 10)
+    write_set(tmp_path / "two", SetPlan(studies=10, seed=5))
+    assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
+    assert seen == list(range(1, 11))
 
 
 def test_another_seed_gives_other_images(tmp_path: Path) -> None:
