@@ -24,6 +24,7 @@ from bsbatch.concurrency import (
     ordered_map,
     prefetch,
     processor,
+    quick_map,
     thread_identity,
     usable_cpus,
     usable_memory,
@@ -129,6 +130,54 @@ def test_one_worker_runs_inline_and_one_item_at_a_time() -> None:
 
     assert where == [threading.current_thread()]
     assert items.taken == 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 3), st.integers(1, 3), st.sampled_from([-1.0, 1.0]))
+def test_results_come_in_order_wherever_they_were_made(
+    items: list[int], workers: int, chunk: int, worth_a_thread: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(concurrency, "_WORTH_A_THREAD", worth_a_thread)
+        patched.setattr(concurrency, "_FIRST_TURN", 2)
+        assert list(quick_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
+
+
+def test_what_does_not_wait_stays_in_its_thread() -> None:
+    where = set(quick_map(lambda _: threading.current_thread(), range(5000), 2, 50))
+
+    assert where == {threading.current_thread()}
+
+
+def test_threads_take_over_while_there_is_something_to_wait_for() -> None:
+    slow = threading.Event()
+    slow.set()
+
+    def work(number: int) -> threading.Thread:
+        if slow.is_set():
+            time.sleep(0.003)
+        return threading.current_thread()
+
+    results = quick_map(work, iter(range(10_000)), 3, 2)
+    here = threading.current_thread()
+    first = [next(results) for _ in range(20)]
+    slow.clear()
+    later = list(results)
+
+    assert [thread is here for thread in first] == [True] * 2 + [False] * 18
+    assert len(set(first[2:])) == 3
+    assert later[-1] is here
+    assert threads_named("bsbatch_") == []
+
+
+def test_leaving_a_quick_map_leaves_no_worker_behind() -> None:
+    results = quick_map(lambda _: time.sleep(0.003), range(1000), 2, 2)
+
+    for _ in range(10):
+        next(results)
+    results.close()
+
+    assert threads_named("bsbatch_") == []
 
 
 def test_leaving_early_leaves_no_worker_behind() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bsbatch.body import body_of
 from bsbatch.catalog import Catalog
-from bsbatch.concurrency import FreeList, ordered_map, prefetch
+from bsbatch.concurrency import FreeList, ordered_map, prefetch, quick_map
 from bsbatch.config import CamMode, Selection
 from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import Event, Pairer
@@ -113,7 +113,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         pairer = Pairer(self.catalog.seen, self.catalog.closed)
-        for found in ordered_map(self._inspect, self._unsettled(), self.threads, _HEADERS_AT_ONCE):
+        for found in quick_map(self._inspect, self._unsettled(), self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, SettledObject):
                 yield found
             else:
