@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +160,9 @@ def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str
 def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[str, Any]:
     origin = _file_origin(settings.other) if settings.other else _origin(settings.network)
     if settings.is_joined:
-        origin["joined"] = {"mirrored": settings.mirrored, "with": [_file_origin(path) for path in settings.joined]}
+        others = [_file_origin(path) for path in settings.joined]
+        origin["joined"] = _joined(origin, others, settings.mirrored)
+        origin["joined_with"] = others
     note = settings.note or origin["note"]
     if "data" in origin:
         origin["data"] = {"kind": note, **origin["data"]}
@@ -175,6 +177,13 @@ def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[st
         "parity_log_difference": parity.log_difference,
         "parity_images": parity.images,
     }
+
+
+def _joined(first: Mapping[str, Any], others: Sequence[Mapping[str, Any]], mirrored: bool) -> str:
+    """What was joined, in words."""
+    hashes = ", ".join(member["weights_sha256"][:16] for member in (first, *others))
+    twice = ", each once more for the mirrored image" if mirrored else ""
+    return f"the mean of the logits of networks with channels of their own, by SHA-256: {hashes}{twice}"
 
 
 def _origin(settings: NetworkSettings) -> dict[str, Any]:

@@ -31,6 +31,7 @@ TRAINING: dict[str, Any] = {
     "initialisation": "He normal, seed 1",
     "road": "batch normalisation, folded into the convolutions",
     "selection": "the last epoch",
+    "joined": "the mean of the logits of two",
     "commands": ["bsbatch-build phantom SET --seed 1", "bsbatch-build train SET/archive --out RUN"],
     "weights_count": 58950,
 }
@@ -215,6 +216,12 @@ def test_a_figure_of_training_that_is_no_number_is_null(twin: Path, tmp_path: Pa
     content, markdown = card_of(with_training(twin, tmp_path / "diverged", losses), None, tmp_path / "card")
     assert content["training"] == {"epochs": [{"loss": 0.5, "auc": None}, {"loss": None, "auc": 0.75}]}
     assert "* epochs: (loss 0.5; auc -), (loss -; auc 0.75)" in markdown
+
+
+def test_a_network_that_holds_several_is_called_an_ensemble(trained: Path, twin: Path, tmp_path: Path) -> None:
+    shown = [card_of(folder, None, tmp_path / folder.name)[1] for folder in (trained, twin)]
+    assert "One network that holds several: the mean of the logits of two." in shown[0]
+    assert "None: one network." in shown[1]
 
 
 def test_without_training_and_evaluation_the_card_says_that_they_are_missing(twin: Path, tmp_path: Path) -> None:
