@@ -30,7 +30,11 @@ class Plan:
     def __init__(self, library: "FakeLibrary", outputs: set[str]) -> None:
         self._library, self._outputs, self._made = library, outputs, 0
 
-    def create_execution_context(self) -> "Context | None":
+    def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
+        return self._library.needs * self._library.profiles[profile][1]
+
+    def create_execution_context(self, strategy: str) -> "Context | None":
+        assert strategy == ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
         self._made += 1
         return Context(self._library, self._outputs) if self._made <= self._library.room else None
 
@@ -78,20 +82,25 @@ class Context:
 
 
 class FakeLibrary(ModuleType):
-    """The module; ``room`` is for how many contexts there is memory."""
+    """The module; ``room`` is for how many contexts there is memory, ``needs`` what one needs for each image."""
 
-    def __init__(self, device: FakeDevice, profiles: list[tuple[int, int]], room: int = 9) -> None:
+    def __init__(self, device: FakeDevice, profiles: list[tuple[int, int]], room: int = 9, needs: int = 0) -> None:
         super().__init__("tensorrt_rtx")
         self.__version__ = VERSION
-        self.device, self.profiles, self.room = device, profiles, room
+        self.device, self.profiles, self.room, self.needs = device, profiles, room, needs
         self.begun: list[int] = []
         self.done: list[int] = []
         self.Logger = Logger
+        self.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
         self.Runtime = lambda _: Runtime(self)
 
     def stream(self, handle: int) -> FakeStream:
         """The stream of a handle."""
         return next(stream for stream in self.device._streams if stream.handle == handle)
+
+
+class ExecutionContextAllocationStrategy:
+    ON_PROFILE_CHANGE = "on profile change"
 
 
 class Logger:

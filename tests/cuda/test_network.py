@@ -26,9 +26,11 @@ def engine(tmp_path: Path) -> Engine:
 
 
 @contextmanager
-def on_device(engine: Engine, room: int = 9) -> Iterator[tuple[FakeDevice, FakeLibrary, TensorRtNetwork]]:
+def on_device(
+    engine: Engine, room: int = 9, needs: int = 0
+) -> Iterator[tuple[FakeDevice, FakeLibrary, TensorRtNetwork]]:
     device = FakeDevice(1 << 26, {"normalise": normalise_on(MODEL)}, FakeHost())
-    library = FakeLibrary(device, PROFILES, room)
+    library = FakeLibrary(device, PROFILES, room, needs)
     with device, loaded(device, library, engine, "image") as network:
         yield device, library, network
 
@@ -79,6 +81,19 @@ def test_profiles_that_there_is_no_memory_for_are_left_out(engine: Engine) -> No
 
 def test_no_memory_for_any_profile_is_refused_with_what_to_do(engine: Engine) -> None:
     with pytest.raises(BackendError, match=r"no memory on the GPU to run .*model\.engine"), on_device(engine, room=0):
+        pass
+
+
+@pytest.mark.parametrize(("needs", "largest"), [(1 << 24, 3), (1 << 25, 1)])
+def test_a_profile_that_needs_more_memory_than_is_free_gets_no_context(
+    needs: int, largest: int, engine: Engine
+) -> None:
+    with on_device(engine, needs=needs) as (_, _, network):
+        assert network.largest == largest
+
+
+def test_a_device_without_memory_for_the_smallest_profile_says_what_to_do(engine: Engine) -> None:
+    with pytest.raises(BackendError, match="nvidia-smi names them"), on_device(engine, needs=1 << 27):
         pass
 
 

@@ -76,7 +76,8 @@ def loaded(device: Device, library: Any, engine: Engine, image: str) -> Iterator
     plan = runtime.deserialize_cuda_engine(engine.path.read_bytes())
     if plan is None:
         raise BackendError(f"{engine.path} cannot be loaded here: compile it on this machine (bsbatch-build compile)")
-    contexts = _contexts(plan, len(engine.key.batches), device)
+    strategy = library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+    contexts = _contexts(plan, strategy, len(engine.key.batches), device)
     if not contexts:
         raise BackendError(
             f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
@@ -88,14 +89,18 @@ def loaded(device: Device, library: Any, engine: Engine, image: str) -> Iterator
         network.close()
 
 
-def _contexts(plan: Any, profiles: int, device: Device) -> list[Any]:
-    """A context for each profile until the memory ends, the smallest batches first."""
+def _contexts(plan: Any, strategy: Any, profiles: int, device: Device) -> list[Any]:
+    """A context for each profile until the memory ends, the smallest batches first.
+
+    By ``strategy`` each takes what its own profile needs; the usual one takes what the largest needs, every time.
+    """
     contexts: list[Any] = []
     stream, done = device.stream(), device.event()
     for profile in range(profiles):
-        context = plan.create_execution_context()
+        needed, free = plan.get_device_memory_size_for_profile_v2(profile), device.free_memory()
+        context = plan.create_execution_context(strategy) if needed <= free else None
         if context is None or not context.set_optimization_profile_async(profile, stream.handle):
-            logger.debug("no memory for profile %d of %d", profile + 1, profiles)
+            logger.debug("no memory for profile %d of %d: %d bytes of %d", profile + 1, profiles, needed, free)
             break
         contexts.append(context)
     stream.record(done)
