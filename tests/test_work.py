@@ -149,7 +149,7 @@ def test_an_object_of_two_views_is_opened_once_for_its_header_and_once_for_its_p
     assert isinstance(exam, Examination)
     screening_of(scan)._prepare(exam)
 
-    assert (scan.work["opens"], scan.work["reads"]) == (1, 2)
+    assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
     assert scan.work["bytes"] == 2 * 1024 * 256 * np.dtype(np.uint16).itemsize
 
 
