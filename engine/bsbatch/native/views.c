@@ -53,19 +53,19 @@ OFFERED int32_t bsbatch_views_version(void)
     return VERSION;
 }
 
-INLINED uint64_t sum(const uint16_t *counts, size_t number)
-{
-    uint32_t found = 0; /* of at most 2 * MOST_COLUMNS counts */
-    for (size_t i = 0; i < number; i++)
-        found += counts[i];
-    return found;
-}
-
 INLINED uint16_t least(const uint16_t *counts, size_t number)
 {
     uint16_t found = UINT16_MAX;
     for (size_t i = 0; i < number; i++)
         found = counts[i] < found ? counts[i] : found;
+    return found;
+}
+
+INLINED uint16_t least_beyond(const uint16_t *counts, size_t number, uint16_t limit)
+{
+    uint16_t found = UINT16_MAX;
+    for (size_t i = 0; i < number; i++)
+        found = counts[i] > limit && counts[i] < found ? counts[i] : found;
     return found;
 }
 
@@ -91,26 +91,39 @@ INLINED size_t at_least(const uint16_t *counts, size_t number, uint16_t limit)
     return found;
 }
 
-/* The count that `rank` counts reach, the largest of which has rank 1; it is known to lie in [low, high]. */
+/*
+ * The count that `rank` counts reach, the largest of which has rank 1; it is known to lie in [low, high], and mostly
+ * near low, so the steps double before they are halved.
+ */
 INLINED uint16_t ranked(const uint16_t *counts, size_t number, size_t rank, uint16_t low, uint16_t high)
 {
-    while (low < high) {
-        uint16_t middle = (uint16_t)(low + (high - low + 1) / 2);
-        if (at_least(counts, number, middle) >= rank)
-            low = middle;
-        else
-            high = (uint16_t)(middle - 1);
+    uint32_t least = low, most = high, step = 1;
+    while (least + step <= most) {
+        if (at_least(counts, number, (uint16_t)(least + step)) >= rank) {
+            least += step;
+            step *= 2;
+        } else {
+            most = least + step - 1;
+        }
     }
-    return low;
+    while (least < most) {
+        uint32_t middle = (least + most + 1) / 2;
+        if (at_least(counts, number, (uint16_t)middle) >= rank)
+            least = middle;
+        else
+            most = middle - 1;
+    }
+    return (uint16_t)least;
 }
 
 /*
  * The two counts between which the 99th percentile of the positive ones lies. So many blocks whose maximum is not
  * below some count hold at least so many counts that are not: all that are sought lie in such blocks.
  */
-INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint16_t *chosen,
+INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint32_t *places,
                         struct view_figures *figures)
 {
+    uint16_t *chosen = (uint16_t *)(places + pixels / BLOCK);
     size_t blocks = pixels / BLOCK, number = 0;
     if (figures->positive == 0)
         return;
@@ -119,27 +132,31 @@ INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *max
     uint16_t low = (uint16_t)figures->low, high = (uint16_t)figures->high;
     if (above + 1 <= blocks)
         low = ranked(maxima, blocks, above + 1, low, high);
-    for (size_t block = 0; block < blocks; block++) {
-        if (maxima[block] >= low) {
-            memcpy(chosen + number, view + block * BLOCK, BLOCK * sizeof *view);
-            number += BLOCK;
-        }
+    for (size_t block = 0; block < blocks; block++) { /* no branch, which could only be guessed */
+        places[number] = (uint32_t)block;
+        number += maxima[block] >= low;
     }
-    uint16_t lower = ranked(chosen, number, above + 1, low, high);
-    figures->lower = lower;
-    figures->higher = above > 0 ? ranked(chosen, number, above, lower, high) : lower;
+    for (size_t i = 0; i < number; i++)
+        memcpy(chosen + i * BLOCK, view + places[i] * BLOCK, BLOCK * sizeof *view);
+    number *= BLOCK;
+    figures->lower = figures->higher = ranked(chosen, number, above + 1, low, high);
+    if (above > 0 && figures->lower < high && at_least(chosen, number, (uint16_t)(figures->lower + 1)) == above)
+        figures->higher = least_beyond(chosen, number, (uint16_t)figures->lower);
 }
 
-/* Square roots of the sums of 2 x 2 counts, in steps of 1/256, rounded. */
-INLINED void roots_of(const uint16_t *upper, const uint16_t *below, size_t number, int32_t *roots)
+/* Square roots of the sums of 2 x 2 counts, in steps of 1/256, rounded; gives the sum of all. */
+INLINED uint32_t roots_of(const uint16_t *upper, const uint16_t *below, size_t number, int32_t *roots)
 {
+    uint32_t total = 0; /* of at most 2 * MOST_COLUMNS counts */
     for (size_t i = 0; i < number; i++) {
         uint32_t two, others; /* a pair each; which of them comes first does not matter */
         memcpy(&two, upper + 2 * i, sizeof two);
         memcpy(&others, below + 2 * i, sizeof others);
         int32_t counts = (int32_t)((two & 0xFFFF) + (two >> 16) + (others & 0xFFFF) + (others >> 16));
         roots[i] = (int32_t)(sqrtf((float)counts) * 256.0f + 0.5f);
+        total += (uint32_t)counts;
     }
+    return total;
 }
 
 INLINED void add_roots(const int32_t *roots, size_t number, struct view_figures *figures)
@@ -166,25 +183,25 @@ INLINED int64_t antisymmetry(const int32_t *front, const int32_t *back, size_t n
 /* Two rows that lie one behind the other. */
 INLINED void add_rows(const uint16_t *rows, size_t number, uint16_t *maxima, struct view_figures *figures)
 {
-    uint16_t low = least(rows, number);
-    figures->total += sum(rows, number);
-    figures->positive += low > 0 ? number : at_least(rows, number, 1);
+    size_t positive = at_least(rows, number, 1);
+    uint16_t low = positive < number ? 0 : least(rows, number);
+    figures->positive += positive;
     figures->low = low < figures->low ? low : figures->low;
     for (size_t block = 0; block < number / BLOCK; block++)
         maxima[block] = largest(rows + block * BLOCK, BLOCK);
 }
 
 WIDE static void measured(const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2],
-                          uint16_t *scratch, struct pair_figures *figures)
+                          uint32_t *scratch, struct pair_figures *figures)
 {
     size_t pixels = rows * columns, blocks = pixels / BLOCK, half = columns / 2;
-    uint16_t *maxima[2] = {scratch, scratch + blocks}, *chosen = scratch + 2 * blocks;
+    uint16_t *maxima[2] = {(uint16_t *)scratch, (uint16_t *)scratch + blocks};
     int32_t roots[2][MOST_COLUMNS / 2];
     for (size_t row = 0; row < rows; row += 2) {
         for (int side = 0; side < 2; side++) {
             const uint16_t *upper = views[side] + row * columns;
             add_rows(upper, 2 * columns, maxima[side] + row * columns / BLOCK, &figures->views[side]);
-            roots_of(upper, upper + columns, half, roots[side]);
+            figures->views[side].total += roots_of(upper, upper + columns, half, roots[side]);
             add_roots(roots[side], half, &figures->views[side]);
         }
         figures->antisymmetry += antisymmetry(roots[0], roots[1], half);
@@ -195,7 +212,7 @@ WIDE static void measured(const uint16_t *const views[2], size_t rows, size_t co
         if (view->high >= limits[side])
             view->saturated = (uint32_t)at_least(views[side], pixels, (uint16_t)limits[side]);
         view->is_cut = at_least(views[side], 2 * columns, 1) && at_least(views[side] + pixels - 2 * columns, 2 * columns, 1);
-        percentile(views[side], pixels, maxima[side], chosen, view);
+        percentile(views[side], pixels, maxima[side], scratch + blocks, view);
     }
 }
 
@@ -206,8 +223,8 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
     if (rows == 0 || columns == 0 || columns > MOST_COLUMNS || rows > MOST_PIXELS / columns || rows % 2 || columns % 16)
         return NOT_HERE;
     const uint16_t *const views[2] = {front, back};
-    size_t pixels = (size_t)(rows * columns);
-    uint16_t *scratch = malloc((pixels + 2 * (pixels / BLOCK)) * sizeof *scratch);
+    size_t pixels = (size_t)(rows * columns), blocks = pixels / BLOCK;
+    uint32_t *scratch = malloc((blocks + blocks) * sizeof *scratch + pixels * sizeof *front);
     if (scratch == NULL)
         return NOT_HERE;
     memset(figures, 0, sizeof *figures);
