@@ -225,12 +225,14 @@ def _roots(values: Pixels) -> NDArray[np.float64]:
     rows, columns = values.shape
     half = max(columns // 2, 1), max(rows // 2, 1)
     counts = np.asarray(values, np.float32)
-    largest = float(counts.max())
+    largest = 0.0 if values.dtype in _OPENCV_INTEGERS else float(values.max())
     if largest > _MOST_COUNTS or (values.dtype.kind == "f" and largest > 0):
         counts = counts * np.float32(_MOST_COUNTS / largest)
-    means = cv2.resize(counts, half, interpolation=cv2.INTER_AREA)
-    steps = np.sqrt(np.maximum(means, 0)) * np.float32(_ROOT_STEPS) + np.float32(0.5)
-    return np.asarray(np.floor(steps), np.float64)
+    roots = np.asarray(cv2.resize(counts, half, interpolation=cv2.INTER_AREA), np.float32)
+    np.sqrt(np.maximum(roots, 0, out=roots), out=roots)
+    roots *= np.float32(_ROOT_STEPS)
+    roots += np.float32(0.5)
+    return np.floor(roots, out=roots).astype(np.float64)
 
 
 def _largest_stored(view: ExamView | None) -> int:
