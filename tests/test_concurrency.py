@@ -142,6 +142,26 @@ def test_leaving_early_leaves_no_worker_behind() -> None:
     assert threads_named("bsbatch_") == []
 
 
+UNCLOSED = """
+import time
+from bsbatch.concurrency import ordered_map
+def work(number):
+    time.sleep(0.1)
+    print(number, flush=True)
+held = ordered_map(work, range(1000), 2)
+next(held)
+raise OSError("gone")
+"""
+
+
+def test_a_program_that_ends_in_the_middle_waits_for_what_was_begun_and_no_longer() -> None:
+    done = subprocess.run([sys.executable, "-c", UNCLOSED], capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.stderr.endswith("OSError: gone\n")
+    assert done.returncode == 1
+    assert 2 <= len(done.stdout.split()) <= 4
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 4))
 def test_prefetched_items_come_in_their_order(items: list[int], depth: int) -> None:
