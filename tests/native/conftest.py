@@ -1,6 +1,7 @@
 """The compiled part, made of its source with every warning an error."""
 
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(os.environ.get("CC") or "cc") is None:
+    if shutil.which(shlex.split(os.environ.get("CC") or "cc")[0]) is None:
         pytest.skip("there is no C compiler")
     path = tmp_path_factory.mktemp("native") / "libviews.so"
     assert compile_views(path, STRICT) is None

@@ -14,7 +14,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-/* One library for every processor: the loader takes the widest instructions that are there. */
+/* One library for every processor: the loader takes the widest instructions that are there; not of what is OFFERED. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__has_attribute) && !defined(ONE_TARGET)
 #if __has_attribute(target_clones)
 #define WIDE __attribute__((target_clones("avx2", "default")))
@@ -211,7 +211,8 @@ WIDE static void measured(const uint16_t *const views[2], size_t rows, size_t co
         view->high = largest(maxima[side], blocks);
         if (view->high >= limits[side])
             view->saturated = (uint32_t)at_least(views[side], pixels, (uint16_t)limits[side]);
-        view->is_cut = at_least(views[side], 2 * columns, 1) && at_least(views[side] + pixels - 2 * columns, 2 * columns, 1);
+        const uint16_t *last = views[side] + pixels - 2 * columns;
+        view->is_cut = at_least(views[side], 2 * columns, 1) && at_least(last, 2 * columns, 1);
         percentile(views[side], pixels, maxima[side], scratch + blocks, view);
     }
 }
@@ -265,20 +266,18 @@ INLINED void add_up(const uint16_t *view, uint16_t *counts)
             counts[i] = (uint16_t)(view[i] + view[i + VIEW_COLUMNS]);
 }
 
-/* The image of two views of 1024 x 256; its ranges alone where a view has nothing to show. */
-WIDE OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
+WIDE static int32_t composed(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
 {
     find_range(front, ranges);
     find_range(back, ranges + 2);
-    if (ranges[0] == ranges[1] || ranges[2] == ranges[3])
-        return DONE;
-    scale(front, ranges, image);
-    scale(back, ranges + 2, image + VIEW_COLUMNS);
+    if (ranges[0] < ranges[1] && ranges[2] < ranges[3]) {
+        scale(front, ranges, image);
+        scale(back, ranges + 2, image + VIEW_COLUMNS);
+    }
     return DONE;
 }
 
-/* Sums of two rows for a GPU to scale, where 16 bits hold them. */
-WIDE OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
+WIDE static int32_t compacted(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
 {
     find_range(front, ranges);
     find_range(back, ranges + 2);
@@ -287,4 +286,16 @@ WIDE OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back
     add_up(front, counts);
     add_up(back, counts + VIEW_COLUMNS);
     return DONE;
+}
+
+/* The image of two views of 1024 x 256; its ranges alone where a view has nothing to show. */
+OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
+{
+    return composed(front, back, ranges, image);
+}
+
+/* Sums of two rows for a GPU to scale, where 16 bits hold them. */
+OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
+{
+    return compacted(front, back, ranges, counts);
 }
