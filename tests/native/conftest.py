@@ -12,6 +12,7 @@ from bsbatch.native.library import open_library
 from bsbatch.native.views import Views
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+NARROW = "-D__builtin_cpu_supports(name)=0"
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +24,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def native(library: Path) -> Views:
+@pytest.fixture(scope="session", params=["this processor", "any processor"])
+def native(library: Path, request: pytest.FixtureRequest) -> Views:
+    """Its functions, as they are for this processor and as they are for one without wide instructions."""
+    if request.param == "any processor":
+        library = library.with_name("libplain.so")
+        assert compile_views(library, [*STRICT, NARROW]) is None
     opened = open_library(library)
     assert opened is not None
     return Views(opened)

@@ -13,23 +13,26 @@
 #include <string.h>
 
 #define OFFERED __attribute__((visibility("default")))
-
-/* One library for every processor: the loader takes the widest instructions that are there; not of what is OFFERED. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GLIBC__) && defined(__has_attribute) && !defined(ONE_TARGET)
-#if __has_attribute(target_clones)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#endif
-#endif
-#ifndef WIDE
-#define WIDE
-#endif
 #define INLINED static inline __attribute__((always_inline))
+
+/* One library for every processor: what stands in `name_for_any` is compiled a second time for wider instructions. */
+#if defined(__x86_64__)
+#define FOR_EACH(name, parameters, arguments)                                                                         \
+    __attribute__((target("avx2"))) static int32_t name##_for_avx2 parameters { return name##_for_any arguments; }    \
+    static int32_t name parameters                                                                                    \
+    {                                                                                                                 \
+        return __builtin_cpu_supports("avx2") ? name##_for_avx2 arguments : name##_for_any arguments;                 \
+    }
+#else
+#define FOR_EACH(name, parameters, arguments)                                                                         \
+    static int32_t name parameters { return name##_for_any arguments; }
+#endif
 
 enum { VERSION = 1, DONE = 0, NOT_HERE = 1 };
 enum { BLOCK = 32, MOST_COLUMNS = 4096, MOST_PIXELS = 1 << 21 };
 enum { VIEW_ROWS = 512, VIEW_COLUMNS = 256, IMAGE_COLUMNS = 512, SATURATED = 0xFFFF };
 
-/* Mirrored by `ViewFigures` and `PairFigures` in library.py. */
+/* Mirrored by `ViewFigures` and `PairFigures` in views.py. */
 struct view_figures {
     uint64_t total;
     uint64_t positive;
@@ -191,8 +194,8 @@ INLINED void add_rows(const uint16_t *rows, size_t number, uint16_t *maxima, str
         maxima[block] = largest(rows + block * BLOCK, BLOCK);
 }
 
-WIDE static void measured(const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2],
-                          uint32_t *scratch, struct pair_figures *figures)
+INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2],
+                                uint32_t *scratch, struct pair_figures *figures)
 {
     size_t pixels = rows * columns, blocks = pixels / BLOCK, half = columns / 2;
     uint16_t *maxima[2] = {(uint16_t *)scratch, (uint16_t *)scratch + blocks};
@@ -215,7 +218,13 @@ WIDE static void measured(const uint16_t *const views[2], size_t rows, size_t co
         view->is_cut = at_least(views[side], 2 * columns, 1) && at_least(last, 2 * columns, 1);
         percentile(views[side], pixels, maxima[side], scratch + blocks, view);
     }
+    return DONE;
 }
+
+FOR_EACH(measure,
+         (const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2], uint32_t *scratch,
+          struct pair_figures *figures),
+         (views, rows, columns, limits, scratch, figures))
 
 /* Figures of two views; a count that reaches its view's limit is saturated. */
 OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uint64_t rows, uint64_t columns,
@@ -230,9 +239,9 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
         return NOT_HERE;
     memset(figures, 0, sizeof *figures);
     figures->views[0].low = figures->views[1].low = UINT16_MAX;
-    measured(views, (size_t)rows, (size_t)columns, limits, scratch, figures);
+    int32_t result = measure(views, (size_t)rows, (size_t)columns, limits, scratch, figures);
     free(scratch);
-    return DONE;
+    return result;
 }
 
 /* Least and largest sum of two rows. */
@@ -266,7 +275,7 @@ INLINED void add_up(const uint16_t *view, uint16_t *counts)
             counts[i] = (uint16_t)(view[i] + view[i + VIEW_COLUMNS]);
 }
 
-WIDE static int32_t composed(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
+INLINED int32_t compose_for_any(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
 {
     find_range(front, ranges);
     find_range(back, ranges + 2);
@@ -277,7 +286,7 @@ WIDE static int32_t composed(const uint16_t *front, const uint16_t *back, uint32
     return DONE;
 }
 
-WIDE static int32_t compacted(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
+INLINED int32_t compact_for_any(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
 {
     find_range(front, ranges);
     find_range(back, ranges + 2);
@@ -288,14 +297,20 @@ WIDE static int32_t compacted(const uint16_t *front, const uint16_t *back, uint3
     return DONE;
 }
 
+FOR_EACH(compose, (const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image),
+         (front, back, ranges, image))
+
+FOR_EACH(compact, (const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts),
+         (front, back, ranges, counts))
+
 /* The image of two views of 1024 x 256; its ranges alone where a view has nothing to show. */
 OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
 {
-    return composed(front, back, ranges, image);
+    return compose(front, back, ranges, image);
 }
 
 /* Sums of two rows for a GPU to scale, where 16 bits hold them. */
 OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
 {
-    return compacted(front, back, ranges, counts);
+    return compact(front, back, ranges, counts);
 }
