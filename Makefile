@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
+COMPILED := hatch_build.py engine/bsbatch/native/build.py engine/bsbatch/native/views.c
 DEMO := demo
 MADE := demo-model
 BENCH ?=
@@ -88,12 +89,12 @@ $(BIN)/python:
 		|| { echo "bsbatch needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@echo "Installing into $(VENV) (once, a minute) ..."
 	$(PIP) --editable '.[codecs,evaluate,report]'
 	@touch $@
 
-$(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@echo "Installing into $(VENV) (once, some minutes) ..."
 	$(PIP) --editable '.[codecs,build]'
 	@touch $@

@@ -57,7 +57,7 @@ def intake(setup: Setup) -> Outcome:
 
 def _image_of(file: Path) -> NDArray[np.float32]:
     """What the peer does and no more: it, too, takes the first frame for the anterior view."""
-    with file.open("rb") as stream:
+    with file.open("rb", buffering=0) as stream:
         header = read_header(stream, file.stat().st_size)
         anterior, posterior = read_frames(stream, header, (1, 2))
     return compose(anterior.values, posterior.values)

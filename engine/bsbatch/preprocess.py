@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
+from bsbatch.native.views import compiled
 
 VERSION = 1
 """Goes up whenever the same pixels would give another image; models are bound to it."""
@@ -42,8 +43,14 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
         ``all_zero`` or ``constant_image``: a view has nothing to show.
     """
     image = np.empty((VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
-    _scale(anterior, image[:, :VIEW_COLUMNS])
-    _scale(posterior, image[:, VIEW_COLUMNS:])
+    native = compiled()
+    ranges = native.compose(anterior, posterior, image) if native is not None else None
+    if ranges is None:
+        _scale(anterior, image[:, :VIEW_COLUMNS])
+        _scale(posterior, image[:, VIEW_COLUMNS:])
+    else:
+        _width(*ranges[:2])
+        _width(*ranges[2:])
     return image
 
 
@@ -71,33 +78,39 @@ def compact(
     ItemError
         See `compose`.
     """
+    native = compiled()
+    ranges = native.compact(anterior, posterior, counts) if native is not None else None
+    if ranges is not None:
+        scales[:] = (ranges[0], _width(*ranges[:2])), (ranges[2], _width(*ranges[2:]))
+        return
     for side, view in enumerate((anterior, posterior)):
         half = counts[:, side * VIEW_COLUMNS : (side + 1) * VIEW_COLUMNS]
         resized = _resized(view)
-        low, high = _range(resized)
+        low, high = resized.min(), resized.max()
+        width = _width(low, high)
         if resized.dtype == np.uint16:
             half[:] = resized
-            scales[side] = low, high - low
+            scales[side] = low, width
         else:
-            half[:] = ((resized - low) / np.float32(high - low)).astype(np.float16).view(np.uint16)
+            half[:] = ((resized - low) / np.float32(width)).astype(np.float16).view(np.uint16)
             scales[side] = 0, 0
 
 
 def _scale(view: NDArray[np.generic], half: NDArray[np.float32]) -> None:
     """Fill one half of the image."""
     resized: NDArray[Any] = _resized(view)
-    low, high = _range(resized)
-    resized -= low
-    np.divide(resized, np.float32(high - low), out=half)
-
-
-def _range(resized: NDArray[Any]) -> tuple[Any, Any]:
-    """Minimum and maximum of a view that has something to show."""
     low, high = resized.min(), resized.max()
+    width = np.float32(_width(low, high))
+    resized -= low
+    np.divide(resized, width, out=half)
+
+
+def _width(low: Any, high: Any) -> Any:
+    """From minimum to maximum, of a view that has something to show."""
     if low == high:
         reason = Reason.ALL_ZERO if high == 0 else Reason.CONSTANT_IMAGE
         raise ItemError(reason, EXPLANATIONS[reason])
-    return low, high
+    return high - low
 
 
 def _resized(view: NDArray[Any]) -> NDArray[Any]:

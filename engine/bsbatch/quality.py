@@ -1,5 +1,7 @@
 """Figures that tell a reader to look twice; none of them turns an examination down."""
 
+import math
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from bsbatch.native.views import ViewFigures, compiled
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality, ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
@@ -19,6 +22,10 @@ _OPENCV_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
 _PERCENTILE = 0.99
 _SAMPLED = 61
 """One pixel in so many tells about where the largest begin; a prime, so that every column has its turn."""
+_NO_LIMIT = 1 << 32
+_MOST_COUNTS = 0xFFFF
+_ROOT_STEPS = 512
+"""Into so many is 1 cut; what is measured in another unit than counts is first brought to 65535 at most."""
 
 Pixels = NDArray[Any]
 """``(rows, columns)`` counts of any type of number."""
@@ -49,37 +56,80 @@ class Flag(StrEnum):
     """The views were taken from the order of the frames, as --assume-frame-order allows."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """Of one view."""
+
+    total: float
+    low: float
+    high: float
+    hotspot_ratio: float
+    saturated: int
+    is_cut: bool
+
+
+_Measured = tuple[_Figures, _Figures, float]
+"""Both views, and their laterality."""
+
+
 def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Quality:
     """Measure both views of an examination, ``(rows, columns)`` counts each."""
-    views = anterior.values, posterior.values
-    ratios = _hotspot_ratio(views[0]), _hotspot_ratio(views[1])
-    sums = _total(views[0]), _total(views[1])
-    laterality = _laterality(*views)
-    saturated = _saturated(anterior.stored, exam.anterior) + _saturated(posterior.stored, exam.posterior)
+    front, back, laterality = _measured(exam, anterior, posterior)
+    saturated = front.saturated + back.saturated
     flags = {
-        Flag.COUNTS_MISMATCH: not _counts_agree(exam, sums),
-        Flag.COUNTS_TOO_LOW: min(sums) < _LOW_COUNTS,
-        Flag.NEGATIVE_COUNTS: any(float(values.min()) < 0 for values in views),
+        Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
+        Flag.COUNTS_TOO_LOW: min(front.total, back.total) < _LOW_COUNTS,
+        Flag.NEGATIVE_COUNTS: min(front.low, back.low) < 0,
         Flag.LOSSY: any(scan.header.is_lossy for scan in exam.scans),
-        Flag.EIGHT_BIT_ORIGIN: any(float(values.max()) == _EIGHT_BIT for values in views),
-        Flag.HOTSPOT_DOMINATES: max(ratios) > _HOTSPOT_LIMIT,
+        Flag.EIGHT_BIT_ORIGIN: _EIGHT_BIT in {front.high, back.high},
+        Flag.HOTSPOT_DOMINATES: max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT,
         Flag.SATURATED: saturated > _FEW_SATURATED,
-        Flag.BODY_TRUNCATED: any(map(_is_cut, views)),
+        Flag.BODY_TRUNCATED: front.is_cut or back.is_cut,
         Flag.LATERALITY_SUSPECT: laterality < 0,
         Flag.VIEW_ASSUMED: any(
             item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
         ),
     }
     return Quality(
-        counts_anterior=sums[0],
-        counts_posterior=sums[1],
-        hotspot_ratio_anterior=ratios[0],
-        hotspot_ratio_posterior=ratios[1],
+        counts_anterior=front.total,
+        counts_posterior=back.total,
+        hotspot_ratio_anterior=front.hotspot_ratio,
+        hotspot_ratio_posterior=back.hotspot_ratio,
         laterality_correlation=laterality,
         saturated_pixels=saturated,
         flags=tuple(flag.value for flag, is_raised in flags.items() if is_raised),
         pixel_xxh3=_pixel_hash(anterior, posterior),
     )
+
+
+def _measured(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> _Measured:
+    """All that is asked of every pixel: by compiled code where it is here and can, else by numpy, to the same bits."""
+    front, back = anterior.values, posterior.values
+    limits = _largest_stored(exam.anterior), _largest_stored(exam.posterior)
+    native = compiled() if front is anterior.stored and back is posterior.stored else None
+    found = native.measure(front, back, limits) if native is not None else None
+    if found is None:
+        figures = _figures(front, anterior.stored, limits[0]), _figures(back, posterior.stored, limits[1])
+        return *figures, _laterality(front, back)
+    moments = [(view.root_total, view.root_squares) for view in found.views]
+    compared = _contrast(found.antisymmetry, moments, front.size // 4)
+    return _as_figures(found.views[0]), _as_figures(found.views[1]), compared
+
+
+def _figures(values: Pixels, stored: Pixels, limit: int) -> _Figures:
+    return _Figures(
+        total=_total(values),
+        low=float(values.min()),
+        high=float(values.max()),
+        hotspot_ratio=_hotspot_ratio(values),
+        saturated=_saturated(stored, limit),
+        is_cut=bool(values[:_EDGE_ROWS].any() and values[-_EDGE_ROWS:].any()),
+    )
+
+
+def _as_figures(view: ViewFigures) -> _Figures:
+    ratio = _ratio(np.float32(view.high), np.float32(view.lower), np.float32(view.higher), view.positive)
+    return _Figures(float(view.total), view.low, view.high, ratio, view.saturated, bool(view.is_cut))
 
 
 def _total(values: Pixels) -> float:
@@ -89,12 +139,12 @@ def _total(values: Pixels) -> float:
     return float(np.asarray(values, np.float32).sum(dtype=np.float64))
 
 
-def _counts_agree(exam: Examination, sums: tuple[float, float]) -> bool:
+def _counts_agree(exam: Examination, total: float) -> bool:
     """Compare with what the header promises, where it promises: for one object the sum over all its frames."""
     promised = [scan.header.counts_accumulated for scan in exam.scans]
     if any(not counts for counts in promised) or any(scan.header.frames > len(scan.frames) for scan in exam.scans):
         return True
-    return round(sum(sums)) == sum(counts for counts in promised if counts)
+    return round(total) == sum(counts for counts in promised if counts)
 
 
 def _hotspot_ratio(values: Pixels) -> float:
@@ -103,12 +153,19 @@ def _hotspot_ratio(values: Pixels) -> float:
     number = int(np.count_nonzero(flat if values.dtype.kind == "u" else flat > 0))
     if number == 0:
         return 0.0
-    place = (number - 1) * _PERCENTILE
-    above = number - 1 - int(place)
+    above = number - 1 - int((number - 1) * _PERCENTILE)
     largest = _at_least(flat, above)
     sorting = np.partition(largest, largest.size - 1 - above)
     lower, higher = sorting[largest.size - 1 - above], sorting[largest.size - above :].min(initial=np.inf)
-    return float(largest.max() / _between(lower, higher if above else lower, place - int(place)))
+    return _ratio(largest.max(), lower, higher if above else lower, number)
+
+
+def _ratio(high: np.float32, lower: np.float32, higher: np.float32, positive: int) -> float:
+    """The same, of the two counts between which that percentile lies, and the number of those pixels."""
+    if positive == 0:
+        return 0.0
+    place = (positive - 1) * _PERCENTILE
+    return float(high / _between(lower, higher, place - int(place)))
 
 
 def _between(lower: np.float32, higher: np.float32, share: float) -> np.float32:
@@ -126,36 +183,70 @@ def _at_least(flat: Pixels, above: int) -> NDArray[np.float32]:
 
 
 def _laterality(anterior: Pixels, posterior: Pixels) -> float:
-    """Difference of Pearson's correlations, see `_centred`; 0 where it cannot be told."""
+    """How much better the views agree when one is mirrored, see `_contrast`; 0 where it cannot be told."""
     if anterior.shape != posterior.shape:
         return 0.0
-    front, back = _centred(anterior), _centred(posterior)
-    scale = float(np.linalg.norm(front) * np.linalg.norm(back))
-    return float(np.vdot(front, cv2.flip(back, 1)) - np.vdot(front, back)) / scale if scale > 0 else 0.0
+    front, back = _roots(anterior), _roots(posterior)
+    moments = [(int(roots.sum()), _dot(roots, roots)) for roots in (front, back)]
+    return _contrast(-_dot(_sides(front), _sides(back)), moments, front.size)
 
 
-def _centred(values: Pixels) -> NDArray[np.float32]:
-    """Square roots, so that no hot spot decides, of means of 2 x 2 pixels; less their mean."""
+def _contrast(antisymmetry: int, moments: list[tuple[int, int]], number: int) -> float:
+    """Difference of Pearson's correlations: corr(front, mirrored back) - corr(front, back).
+
+    Integers until the last step, so that the order in which they were added up does not matter.
+
+    Parameters
+    ----------
+    antisymmetry
+        Sum of products front x (mirrored back - back); half of the image makes all of it.
+    moments
+        For each view the sum of its values and that of their squares.
+    number
+        Values of a view.
+    """
+    spread = math.prod(number * squares - total**2 for total, squares in moments)
+    return number * antisymmetry / math.sqrt(spread) if spread > 0 else 0.0
+
+
+def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
+    """Exact below 2^53; without threads, which `numpy.dot` would start for so few."""
+    return int(np.einsum("ij,ij->", first, second))
+
+
+def _sides(roots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Left half less the mirrored right one."""
+    half = roots.shape[1] // 2
+    return np.asarray(roots[:, :half] - roots[:, : -half - 1 : -1])
+
+
+def _roots(values: Pixels) -> NDArray[np.float64]:
+    """Square roots, so that no hot spot decides, of means of 2 x 2 pixels; whole numbers, see `_ROOT_STEPS`."""
     rows, columns = values.shape
     half = max(columns // 2, 1), max(rows // 2, 1)
-    counts = cv2.resize(np.asarray(values, np.float32), half, interpolation=cv2.INTER_AREA)
-    roots = np.asarray(cv2.sqrt(np.maximum(counts, 0)), np.float32)
-    roots -= roots.mean()
-    return roots
+    counts = np.asarray(values, np.float32)
+    largest = 0.0 if values.dtype in _OPENCV_INTEGERS else float(values.max())
+    if largest > _MOST_COUNTS or (values.dtype.kind == "f" and largest > 0):
+        counts = counts * np.float32(_MOST_COUNTS / largest)
+    roots = np.asarray(cv2.resize(counts, half, interpolation=cv2.INTER_AREA), np.float32)
+    np.sqrt(np.maximum(roots, 0, out=roots), out=roots)
+    roots *= np.float32(_ROOT_STEPS)
+    roots += np.float32(0.5)
+    return np.floor(roots, out=roots).astype(np.float64)
 
 
-def _saturated(stored: NDArray[np.generic], view: ExamView | None) -> int:
+def _largest_stored(view: ExamView | None) -> int:
+    """What the stored bits can hold."""
     if view is None:
-        return 0
+        return _NO_LIMIT
     header = view.scan.header
-    largest = (1 << (header.bits_stored - header.is_signed)) - 1
-    if np.asarray(stored).max() < largest:  # nearly always, and quicker to tell
+    return (1 << (header.bits_stored - header.is_signed)) - 1
+
+
+def _saturated(stored: Pixels, limit: int) -> int:
+    if stored.max() < limit:  # nearly always, and quicker to tell
         return 0
-    return int(np.count_nonzero(np.asarray(stored) >= largest))
-
-
-def _is_cut(values: Pixels) -> bool:
-    return bool(values[:_EDGE_ROWS].any() and values[-_EDGE_ROWS:].any())
+    return int(np.count_nonzero(stored >= limit))
 
 
 def _pixel_hash(anterior: ViewPixels, posterior: ViewPixels) -> str:

@@ -71,13 +71,16 @@ def test_info_says_what_works_and_why_not() -> None:
     assert facts["bsbatch"] == package.__version__
     assert facts["backends"]["onnxruntime"] == {"works": True, "why_not": None}
     assert facts["cpus"] >= 1
+    assert isinstance(facts["compiled_part"], bool)
     assert {"pycuda", "tensorrt", "tensorrt-rtx", "nvidia driver"} <= facts["packages"].keys()
-    assert "onnxruntime" in bsbatch("info").stdout
+    shown = bsbatch("info").stdout
+    assert "onnxruntime" in shown
+    assert "compiled part" in shown
 
 
 def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:
     part = Part("nowhere", "no_such_package", 'pip install "bsbatch[codecs]"')
-    facts = dict.fromkeys(("bsbatch", "python", "system", "processor", "cpus", "memory_gib"), "")
+    facts = dict.fromkeys(("bsbatch", "python", "system", "processor", "cpus", "memory_gib", "compiled_part"), "")
     parts = {"packages": {}, "backends": availability({"x": part}), "codecs": {}, "auto": []}
     show_info(Console(width=200), facts | parts)
     assert 'no_such_package is missing: pip install "bsbatch[codecs]"' in capsys.readouterr().out

@@ -30,6 +30,8 @@ _PACKAGES = (
     "keras",
     "tf2onnx",
 )
+_COMPILED = "[green]in use[/]"
+_NOT_COMPILED = "[yellow]not here[/], numpy does its work: pip install bsbatch where there is a C compiler"
 _ASKED = ("threads", "batch_size")
 
 
@@ -55,6 +57,7 @@ def _graph_of(folder: Path) -> str:
 
 def _facts(choices: list[Any]) -> dict[str, Any]:
     machine, gpu = import_module("bsbatch.concurrency"), import_module("bsbatch.cuda.gpu")
+    native = import_module("bsbatch.native.library")
     return {
         "bsbatch": bsbatch.__version__,
         "python": platform.python_version(),
@@ -62,6 +65,7 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
         "processor": machine.processor(),
         "cpus": machine.usable_cpus(),
         "memory_gib": round(machine.usable_memory() / 2**30, 1),
+        "compiled_part": native.open_library() is not None,
         "packages": {name: installed_version(name) for name in _PACKAGES} | gpu.versions(),
         "backends": availability(BACKENDS),
         "codecs": availability(CODECS),
@@ -86,6 +90,7 @@ def show_info(console: Console, facts: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("bsbatch", "python", "system", "processor", "cpus", "memory_gib"):
         table.add_row(name, str(facts[name]))
+    table.add_row("compiled part", _COMPILED if facts["compiled_part"] else _NOT_COMPILED)
     for name, version in facts["packages"].items():
         table.add_row(name, version or "[dim]not installed[/]")
     for kind in ("backends", "codecs"):

@@ -60,7 +60,7 @@ def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tupl
     kind = _TYPES.get((header.bits_allocated, header.is_signed)) if header.transfer_syntax in _PLAIN else None
     if kind is None:
         return tuple(_view(stored, header) for stored in _decode(stream, frames))
-    return tuple(_view(_read(stream, header, frame, np.dtype(kind)), header) for frame in frames)
+    return tuple(_view(stored, header) for stored in _read(stream, header, frames, np.dtype(kind)))
 
 
 def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
@@ -70,15 +70,20 @@ def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
     return ViewPixels(stored, slope, intercept, is_inverted=header.photometric == "MONOCHROME1")
 
 
-def _read(stream: BinaryIO, header: Header, frame: int, kind: np.dtype[np.generic]) -> NDArray[np.generic]:
-    """Read one frame of native pixel data, PS3.5 section 8.2: frames lie one after the other, row by row."""
-    pixels = header.rows * header.columns
+def _read(
+    stream: BinaryIO, header: Header, frames: Sequence[int], kind: np.dtype[np.generic]
+) -> list[NDArray[np.generic]]:
+    """Read frames of native pixel data, PS3.5 section 8.2: one lies after the other, row by row; neighbours at once."""
+    first, last, size = min(frames), max(frames), header.rows * header.columns * kind.itemsize
+    if last - first >= len(frames):
+        return [stored for frame in frames for stored in _read(stream, header, [frame], kind)]
     offset = header.pixel_data.offset if header.pixel_data is not None else 0
-    stream.seek(offset + (frame - 1) * pixels * kind.itemsize)
-    data = _read_up_to(stream, pixels * kind.itemsize)
-    if len(data) < pixels * kind.itemsize:
+    stream.seek(offset + (first - 1) * size)
+    data = _read_up_to(stream, (last - first + 1) * size)
+    if len(data) < (last - first + 1) * size:
         raise ItemError(Reason.TRUNCATED_PIXEL_DATA, EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA])
-    return np.frombuffer(data, kind).reshape(header.rows, header.columns)
+    read = np.frombuffer(data, kind).reshape(-1, header.rows, header.columns)
+    return [read[frame - first] for frame in frames]
 
 
 def _read_up_to(stream: BinaryIO, count: int) -> bytes:

@@ -1,0 +1,316 @@
+/*
+ * What is done to every pixel of the common kind of examination, in few passes and without Python's lock.
+ *
+ * quality.py and preprocess.py do the same with numpy and judge what stands here: equal to the last bit. So all sums
+ * are of integers, and square root, division and conversion are rounded as IEEE 754 says; -ffast-math would break
+ * that, -ffp-contract=off keeps a compiler from fusing what numpy does not.
+ *
+ * Views are (rows, columns) counts of 16 bits, row by row: both of one size, rows a multiple of 2, columns one of 16.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OFFERED __attribute__((visibility("default")))
+#define INLINED static inline __attribute__((always_inline))
+
+/* One library for every processor: what stands in `name_for_any` is compiled a second time for wider instructions. */
+#if defined(__x86_64__)
+#define FOR_EACH(name, parameters, arguments)                                                                         \
+    __attribute__((target("avx2"))) static int32_t name##_for_avx2 parameters { return name##_for_any arguments; }    \
+    static int32_t name parameters                                                                                    \
+    {                                                                                                                 \
+        return __builtin_cpu_supports("avx2") ? name##_for_avx2 arguments : name##_for_any arguments;                 \
+    }
+#else
+#define FOR_EACH(name, parameters, arguments)                                                                         \
+    static int32_t name parameters { return name##_for_any arguments; }
+#endif
+
+enum { VERSION = 1, DONE = 0, NOT_HERE = 1 };
+enum { BLOCK = 32, MOST_COLUMNS = 4096, MOST_PIXELS = 1 << 21 };
+enum { VIEW_ROWS = 512, VIEW_COLUMNS = 256, IMAGE_COLUMNS = 512, SATURATED = 0xFFFF };
+
+/* Mirrored by `ViewFigures` and `PairFigures` in views.py. */
+struct view_figures {
+    uint64_t total;
+    uint64_t positive;
+    uint64_t root_total;
+    uint64_t root_squares;
+    uint32_t low;
+    uint32_t high;
+    uint32_t lower;
+    uint32_t higher;
+    uint32_t saturated;
+    uint32_t is_cut;
+};
+
+struct pair_figures {
+    struct view_figures views[2];
+    int64_t antisymmetry;
+};
+
+OFFERED int32_t bsbatch_views_version(void)
+{
+    return VERSION;
+}
+
+INLINED uint16_t least(const uint16_t *counts, size_t number)
+{
+    uint16_t found = UINT16_MAX;
+    for (size_t i = 0; i < number; i++)
+        found = counts[i] < found ? counts[i] : found;
+    return found;
+}
+
+INLINED uint16_t least_beyond(const uint16_t *counts, size_t number, uint16_t limit)
+{
+    uint16_t found = UINT16_MAX;
+    for (size_t i = 0; i < number; i++)
+        found = counts[i] > limit && counts[i] < found ? counts[i] : found;
+    return found;
+}
+
+INLINED uint16_t largest(const uint16_t *counts, size_t number)
+{
+    uint16_t found = 0;
+    for (size_t i = 0; i < number; i++)
+        found = counts[i] > found ? counts[i] : found;
+    return found;
+}
+
+INLINED size_t at_least(const uint16_t *counts, size_t number, uint16_t limit)
+{
+    enum { PIECE = 1 << 15 }; /* what 16 bits can count */
+    size_t found = 0;
+    for (size_t start = 0; start < number; start += PIECE) {
+        size_t end = number - start < PIECE ? number : start + PIECE;
+        uint16_t here = 0;
+        for (size_t i = start; i < end; i++)
+            here = (uint16_t)(here + (counts[i] >= limit));
+        found += here;
+    }
+    return found;
+}
+
+/*
+ * The count that `rank` counts reach, the largest of which has rank 1; it is known to lie in [low, high], and mostly
+ * near low, so the steps double before they are halved.
+ */
+INLINED uint16_t ranked(const uint16_t *counts, size_t number, size_t rank, uint16_t low, uint16_t high)
+{
+    uint32_t least = low, most = high, step = 1;
+    while (least + step <= most) {
+        if (at_least(counts, number, (uint16_t)(least + step)) >= rank) {
+            least += step;
+            step *= 2;
+        } else {
+            most = least + step - 1;
+        }
+    }
+    while (least < most) {
+        uint32_t middle = (least + most + 1) / 2;
+        if (at_least(counts, number, (uint16_t)middle) >= rank)
+            least = middle;
+        else
+            most = middle - 1;
+    }
+    return (uint16_t)least;
+}
+
+/*
+ * The two counts between which the 99th percentile of the positive ones lies. So many blocks whose maximum is not
+ * below some count hold at least so many counts that are not: all that are sought lie in such blocks.
+ */
+INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint32_t *places,
+                        struct view_figures *figures)
+{
+    uint16_t *chosen = (uint16_t *)(places + pixels / BLOCK);
+    size_t blocks = pixels / BLOCK, number = 0;
+    if (figures->positive == 0)
+        return;
+    uint64_t last = figures->positive - 1;
+    size_t above = (size_t)(last - (uint64_t)((double)last * 0.99));
+    uint16_t low = (uint16_t)figures->low, high = (uint16_t)figures->high;
+    if (above + 1 <= blocks)
+        low = ranked(maxima, blocks, above + 1, low, high);
+    for (size_t block = 0; block < blocks; block++) { /* no branch, which could only be guessed */
+        places[number] = (uint32_t)block;
+        number += maxima[block] >= low;
+    }
+    for (size_t i = 0; i < number; i++)
+        memcpy(chosen + i * BLOCK, view + places[i] * BLOCK, BLOCK * sizeof *view);
+    number *= BLOCK;
+    figures->lower = figures->higher = ranked(chosen, number, above + 1, low, high);
+    if (above > 0 && figures->lower < high && at_least(chosen, number, (uint16_t)(figures->lower + 1)) == above)
+        figures->higher = least_beyond(chosen, number, (uint16_t)figures->lower);
+}
+
+/* Square roots of the sums of 2 x 2 counts, in steps of 1/256, rounded; gives the sum of all. */
+INLINED uint32_t roots_of(const uint16_t *upper, const uint16_t *below, size_t number, int32_t *roots)
+{
+    uint32_t total = 0; /* of at most 2 * MOST_COLUMNS counts */
+    for (size_t i = 0; i < number; i++) {
+        uint32_t two, others; /* a pair each; which of them comes first does not matter */
+        memcpy(&two, upper + 2 * i, sizeof two);
+        memcpy(&others, below + 2 * i, sizeof others);
+        int32_t counts = (int32_t)((two & 0xFFFF) + (two >> 16) + (others & 0xFFFF) + (others >> 16));
+        roots[i] = (int32_t)(sqrtf((float)counts) * 256.0f + 0.5f);
+        total += (uint32_t)counts;
+    }
+    return total;
+}
+
+INLINED void add_roots(const int32_t *roots, size_t number, struct view_figures *figures)
+{
+    uint32_t total = 0; /* of at most MOST_COLUMNS / 2 roots up to 2^17 */
+    int64_t squares = 0;
+    for (size_t i = 0; i < number; i++) {
+        total += (uint32_t)roots[i];
+        squares += (int64_t)roots[i] * roots[i];
+    }
+    figures->root_total += total;
+    figures->root_squares += (uint64_t)squares;
+}
+
+/* What tells the sides of the front apart, times what tells those of the back apart when it is seen from the front. */
+INLINED int64_t antisymmetry(const int32_t *front, const int32_t *back, size_t number)
+{
+    int64_t found = 0;
+    for (size_t i = 0, j = number - 1; i < number / 2; i++, j--)
+        found += (int64_t)(front[i] - front[j]) * (back[j] - back[i]);
+    return found;
+}
+
+/* Two rows that lie one behind the other. */
+INLINED void add_rows(const uint16_t *rows, size_t number, uint16_t *maxima, struct view_figures *figures)
+{
+    size_t positive = at_least(rows, number, 1);
+    uint16_t low = positive < number ? 0 : least(rows, number);
+    figures->positive += positive;
+    figures->low = low < figures->low ? low : figures->low;
+    for (size_t block = 0; block < number / BLOCK; block++)
+        maxima[block] = largest(rows + block * BLOCK, BLOCK);
+}
+
+INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2],
+                                uint32_t *scratch, struct pair_figures *figures)
+{
+    size_t pixels = rows * columns, blocks = pixels / BLOCK, half = columns / 2;
+    uint16_t *maxima[2] = {(uint16_t *)scratch, (uint16_t *)scratch + blocks};
+    int32_t roots[2][MOST_COLUMNS / 2];
+    for (size_t row = 0; row < rows; row += 2) {
+        for (int side = 0; side < 2; side++) {
+            const uint16_t *upper = views[side] + row * columns;
+            add_rows(upper, 2 * columns, maxima[side] + row * columns / BLOCK, &figures->views[side]);
+            figures->views[side].total += roots_of(upper, upper + columns, half, roots[side]);
+            add_roots(roots[side], half, &figures->views[side]);
+        }
+        figures->antisymmetry += antisymmetry(roots[0], roots[1], half);
+    }
+    for (int side = 0; side < 2; side++) {
+        struct view_figures *view = &figures->views[side];
+        view->high = largest(maxima[side], blocks);
+        if (view->high >= limits[side])
+            view->saturated = (uint32_t)at_least(views[side], pixels, (uint16_t)limits[side]);
+        const uint16_t *last = views[side] + pixels - 2 * columns;
+        view->is_cut = at_least(views[side], 2 * columns, 1) && at_least(last, 2 * columns, 1);
+        percentile(views[side], pixels, maxima[side], scratch + blocks, view);
+    }
+    return DONE;
+}
+
+FOR_EACH(measure,
+         (const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2], uint32_t *scratch,
+          struct pair_figures *figures),
+         (views, rows, columns, limits, scratch, figures))
+
+/* Figures of two views; a count that reaches its view's limit is saturated. */
+OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uint64_t rows, uint64_t columns,
+                                const uint32_t *limits, struct pair_figures *figures)
+{
+    if (rows == 0 || columns == 0 || columns > MOST_COLUMNS || rows > MOST_PIXELS / columns || rows % 2 || columns % 16)
+        return NOT_HERE;
+    const uint16_t *const views[2] = {front, back};
+    size_t pixels = (size_t)(rows * columns), blocks = pixels / BLOCK;
+    uint32_t *scratch = malloc((blocks + blocks) * sizeof *scratch + pixels * sizeof *front);
+    if (scratch == NULL)
+        return NOT_HERE;
+    memset(figures, 0, sizeof *figures);
+    figures->views[0].low = figures->views[1].low = UINT16_MAX;
+    int32_t result = measure(views, (size_t)rows, (size_t)columns, limits, scratch, figures);
+    free(scratch);
+    return result;
+}
+
+/* Least and largest sum of two rows. */
+INLINED void find_range(const uint16_t *view, uint32_t range[2])
+{
+    int32_t low = INT32_MAX, high = 0;
+    for (size_t row = 0; row < VIEW_ROWS; row++, view += 2 * VIEW_COLUMNS) {
+        for (size_t i = 0; i < VIEW_COLUMNS; i++) {
+            int32_t both = view[i] + view[i + VIEW_COLUMNS];
+            low = both < low ? both : low;
+            high = both > high ? both : high;
+        }
+    }
+    range[0] = (uint32_t)low;
+    range[1] = (uint32_t)high;
+}
+
+INLINED void scale(const uint16_t *view, const uint32_t range[2], float *image)
+{
+    int32_t low = (int32_t)range[0];
+    float span = (float)((int32_t)range[1] - low);
+    for (size_t row = 0; row < VIEW_ROWS; row++, view += 2 * VIEW_COLUMNS, image += IMAGE_COLUMNS)
+        for (size_t i = 0; i < VIEW_COLUMNS; i++)
+            image[i] = (float)(view[i] + view[i + VIEW_COLUMNS] - low) / span;
+}
+
+INLINED void add_up(const uint16_t *view, uint16_t *counts)
+{
+    for (size_t row = 0; row < VIEW_ROWS; row++, view += 2 * VIEW_COLUMNS, counts += IMAGE_COLUMNS)
+        for (size_t i = 0; i < VIEW_COLUMNS; i++)
+            counts[i] = (uint16_t)(view[i] + view[i + VIEW_COLUMNS]);
+}
+
+INLINED int32_t compose_for_any(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
+{
+    find_range(front, ranges);
+    find_range(back, ranges + 2);
+    if (ranges[0] < ranges[1] && ranges[2] < ranges[3]) {
+        scale(front, ranges, image);
+        scale(back, ranges + 2, image + VIEW_COLUMNS);
+    }
+    return DONE;
+}
+
+INLINED int32_t compact_for_any(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
+{
+    find_range(front, ranges);
+    find_range(back, ranges + 2);
+    if (ranges[1] >= SATURATED || ranges[3] >= SATURATED)
+        return NOT_HERE;
+    add_up(front, counts);
+    add_up(back, counts + VIEW_COLUMNS);
+    return DONE;
+}
+
+FOR_EACH(compose, (const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image),
+         (front, back, ranges, image))
+
+FOR_EACH(compact, (const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts),
+         (front, back, ranges, counts))
+
+/* The image of two views of 1024 x 256; its ranges alone where a view has nothing to show. */
+OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
+{
+    return compose(front, back, ranges, image);
+}
+
+/* Sums of two rows for a GPU to scale, where 16 bits hold them. */
+OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
+{
+    return compact(front, back, ranges, counts);
+}

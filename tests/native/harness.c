@@ -1,0 +1,48 @@
+/* Calls all functions on memory of just the right size, for sanitizers to watch; random counts, and the extremes. */
+#include "views.c"
+
+static uint16_t *filled(size_t number, uint32_t kind)
+{
+    uint16_t *counts = malloc(number * sizeof *counts);
+    uint32_t state = 12345 + kind;
+    for (size_t i = 0; counts != NULL && i < number; i++) {
+        state = state * 1664525u + 1013904223u;
+        counts[i] = kind == 0 ? 0 : kind == 1 ? UINT16_MAX : (uint16_t)(state >> (kind == 2 ? 16 : 28));
+    }
+    return counts;
+}
+
+static int measure_all(uint64_t rows, uint64_t columns)
+{
+    static const uint32_t limits[2] = {UINT16_MAX, UINT32_MAX};
+    int failures = 0;
+    for (uint32_t kind = 0; kind < 4; kind++) {
+        uint16_t *front = filled(rows * columns, kind), *back = filled(rows * columns, 3 - kind);
+        struct pair_figures figures;
+        failures += bsbatch_measure(front, back, rows, columns, limits, &figures) != DONE;
+        failures += kind == 1 && figures.views[0].total != UINT16_MAX * rows * columns;
+        failures += kind == 1 && figures.views[0].saturated != rows * columns;
+        free(front);
+        free(back);
+    }
+    return failures;
+}
+
+int main(void)
+{
+    uint32_t ranges[4];
+    uint16_t *front = filled(1024 * 256, 2), *back = filled(1024 * 256, 3), *counts = filled(512 * 512, 0);
+    float *image = malloc(512 * 512 * sizeof *image);
+    int failures = bsbatch_compose(front, back, ranges, image) != DONE;
+    failures += bsbatch_compact(front, back, ranges, counts) != NOT_HERE;
+    failures += bsbatch_compact(back, back, ranges, counts) != DONE;
+    free(front);
+    free(back);
+    free(counts);
+    free(image);
+    failures += measure_all(2, 16) + measure_all(1024, 256);
+    failures += measure_all(4, MOST_COLUMNS) + measure_all(512, MOST_COLUMNS);
+    failures += bsbatch_measure(NULL, NULL, 514, MOST_COLUMNS, NULL, NULL) != NOT_HERE;
+    failures += bsbatch_measure(NULL, NULL, UINT64_MAX - 1, 16, NULL, NULL) != NOT_HERE;
+    return failures;
+}

@@ -1,0 +1,71 @@
+"""What `pip install` makes: a wheel with the compiled part, or where there is no compiler one for everywhere."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAKE = "import os, sys; from hatchling.build import build_wheel; os.chdir(sys.argv[1]); print(build_wheel(sys.argv[2]))"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The repository without models, whose megabytes need not be packed for this, with a library left from before."""
+    pytest.importorskip("hatchling", reason="wheels are made by hatchling")
+    root = tmp_path / "source"
+    for folder in ("engine", "build_tools"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("models", "__pycache__", "*.so"))
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    (root / "engine/bsbatch/native/libviews.so").write_bytes(b"of another version")
+    return root
+
+
+def wheel_of(source: Path, out: Path, **environment: str) -> tuple[str, set[str], str]:
+    """Its name, its files and what was said while it was made."""
+    out.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE, source, out],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (wheel,) = out.iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        return wheel.name, set(archive.namelist()), done.stdout + done.stderr
+
+
+@pytest.mark.usefixtures("library")
+def test_a_wheel_holds_the_compiled_part_and_names_its_platform(source: Path, tmp_path: Path) -> None:
+    name, files, _ = wheel_of(source, tmp_path / "out")
+
+    assert "-py3-none-" in name
+    assert not name.endswith("-any.whl")
+    assert {"bsbatch/native/libviews.so", "bsbatch/native/views.c", "bsbatch/quality.py"} <= files
+    assert (source / "engine/bsbatch/native/libviews.so").read_bytes() != b"of another version"
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"BSBATCH_NATIVE": "0"}, "BSBATCH_NATIVE=0"),
+        ({"CC": "no-such-compiler"}, "cannot be run"),
+        ({"CC": "false"}, "failed"),
+    ],
+)
+def test_without_a_compiler_the_wheel_is_for_everywhere(
+    source: Path, tmp_path: Path, environment: dict[str, str], words: str
+) -> None:
+    name, files, said = wheel_of(source, tmp_path / "out", **environment)
+
+    assert name.endswith("-py3-none-any.whl")
+    assert "bsbatch/native/libviews.so" not in files
+    assert "bsbatch/native/views.py" in files
+    assert words in said
+    assert not (source / "engine/bsbatch/native/libviews.so").exists()
