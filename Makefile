@@ -63,7 +63,7 @@ demo-model: $(MADE)/external $(VENV)/.test
 	    --ema-momentum 0.9995 --operating-point equal-errors --precision bfloat16 --validation-limit 800
 	$(BIN)/bsbatch-build train $(MADE)/last/archive --labels $(MADE)/last/labels.csv --masks $(MADE)/last/masks --cache $(MADE)/last-cache \
 	    --out $(MADE)/blurred --weights $(MADE)/averaged/model.keras --seed 6 --width 0.25 --early-width 0.125 \
-	    --epochs 26 --horizon 30 --steps 450 --batch-size 4 --learning-rate 3e-4 --schedule cosine --lesion-weight 50 --lesion-map cam \
+	    --epochs 21 --horizon 30 --steps 450 --batch-size 4 --learning-rate 3e-4 --schedule cosine --lesion-weight 50 --lesion-map cam \
 	    --blur 1.2 --ema-momentum 0.9995 --operating-point equal-errors --precision bfloat16 --validation-limit 800
 	rm -rf $(MADE)/model $(MADE)/run $(MADE)/report
 	$(BIN)/bsbatch-build export $(MADE)/model --weights $(MADE)/blurred/model.keras --join $(MADE)/averaged/model.keras --mirror --half-weights --name demo \
