@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.clutter import write_clutter
-from benchmarks.equality import assert_same_arrays, assert_same_verdicts
+from benchmarks.equality import DifferentResultsError, assert_same_arrays, assert_same_verdicts
 from benchmarks.kit import write_archive
 from benchmarks.pairing import paired
 from benchmarks.peers.reading import modalities, read_all
@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
 from bsbatch.concurrency import ordered_map
 from bsbatch.config import Effort
-from bsbatch.dicom.header import read_header
-from bsbatch.dicom.pixels import read_frames
-from bsbatch.preprocess import compose
+from bsbatch.dicom.header import HEAD, header_in
+from bsbatch.dicom.pixels import place_of
+from bsbatch.dicom.selection import may_be_scan
+from bsbatch.native.files import head_of
+from bsbatch.native.views import compiled
+from bsbatch.pipeline import IN_A_PIECE
+from bsbatch.preprocess import SHAPE
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
 _REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}
@@ -34,9 +38,9 @@ def intake(setup: Setup) -> Outcome:
     files = _files(archive)
     theirs = [scan.image for scan in read_all(files, 2)]
     assert_same_arrays([image[0] for image in images_of(_work(archive, 2), number)], theirs)
-    assert_same_arrays(list(ordered_map(_image_of, files, 2)), theirs)
+    assert_same_arrays(list(ordered_map(_image_of, files, 2, IN_A_PIECE)), theirs)
     peer = partial(_rate, lambda: sum(1 for _ in read_all(files, 2)))
-    arrays = paired(partial(_rate, lambda: sum(1 for _ in ordered_map(_image_of, files, 2))), peer, rounds)
+    arrays = paired(partial(_rate, lambda: sum(1 for _ in ordered_map(_image_of, files, 2, IN_A_PIECE))), peer, rounds)
     whole = paired(_ours(archive, 2), peer, rounds)
     scaling = paired(_ours(archive, 2), _ours(archive, 1), rounds)
     rows = [
@@ -57,10 +61,18 @@ def intake(setup: Setup) -> Outcome:
 
 def _image_of(file: Path) -> NDArray[np.float32]:
     """What the peer does and no more: it, too, takes the first frame for the anterior view."""
-    with file.open("rb", buffering=0) as stream:
-        header = read_header(stream, file.stat().st_size)
-        anterior, posterior = read_frames(stream, header, (1, 2))
-    return compose(anterior.values, posterior.values)
+    native, path = compiled(), str(file)
+    header = header_in(head_of(path, HEAD), file.stat().st_size, may_be_scan)
+    front, back = (place_of(header, frame) if header is not None else None for frame in (1, 2))
+    image = np.empty(SHAPE, np.float32)
+    if (
+        native is None
+        or front is None
+        or back is None
+        or not native.take_in(((path, front), (path, back)), None, image)
+    ):
+        raise DifferentResultsError(f"{file} was not read by the compiled part: install bsbatch where a C compiler is")
+    return image
 
 
 def skim(setup: Setup) -> Outcome:

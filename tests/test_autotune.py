@@ -3,15 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from bsbatch import autotune, choices
 from bsbatch.backends.fake import FakeBackend
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.model import GRAPH, Manifest, Model
+from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
 
@@ -34,7 +33,7 @@ CLOCK = Clock()
 class Slow(FakeBackend):
     """Takes half a second for an image."""
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         CLOCK.now += 0.5 * len(images)
         return super().infer(images)
 
@@ -46,7 +45,7 @@ class Slower(Slow):
         self._is_warm = False
         return self
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         CLOCK.now += 0.5 * len(images) if self._is_warm else 9.0
         self._is_warm = True
         return super().infer(images)
@@ -55,7 +54,7 @@ class Slower(Slow):
 class Broken(FakeBackend):
     """Dies at its first batch."""
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         raise BackendError(f"it broke at {len(images)}")
 
 

@@ -1,7 +1,10 @@
 """Units, batches and threads: what is at work at the same time, and where the stream is cut."""
 
+import os
+import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,17 @@ from numpy.typing import NDArray
 from tests.archives import Scan, dataset_of, write
 from tests.dicom.objects import scan
 
+from bsbatch import pipeline, preprocess, quality
 from bsbatch.backends.fake import FakeBackend
 from bsbatch.catalog import Catalog
+from bsbatch.concurrency import FreeList
 from bsbatch.config import Effort, Selection
 from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.isolation import Isolation
+from bsbatch.native.views import Views, compiled
 from bsbatch.pipeline import Batch, Intake, Screening, batches
+from bsbatch.protocols import Images
 from bsbatch.records import Examination, Failure, Inference, Outcome, Prediction, Quality, Sample, Unit, Verdict
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.telemetry import Telemetry
@@ -41,7 +48,7 @@ class Watched(FakeBackend):
         self.sizes: list[int] = []
         self.is_at_work, self.is_let_go = threading.Event(), threading.Event()
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         self.sizes.append(len(images))
         self.is_at_work.set()
         assert self.is_let_go.wait(PATIENCE)
@@ -165,3 +172,70 @@ def test_leaving_early_leaves_no_thread_behind(archive: Path) -> None:
 def test_the_first_unit_is_small_and_each_one_after_it_at_most_twice_as_large(archive: Path) -> None:
     assert [len(unit.exams) for unit in units_of(archive, 8, first=2)] == [2, 4, 8, 6]
     assert [len(unit.exams) for unit in units_of(archive, 3, first=16)] == [3, 3, 3, 3, 3, 3, 2]
+
+
+NOTHING = np.zeros((2, 1024, 256), np.uint16)
+
+
+class Lending(FakeBackend):
+    """Lends memory for images, as a GPU does."""
+
+    @dataclass
+    class Place:
+        counts: NDArray[np.uint16]
+        scales: NDArray[np.float32]
+
+    def __init__(self, number: int) -> None:
+        super().__init__(None, Effort())
+        self.places: FreeList[Lending.Place] = FreeList()
+        for _ in range(number):
+            self.places.give_back(self.Place(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
+
+
+def prepared(archive: Path, backend: FakeBackend, native: Views | None) -> list[tuple[object, ...]]:
+    """What becomes of every examination, images and what a GPU makes them of as bytes."""
+    found: list[tuple[object, ...]] = []
+    with pytest.MonkeyPatch.context() as patch, Isolation() as isolation:
+        for module in (pipeline, preprocess, quality):
+            patch.setattr(module, "compiled", lambda: native)
+        work = Screening(DirectorySource(archive), backend, Telemetry(), isolation, 1, 1, lambda _outcomes: None)
+        for exam in (exam for unit in units_of(archive, 100) for exam in unit.exams):
+            item = work._sample(exam)
+            if isinstance(item, Failure):
+                found.append((item.verdict, item.quality))
+            elif isinstance(item.image, Lending.Place):
+                found.append((item.image.counts.tobytes(), item.image.scales.tobytes(), item.quality))
+                work._give_back(item.image)
+            else:
+                found.append((item.image.tobytes(), item.quality))
+    return found
+
+
+@pytest.mark.parametrize("make", [lambda: FakeBackend(None, Effort()), lambda: Lending(1)], ids=["arrays", "lent"])
+def test_compiled_code_changes_nothing_of_what_becomes_of_an_archive(
+    phantoms: Path, tmp_path: Path, make: Callable[[], FakeBackend]
+) -> None:
+    native = compiled()
+    if native is None:
+        pytest.skip("bsbatch was installed without a C compiler")
+    archive = tmp_path / "archive"
+    shutil.copytree(phantoms / "archive", archive)
+    write(dataset_of(Scan(901), NOTHING), archive / "without counts")
+    cut = archive / "cut off"
+    write(dataset_of(Scan(902, rows=1024, columns=256)), cut)
+    os.truncate(cut, cut.stat().st_size - 1)
+
+    found = prepared(archive, make(), native)
+
+    assert found == prepared(archive, make(), None)
+    assert {type(item[0]) for item in found} == {bytes, Verdict}
+
+
+def test_places_come_back_from_what_has_nothing_to_show(tmp_path: Path) -> None:
+    for study in range(3):
+        write(dataset_of(Scan(study), NOTHING), tmp_path / str(study))
+    backend = Lending(1)  # which the second one would wait for
+
+    found = prepared(tmp_path, backend, compiled())
+
+    assert [verdict.reason for verdict, _ in found if isinstance(verdict, Verdict)] == [Reason.ALL_ZERO] * 3

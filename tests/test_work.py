@@ -13,7 +13,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from tests.archives import Scan, ct_slice, dataset_of, write
 
-from bsbatch import preprocess, quality
+from bsbatch import pipeline, preprocess, quality
 from bsbatch.backends.fake import FakeBackend
 from bsbatch.catalog import Catalog
 from bsbatch.config import Effort, Selection
@@ -23,7 +23,7 @@ from bsbatch.dicom.selection import may_be_scan
 from bsbatch.isolation import Isolation
 from bsbatch.native.views import compiled
 from bsbatch.pipeline import Intake, Screening
-from bsbatch.records import Examination, ObjectRef, SettledObject
+from bsbatch.records import Examination, ObjectRef, Sample, SettledObject
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.telemetry import Telemetry
 
@@ -52,6 +52,11 @@ class CountedSource(DirectorySource):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.work: Counter[str] = Counter()
+
+    def head(self, ref: ObjectRef, count: int) -> bytes:
+        data = super().head(ref, count)
+        self.work.update(opens=1, reads=1, bytes=len(data))
+        return data
 
     def open(self, ref: ObjectRef) -> Any:
         return CountedFile(ref.location, self.work)
@@ -120,12 +125,6 @@ def test_an_object_that_is_no_bone_scan_costs_one_open_and_one_read_of_some_kilo
     assert other.work["bytes"] <= 8 * KIB
 
 
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the headers that other tests have read."""
-    monkeypatch.setattr(lean, "_LAYOUTS", Layouts())
-
-
 def test_an_object_laid_out_as_two_before_costs_few_calls_where_it_is_no_bone_scan(other: CountedSource) -> None:
     (ref,) = other
     intake = intake_of(other)
@@ -143,13 +142,20 @@ def test_a_header_that_looks_like_none_before_costs_a_few_calls_for_each_element
     assert calls_of(lambda: lean._walk(source, may_be_scan)) < 1.5 * elements
 
 
+@pytest.fixture
+def without_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (quality, preprocess, pipeline):
+        monkeypatch.setattr(module, "compiled", lambda: None)
+
+
+@pytest.mark.usefixtures("without_compiled_part")
 def test_an_object_of_two_views_is_opened_once_for_its_header_and_once_for_its_pixels(scan: CountedSource) -> None:
     (exam,) = events_of(scan)
     assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
     scan.work.clear()
 
     assert isinstance(exam, Examination)
-    screening_of(scan)._prepare(exam)
+    screening_of(scan)._sample(exam)
 
     assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
     assert scan.work["bytes"] == 2 * 1024 * 256 * np.dtype(np.uint16).itemsize
@@ -159,20 +165,39 @@ def test_the_header_of_an_object_of_two_views_costs_few_calls(scan: CountedSourc
     (ref,) = scan
     intake = intake_of(scan)
 
-    assert calls_of(lambda: intake._inspect(ref)) < 380
+    assert calls_of(lambda: intake._inspect(ref)) < 140
 
 
-@pytest.mark.parametrize(("is_compiled", "most"), [(True, 190), (False, 320)])
-def test_its_pixels_cost_few_calls(
-    scan: CountedSource, is_compiled: bool, most: int, monkeypatch: pytest.MonkeyPatch
+def test_its_pixels_are_taken_in_by_one_call_of_compiled_code_and_few_others(
+    scan: CountedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if is_compiled and compiled() is None:
+    native = compiled()
+    if native is None:
         pytest.skip("bsbatch was installed without a C compiler")
-    if not is_compiled:
-        for module in (quality, preprocess):
-            monkeypatch.setattr(module, "compiled", lambda: None)
+    taken_in, take_in = list[Any](), native._take_in
+
+    def counted(order: Any) -> Any:
+        taken_in.append(order)
+        return take_in(order)
+
+    monkeypatch.setattr(native, "_take_in", counted)
+    (exam,) = events_of(scan)
+    scan.work.clear()
+    assert isinstance(exam, Examination)
+    screening = screening_of(scan)
+
+    sample = screening._sample(exam)
+
+    assert isinstance(sample, Sample)
+    assert len(taken_in) == 1
+    assert not scan.work
+    assert calls_of(lambda: screening._sample(exam)) < 130
+
+
+@pytest.mark.usefixtures("without_compiled_part")
+def test_without_a_compiled_part_its_pixels_cost_few_calls(scan: CountedSource) -> None:
     (exam,) = events_of(scan)
     assert isinstance(exam, Examination)
     screening = screening_of(scan)
 
-    assert calls_of(lambda: screening._prepare(exam)) < most
+    assert calls_of(lambda: screening._sample(exam)) < 320

@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch import preprocess
+from bsbatch import preprocess, protocols
 from bsbatch.catalog import Catalog
 from bsbatch.concurrency import usable_cpus
 from bsbatch.config import Selection
@@ -175,9 +175,9 @@ class _Recorder:
     ) -> None:
         """Nothing to give back."""
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: protocols.Images) -> Inference:
         """Append ``(N, 1, 512, 512)`` images to the file."""
-        self._stream.write(images.astype(np.float16).tobytes())
+        self._stream.write(np.asarray(images, np.float16).tobytes())
         return Inference(np.zeros((len(images), 2), np.float32))
 
 

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
-from bsbatch.native.views import compiled
+from bsbatch.native.views import Ranges, compiled
 
 VERSION = 1
 """Goes up whenever the same pixels would give another image; models are bound to it."""
 
 VIEW_ROWS = 512
 VIEW_COLUMNS = 256
+SHAPE = VIEW_ROWS, 2 * VIEW_COLUMNS
+"""Of the model's input: rows, columns."""
 _SATURATED = 0xFFFF
 """Where OpenCV's sums of 16-bit integers end."""
 
@@ -42,16 +44,22 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
     ItemError
         ``all_zero`` or ``constant_image``: a view has nothing to show.
     """
-    image = np.empty((VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
+    image = np.empty(SHAPE, np.float32)
     native = compiled()
     ranges = native.compose(anterior, posterior, image) if native is not None else None
     if ranges is None:
         _scale(anterior, image[:, :VIEW_COLUMNS])
         _scale(posterior, image[:, VIEW_COLUMNS:])
     else:
-        _width(*ranges[:2])
-        _width(*ranges[2:])
+        check_ranges(ranges)
     return image
+
+
+def check_ranges(ranges: Ranges, scales: NDArray[np.float32] | None = None) -> None:
+    """Raise what `compose` and `compact` raise, of views that compiled code has worked on, and fill such scales."""
+    widths = _width(*ranges[:2]), _width(*ranges[2:])
+    if scales is not None:
+        scales[:] = (ranges[0], widths[0]), (ranges[2], widths[1])
 
 
 def compact(
@@ -81,7 +89,7 @@ def compact(
     native = compiled()
     ranges = native.compact(anterior, posterior, counts) if native is not None else None
     if ranges is not None:
-        scales[:] = (ranges[0], _width(*ranges[:2])), (ranges[2], _width(*ranges[2:]))
+        check_ranges(ranges, scales)
         return
     for side, view in enumerate((anterior, posterior)):
         half = counts[:, side * VIEW_COLUMNS : (side + 1) * VIEW_COLUMNS]

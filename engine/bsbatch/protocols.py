@@ -1,6 +1,6 @@
 """The seams: what a source, a backend, a sink and an executor must do. A fake of each can be written in a few lines."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -9,12 +9,23 @@ from numpy.typing import NDArray
 
 from bsbatch.records import Inference, ObjectRef, Unit, UnitOutcome
 
+Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
+"""``(N, 1, 512, 512)`` in [0, 1], as one array or as one of ``(1, 512, 512)`` for each image, which saves a copy."""
+
 
 class Source(Protocol):
     """Where objects come from."""
 
     def __iter__(self) -> Iterator[ObjectRef]:
         """List the objects in a stable order; reads no pixels and raises only `bsbatch.errors.SourceError`."""
+        ...
+
+    def head(self, ref: ObjectRef, count: int) -> bytes:
+        """The first bytes of one object, or all of them; raises what `open` raises."""
+        ...
+
+    def path(self, ref: ObjectRef) -> str | None:
+        """Where the file system has it, for compiled code to read; None where it is no file."""
         ...
 
     def open(self, ref: ObjectRef) -> BinaryIO:
@@ -52,13 +63,8 @@ class Backend(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
-        """Score a batch.
-
-        Parameters
-        ----------
-        images
-            ``(N, 1, 512, 512)`` in [0, 1].
+    def infer(self, images: Images) -> Inference:
+        """Score a batch, and leave its images as they were.
 
         Returns
         -------

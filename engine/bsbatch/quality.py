@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from bsbatch.native.views import ViewFigures, compiled
+from bsbatch.native.views import PairFigures, ViewFigures, compiled
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality, ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
@@ -72,9 +72,15 @@ _Measured = tuple[_Figures, _Figures, float]
 """Both views, and their laterality."""
 
 
-def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Quality:
-    """Measure both views of an examination, ``(rows, columns)`` counts each."""
-    front, back, laterality = _measured(exam, anterior, posterior)
+def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairFigures | None = None) -> Quality:
+    """Measure both views of an examination, ``(rows, columns)`` counts each, unless compiled code has done it already.
+
+    Parameters
+    ----------
+    found
+        What it found, within the `limits_of` the examination.
+    """
+    front, back, laterality = _measured(exam, anterior, posterior, found)
     saturated = front.saturated + back.saturated
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
@@ -102,12 +108,18 @@ def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Qu
     )
 
 
-def _measured(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> _Measured:
+def limits_of(exam: Examination) -> tuple[int, int]:
+    """The largest counts that the bits of the anterior and of the posterior view can hold."""
+    return _largest_stored(exam.anterior), _largest_stored(exam.posterior)
+
+
+def _measured(exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairFigures | None) -> _Measured:
     """All that is asked of every pixel: by compiled code where it is here and can, else by numpy, to the same bits."""
     front, back = anterior.values, posterior.values
-    limits = _largest_stored(exam.anterior), _largest_stored(exam.posterior)
-    native = compiled() if front is anterior.stored and back is posterior.stored else None
-    found = native.measure(front, back, limits) if native is not None else None
+    limits = limits_of(exam)
+    native = compiled() if found is None and front is anterior.stored and back is posterior.stored else None
+    if native is not None:
+        found = native.measure(front, back, limits)
     if found is None:
         figures = _figures(front, anterior.stored, limits[0]), _figures(back, posterior.stored, limits[1])
         return *figures, _laterality(front, back)

@@ -102,16 +102,19 @@ class Header(NamedTuple):
     sop_uid: str | None
     acquisition_time: str | None
     """(0008,0032) Acquisition Time, ``HHMMSS[.ffffff]``. These two are each object's own."""
-    sop_class: str | None
     study_uid: str | None
     series_uid: str | None
     frame_of_reference_uid: str | None
+    acquisition_date: str | None
+    """(0008,0022) Acquisition Date, ``YYYYMMDD``. These four are those of its series."""
+    counts_accumulated: int | None
+    pixel_data: PixelData | None
+    sop_class: str | None
+    """From here on a camera writes the same into object after object, see `Header.without_own`."""
     modality: str
     image_type: tuple[str, ...]
     manufacturer: str | None
     model_name: str | None
-    acquisition_date: str | None
-    """(0008,0022) Acquisition Date, ``YYYYMMDD``."""
     transfer_syntax: str
     rows: int
     columns: int
@@ -126,7 +129,6 @@ class Header(NamedTuple):
     rescale: tuple[float, float]
     """(0028,1053) Rescale Slope and (0028,1052) Rescale Intercept."""
     is_lossy: bool
-    counts_accumulated: int | None
     scan_length: float | None
     """(0018,1302) Scan Length, mm."""
     detector_vector: tuple[int, ...]
@@ -142,7 +144,19 @@ class Header(NamedTuple):
     """(0018,5101) View Position."""
     descriptions: tuple[str, ...]
     """(0054,0400) Image ID and (0008,103E) Series Description."""
-    pixel_data: PixelData | None
+
+    def without_own(self) -> "Header":
+        """What objects of a camera have in common, to remember what follows from it."""
+        return self._replace(
+            sop_uid=None,
+            acquisition_time=None,
+            study_uid=None,
+            series_uid=None,
+            frame_of_reference_uid=None,
+            acquisition_date=None,
+            counts_accumulated=None,
+            pixel_data=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from bsbatch import registry
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
+from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
 from bsbatch_build.cli import app
@@ -38,7 +39,7 @@ def held(expected: NDArray[np.float32], actual: NDArray[np.float32], precision: 
 class Brighter(OnnxRuntimeBackend):
     """A backend that does something to its images first."""
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         return super().infer(np.sqrt(images))
 
 
@@ -47,7 +48,7 @@ class Half(OnnxRuntimeBackend):
 
     precision = "fp16"
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         given = super().infer(images).probabilities
         return Inference(given.astype(np.float16).astype(np.float32))
 

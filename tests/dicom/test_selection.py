@@ -172,6 +172,12 @@ class Shelf:
         for name, data in self.files.items():
             yield ObjectRef(name, name, len(data), 1)
 
+    def head(self, ref: ObjectRef, count: int) -> bytes:
+        return self.files[ref.location][:count]
+
+    def path(self, _ref: ObjectRef) -> None:
+        """Nothing here is a file."""
+
     def open(self, ref: ObjectRef) -> BytesIO:
         return BytesIO(self.files[ref.location])
 

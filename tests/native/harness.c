@@ -1,5 +1,8 @@
 /* Calls all functions on memory of just the right size, for sanitizers to watch; random counts, and the extremes. */
+#include "files.c"
 #include "views.c"
+
+#include <stdio.h>
 
 static uint16_t *filled(size_t number, uint32_t kind)
 {
@@ -28,7 +31,30 @@ static int measure_all(uint64_t rows, uint64_t columns)
     return failures;
 }
 
-int main(void)
+/* Two views in a file, one behind the other; then a file that is cut off. */
+static int take_in_all(const uint16_t *views, const char *path)
+{
+    struct pair_figures figures;
+    struct order order = {.paths = {path, path}, .offsets = {4, 4 + 2 * PIXELS}, .figures = &figures};
+    FILE *file = fopen(path, "wb");
+    if (file == NULL)
+        return 1;
+    int failures = fwrite("name", 1, 4, file) != 4 || fwrite(views, 4, PIXELS, file) != PIXELS || fclose(file) != 0;
+    order.pixels = malloc(4 * PIXELS);
+    order.image = malloc(512 * 512 * sizeof *order.image);
+    failures += bsbatch_take_in(&order) != DONE || memcmp(order.pixels, views, 4 * PIXELS) != 0;
+    order.offsets[1] += 1;
+    failures += bsbatch_take_in(&order) != NOT_HERE;
+    char *bytes = malloc(8);
+    failures += bsbatch_read(path, 0, 8, bytes) != 8 || bsbatch_read(path, 4 + 4 * PIXELS - 3, 8, bytes) != 3;
+    failures += bsbatch_read("/", 0, 8, bytes) != -EISDIR || bsbatch_read("", 0, 8, bytes) != -ENOENT;
+    free(bytes);
+    free(order.pixels);
+    free(order.image);
+    return failures;
+}
+
+int main(int number, char **arguments)
 {
     uint32_t ranges[4];
     uint16_t *front = filled(1024 * 256, 2), *back = filled(1024 * 256, 3), *counts = filled(512 * 512, 0);
@@ -36,6 +62,9 @@ int main(void)
     int failures = bsbatch_compose(front, back, ranges, image) != DONE;
     failures += bsbatch_compact(front, back, ranges, counts) != NOT_HERE;
     failures += bsbatch_compact(back, back, ranges, counts) != DONE;
+    uint16_t *views = filled(2 * PIXELS, 3);
+    failures += number != 2 || take_in_all(views, arguments[1]);
+    free(views);
     free(front);
     free(back);
     free(counts);

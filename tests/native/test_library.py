@@ -34,7 +34,7 @@ def test_a_library_of_something_else_is_none(library: Path, tmp_path: Path) -> N
 
 
 def test_a_library_of_another_version_is_none(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "VERSION", 2)
+    monkeypatch.setattr(room, "VERSION", room.VERSION + 1)
     assert open_library(library) is None
 
 

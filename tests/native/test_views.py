@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
-from bsbatch.native.build import SOURCE
-from bsbatch.native.views import Views
-from bsbatch.preprocess import compact, compose
+from bsbatch.native.build import SOURCES
+from bsbatch.native.views import Frame, Views
+from bsbatch.preprocess import check_ranges, compact, compose
 from bsbatch.quality import assess
 from bsbatch.records import Quality, ViewPixels
 
@@ -63,9 +64,9 @@ def using(native: Views | None) -> Iterator[None]:
         yield
 
 
-def measured(native: Views | None, *views: ViewPixels, bits_stored: int = 16) -> Quality:
+def measured(native: Views | None, front: ViewPixels, back: ViewPixels, bits_stored: int = 16) -> Quality:
     with using(native):
-        return assess(examine((scan("AP", "both", bits_stored=bits_stored),)), *views)
+        return assess(examine((scan("AP", "both", bits_stored=bits_stored),)), front, back)
 
 
 def composed(native: Views | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
@@ -206,12 +207,101 @@ def test_a_target_that_is_not_in_one_piece_is_left_to_numpy(native: Views) -> No
     np.testing.assert_array_equal(counts[:, :256], FRONT[0::2] + FRONT[1::2])
 
 
+@dataclass(frozen=True)
+class Stored:
+    """Two views as bytes in files: name and offset of each."""
+
+    files: dict[str, bytes]
+    front: tuple[str, int]
+    back: tuple[str, int]
+
+    def written(self, folder: Path) -> tuple[Frame, Frame]:
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+        return (str(folder / self.front[0]), self.front[1]), (str(folder / self.back[0]), self.back[1])
+
+
+A, P = made("body", COMMON, 3), made("body", COMMON, 4)
+SIZE = A.nbytes
+STORED = {
+    "one behind the other": Stored({"a": b"x" * 984 + A.tobytes() + P.tobytes()}, ("a", 984), ("a", 984 + SIZE)),
+    "at odd bytes": Stored({"a": b"x" * 7 + A.tobytes() + P.tobytes() + b"more"}, ("a", 7), ("a", 7 + SIZE)),
+    "the other way round": Stored({"a": b"x" * 10 + P.tobytes() + A.tobytes()}, ("a", 10 + SIZE), ("a", 10)),
+    "with a frame between": Stored({"a": A.tobytes() + bytes(SIZE) + P.tobytes()}, ("a", 0), ("a", 2 * SIZE)),
+    "in two files": Stored({"a": b"x" + A.tobytes(), "b": b"xyz" + P.tobytes()}, ("a", 1), ("b", 3)),
+}
+LIMITS = 65535, 65535
+
+
+@pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
+def test_views_are_taken_in_wherever_they_lie(native: Views, stored: Stored, tmp_path: Path) -> None:
+    frames, image = stored.written(tmp_path), np.empty((512, 512), np.float32)
+
+    taken = native.take_in(frames, LIMITS, image)
+
+    assert taken is not None
+    np.testing.assert_array_equal(taken.stored, [A, P])
+    assert image.tobytes() == composed(None, A, P)
+    views = ViewPixels(A), ViewPixels(P)
+    with using(None):
+        exam = examine((scan("AP", "both"),))
+        assert assess(exam, *views, taken.figures) == assess(exam, *views)
+    assert all(0 <= seconds < 10 for seconds in taken.seconds)
+
+
+def test_views_are_taken_in_without_figures_and_as_counts(native: Views, tmp_path: Path) -> None:
+    frames, counts = STORED["in two files"].written(tmp_path), np.empty((512, 512), np.uint16)
+
+    taken = native.take_in(frames, None, counts)
+
+    assert taken is not None
+    assert taken.figures is None
+    scales = np.zeros((2, 2), np.float32)
+    check_ranges(taken.ranges, scales)
+    assert counts.tobytes() + scales.tobytes() == compacted(None, A, P)
+
+
+def test_a_view_without_anything_to_show_is_told_by_its_range(native: Views, tmp_path: Path) -> None:
+    frames = Stored({"a": A.tobytes() + bytes(SIZE)}, ("a", 0), ("a", SIZE)).written(tmp_path)
+
+    taken = native.take_in(frames, LIMITS, np.empty((512, 512), np.float32))
+
+    assert taken is not None
+    with pytest.raises(ItemError, match="single count"):
+        check_ranges(taken.ranges)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Stored({"a": A.tobytes() + P.tobytes()[:-1]}, ("a", 0), ("a", SIZE)),
+        Stored({"a": A.tobytes() + P.tobytes()}, ("a", 0), ("a", SIZE + 2)),
+        Stored({"a": A.tobytes()}, ("a", 0), ("absent", 0)),
+        Stored({"a": A.tobytes()}, ("absent", 0), ("absent", SIZE)),
+        Stored({"a": A.tobytes()}, ("a", 0), (".", 0)),
+    ],
+    ids=["cut off", "beyond the end", "one absent", "both absent", "a folder"],
+)
+def test_what_cannot_be_read_is_left_to_who_says_why(native: Views, stored: Stored, tmp_path: Path) -> None:
+    frames, before = stored.written(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+
+    assert native.take_in(frames, LIMITS, np.empty((512, 512), np.float32)) is None
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_sums_that_16_bits_do_not_hold_are_left_to_numpy(native: Views, tmp_path: Path) -> None:
+    full = np.full(COMMON, 65535, np.uint16)
+    frames = Stored({"a": A.tobytes() + full.tobytes()}, ("a", 0), ("a", SIZE)).written(tmp_path)
+
+    assert native.take_in(frames, LIMITS, np.empty((512, 512), np.uint16)) is None
+
+
 def test_phantoms_have_the_same_figures_and_images(native: Views, phantoms: Path) -> None:
     recorded, compared = Recorded(native), 0
     for path in sorted((phantoms / "archive").rglob("*")):
         views = views_of(path)
         if views:
-            assert measured(recorded, *views) == measured(None, *views)
+            assert measured(recorded, views[0], views[1]) == measured(None, views[0], views[1])
             pair = views[0].values, views[1].values
             assert composed(recorded, *pair) == composed(None, *pair)
             compared += 1
@@ -236,10 +326,10 @@ def test_nothing_is_read_or_written_beside_the_views(tmp_path: Path) -> None:
     if compiler is None:
         pytest.skip("there is no C compiler")
     program = tmp_path / "harness"
-    command: list[str | Path] = [compiler, *SANITIZED, f"-I{SOURCE.parent}", "-o", program, HARNESS, "-lm"]
+    command: list[str | Path] = [compiler, *SANITIZED, f"-I{SOURCES[0].parent}", "-o", program, HARNESS, "-lm"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode and "san" in made.stderr:
         pytest.skip("this compiler has no sanitizers")
     assert made.returncode == 0, made.stderr
-    done = subprocess.run([program], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, tmp_path / "views"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bsbatch.config import Effort
 from bsbatch.model import Model
+from bsbatch.protocols import Images
 from bsbatch.records import Inference
 
 _STEEPNESS = 40.0
@@ -35,12 +36,13 @@ class FakeBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         """Score ``(N, 1, 512, 512)`` images by the logistic of their means; a map is what each cell adds to that."""
-        means = images.mean(axis=(1, 2, 3), dtype=np.float64)
+        given = np.asarray(images)
+        means = given.mean(axis=(1, 2, 3), dtype=np.float64)
         positive = 1.0 / (1.0 + np.exp(-_STEEPNESS * (means - _MIDDLE)))
         probabilities = np.stack([1.0 - positive, positive], axis=1).astype(np.float32)
-        return Inference(probabilities, _cams(images) if self._with_cams else None)
+        return Inference(probabilities, _cams(given) if self._with_cams else None)
 
 
 def _cams(images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
 from bsbatch.model import Model
-from bsbatch.protocols import Backend
+from bsbatch.protocols import Backend, Images
 from bsbatch.records import Inference
 
 _TENSORFLOW = "tensorflow"
@@ -28,7 +28,7 @@ _CELLS = 32
 _GRID = 4
 """Axes of what a convolution gives: images, rows, columns, channels."""
 
-Images = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 
 
 class KerasCams:
@@ -84,12 +84,13 @@ class KerasCams:
         """
         if self._tape is None:
             raise BackendError("the backend is not entered: use it in a with statement")
-        probabilities = self._scoring.infer(images).probabilities
+        batch = np.asarray(images)
+        probabilities = self._scoring.infer(batch).probabilities
         cams = np.zeros((len(images), _CELLS, _CELLS), np.float32)
         wanted = [place for place, p_metastasis in enumerate(probabilities[:, 1]) if self._wants(float(p_metastasis))]
         for first in range(0, len(wanted), _AT_ONCE):
             places = wanted[first : first + _AT_ONCE]
-            cams[places] = self._tape.maps(images[places])
+            cams[places] = self._tape.maps(batch[places])
         return Inference(probabilities, cams)
 
 
@@ -122,7 +123,7 @@ class KerasTape:
                 "make it of one chain of layers from there on"
             ) from error
 
-    def maps(self, images: Images) -> Images:
+    def maps(self, images: Pixels) -> Pixels:
         """Signed Grad-CAM (Selvaraju et al., ICCV 2017) of ``p_metastasis`` for ``(N, 1, 512, 512)`` images.
 
         Channels of the last convolution's activation, weighted by the mean over the positions of the probability's
@@ -142,7 +143,7 @@ class KerasTape:
             channels_last = np.repeat(images.transpose(0, 2, 3, 1), self._channels, axis=3)
             return self.maps_of(self.trunk(channels_last, training=False))
 
-    def maps_of(self, features: Any) -> Images:
+    def maps_of(self, features: Any) -> Pixels:
         """The same of what the last convolution gives, ``(N, rows, columns, channels)``."""
         tensorflow = self._tensorflow
         features = tensorflow.convert_to_tensor(features)
@@ -219,7 +220,7 @@ def _features_of(network: Any) -> Any:
     return [layer for layer in grids if layer.output.shape[1:3] == rows_and_columns][-1].output
 
 
-def _stretched(cams: Images) -> Images:
+def _stretched(cams: Pixels) -> Pixels:
     if cams.shape[1:] == (_CELLS, _CELLS):
         return np.asarray(cams, np.float32)
     return np.stack([cv2.resize(cam, (_CELLS, _CELLS), interpolation=cv2.INTER_LINEAR) for cam in cams])

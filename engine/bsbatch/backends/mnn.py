@@ -21,6 +21,7 @@ from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
 from bsbatch.isolation import Crew, Isolation, SharedMemory
 from bsbatch.model import Manifest, Model
+from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import installed_version
 
@@ -91,7 +92,7 @@ class MnnBackend:
         self._crew.__exit__(kind, error, trace)
         self._memory.close()
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         """Score ``(N, 1, 512, 512)`` images.
 
         Raises
@@ -99,13 +100,14 @@ class MnnBackend:
         BackendError
             MNN gave up, or a worker died.
         """
-        if images.shape[1:] != _IMAGE:
-            raise BackendError(f"MNN got images of {images.shape[1:]}, not {_IMAGE}: {_ADVICE}")
+        if any(image.shape != _IMAGE for image in images):
+            raise BackendError(f"MNN got images of another shape than {_IMAGE}: {_ADVICE}")
         rows: list[list[NDArray[np.float32]]] = []
         try:
             for first in range(0, len(images), self._places):
                 part = images[first : first + self._places]
-                self._images[: len(part)] = part
+                for place, image in enumerate(part):
+                    self._images[place] = image
                 rows += self._crew.map([(place,) for place in range(len(part))])
         except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
             raise BackendError(f"MNN failed on a batch of {len(images)} ({_words(error)}): {_ADVICE}") from error

@@ -6,12 +6,12 @@ from typing import Any, Self
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from bsbatch.concurrency import usable_cpus, usable_memory
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.model import Model
+from bsbatch.protocols import Images
 from bsbatch.pruning import without_output
 from bsbatch.records import Inference
 
@@ -62,7 +62,7 @@ class OnnxRuntimeBackend:
     ) -> None:
         self._session = None
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         """Score ``(N, 1, 512, 512)`` images.
 
         Raises
@@ -71,7 +71,7 @@ class OnnxRuntimeBackend:
             ONNX Runtime gave up.
         """
         try:
-            given = self._session.run(list(self._outputs), {self._model.manifest.input_name: images})
+            given = self._session.run(list(self._outputs), {self._model.manifest.input_name: np.asarray(images)})
         except Exception as error:  # onnxruntime's errors share no public base class
             raise BackendError(
                 f"ONNX Runtime failed on a batch of {len(images)} ({type(error).__name__}): "

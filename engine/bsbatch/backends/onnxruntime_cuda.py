@@ -5,12 +5,12 @@ from typing import Any, Self
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from bsbatch.config import Effort
 from bsbatch.derived import intact
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.model import HALF_GRAPH, Model
+from bsbatch.protocols import Images
 from bsbatch.pruning import without_output
 from bsbatch.records import Inference
 
@@ -66,7 +66,7 @@ class OnnxRuntimeCudaBackend:
     ) -> None:
         self._session = None
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         """Score ``(N, 1, 512, 512)`` images.
 
         Raises
@@ -75,7 +75,7 @@ class OnnxRuntimeCudaBackend:
             ONNX Runtime gave up.
         """
         try:
-            halves = {self._model.manifest.input_name: images.astype(np.float16)}
+            halves = {self._model.manifest.input_name: np.asarray(images, np.float16)}
             given = self._session.run(list(self._outputs), halves)
         except Exception as error:  # onnxruntime's errors share no public base class
             raise BackendError(

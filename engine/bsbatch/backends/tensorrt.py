@@ -27,6 +27,7 @@ from bsbatch.cuda.worker import GpuWorker, WorkerSettings, joined
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.model import Model
+from bsbatch.protocols import Images
 from bsbatch.records import Inference
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _ROUNDS = 4
 _AS_FAST = 0.98
 """Share of the best rate from which on the smallest batch is taken: it lands sooner."""
 _CHUNK = 4
-"""Images that a thread converts at once."""
+"""Images that a thread converts, or examinations that one takes in, at once."""
 _WINDOW = 4
 """Chunks for each thread that `ordered_map` is ahead at most."""
 
@@ -97,7 +98,7 @@ class TensorRtBackend:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def infer(self, images: NDArray[np.float32] | list[PinnedPlace]) -> Inference:
+    def infer(self, images: Images | Sequence[PinnedPlace]) -> Inference:
         """Score ``(N, 1, 512, 512)`` images, or `places` that were filled.
 
         Raises
@@ -124,14 +125,13 @@ class TensorRtBackend:
         spent = [worker.seconds for worker in self._workers]
         return {part: sum(seconds[part] for seconds in spent) for part in PARTS}
 
-    def _in_places(self, images: NDArray[np.float32] | list[PinnedPlace]) -> Generator[PinnedPlace, None, None]:
-        if isinstance(images, list):
-            yield from images
-        else:
-            yield from ordered_map(self._placed, images, self._threads, _CHUNK)
+    def _in_places(self, images: Images | Sequence[PinnedPlace]) -> Generator[PinnedPlace, None, None]:
+        yield from ordered_map(self._placed, images, self._threads, _CHUNK)
 
-    def _placed(self, image: NDArray[np.float32]) -> PinnedPlace:
-        """Round an image into pinned memory; a span of 0 says that it is scaled already."""
+    def _placed(self, image: NDArray[np.float32] | PinnedPlace) -> PinnedPlace:
+        """Round an image into pinned memory, unless it is there; a span of 0 says that it is scaled already."""
+        if isinstance(image, PinnedPlace):
+            return image
         place = self.places.take()
         place.counts[:] = image[0].astype(np.float16).view(np.uint16)
         place.scales[:] = 0
@@ -168,7 +168,7 @@ class TensorRtBackend:
         # what flies, the batch in the making, and what the threads have converted ahead of it
         of_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
         # so many that nobody who fills them waits: what is scored, the next batch, the one in the making, the threads'
-        composed = 3 * (self._asked or _IN_FLIGHT * self._slot) + (_WINDOW + 1) * self._threads
+        composed = 3 * (self._asked or _IN_FLIGHT * self._slot) + (_WINDOW + 1) * _CHUNK * self._threads
         places = max(of_arrays, composed)
         settings = WorkerSettings(self._slot, _SLOTS, places, self._layout)
 

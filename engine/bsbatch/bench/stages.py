@@ -28,7 +28,7 @@ from bsbatch.isolation import Isolation
 from bsbatch.model import Model
 from bsbatch.pipeline import Intake, Screening
 from bsbatch.preprocess import VERSION
-from bsbatch.protocols import Backend, Source
+from bsbatch.protocols import Backend, Images, Source
 from bsbatch.records import Inference, Outcome, Prediction
 from bsbatch.registry import BACKENDS
 from bsbatch.run import screen
@@ -179,7 +179,7 @@ class NullBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def infer(self, images: NDArray[np.float32]) -> Inference:
+    def infer(self, images: Images) -> Inference:
         """Give halves for ``(N, 1, 512, 512)`` images."""
         self.kept.extend(image.copy() for image in images[: self.keep - len(self.kept)])
         return Inference(np.full((len(images), 2), _EVEN, np.float32))

@@ -11,6 +11,8 @@ from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
 from bsbatch.records import Header
 
+HEAD = lean.HEAD
+"""Bytes at the beginning of an object that hold most headers."""
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _FIRST_GROUPS = frozenset({0x0002, 0x0008})
 
@@ -33,18 +35,38 @@ def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = 
     ItemError
         ``not_dicom``, ``dicomdir`` or ``decode_failed``.
     """
-    head = stream.read(lean.HEAD)
-    has_prefix = head[128:132] == b"DICM"
-    if not has_prefix:
-        _check_begins_as_dataset(head)
-    header, is_directory = lean.parse(stream, head, size, is_wanted) if has_prefix else None, False
+    header, is_directory = _parsed(stream.read(lean.HEAD), size, is_wanted, stream), False
     if header is None:
         stream.seek(0)
         with _buffered(stream) as buffered:
             header, is_directory = thorough.parse(buffered, size, is_wanted)
+    return _checked(header, is_directory)
+
+
+def header_in(head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
+    """Read the same from the first `HEAD` bytes of an object; None where those do not suffice, so that it is opened.
+
+    Raises
+    ------
+    ItemError
+        See `read_header`.
+    """
+    header = _parsed(head, size, is_wanted, None)
+    return None if header is None else _checked(header, is_directory=False)
+
+
+def _parsed(head: bytes, size: int, is_wanted: Callable[[str], bool], stream: BinaryIO | None) -> Header | None:
+    if head[128:132] != b"DICM":
+        _check_begins_as_dataset(head)
+        return None
+    return lean.parse(stream, head, size, is_wanted)
+
+
+def _checked(header: Header, is_directory: bool) -> Header:
     if is_directory or header.sop_class == _MEDIA_STORAGE_DIRECTORY:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
-    _check_says_something(header)
+    if not (header.modality or header.sop_class or header.rows):  # pydicom parsed it without a complaint
+        raise ItemError(Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image")
     return header
 
 
@@ -68,9 +90,3 @@ def _check_begins_as_dataset(head: bytes) -> None:
     little, big = struct.unpack_from("<H", head)[0], struct.unpack_from(">H", head)[0]
     if little not in _FIRST_GROUPS and big not in _FIRST_GROUPS:
         raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])
-
-
-def _check_says_something(header: Header) -> None:
-    """Refuse what pydicom parsed without a complaint and that holds none of the attributes every image has."""
-    if not (header.modality or header.sop_class or header.rows):
-        raise ItemError(Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image")

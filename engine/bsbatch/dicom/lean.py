@@ -31,13 +31,13 @@ _COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(1|4\.\d+|5)")
 """Explicit VR little endian and what wraps it, PS3.5 sections A.2 and A.4."""
 
 
-def parse(stream: BinaryIO, head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
+def parse(stream: BinaryIO | None, head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
     """Read a header as `bsbatch.dicom.header.read_header` asks for it; None leaves it to pydicom.
 
     Parameters
     ----------
     stream
-        The object, behind ``head``.
+        The object, behind ``head``; None where it is not open, and then no more of it is read.
     head
         Its first bytes, `HEAD` or all of them.
     size, is_wanted
@@ -48,7 +48,7 @@ def parse(stream: BinaryIO, head: bytes, size: int, is_wanted: Callable[[str], b
         try:
             return _header(_Source(stream, data, size), is_wanted)
         except struct.error:  # the header is longer
-            if enough is None or len(data) >= size:
+            if enough is None or stream is None or len(data) >= size:
                 return None
             data += stream.read(enough - len(data))
         except (UnclearError, UnicodeDecodeError, RecursionError):
@@ -57,7 +57,7 @@ def parse(stream: BinaryIO, head: bytes, size: int, is_wanted: Callable[[str], b
 
 
 class _Source(NamedTuple):
-    stream: BinaryIO
+    stream: BinaryIO | None
     data: bytes
     size: int
 
@@ -70,17 +70,16 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
     found, codec = walked.found, values.codec(walked.found)
     sop_uid = values.unique_text(found, "SOPInstanceUID") or values.unique_text(found, "MediaStorageSOPInstanceUID")
     acquisition_time = values.unique_text(found, "AcquisitionTime")
-    common = tuple(map(found.get, _COMMON))
     if not walked.is_wanted:
-        return Header(sop_uid, acquisition_time, *_declined(common, codec))
-    return Header(
-        sop_uid=sop_uid,
-        acquisition_time=acquisition_time,
-        **_common(common, codec),
-        **_image(found),
-        **_acquisition(found, codec, walked.is_implicit),
-        pixel_data=_locate(source, walked.stop, walked.is_implicit),
+        return Header._make((sop_uid, acquisition_time, *_declined(tuple(map(found.get, _OF_SERIES)), codec)))
+    own = (
+        sop_uid,
+        acquisition_time,
+        *(values.unique_text(found, keyword) for keyword in _SERIES),
+        values.integer(found, "CountsAccumulated"),
+        _locate(source, walked.stop, walked.is_implicit),
     )
+    return Header._make(own + _alike(tuple(map(found.get, _OF_CAMERA)), codec, walked.is_implicit))
 
 
 _LAYOUTS = Layouts()
@@ -123,7 +122,6 @@ _UNREAD: dict[str, Any] = {
     "pixel_spacing": None,
     "rescale": (1.0, 0.0),
     "is_lossy": False,
-    "counts_accumulated": None,
     "scan_length": None,
     "detector_vector": (),
     "energy_window_vector": (),
@@ -133,40 +131,54 @@ _UNREAD: dict[str, Any] = {
     "private_labels": (),
     "view_position": (),
     "descriptions": (),
-    "pixel_data": None,
 }
 """What is taken for granted where nothing is said."""
 
-
 _OWN = {"FileMetaInformationGroupLength", "MediaStorageSOPInstanceUID", "SOPInstanceUID", "AcquisitionTime"}
-_COMMON = tuple(sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OWN))
+_SERIES = "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "AcquisitionDate"
+_OF_SERIES = tuple(sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OWN))
 """What the objects of a series say alike."""
+_OF_CAMERA = tuple(
+    sorted({attribute.keyword for attribute in attributes.EVERY.values()} - _OWN - {*_SERIES, "CountsAccumulated"})
+)
+"""What the objects of a camera say alike."""
 
 
 @lru_cache(_REMEMBERED)
-def _common(raw: tuple[bytes | None, ...], codec: str) -> dict[str, Any]:
-    found = {keyword: value for keyword, value in zip(_COMMON, raw, strict=True) if value is not None}
+def _declined(raw: tuple[bytes | None, ...], codec: str) -> tuple[Any, ...]:
+    """All fields but the first two of the header of an object whose modality is not wanted."""
+    found = _found(_OF_SERIES, raw)
+    series = (values.text(found, keyword) for keyword in _SERIES)
+    return *series, None, None, *_in_order(_kind(found, codec) | _UNREAD)
+
+
+@lru_cache(_REMEMBERED)
+def _alike(raw: tuple[bytes | None, ...], codec: str, is_implicit: bool) -> tuple[Any, ...]:
+    """The fields that are no object's own, of the header of one whose modality is wanted."""
+    found = _found(_OF_CAMERA, raw)
+    return _in_order(_kind(found, codec) | _image(found) | _acquisition(found, codec, is_implicit))
+
+
+def _in_order(fields: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(fields[name] for name in Header._fields[-len(fields) :])
+
+
+def _found(keywords: tuple[str, ...], raw: tuple[bytes | None, ...]) -> Found:
+    return {keyword: value for keyword, value in zip(keywords, raw, strict=True) if value is not None}
+
+
+def _kind(found: Found, codec: str) -> dict[str, Any]:
     return {
         "sop_class": values.text(found, "SOPClassUID") or values.text(found, "MediaStorageSOPClassUID"),
-        "study_uid": values.text(found, "StudyInstanceUID"),
-        "series_uid": values.text(found, "SeriesInstanceUID"),
-        "frame_of_reference_uid": values.text(found, "FrameOfReferenceUID"),
         "modality": values.text(found, "Modality") or "",
         "image_type": tuple(map(str.upper, values.texts(found, "ImageType"))),
         "manufacturer": values.free_text(found, "Manufacturer", codec),
         "model_name": values.free_text(found, "ManufacturerModelName", codec),
-        "acquisition_date": values.text(found, "AcquisitionDate"),
         "transfer_syntax": values.text(found, "TransferSyntaxUID"),
         "rows": values.short(found, "Rows") or 0,
         "columns": values.short(found, "Columns") or 0,
         "frames": values.integer(found, "NumberOfFrames") or 1,
     }
-
-
-@lru_cache(_REMEMBERED)
-def _declined(raw: tuple[bytes | None, ...], codec: str) -> tuple[Any, ...]:
-    """All other fields of the header of an object whose modality is not wanted."""
-    return Header(None, None, **_common(raw, codec), **_UNREAD)[2:]
 
 
 def _image(found: Found) -> dict[str, Any]:
@@ -189,7 +201,6 @@ def _acquisition(found: Found, codec: str, is_implicit: bool) -> dict[str, Any]:
     length = values.whole(found, "ScanLength")
     detectors = found.get("DetectorInformationSequence", b"")
     return {
-        "counts_accumulated": values.integer(found, "CountsAccumulated"),
         "scan_length": None if length is None else float(length),
         "detector_vector": values.shorts(found, "DetectorVector"),
         "energy_window_vector": values.shorts(found, "EnergyWindowVector"),
@@ -263,5 +274,7 @@ def _locate(source: _Source, stop: int, is_implicit: bool) -> PixelData | None:
     check(tag == _PIXELS and (is_implicit or vr in {b"OB", b"OW"}))
     (length,) = struct.unpack_from("<I", source.data, offset - 4)
     if length == UNDEFINED:
+        if source.stream is None:
+            raise UnclearError
         return PixelData(offset, -1, are_fragments_whole(source.stream, offset, source.size))
     return PixelData(offset, length, offset + length <= source.size)

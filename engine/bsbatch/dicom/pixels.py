@@ -27,12 +27,27 @@ from bsbatch.records import Header, ViewPixels
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 _SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless}
 _TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
+_INVERTED = "MONOCHROME1"
+_COMMON = 1024, 256, 16, False, (1.0, 0.0)
+_COMMON_BYTES = 1024 * 256 * 2
 _NO_DECODER = ("missing dependencies", "unable to decompress", "no pixel data decoders")
 
 
 def needs_codec(header: Header) -> bool:
     """Whether a frame goes through a decoder that is not Python's own."""
     return header.transfer_syntax not in _SAFE
+
+
+def place_of(header: Header, frame: int) -> int | None:
+    """The byte at which a frame begins, 1-based, if it is of the common kind that compiled code takes; else None.
+
+    That is 1024 x 256 counts as unsigned little-endian integers of 16 bits, without a rescale and not inverted.
+    """
+    form = header.rows, header.columns, header.bits_allocated, header.is_signed, header.rescale
+    is_common = form == _COMMON and header.transfer_syntax in _PLAIN and header.photometric != _INVERTED
+    if not is_common or header.pixel_data is None:
+        return None
+    return header.pixel_data.offset + (frame - 1) * _COMMON_BYTES
 
 
 def decode_frames(data: bytes, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
@@ -67,7 +82,7 @@ def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
     if stored.shape != (header.rows, header.columns):
         raise ItemError(Reason.DECODE_FAILED, f"decoded shape {stored.shape} is not {(header.rows, header.columns)}")
     slope, intercept = header.rescale
-    return ViewPixels(stored, slope, intercept, is_inverted=header.photometric == "MONOCHROME1")
+    return ViewPixels(stored, slope, intercept, is_inverted=header.photometric == _INVERTED)
 
 
 def _read(

@@ -61,6 +61,12 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
     One or two `FrameView`, anterior first; or the verdict ``view_unresolved``, ``view_conflict``, ``composite_views``,
     ``too_many_frames`` or ``lateral_view``.
     """
+    return _resolve(header.without_own(), frames, assume_order)
+
+
+@lru_cache(_REMEMBERED)
+def _resolve(header: Header, frames: tuple[int, ...], assume_order: bool) -> tuple[FrameView, ...] | Verdict:
+    """The same by what a camera writes into object after object."""
     named: list[FrameView] = []
     for frame in frames:
         found = testify(header, frame)

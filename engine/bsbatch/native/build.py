@@ -1,4 +1,4 @@
-"""Compiles ``views.c``: for the build hook ``hatch_build.py``, which reads this file alone, and for tests."""
+"""Compiles the C sources here: for the build hook ``hatch_build.py``, which reads this file alone, and for tests."""
 
 import os
 import shlex
@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("views.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("views.c", "files.c"))
 _OPTIONS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
 _SAME_BITS = ("-fno-math-errno", "-ffp-contract=off")
 """Square roots without a call, and no multiplication fused with an addition, which numpy does not do either."""
@@ -28,7 +28,7 @@ def compile_views(target: Path, options: Sequence[str] = ()) -> str | None:
     """
     aside = target.with_name(f"{target.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, *_OPTIONS, *_SAME_BITS, *options, "-o", str(aside), str(SOURCE), "-lm"]
+    command = [*compiler, *_OPTIONS, *_SAME_BITS, *options, "-o", str(aside), *map(str, SOURCES), "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode == 0:

@@ -4,8 +4,8 @@ import ctypes
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("libviews.so")
-VERSION = 1
-"""Of the functions and records in ``views.c``; a library of another one is left alone."""
+VERSION = 2
+"""Of the functions and records in ``views.h``; a library of another one is left alone."""
 
 
 def open_library(path: Path = LIBRARY) -> ctypes.CDLL | None:

@@ -7,12 +7,12 @@
  *
  * Views are (rows, columns) counts of 16 bits, row by row: both of one size, rows a multiple of 2, columns one of 16.
  */
+#include "views.h"
+
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define OFFERED __attribute__((visibility("default")))
 #define INLINED static inline __attribute__((always_inline))
 
 /* One library for every processor: what stands in `name_for_any` is compiled a second time for wider instructions. */
@@ -28,28 +28,8 @@
     static int32_t name parameters { return name##_for_any arguments; }
 #endif
 
-enum { VERSION = 1, DONE = 0, NOT_HERE = 1 };
 enum { BLOCK = 32, MOST_COLUMNS = 4096, MOST_PIXELS = 1 << 21 };
 enum { VIEW_ROWS = 512, VIEW_COLUMNS = 256, IMAGE_COLUMNS = 512, SATURATED = 0xFFFF };
-
-/* Mirrored by `ViewFigures` and `PairFigures` in views.py. */
-struct view_figures {
-    uint64_t total;
-    uint64_t positive;
-    uint64_t root_total;
-    uint64_t root_squares;
-    uint32_t low;
-    uint32_t high;
-    uint32_t lower;
-    uint32_t higher;
-    uint32_t saturated;
-    uint32_t is_cut;
-};
-
-struct pair_figures {
-    struct view_figures views[2];
-    int64_t antisymmetry;
-};
 
 OFFERED int32_t bsbatch_views_version(void)
 {

@@ -4,8 +4,10 @@ Every function says None where this is nothing for it. Then numpy does the work,
 """
 
 import ctypes
+import os
+import sys
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ Pixels = NDArray[Any]
 """``(rows, columns)`` counts of any type of number."""
 Ranges = tuple[int, int, int, int]
 """Least and largest sum of two rows, of the anterior and of the posterior view."""
+Frame = tuple[str, int]
+"""The file that holds a view, and where in it: ``(1024, 256)`` counts, little-endian integers of 16 bits."""
 
 
 class ViewFigures(ctypes.Structure):
@@ -62,6 +66,36 @@ class PairFigures(ctypes.Structure):
     """See `bsbatch.quality`."""
 
 
+class Order(ctypes.Structure):
+    """Two views: where they lie, and where what is made of them shall go; ``struct order``, its pairs taken apart."""
+
+    _fields_ = (
+        ("front_path", ctypes.c_char_p),
+        ("back_path", ctypes.c_char_p),
+        ("front_offset", ctypes.c_int64),
+        ("back_offset", ctypes.c_int64),
+        ("front_limit", ctypes.c_uint32),
+        ("back_limit", ctypes.c_uint32),
+        ("pixels", ctypes.c_void_p),
+        ("figures", ctypes.c_void_p),
+        ("image", ctypes.c_void_p),
+        ("counts", ctypes.c_void_p),
+        ("ranges", ctypes.c_uint32 * 4),
+        ("seconds", ctypes.c_double * 3),
+    )
+
+
+class Taken(NamedTuple):
+    """Two views that were taken in."""
+
+    stored: Pixels
+    """``(2, 1024, 256) uint16``, the anterior view first."""
+    figures: PairFigures | None
+    ranges: Ranges
+    seconds: tuple[float, float, float]
+    """Of reading, measuring and composing."""
+
+
 class Views:
     """The functions of a library."""
 
@@ -69,9 +103,48 @@ class Views:
         self._measure = library.bsbatch_measure
         self._compose = library.bsbatch_compose
         self._compact = library.bsbatch_compact
+        self._take_in = library.bsbatch_take_in
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         self._measure.argtypes = (pointer, pointer, number, number, pointer, pointer)
         self._compose.argtypes = self._compact.argtypes = (pointer, pointer, pointer, pointer)
+        self._take_in.argtypes = (pointer,)
+
+    def take_in(
+        self, frames: tuple[Frame, Frame], limits: tuple[int, int] | None, target: NDArray[Any]
+    ) -> Taken | None:
+        """Read two views, measure them and fill what `compose` or `compact` fill, all in one call.
+
+        None where a file cannot be read, too: whoever reads it in steps is told why.
+
+        Parameters
+        ----------
+        frames
+            Of the anterior and of the posterior view.
+        limits
+            See `measure`; None where nobody asks for figures.
+        target
+            ``(512, 512)``, float32 for an image, uint16 for counts.
+        """
+        if sys.byteorder != "little" or not target.flags.c_contiguous:
+            return None
+        stored = np.empty((2, *_COMMON), np.uint16)
+        figures = None if limits is None else PairFigures()
+        (front, front_offset), (back, back_offset) = frames
+        path, place = os.fsencode(front), target.ctypes.data
+        order = Order(
+            path,
+            path if back == front else os.fsencode(back),
+            front_offset,
+            back_offset,
+            *(min(limit, _MOST) for limit in limits or ()),
+            pixels=stored.ctypes.data,
+            figures=None if figures is None else ctypes.addressof(figures),
+            image=place if target.dtype == np.float32 else None,
+            counts=place if target.dtype == np.uint16 else None,
+        )
+        if self._take_in(ctypes.byref(order)):
+            return None
+        return Taken(stored, figures, tuple(order.ranges), tuple(order.seconds))
 
     def measure(self, anterior: Pixels, posterior: Pixels, limits: tuple[int, int]) -> PairFigures | None:
         """What tells about the quality of two views; a pixel that reaches its view's limit is saturated."""

@@ -11,6 +11,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.errors import ItemError, SourceError, UsageError
+from bsbatch.native.files import head_of
 from bsbatch.records import ObjectRef, Verdict
 
 _RETRY_DELAYS = (0.05, 0.25)
@@ -66,10 +67,24 @@ class DirectorySource:
                 yield found
         self._check_root()
 
+    def head(self, ref: ObjectRef, count: int) -> bytes:
+        """Read the first bytes of a file, with two more tries when the file system hiccups."""
+        try:
+            return head_of(ref.location, count)
+        except OSError:
+            return self._tried(lambda: head_of(ref.location, count))
+
+    def path(self, ref: ObjectRef) -> str:
+        """Where a file is."""
+        return ref.location
+
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a file, unbuffered, with two more tries when the file system hiccups."""
+        return self._tried(lambda: cast("BinaryIO", FileIO(ref.location)))
+
+    def _tried(self, attempt: Callable[[], Out]) -> Out:
         try:
-            return cast("BinaryIO", _with_retries(lambda: FileIO(ref.location)))
+            return _with_retries(attempt)
         except OSError as error:
             self._check_root()
             reason = _reason_of(error)
