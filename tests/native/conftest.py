@@ -12,7 +12,12 @@ from bsbatch.native.library import open_library
 from bsbatch.native.views import Views
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
-NARROW = "-D__builtin_cpu_supports(name)=0"
+PROCESSORS = {
+    "this processor": "",
+    "one with AVX2": '-D__builtin_cpu_supports(name)=(sizeof(name)==sizeof("avx2"))',
+    "any processor": "-D__builtin_cpu_supports(name)=0",
+}
+"""What the compiler is told of each: the functions made for it are then the ones that are called."""
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +29,14 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=["this processor", "any processor"])
+@pytest.fixture(scope="session", params=PROCESSORS)
 def native(library: Path, request: pytest.FixtureRequest) -> Views:
-    """Its functions, as they are for this processor and as they are for one without wide instructions."""
-    if request.param == "any processor":
-        library = library.with_name("libplain.so")
-        assert compile_views(library, [*STRICT, NARROW]) is None
+    """Its functions, as they are for this processor and as they are for those with fewer of the wide instructions."""
+    if "AVX2" in request.param and "avx2" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this processor has no AVX2")
+    if PROCESSORS[request.param]:
+        library = library.with_name(f"lib{request.param.split()[-1]}.so")
+        assert compile_views(library, [*STRICT, PROCESSORS[request.param]]) is None
     opened = open_library(library)
     assert opened is not None
     return Views(opened)
