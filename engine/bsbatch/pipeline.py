@@ -383,10 +383,9 @@ def _pieces(units: Iterable[Unit], threads: int) -> Iterator[Sequence[Examinatio
     """What a thread takes at once: a few examinations of a unit, the unit itself behind its last ones."""
     for unit in units:
         size = max(1, min(IN_A_PIECE, len(unit.exams) // threads))
-        items: tuple[Examination | Unit, ...] = *unit.exams, unit
-        last = max(0, len(unit.exams) - size)
-        yield from (items[start : start + size] for start in range(0, last, size))
-        yield items[-(-last // size) * size :]
+        for start in range(0, max(1, len(unit.exams)), size):
+            is_last = start + size >= len(unit.exams)
+            yield (*unit.exams[start:], unit) if is_last else unit.exams[start : start + size]
 
 
 def _verdict(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:

@@ -56,6 +56,11 @@ BACKENDS = {
         'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"',
         "onnxruntime-gpu",
     ),
+    "winograd": Part(
+        "bsbatch.backends.winograd:WinogradBackend",
+        "bsbatch.native.libviews",
+        "install a C compiler, then pip install --force-reinstall --no-deps bsbatch",
+    ),
     "mnn": Part("bsbatch.backends.mnn:MnnBackend", "MNN", "pip install MNN"),
     "onnxruntime": Part("bsbatch.backends.onnxruntime:OnnxRuntimeBackend", "onnxruntime"),
     "fake": Part("bsbatch.backends.fake:FakeBackend"),

@@ -20,7 +20,7 @@ from bsbatch.dicom.header import read_header
 from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
-from bsbatch.native.build import SOURCES
+from bsbatch.native.library import LIBRARY
 from bsbatch.native.views import Frame, Views
 from bsbatch.preprocess import check_ranges, compact, compose
 from bsbatch.quality import assess
@@ -326,7 +326,7 @@ def test_nothing_is_read_or_written_beside_the_views(tmp_path: Path) -> None:
     if compiler is None:
         pytest.skip("there is no C compiler")
     program = tmp_path / "harness"
-    command: list[str | Path] = [compiler, *SANITIZED, f"-I{SOURCES[0].parent}", "-o", program, HARNESS, "-lm"]
+    command: list[str | Path] = [compiler, *SANITIZED, f"-I{LIBRARY.parent}", "-o", program, HARNESS, "-lm"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode and "san" in made.stderr:
         pytest.skip("this compiler has no sanitizers")

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.backends.comparison import TOLERANCE, hold_against_onnxruntime
 from bsbatch.concurrency import usable_cpus, usable_memory
 from bsbatch.config import Effort
 from bsbatch.derived import Recipe, derived_file
@@ -26,10 +27,6 @@ from bsbatch.records import Inference
 from bsbatch.registry import installed_version
 
 FILE = "model.mnn"
-TOLERANCE = 1e-5
-"""Largest difference of a probability to ONNX Runtime's."""
-CAM_TOLERANCE = 1e-2
-"""Largest difference of a map to ONNX Runtime's, as a share of the map's largest value: a wrong graph is far beyond."""
 _IMAGE = (1, 512, 512)
 _CAM = (32, 32)
 _WITHOUT_CAMS = 2
@@ -212,20 +209,7 @@ def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float =
     import_module("_tools").mnnconvert(arguments)
     if aside.stat().st_size == 0:
         raise ModelError("its converter makes nothing of it")
-    images = np.random.default_rng(0).random((2, *_IMAGE), np.float32) ** np.array([1, 4], np.float32).reshape(
-        2, 1, 1, 1
-    )
-    session = import_module("onnxruntime").InferenceSession(graph, providers=["CPUExecutionProvider"])
-    expected = session.run(list(names[1:]), {names[0]: images})
-    network = Network(aside, names, usable_cpus())
-    found = [np.stack(values) for values in zip(*map(network.score, images), strict=True)]
-    difference = float(np.abs(found[0] - expected[0]).max())
-    if not difference <= tolerance:
-        raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {tolerance:g} passes")
-    for actual, wanted in zip(found[1:], expected[1:], strict=True):
-        share = float(np.abs(actual - wanted).max() / np.abs(wanted).max())
-        if not share <= CAM_TOLERANCE:
-            raise ModelError(f"a map differs by {share:.2g} of its largest value, at most {CAM_TOLERANCE:g} passes")
+    hold_against_onnxruntime(graph, names, Network(aside, names, usable_cpus()).score, tolerance)
 
 
 def _converted(model: Model) -> Path:

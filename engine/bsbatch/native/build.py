@@ -3,13 +3,20 @@
 import os
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("views.c", "files.c"))
-_OPTIONS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
+_ROOM = Path(__file__).parent
 _SAME_BITS = ("-fno-math-errno", "-ffp-contract=off")
 """Square roots without a call, and no multiplication fused with an addition, which numpy does not do either."""
+SOURCES: dict[Path, tuple[str, ...]] = {
+    _ROOM / "views.c": _SAME_BITS,
+    _ROOM / "files.c": (),
+    _ROOM / "winograd.c": ("-ffp-contract=fast",),
+}
+"""And the options of each."""
+_OPTIONS = ("-std=c11", "-O3", "-fPIC", "-fvisibility=hidden")
 
 
 def compile_views(target: Path, options: Sequence[str] = ()) -> str | None:
@@ -28,13 +35,23 @@ def compile_views(target: Path, options: Sequence[str] = ()) -> str | None:
     """
     aside = target.with_name(f"{target.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or "cc")
-    command = [*compiler, *_OPTIONS, *_SAME_BITS, *options, "-o", str(aside), *map(str, SOURCES), "-lm"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode == 0:
+    with tempfile.TemporaryDirectory() as folder:
+        objects = [(source, Path(folder) / f"{source.stem}.o", own) for source, own in SOURCES.items()]
+        commands: list[list[str | Path]] = [
+            ["-c", *_OPTIONS, *own, *options, "-o", made, source] for source, made, own in objects
+        ]
+        commands.append(["-shared", *options, "-o", aside, *(made for _, made, _ in objects), "-lm"])
+        try:
+            for command in commands:
+                subprocess.run([*compiler, *command], capture_output=True, text=True, errors="replace", check=True)
             aside.replace(target)
-        else:
+        except OSError as error:
+            return f"{compiler[0]} cannot be run: {error.strerror}"
+        except subprocess.CalledProcessError as error:
             aside.unlink(missing_ok=True)
-    except OSError as error:
-        return f"{compiler[0]} cannot be run: {error.strerror}"
-    return None if done.returncode == 0 else f"{compiler[0]} failed: {done.stderr.strip()}"
+            return f"{compiler[0]} failed: {error.stderr.strip()}"
+    return None
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)

@@ -4,7 +4,7 @@ import ctypes
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("libviews.so")
-VERSION = 2
+VERSION = 3
 """Of the functions and records in ``views.h``; a library of another one is left alone."""
 
 

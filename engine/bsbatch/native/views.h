@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 2, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 3, DONE = 0, NOT_HERE = 1 };
 
 /* Mirrored by `ViewFigures`, `PairFigures` and `Order` in views.py. */
 struct view_figures {
@@ -40,6 +40,17 @@ struct order {
     double seconds[3]; /* of reading, measuring, composing */
 };
 
+/* Mirrored by `Layer` in winograd.py. */
+struct convolution {
+    uint64_t in;
+    uint64_t out;
+    uint64_t rows;
+    uint64_t columns;
+    uint64_t is_pooled; /* 2 x 2 maxima are what it gives */
+    const float *kernels;
+    const float *bias;
+};
+
 OFFERED int32_t bsbatch_views_version(void);
 OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uint64_t rows, uint64_t columns,
                                 const uint32_t *limits, struct pair_figures *figures);
@@ -47,5 +58,10 @@ OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uin
 OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts);
 OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes);
 OFFERED int32_t bsbatch_take_in(struct order *order);
+OFFERED uint32_t bsbatch_lanes(void);
+OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, uint32_t lanes, float *arranged);
+OFFERED uint64_t bsbatch_room(const struct convolution *layers, uint64_t number, uint32_t lanes);
+OFFERED void bsbatch_convolve(const struct convolution *layers, uint64_t number, uint32_t lanes, const float *image,
+                              float *room, float *features);
 
 #endif

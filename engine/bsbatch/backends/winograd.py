@@ -1,0 +1,162 @@
+"""Convolutions of our own on the CPU, ONNX Runtime for the head behind them.
+
+98 % of VGG16's arithmetic is 3 x 3 convolutions. ``native/winograd.c`` computes them with a quarter of the
+multiplications (Lavin and Gray, CVPR 2016), an image in each thread, without the interpreter's lock.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from bsbatch.backends.comparison import hold_against_onnxruntime
+from bsbatch.concurrency import FreeList, ordered_map, usable_cpus, usable_memory
+from bsbatch.config import Effort
+from bsbatch.derived import Recipe, derived_file
+from bsbatch.errors import BackendError, ModelError
+from bsbatch.model import Model
+from bsbatch.native.library import VERSION
+from bsbatch.native.winograd import Convolutions, Floats, compiled
+from bsbatch.protocols import Images
+from bsbatch.records import Inference
+from bsbatch.trunk import split
+
+PROOF = "model.winograd.json"
+"""Says that the convolutions were held against ONNX Runtime, once for each graph and width of vectors."""
+_IMAGE = (1, 512, 512)
+_CAM = (32, 32)
+_BYTES_PER_THREAD = 120 * 2**20
+"""VGG16 at 512 x 512: 101 MiB to work in; the kernels, 235 MiB, are shared."""
+_IMAGES_PER_THREAD = 8
+"""In a batch: whoever is free takes the next image, and only at the end of a batch one waits for another."""
+_ERRORS_ONLY = 3
+_ADVICE = (
+    "try fewer --threads, a smaller --batch-size or --backend onnxruntime; the same command goes on where it stopped"
+)
+
+
+class WinogradBackend:
+    """One copy of the kernels, and as many images at work as there are threads."""
+
+    precision = "fp32"
+
+    def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
+        """Prepare; nothing is loaded before enter.
+
+        Raises
+        ------
+        ModelError
+            There is no model.
+        """
+        if model is None:
+            raise ModelError("the winograd backend needs a model: --model FOLDER")
+        self._model = model
+        self._outputs = model.manifest.outputs(with_cams=with_cams)
+        threads = min(effort.threads or usable_cpus(), usable_cpus())
+        self.lanes = max(1, min(threads, usable_memory() // (2 * _BYTES_PER_THREAD)))
+        self.batch_size = effort.batch_size or _IMAGES_PER_THREAD * self.lanes
+        self._rooms: FreeList[Floats]
+        self._network: _Network | None = None
+
+    def __enter__(self) -> Self:
+        network = _Network(self._model)
+        _prove(self._model, network)
+        self._rooms = FreeList()
+        for _ in range(self.lanes):
+            self._rooms.give_back(network.convolutions.room())
+        self._network = network
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._network = None
+        self._rooms = FreeList()
+
+    def infer(self, images: Images) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images.
+
+        Raises
+        ------
+        BackendError
+            ONNX Runtime gave up, or images are of another shape.
+        """
+        if self._network is None:
+            raise BackendError("the backend is not entered: use it in a with statement")
+        if any(image.shape != _IMAGE for image in images):
+            raise BackendError(f"the winograd backend got images of another shape than {_IMAGE}: {_ADVICE}")
+        try:
+            rows = list(ordered_map(self._scored(self._network), images, self.lanes))
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise BackendError(
+                f"ONNX Runtime failed on a batch of {len(images)} ({type(error).__name__}): {_ADVICE}"
+            ) from error
+        probabilities = np.asarray([row[0] for row in rows], np.float32).reshape(-1, 2)
+        if len(self._outputs) == 1:
+            return Inference(probabilities)
+        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *_CAM))
+
+    def _scored(self, network: "_Network") -> Callable[[Floats], list[Floats]]:
+        def score(image: Floats) -> list[Floats]:
+            room = self._rooms.take()
+            try:
+                return network.score(image, room, self._outputs)
+            finally:
+                self._rooms.give_back(room)
+
+        return score
+
+
+class _Network:
+    """A graph in two: its convolutions as arranged kernels, and a session for the head."""
+
+    def __init__(self, model: Model) -> None:
+        library = compiled()
+        if library is None:
+            raise ModelError(
+                "bsbatch was installed without its compiled part: install a C compiler and bsbatch again, "
+                "or use --backend mnn"
+            )
+        try:
+            parts = split(model.graph.read_bytes(), *_IMAGE[1:])
+            self.convolutions = Convolutions(library, parts.trunk, *_IMAGE[1:])
+        except (OSError, ValueError) as error:
+            raise ModelError(f"the winograd backend cannot load {model.graph} ({error}): use --backend mnn") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._head: Any = onnxruntime.InferenceSession(parts.head, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise ModelError(f"ONNX Runtime cannot load the head of {model.graph}: {type(error).__name__}") from error
+        self._features = parts.features
+
+    def score(self, image: Floats, room: Floats, outputs: tuple[str, ...]) -> list[Floats]:
+        """Give what the outputs hold for an image ``(1, 512, 512)``."""
+        features = self.convolutions.features(image[0], room)
+        given: list[NDArray[np.float32]] = self._head.run(list(outputs), {self._features: features[np.newaxis]})
+        return [values[0] for values in given]
+
+
+def _prove(model: Model, network: _Network) -> None:
+    names = model.manifest.input_name, *model.manifest.outputs(with_cams=model.manifest.cam_name is not None)
+    room = network.convolutions.room()
+
+    def prove(graph: Path, aside: Path) -> None:
+        aside.write_text(json.dumps({"largest_difference": difference(graph)}), encoding="utf-8")
+
+    def difference(graph: Path) -> float:
+        try:
+            return hold_against_onnxruntime(graph, names, lambda image: network.score(image, room, names[1:]))
+        except ModelError as error:
+            raise ModelError(f"convolutions of our own fail on {graph} ({error}): use --backend onnxruntime") from error
+
+    try:
+        derived_file(model, Recipe(PROOF, f"bsbatch-native {VERSION}.{network.convolutions.lanes}", prove))
+    except ModelError:  # nowhere to keep it, or it failed: then it says so again
+        difference(model.graph)

@@ -1,0 +1,187 @@
+/*
+ * A chain of 3 x 3 convolutions, each with a bias and a ReLU, some with 2 x 2 maxima behind: from an image of one
+ * channel to features. One image, one thread; who has more of both calls it in parallel. See winograd.h.
+ */
+#include "views.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum { POINTS = 36, GAP = 16, FEWEST_TILES = 24, MOST_TILES = 128, MOST_LANES = 16, ALIGNED = 16 };
+
+/* Rows of products lie GAP floats further apart than they are long, for a power of two would crowd a cache's sets. */
+static size_t tiles_at_once(const struct convolution *layer)
+{
+    size_t tiles = (layer->in + layer->out) / 8;
+    return tiles < FEWEST_TILES ? FEWEST_TILES : tiles > MOST_TILES ? MOST_TILES : tiles;
+}
+
+#define CASES_TO_4 CASE(1) CASE(2) CASE(3) CASE(4)
+
+#if defined(__x86_64__)
+#define LANES 16
+#define TILES 12
+#define CASES CASES_TO_4 CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#define NAME(function) function##_of_16
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
+#include "winograd.h"
+
+#define LANES 8
+#define TILES 6
+#define CASES CASES_TO_4 CASE(5) CASE(6)
+#define NAME(function) function##_of_8
+#define TARGET __attribute__((target("avx2,fma")))
+#include "winograd.h"
+#endif
+
+#define LANES 4
+#define TILES 4
+#define CASES CASES_TO_4
+#define NAME(function) function##_of_4
+#define TARGET
+#include "winograd.h"
+
+OFFERED uint32_t bsbatch_lanes(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return 16;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return 8;
+#endif
+    return 4;
+}
+
+/* (out, in, 3, 3) as `bsbatch_convolve` takes them: (36, out / 2 lanes, in, 2 lanes), or (9, out) of one channel. */
+OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, uint32_t lanes, float *arranged)
+{
+    static const double g[6][3] = {{1.0 / 4, 0, 0},
+                                   {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                   {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                   {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                   {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                   {0, 0, 1}};
+    size_t panel = 2 * (size_t)lanes;
+    if (in == 1) {
+        for (size_t k = 0; k < out; k++)
+            for (size_t i = 0; i < 9; i++)
+                arranged[i * out + k] = kernels[9 * k + i];
+        return;
+    }
+    float points[POINTS][2 * MOST_LANES]; /* gathered here: where they go lies a power of two apart */
+    for (size_t first = 0; first < out; first += panel)
+        for (size_t c = 0; c < in; c++) {
+            for (size_t k = 0; k < panel; k++) {
+                const float *kernel = kernels + 9 * ((first + k) * in + c);
+                for (size_t i = 0; i < 6; i++) {
+                    double half[3];
+                    for (size_t j = 0; j < 3; j++)
+                        half[j] = g[i][0] * kernel[j] + g[i][1] * kernel[3 + j] + g[i][2] * kernel[6 + j];
+                    for (size_t j = 0; j < 6; j++)
+                        points[6 * i + j][k] = (float)(g[j][0] * half[0] + g[j][1] * half[1] + g[j][2] * half[2]);
+                }
+            }
+            for (size_t point = 0; point < POINTS; point++)
+                memcpy(arranged + point * in * out + (first * in + c * panel), points[point], panel * sizeof **points);
+        }
+}
+
+static size_t rows_of(const struct convolution *layer)
+{
+    return layer->is_pooled ? layer->rows / 2 : layer->rows;
+}
+
+static size_t columns_of(const struct convolution *layer)
+{
+    return layer->is_pooled ? layer->columns / 2 : layer->columns;
+}
+
+static size_t rounded(size_t floats)
+{
+    return (floats + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
+static size_t bordered(size_t channels, size_t rows, size_t columns)
+{
+    return rounded(channels * (rows + 2) * (columns + 2));
+}
+
+/* Floats for the image, for what every second layer gives, for what the others give, and for points and products. */
+static void measure_room(const struct convolution *layers, uint64_t number, size_t room[4])
+{
+    memset(room, 0, 4 * sizeof *room);
+    room[0] = bordered(1, layers[0].rows, layers[0].columns);
+    for (size_t i = 0; i < number; i++) {
+        size_t given = bordered(layers[i].out, rows_of(layers + i), columns_of(layers + i));
+        size_t used = POINTS * tiles_at_once(layers + i) * (layers[i].in + layers[i].out + 2 * GAP);
+        room[1 + i % 2] = given > room[1 + i % 2] ? given : room[1 + i % 2];
+        room[3] = i > 0 && used > room[3] ? used : room[3];
+    }
+}
+
+/* Floats that `bsbatch_convolve` works in; 0 where it cannot compute these layers with so many lanes. */
+OFFERED uint64_t bsbatch_room(const struct convolution *layers, uint64_t number, uint32_t lanes)
+{
+    size_t room[4];
+    if (number == 0 || layers[0].in != 1 || layers[0].is_pooled)
+        return 0;
+    for (size_t i = 0; i < number; i++) {
+        const struct convolution *layer = layers + i, *before = layer - 1;
+        if (layer->out % (2 * lanes) || layer->rows % 4 || layer->columns % 4 || layer->rows == 0 || layer->columns == 0)
+            return 0;
+        if (i > 0 && (layer->in != before->out || layer->rows != rows_of(before) || layer->columns != columns_of(before)))
+            return 0;
+    }
+    measure_room(layers, number, room);
+    return room[0] + room[1] + room[2] + room[3];
+}
+
+static void clear_border(float *image, size_t groups, size_t rows, size_t columns, size_t lanes)
+{
+    size_t row = (columns + 2) * lanes;
+    for (size_t group = 0; group < groups; group++, image += (rows + 2) * row) {
+        memset(image, 0, (row + lanes) * sizeof *image);
+        for (size_t y = 1; y <= rows; y++) /* the end of a row and the beginning of the next */
+            memset(image + (y + 1) * row - lanes, 0, 2 * lanes * sizeof *image);
+        memset(image + (rows + 1) * row, 0, row * sizeof *image);
+    }
+}
+
+static void convolve_with(const struct convolution *layer, size_t lanes, const float *in, float *out, float *room)
+{
+#if defined(__x86_64__)
+    if (lanes == 16)
+        layer->in == 1 ? convolve_first_of_16(layer, in, out) : convolve_of_16(layer, in, out, room);
+    if (lanes == 8)
+        layer->in == 1 ? convolve_first_of_8(layer, in, out) : convolve_of_8(layer, in, out, room);
+#endif
+    if (lanes == 4)
+        layer->in == 1 ? convolve_first_of_4(layer, in, out) : convolve_of_4(layer, in, out, room);
+}
+
+/*
+ * (rows, columns) to features (out, rows, columns) of the last layer. Kernels are arranged; kernels, biases and the
+ * room, of `bsbatch_room` floats, are aligned to 64 bytes.
+ */
+OFFERED void bsbatch_convolve(const struct convolution *layers, uint64_t number, uint32_t lanes, const float *image,
+                              float *room, float *features)
+{
+    size_t parts[4], rows = layers[0].rows, columns = layers[0].columns;
+    measure_room(layers, number, parts);
+    float *given[2] = {room + parts[0], room + parts[0] + parts[1]}, *points = given[1] + parts[2];
+    clear_border(room, 1, rows, columns, 1);
+    for (size_t y = 0; y < rows; y++)
+        memcpy(room + (y + 1) * (columns + 2) + 1, image + y * columns, columns * sizeof *image);
+    const float *in = room;
+    for (size_t i = 0; i < number; i++) {
+        rows = rows_of(layers + i), columns = columns_of(layers + i);
+        clear_border(given[i % 2], layers[i].out / lanes, rows, columns, lanes);
+        convolve_with(layers + i, lanes, in, given[i % 2], points);
+        in = given[i % 2];
+    }
+    size_t channels = layers[number - 1].out;
+    for (size_t k = 0; k < channels; k++)
+        for (size_t y = 0; y < rows; y++)
+            for (size_t x = 0; x < columns; x++)
+                *features++ = in[((k / lanes * (rows + 2) + y + 1) * (columns + 2) + x + 1) * lanes + k % lanes];
+}

@@ -1,0 +1,91 @@
+"""Serialised messages taken apart and put together without a package: where a field begins and ends.
+
+Source: Protocol Buffers, "Encoding".
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
+
+
+class Field(NamedTuple):
+    """One field of a message."""
+
+    number: int
+    start: int
+    """Its first byte."""
+    content: int
+    """The first byte of what it holds."""
+    end: int
+
+
+def fields(message: memoryview) -> Iterator[Field]:
+    """All fields, in their order.
+
+    Raises
+    ------
+    ValueError
+        The message ends within a number.
+    """
+    start = 0
+    while start < len(message):
+        tag, content = read_varint(message, start)
+        kind = tag & 7
+        if kind == _DELIMITED:
+            length, content = read_varint(message, content)
+            end = content + length
+        elif kind == _VARINT:
+            _, end = read_varint(message, content)
+        else:
+            end = content + {_FIXED64: 8, _FIXED32: 4}[kind]
+        yield Field(tag >> 3, start, content, end)
+        start = end
+
+
+def parts(message: memoryview, number: int) -> Iterator[memoryview]:
+    """What the fields of a number hold."""
+    return (message[field.content : field.end] for field in fields(message) if field.number == number)
+
+
+def read_varint(message: memoryview, start: int) -> tuple[int, int]:
+    """A number of seven bits in each byte, the lowest first, and where it ends."""
+    value = shift = 0
+    for place in range(start, len(message)):
+        value |= (message[place] & 0x7F) << shift
+        shift += 7
+        if message[place] < 0x80:  # noqa: PLR2004 - the eighth bit says that another byte follows
+            return value, place + 1
+    raise ValueError("the graph ends within a number: its file is damaged")
+
+
+def integers(message: memoryview, number: int) -> list[int]:
+    """The values of a field of integers that are not negative, packed into one or repeated."""
+    found: list[int] = []
+    for field in fields(message):
+        place = field.content if field.number == number else field.end
+        while place < field.end:
+            value, place = read_varint(message, place)
+            found.append(value)
+    return found
+
+
+def delimited(number: int, pieces: Iterable[memoryview | bytes]) -> bytes:
+    """A field that holds a message or bytes."""
+    content = b"".join(pieces)
+    return varint(number << 3 | _DELIMITED) + varint(len(content)) + content
+
+
+def integer(number: int, value: int) -> bytes:
+    """A field that holds an integer."""
+    return varint(number << 3 | _VARINT) + varint(value)
+
+
+def varint(value: int) -> bytes:
+    """Encode a number."""
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - seven bits
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
