@@ -27,7 +27,7 @@ from bsbatch_build import toolchain
 from bsbatch_build.cam_head import CAM, FEATURES
 
 FUSED, TAPE, OVERLAYS = Target(1.02, "x", False), Target(50.0, "x", True), Target(20.0, "/s", True)
-_ON_CPU = ("mnn", "onnxruntime")
+_ON_CPU = ("winograd", "mnn", "onnxruntime")
 _CLOCK = 1e-3
 """Seconds that a difference of two times counts as at least."""
 

@@ -6,7 +6,9 @@ Source: Protocol Buffers, "Encoding".
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
+_VARINT, _DELIMITED = 0, 2
+_FIXED = {1: 8, 5: 4}
+"""Bytes of the kinds that have always as many."""
 
 
 class Field(NamedTuple):
@@ -26,7 +28,7 @@ def fields(message: memoryview) -> Iterator[Field]:
     Raises
     ------
     ValueError
-        The message ends within a number.
+        The message ends within a number, or is none.
     """
     start = 0
     while start < len(message):
@@ -37,8 +39,10 @@ def fields(message: memoryview) -> Iterator[Field]:
             end = content + length
         elif kind == _VARINT:
             _, end = read_varint(message, content)
+        elif kind in _FIXED:
+            end = content + _FIXED[kind]
         else:
-            end = content + {_FIXED64: 8, _FIXED32: 4}[kind]
+            raise ValueError(f"the graph has a field of kind {kind}, which there is none of: its file is damaged")
         yield Field(tag >> 3, start, content, end)
         start = end
 

@@ -4,7 +4,7 @@ ONNX Runtime computes every output of a graph, whichever are asked for. Cutting 
 field begins and ends, so a run needs no package ``onnx``. The numbers of the fields are those of ``onnx.proto3``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bsbatch.protobuf import delimited, fields, parts
 
@@ -33,6 +33,11 @@ def without_output(graph: bytes, output: str) -> bytes:
     """
     view = memoryview(graph)
     return b"".join(_model_pieces(view, output.encode()))
+
+
+def for_outputs(graph: bytes, outputs: Sequence[str], cam_name: str | None) -> bytes:
+    """The graph without its map where that is not among the outputs that are wanted."""
+    return graph if cam_name is None or cam_name in outputs else without_output(graph, cam_name)
 
 
 def _model_pieces(model: memoryview, output: bytes) -> Iterator[memoryview | bytes]:

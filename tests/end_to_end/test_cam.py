@@ -13,10 +13,12 @@ from tests.end_to_end.tables import bsbatch, results
 
 from bsbatch.model import GRAPH, read_manifest, sha256_of, write_manifest
 from bsbatch.pruning import without_output
+from bsbatch.registry import BACKENDS
 from bsbatch.tables import CAM_COLUMNS, RESULT_COLUMNS
 from bsbatch_build.export import ExportSettings, export
 from bsbatch_build.network import NetworkSettings
 
+ON_CPU = [name for name in ("winograd", "mnn", "onnxruntime") if BACKENDS[name].missing is None]
 CAM_NAMES = {column.name for column in CAM_COLUMNS}
 
 
@@ -50,7 +52,7 @@ def test_without_maps_the_results_are_those_of_a_model_that_has_none(archive: Pa
     blind = without_maps(twin, tmp_path / "blind")
     assert [output.name for output in onnx.load(blind / GRAPH).graph.output] == ["probabilities"]
 
-    for backend in ("onnxruntime", "mnn"):
+    for backend in ON_CPU:
         found = results(run(archive, tmp_path / backend, "--model", twin, "--backend", backend))
         expected = results(run(archive, tmp_path / f"blind-{backend}", "--model", blind, "--backend", backend))
         assert [neutral(row) for row in found] == [neutral(row) for row in expected]
@@ -74,7 +76,7 @@ def test_not_asking_and_asking_for_none_write_the_same_bytes(archive: Path, twin
     )
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "mnn", "fake"])
+@pytest.mark.parametrize("backend", [*ON_CPU, "fake"])
 def test_every_examination_has_a_map_and_the_score_that_it_had(
     backend: str, archive: Path, twin: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 /* Calls all functions on memory of just the right size, for sanitizers to watch; random counts, and the extremes. */
 #include "files.c"
 #include "views.c"
+#include "winograd.c"
 
 #include <stdio.h>
 
@@ -54,6 +55,45 @@ static int take_in_all(const uint16_t *views, const char *path)
     return failures;
 }
 
+static float *floats(size_t number)
+{
+    float *values = aligned_alloc(64, (number * sizeof *values + 63) / 64 * 64);
+    for (size_t i = 0; values != NULL && i < number; i++)
+        values[i] = (float)(i % 7) - 3;
+    return values;
+}
+
+/* Three layers, the second with maxima, for each width of vectors that this processor has. */
+static int convolve_all(void)
+{
+    int failures = 0;
+    for (uint32_t lanes = bsbatch_lanes(); lanes >= 4; lanes /= 2) {
+        struct convolution layers[3] = {{1, 32, 16, 24, 0, NULL, NULL}, {32, 64, 16, 24, 1, NULL, NULL}, {64, 32, 8, 12, 0, NULL, NULL}};
+        float *kernels[3], *biases[3];
+        for (int i = 0; i < 3; i++) {
+            float *plain = floats(9 * layers[i].in * layers[i].out);
+            layers[i].kernels = kernels[i] = floats((i ? POINTS : 9) * layers[i].in * layers[i].out);
+            layers[i].bias = biases[i] = floats(layers[i].out);
+            bsbatch_arrange(plain, layers[i].in, layers[i].out, lanes, kernels[i]);
+            free(plain);
+        }
+        uint64_t size = bsbatch_room(layers, 3, lanes);
+        float *image = floats(16 * 24), *room = floats(size), *features = floats(32 * 8 * 12);
+        bsbatch_convolve(layers, 3, lanes, image, room, features);
+        failures += size == 0 || !(features[0] >= 0);
+        layers[2].rows = 4;
+        failures += bsbatch_room(layers, 3, lanes) != 0 || bsbatch_room(layers, 0, lanes) != 0;
+        for (int i = 0; i < 3; i++) {
+            free(kernels[i]);
+            free(biases[i]);
+        }
+        free(image);
+        free(room);
+        free(features);
+    }
+    return failures;
+}
+
 int main(int number, char **arguments)
 {
     uint32_t ranges[4];
@@ -63,6 +103,7 @@ int main(int number, char **arguments)
     failures += bsbatch_compact(front, back, ranges, counts) != NOT_HERE;
     failures += bsbatch_compact(back, back, ranges, counts) != DONE;
     uint16_t *views = filled(2 * PIXELS, 3);
+    failures += convolve_all();
     failures += number != 2 || take_in_all(views, arguments[1]);
     free(views);
     free(front);

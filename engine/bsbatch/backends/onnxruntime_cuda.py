@@ -11,7 +11,7 @@ from bsbatch.derived import intact
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.model import HALF_GRAPH, Model
 from bsbatch.protocols import Images
-from bsbatch.pruning import without_output
+from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
 
 _DEFAULT_BATCH = 32
@@ -52,7 +52,7 @@ class OnnxRuntimeCudaBackend:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         try:
-            graph = self._wanted(path.read_bytes())
+            graph = for_outputs(path.read_bytes(), self._outputs, self._model.manifest.cam_name)
             self._session = onnxruntime.InferenceSession(graph, sess_options=options, providers=[_PROVIDER])
         except Exception as error:  # onnxruntime's errors share no public base class
             raise ModelError(f"ONNX Runtime cannot load {path}: {type(error).__name__}") from error
@@ -83,8 +83,3 @@ class OnnxRuntimeCudaBackend:
                 "try a smaller --batch-size; the same command goes on where this run stopped"
             ) from error
         return Inference(*(np.asarray(values, np.float32) for values in given))
-
-    def _wanted(self, graph: bytes) -> bytes:
-        """ONNX Runtime computes every output of a graph, so one that nobody asked for is taken out."""
-        cam_name = self._model.manifest.cam_name
-        return graph if cam_name is None or cam_name in self._outputs else without_output(graph, cam_name)

@@ -5,14 +5,13 @@ multiplications (Lavin and Gray, CVPR 2016), an image in each thread, without th
 """
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from bsbatch.backends.comparison import hold_against_onnxruntime
 from bsbatch.concurrency import FreeList, ordered_map, usable_cpus, usable_memory
@@ -23,11 +22,13 @@ from bsbatch.model import Model
 from bsbatch.native.library import VERSION
 from bsbatch.native.winograd import Convolutions, Floats, compiled
 from bsbatch.protocols import Images
+from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
 from bsbatch.trunk import split
 
 PROOF = "model.winograd.json"
-"""Says that the convolutions were held against ONNX Runtime, once for each graph and width of vectors."""
+"""Says that the convolutions were held against ONNX Runtime, once for each graph and width of vectors; with maps
+``model.winograd.cam.json``."""
 _IMAGE = (1, 512, 512)
 _CAM = (32, 32)
 _BYTES_PER_THREAD = 120 * 2**20
@@ -64,8 +65,8 @@ class WinogradBackend:
         self._network: _Network | None = None
 
     def __enter__(self) -> Self:
-        network = _Network(self._model)
-        _prove(self._model, network)
+        network = _Network(self._model, self._outputs)
+        self._prove(network)
         self._rooms = FreeList()
         for _ in range(self.lanes):
             self._rooms.give_back(network.convolutions.room())
@@ -91,7 +92,7 @@ class WinogradBackend:
         if any(image.shape != _IMAGE for image in images):
             raise BackendError(f"the winograd backend got images of another shape than {_IMAGE}: {_ADVICE}")
         try:
-            rows = list(ordered_map(self._scored(self._network), images, self.lanes))
+            rows = list(ordered_map(partial(self._score, self._network), images, self.lanes))
         except Exception as error:  # onnxruntime's errors share no public base class
             raise BackendError(
                 f"ONNX Runtime failed on a batch of {len(images)} ({type(error).__name__}): {_ADVICE}"
@@ -101,21 +102,38 @@ class WinogradBackend:
             return Inference(probabilities)
         return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *_CAM))
 
-    def _scored(self, network: "_Network") -> Callable[[Floats], list[Floats]]:
-        def score(image: Floats) -> list[Floats]:
-            room = self._rooms.take()
-            try:
-                return network.score(image, room, self._outputs)
-            finally:
-                self._rooms.give_back(room)
+    def _score(self, network: "_Network", image: Floats) -> list[Floats]:
+        room = self._rooms.take()
+        try:
+            return network.score(image, room)
+        finally:
+            self._rooms.give_back(room)
 
-        return score
+    def _prove(self, network: "_Network") -> None:
+        names, room = (self._model.manifest.input_name, *self._outputs), network.convolutions.room()
+
+        def prove(graph: Path, aside: Path) -> None:
+            aside.write_text(json.dumps({"largest_difference": difference(graph)}), encoding="utf-8")
+
+        def difference(graph: Path) -> float:
+            try:
+                return hold_against_onnxruntime(graph, names, lambda image: network.score(image, room))
+            except ModelError as error:
+                raise ModelError(
+                    f"the winograd backend fails on {graph} ({error}): use --backend onnxruntime"
+                ) from error
+
+        name = PROOF if len(self._outputs) == 1 else PROOF.replace(".json", ".cam.json")
+        try:
+            derived_file(self._model, Recipe(name, f"bsbatch-native {VERSION}.{network.convolutions.lanes}", prove))
+        except ModelError:  # nowhere to keep it, or it failed: then it says so again
+            difference(self._model.graph)
 
 
 class _Network:
     """A graph in two: its convolutions as arranged kernels, and a session for the head."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, outputs: tuple[str, ...]) -> None:
         library = compiled()
         if library is None:
             raise ModelError(
@@ -123,7 +141,8 @@ class _Network:
                 "or use --backend mnn"
             )
         try:
-            parts = split(model.graph.read_bytes(), *_IMAGE[1:])
+            graph = for_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
+            parts = split(graph, *_IMAGE[1:])
             self.convolutions = Convolutions(library, parts.trunk, *_IMAGE[1:])
         except (OSError, ValueError) as error:
             raise ModelError(f"the winograd backend cannot load {model.graph} ({error}): use --backend mnn") from error
@@ -134,29 +153,10 @@ class _Network:
             self._head: Any = onnxruntime.InferenceSession(parts.head, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no public base class
             raise ModelError(f"ONNX Runtime cannot load the head of {model.graph}: {type(error).__name__}") from error
-        self._features = parts.features
+        self._features, self._outputs = parts.features, list(outputs)
 
-    def score(self, image: Floats, room: Floats, outputs: tuple[str, ...]) -> list[Floats]:
+    def score(self, image: Floats, room: Floats) -> list[Floats]:
         """Give what the outputs hold for an image ``(1, 512, 512)``."""
         features = self.convolutions.features(image[0], room)
-        given: list[NDArray[np.float32]] = self._head.run(list(outputs), {self._features: features[np.newaxis]})
+        given: list[Floats] = self._head.run(self._outputs, {self._features: features[np.newaxis]})
         return [values[0] for values in given]
-
-
-def _prove(model: Model, network: _Network) -> None:
-    names = model.manifest.input_name, *model.manifest.outputs(with_cams=model.manifest.cam_name is not None)
-    room = network.convolutions.room()
-
-    def prove(graph: Path, aside: Path) -> None:
-        aside.write_text(json.dumps({"largest_difference": difference(graph)}), encoding="utf-8")
-
-    def difference(graph: Path) -> float:
-        try:
-            return hold_against_onnxruntime(graph, names, lambda image: network.score(image, room, names[1:]))
-        except ModelError as error:
-            raise ModelError(f"convolutions of our own fail on {graph} ({error}): use --backend onnxruntime") from error
-
-    try:
-        derived_file(model, Recipe(PROOF, f"bsbatch-native {VERSION}.{network.convolutions.lanes}", prove))
-    except ModelError:  # nowhere to keep it, or it failed: then it says so again
-        difference(model.graph)

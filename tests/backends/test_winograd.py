@@ -1,0 +1,133 @@
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from bsbatch.backends import comparison, winograd
+from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
+from bsbatch.backends.winograd import PROOF, WinogradBackend
+from bsbatch.config import Effort
+from bsbatch.errors import BackendError, ModelError
+from bsbatch.model import GRAPH, Manifest, Model, sha256_of, write_manifest
+from bsbatch.preprocess import VERSION
+from bsbatch.registry import BACKENDS
+
+pytestmark = pytest.mark.skipif(BACKENDS["winograd"].missing is not None, reason="installed without a C compiler")
+TWO = Effort(threads=2)
+
+
+@pytest.fixture
+def model(twin: Path) -> Model:
+    return Model.load(twin, VERSION)
+
+
+def images(number: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((number, 1, 512, 512), np.float32)
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 17])
+def test_any_number_of_images_has_the_probabilities_and_maps_of_onnx_runtime(number: int, model: Model) -> None:
+    batch = images(number)
+    with WinogradBackend(model, TWO, with_cams=True) as own, OnnxRuntimeBackend(model, TWO, with_cams=True) as other:
+        found = own.infer(batch)
+        expected = other.infer(batch) if number else found
+
+    assert found.probabilities.shape == (number, 2)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=0, atol=1e-5)
+    assert found.cams is not None
+    assert expected.cams is not None
+    assert found.cams.shape == (number, 32, 32)
+    largest = np.abs(expected.cams).max(initial=0)
+    np.testing.assert_allclose(found.cams, expected.cams, rtol=0, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize(
+    ("threads", "mebibytes", "lanes"), [(None, 64_000, 8), (64, 64_000, 8), (3, 64_000, 3), (None, 1000, 4), (2, 0, 1)]
+)
+def test_images_at_work_are_no_more_than_processors_or_memory_allow(
+    threads: int | None, mebibytes: int, lanes: int, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(winograd, "usable_memory", lambda: mebibytes * 2**20)
+
+    assert WinogradBackend(model, Effort(threads)).lanes == lanes
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The differences to ONNX Runtime that were looked at."""
+    found: list[float] = []
+
+    def hold(*arguments: object) -> float:
+        found.append(comparison.hold_against_onnxruntime(*arguments))  # type: ignore[arg-type]
+        return found[-1]
+
+    monkeypatch.setattr(winograd, "hold_against_onnxruntime", hold)
+    return found
+
+
+def copied(model: Model, folder: Path) -> Model:
+    (folder / GRAPH).write_bytes(model.graph.read_bytes())
+    write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, VERSION, "copy"))
+    return Model.load(folder, VERSION)
+
+
+def test_a_graph_is_held_against_onnx_runtime_once(model: Model, tmp_path: Path, compared: list[float]) -> None:
+    copy = copied(model, tmp_path)
+    for _ in range(2):
+        with WinogradBackend(copy, TWO):
+            pass
+
+    assert len(compared) == 1
+    assert json.loads((tmp_path / PROOF).read_text()) == {"largest_difference": compared[0]}
+    assert PROOF in json.loads((tmp_path / "manifest.json").read_text())["derived"]
+
+
+def test_where_nothing_can_be_kept_it_is_compared_each_time(
+    model: Model, tmp_path: Path, compared: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> Path:
+        raise ModelError("there is no place")
+
+    copy = copied(model, tmp_path)
+    monkeypatch.setattr(winograd, "derived_file", nowhere)
+    with WinogradBackend(copy, TWO):
+        pass
+
+    assert len(compared) == 1
+
+
+def test_other_probabilities_are_refused(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = copied(model, tmp_path)
+    monkeypatch.setattr(
+        winograd, "hold_against_onnxruntime", partial(comparison.hold_against_onnxruntime, tolerance=-1.0)
+    )
+
+    with pytest.raises(ModelError, match=r"differs by .*--backend onnxruntime"):
+        WinogradBackend(copy, TWO).__enter__()
+    assert not (tmp_path / PROOF).exists()
+
+
+def test_a_graph_of_another_kind_is_refused_with_what_to_do(model: Model, tmp_path: Path) -> None:
+    graph = onnx.load(model.graph)
+    next(node for node in graph.graph.node if node.op_type == "Relu").op_type = "Sigmoid"
+    onnx.save(graph, tmp_path / GRAPH)
+    write_manifest(tmp_path, Manifest({GRAPH: sha256_of(tmp_path / GRAPH)}, VERSION, "other"))
+
+    with pytest.raises(ModelError, match=r"VGG's kind of convolutions.*--backend mnn"):
+        WinogradBackend(Model.load(tmp_path, VERSION), TWO).__enter__()
+
+
+def test_without_its_compiled_part_it_says_what_to_do(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "compiled", lambda: None)
+    with pytest.raises(ModelError, match=r"install a C compiler.*--backend mnn"):
+        WinogradBackend(model, TWO).__enter__()
+
+
+def test_before_it_is_entered_it_scores_nothing(model: Model) -> None:
+    with pytest.raises(BackendError, match="not entered"):
+        WinogradBackend(model, TWO).infer(images(1))
