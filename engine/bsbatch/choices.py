@@ -10,7 +10,7 @@ from typing import Any
 import bsbatch
 from bsbatch.concurrency import processor, usable_cpus
 from bsbatch.config import Effort
-from bsbatch.registry import BACKENDS, installed_version
+from bsbatch.registry import BACKENDS, Part, installed_version
 from bsbatch.storage import cache_folder, replace_text
 
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError)
@@ -32,14 +32,19 @@ class Situation:
     batch_size: int | None
     """What ``--batch-size`` said."""
     versions: Mapping[str, str | None]
-    """Of bsbatch and of every backend's package; None where it is not installed."""
+    """Of bsbatch and of every backend's package; None where it is not installed, ``here`` for what has no version."""
 
     @classmethod
     def now(cls, model_id: str, effort: Effort) -> "Situation":
         """What a measurement would hold for that is made now; imports no backend."""
-        packages = [part.distribution or part.package for part in BACKENDS.values() if part.package is not None]
-        versions = {"bsbatch": bsbatch.__version__} | {name: installed_version(name) for name in packages}
+        named = {part.distribution or part.package: part for part in BACKENDS.values()}
+        versions = {name: _version(name, part) for name, part in named.items() if name is not None}
+        versions["bsbatch"] = bsbatch.__version__
         return cls(model_id, processor(), usable_cpus(), effort.threads, effort.batch_size, versions)
+
+
+def _version(name: str, part: Part) -> str | None:
+    return installed_version(name) or ("here" if part.missing is None else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ static size_t tiles_at_once(const struct convolution *layer)
 }
 
 #define CASES_TO_4 CASE(1) CASE(2) CASE(3) CASE(4)
+#define CASES_TO_12 CASES_TO_4 CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
 
 #if defined(__x86_64__)
 #define LANES 16
 #define TILES 12
-#define CASES CASES_TO_4 CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#define CASES CASES_TO_12
 #define NAME(function) function##_of_16
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma")))
 #include "winograd.h"
@@ -35,8 +36,13 @@ static size_t tiles_at_once(const struct convolution *layer)
 #endif
 
 #define LANES 4
+#if defined(__aarch64__) /* 32 registers */
+#define TILES 12
+#define CASES CASES_TO_12
+#else
 #define TILES 4
 #define CASES CASES_TO_4
+#endif
 #define NAME(function) function##_of_4
 #define TARGET
 #include "winograd.h"
