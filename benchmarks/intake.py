@@ -1,7 +1,7 @@
 """Files to arrays, and files to verdicts, against pydicom and OpenCV in threads; both sides in this process."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from benchmarks.results import Outcome, Row, Target, compared, profile
 from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
+from bsbatch.allocation import keep_freed_memory
 from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
 from bsbatch.concurrency import ordered_map
 from bsbatch.config import Effort
@@ -23,7 +24,7 @@ from bsbatch.dicom.pixels import place_of
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.native.files import head_of
 from bsbatch.native.views import compiled
-from bsbatch.pipeline import IN_A_PIECE
+from bsbatch.pipeline import IN_A_PIECE, PIECES_AHEAD
 from bsbatch.preprocess import SHAPE
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
@@ -33,14 +34,15 @@ _REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}
 
 def intake(setup: Setup) -> Outcome:
     """Uncompressed two-frame objects to 512 x 512 arrays, on two threads and on one."""
+    keep_freed_memory()  # as a run does; the other side, in the same process, has it from that, too
     archive, number, rounds = setup.runs / "intake", setup.sizes.intake_scans, setup.sizes.rounds
     write_archive(archive, number)
     files = _files(archive)
     theirs = [scan.image for scan in read_all(files, 2)]
     assert_same_arrays([image[0] for image in images_of(_work(archive, 2), number)], theirs)
-    assert_same_arrays(list(ordered_map(_image_of, files, 2, IN_A_PIECE)), theirs)
+    assert_same_arrays(list(_images_of(files)), theirs)
     peer = partial(_rate, lambda: sum(1 for _ in read_all(files, 2)))
-    arrays = paired(partial(_rate, lambda: sum(1 for _ in ordered_map(_image_of, files, 2, IN_A_PIECE))), peer, rounds)
+    arrays = paired(partial(_rate, lambda: sum(1 for _ in _images_of(files))), peer, rounds)
     whole = paired(_ours(archive, 2), peer, rounds)
     scaling = paired(_ours(archive, 2), _ours(archive, 1), rounds)
     rows = [
@@ -57,6 +59,10 @@ def intake(setup: Setup) -> Outcome:
     ]
     note = f"{number} objects of 2 x 1024 x 256 in the page cache, scans/s."
     return Outcome("intake", rows, detail, [note, profile(_busy(archive))])
+
+
+def _images_of(files: list[Path]) -> Iterator[NDArray[np.float32]]:
+    return ordered_map(_image_of, files, 2, IN_A_PIECE, PIECES_AHEAD)
 
 
 def _image_of(file: Path) -> NDArray[np.float32]:

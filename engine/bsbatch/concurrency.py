@@ -26,7 +26,6 @@ _IDENTIFYING = frozenset(
     | {"CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"}
 )
 """Lines of ``/proc/cpuinfo`` that stay the same: the first row on x86, the second on Arm."""
-_WINDOW_PER_WORKER = 4
 _WORTH_A_THREAD = 1e-4
 """Seconds that an item waits from which on threads help; what comes from memory waits a tenth of that."""
 _FIRST_TURN, _LONGEST_TURN = 16, 4096
@@ -73,7 +72,7 @@ def usable_memory() -> int:
 
 
 def ordered_map(
-    function: Callable[[In], Out], items: Iterable[In], workers: int, chunk: int = 1
+    function: Callable[[In], Out], items: Iterable[In], workers: int, chunk: int = 1, ahead: int = 4
 ) -> Generator[Out, None, None]:
     """Apply a function in threads and yield the results in the order of the items; the first failure is raised.
 
@@ -84,8 +83,9 @@ def ordered_map(
     workers
         Threads; one worker runs inline, without a thread.
     chunk
-        Items that a thread takes at once: handing over costs more than a very quick function. At most
-        ``4 * workers`` chunks are in flight.
+        Items that a thread takes at once: handing over costs more than a very quick function.
+    ahead
+        Chunks in flight at most, for each worker.
     """
     if workers == 1:
         yield from map(function, items)
@@ -95,7 +95,7 @@ def ordered_map(
         try:
             for taken in _chunks(items, chunk):
                 pending.append(pool.submit(_each, function, taken))
-                if len(pending) >= _WINDOW_PER_WORKER * workers:
+                if len(pending) >= ahead * workers:
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()

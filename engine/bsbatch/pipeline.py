@@ -56,8 +56,9 @@ _MAX_SETTLED = 4096
 
 _HEADERS_AT_ONCE = 16
 """Objects that a thread takes at once; most are turned down within 0.1 ms."""
-IN_A_PIECE = 4
-"""Examinations that a thread takes at once: handing one over takes a tenth of the time that it is worked on."""
+IN_A_PIECE, PIECES_AHEAD = 8, 2
+"""Examinations that a thread takes at once, for handing one over takes a tenth of the time that it is worked on; and
+how many such pieces are in flight for each thread."""
 _BATCHES_AHEAD = 1
 _STAGES = "pixels", "quality", "preprocess"
 """What compiled code tells the seconds of."""
@@ -233,7 +234,7 @@ class Screening:
 
     def _prepared(self, units: Iterable[Unit]) -> Iterator[Sample | Failure | Unit]:
         """All examinations of each unit, and then the unit itself, which marks its end."""
-        for piece in ordered_map(self._prepare, _pieces(units, self.threads), self.threads):
+        for piece in ordered_map(self._prepare, _pieces(units, self.threads), self.threads, ahead=PIECES_AHEAD):
             yield from piece
 
     def _prepare(self, piece: Sequence[Examination | Unit]) -> list[Sample | Failure | Unit]:

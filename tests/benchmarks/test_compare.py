@@ -62,7 +62,7 @@ def test_what_heat_maps_cost_is_measured_after_both_ways_gave_the_same_maps(tmp_
 
     assert done.returncode == 0, done.stderr
     outcome = Outcome.load(tmp_path / "results" / "heat_maps.json")
-    assert [row.target.unit for row in outcome.rows] == ["x", "x", "x", "/s"]
+    assert [row.target.unit for row in outcome.rows] == ["x"] * 4 + ["/s"]
     assert all(value > 0 for row in outcome.rows for value in row.values)
 
 

@@ -41,9 +41,11 @@ _ROUNDS = 4
 _AS_FAST = 0.98
 """Share of the best rate from which on the smallest batch is taken: it lands sooner."""
 _CHUNK = 4
-"""Images that a thread converts, or examinations that one takes in, at once."""
+"""Images that a thread converts at once."""
 _WINDOW = 4
 """Chunks for each thread that `ordered_map` is ahead at most."""
+_TAKEN_IN = 16
+"""Examinations that are in flight for each thread that takes some in; with the next piece, 24 have a place."""
 
 _IMAGE = (MODEL.rows, MODEL.columns)
 
@@ -168,7 +170,7 @@ class TensorRtBackend:
         # what flies, the batch in the making, and what the threads have converted ahead of it
         of_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
         # so many that nobody who fills them waits: what is scored, the next batch, the one in the making, the threads'
-        composed = 3 * (self._asked or _IN_FLIGHT * self._slot) + (_WINDOW + 1) * _CHUNK * self._threads
+        composed = 3 * (self._asked or _IN_FLIGHT * self._slot) + _TAKEN_IN * 3 // 2 * self._threads
         places = max(of_arrays, composed)
         settings = WorkerSettings(self._slot, _SLOTS, places, self._layout)
 

@@ -1,6 +1,6 @@
 """Convolutions of our own on the CPU, ONNX Runtime for the head behind them.
 
-98 % of VGG16's arithmetic is 3 x 3 convolutions. ``native/winograd.c`` computes them with a quarter of the
+Nearly all of VGG16's arithmetic is 3 x 3 convolutions. ``native/winograd.c`` computes them with a quarter of the
 multiplications (Lavin and Gray, CVPR 2016), an image in each thread, without the interpreter's lock.
 """
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bsbatch.allocation import keep_freed_memory
 from bsbatch.bench import stages
 from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of, peak_of_gpus
 from bsbatch.bench.environment import Processor, environment
@@ -95,6 +96,7 @@ def bench(config: BenchConfig) -> BenchReport:
     RunError
         The archive or the backend went away.
     """
+    keep_freed_memory()  # as a run does
     with warnings.catch_warnings(), archive_of(config.subject) as archive:
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
         measurements = tuple(_measurements(config, archive.folder))

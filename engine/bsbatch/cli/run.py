@@ -118,6 +118,7 @@ def run(
 
 
 def _screen(config: RunConfig, *, quiet: bool) -> Any:
+    load("bsbatch.allocation:keep_freed_memory")()  # before a library starts a thread
     reporter_for, screen = load("bsbatch.cli.progress:reporter_for"), load("bsbatch.run:screen")
     with reporter_for(Console(stderr=True, emoji=False), quiet=quiet) as reporter:
         return screen(config, reporter)
