@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { POINTS = 36, GAP = 16, FEWEST_TILES = 24, MOST_TILES = 128, MOST_LANES = 16, ALIGNED = 16 };
+enum { POINTS = 36, GAP = 16, FEWEST_TILES = 24, MOST_TILES = 64, MOST_LANES = 16, ALIGNED = 16 };
 
 /* Rows of products lie GAP floats further apart than they are long, for a power of two would crowd a cache's sets. */
 static size_t tiles_at_once(const struct convolution *layer)

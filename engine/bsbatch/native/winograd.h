@@ -100,15 +100,19 @@ FUNCTION void NAME(give_tile)(const float *points, size_t point, VEC bias, float
                                      NAME(larger)(values[2 * i + 1][2 * j], values[2 * i + 1][2 * j + 1])));
 }
 
-/* (tiles, depth) times (depth, 2 LANES); all sums stay in registers. */
-FUNCTION void NAME(multiply)(const float *left, size_t left_row, const float *right, size_t depth, float *product,
-                             size_t product_row, const size_t tiles)
+/* (tiles, depth) times (depth, 2 LANES); all sums stay in registers. What is `next` is fetched meanwhile. */
+FUNCTION void NAME(multiply)(const float *left, size_t left_row, const float *right, const float *next, size_t depth,
+                             float *product, size_t product_row, const size_t tiles)
 {
     VEC sums[TILES][2];
     for (size_t t = 0; t < tiles; t++)
         sums[t][0] = sums[t][1] = (VEC){0};
     for (size_t c = 0; c < depth; c++, right += 2 * LANES) {
         VEC first = NAME(load)(right), second = NAME(load)(right + LANES);
+        if (next != NULL) {
+            __builtin_prefetch(next + 2 * LANES * c, 0, 2);
+            __builtin_prefetch(next + 2 * LANES * c + LANES, 0, 2);
+        }
         for (size_t t = 0; t < tiles; t++) {
             float value = left[t * left_row + c];
             sums[t][0] += value * first;
@@ -121,12 +125,12 @@ FUNCTION void NAME(multiply)(const float *left, size_t left_row, const float *ri
     }
 }
 
-static TARGET void NAME(multiply_some)(const float *left, size_t left_row, const float *right, size_t depth,
-                                       float *product, size_t product_row, size_t tiles)
+static TARGET void NAME(multiply_some)(const float *left, size_t left_row, const float *right, const float *next,
+                                       size_t depth, float *product, size_t product_row, size_t tiles)
 {
 #define CASE(number)                                                                                                  \
     case number:                                                                                                      \
-        NAME(multiply)(left, left_row, right, depth, product, product_row, number);                                   \
+        NAME(multiply)(left, left_row, right, next, depth, product, product_row, number);                             \
         break;
     switch (tiles) {
         CASES
@@ -151,12 +155,14 @@ static TARGET void NAME(convolve)(const struct convolution *layer, const float *
                                 most * left_row);
             }
         for (size_t point = 0; point < POINTS; point++)
-            for (size_t k = 0; k < width; k += 2 * LANES)
-                for (size_t t = 0; t < tiles; t += TILES)
-                    NAME(multiply_some)(left + (point * most + t) * left_row, left_row,
-                                        layer->kernels + (point * width + k) * depth, depth,
+            for (size_t k = 0; k < width; k += 2 * LANES) {
+                const float *right = layer->kernels + (point * width + k) * depth, *next = right + 2 * LANES * depth;
+                for (size_t t = 0; t < tiles; t += TILES) /* the panel behind this one is fetched once */
+                    NAME(multiply_some)(left + (point * most + t) * left_row, left_row, right,
+                                        t == 0 && next < layer->kernels + POINTS * width * depth ? next : NULL, depth,
                                         product + (point * most + t) * product_row + k, product_row,
                                         tiles - t < TILES ? tiles - t : TILES);
+            }
         for (size_t group = 0; group < width / LANES; group++) {
             VEC bias = NAME(load)(layer->bias + group * LANES);
             for (size_t t = 0; t < tiles; t++) {
