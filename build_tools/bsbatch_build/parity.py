@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bsbatch import preprocess
 from bsbatch.config import Effort
-from bsbatch.errors import MissingPackageError, ModelError, UsageError
+from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, UsageError
 from bsbatch.model import KERAS, Model
 from bsbatch.registry import BACKENDS
 from bsbatch_build.golden import CENTRE, golden_examinations
@@ -121,6 +121,8 @@ class ParityReport:
     auc: float
     """ROC AUC of Keras on the golden examinations; too few of them to say how good the model is."""
     backends: tuple[BackendParity, ...]
+    not_for: tuple[str, ...] = ()
+    """Backends that are for graphs of another kind."""
 
     def check(self) -> None:
         """Refuse a model that a backend does not give back.
@@ -156,6 +158,7 @@ class ParityReport:
             "seed": self.settings.seed,
             "auc": self.auc,
             "backends": [_plain(parity) for parity in self.backends],
+            "not_for": list(self.not_for),
         }
 
 
@@ -180,12 +183,22 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
     golden = golden_examinations(settings.examinations, settings.seed, lambda: on_step("phantoms"))
     expected = _keras_probabilities(network, golden.images, on_step)
     reference = Reference(expected, golden.labels, model.manifest.threshold)
+    compared: list[BackendParity] = []
+    not_for: list[str] = []
+    for name in names:
+        try:
+            compared.append(_compared(name, model, golden.images, reference, on_step))
+        except OtherGraphError:
+            if settings.backends:
+                raise
+            not_for.append(name)
     return ParityReport(
         model,
         settings,
         positives=int(golden.labels.sum()),
         auc=auc(expected[:, 1], golden.labels),
-        backends=tuple(_compared(name, model, golden.images, reference, on_step) for name in names),
+        backends=tuple(compared),
+        not_for=tuple(not_for),
     )
 
 

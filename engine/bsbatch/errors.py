@@ -5,6 +5,7 @@
     BsbatchError
     ├── UsageError               nothing was started; exit code 2
     │   ├── ModelError           the model directory is missing, incomplete, tampered with or of another version
+    │   │   └── OtherGraphError  a backend is for graphs of another kind; the next one is not
     │   ├── MissingPackageError  an optional package is not installed; the message is its install line
     │   └── ConfigMismatchError  the output folder belongs to another run configuration
     ├── RunError                 the run stopped and can be resumed; exit code 4
@@ -28,6 +29,10 @@ class UsageError(BsbatchError):
 
 class ModelError(UsageError):
     """The model directory cannot be used."""
+
+
+class OtherGraphError(ModelError):
+    """The backend computes graphs of one kind, and this is none of them."""
 
 
 class MissingPackageError(UsageError):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bsbatch import registry
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
-from bsbatch.errors import MissingPackageError, ModelError, UsageError
+from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, UsageError
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
@@ -101,8 +101,19 @@ def test_a_graph_that_does_something_else_with_its_weights_is_refused(twin: Path
         relu.op_type = "Identity"
 
     report = compare(ParitySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW))
+    assert report.not_for == (("winograd",) if BACKENDS["winograd"].missing is None else ())
     with pytest.raises(ModelError, match=r"onnxruntime differs by .* and flips \d labels"):
         report.check()
+
+
+def test_a_backend_that_was_asked_for_and_is_for_graphs_of_another_kind_says_so(twin: Path, tmp_path: Path) -> None:
+    def skip_a_relu(graph: Any) -> None:
+        next(node for node in graph.node if node.op_type == "Relu").op_type = "Identity"
+
+    if BACKENDS["winograd"].missing is not None:
+        pytest.skip("installed without a C compiler")
+    with pytest.raises(OtherGraphError, match="--backend mnn"):
+        compare(ParitySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW, backends=("winograd",)))
 
 
 @pytest.mark.parametrize(

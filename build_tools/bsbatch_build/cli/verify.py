@@ -56,6 +56,8 @@ def _show(console: Console, report: Any) -> None:
     )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
     console.print(_table(report.backends))
+    for name in report.not_for:
+        console.print(f"{name} is for graphs of another kind and was left out.", highlight=False)
     notes = "Flips: labels that differ; beside them those of scores within the tolerance of the threshold."
     console.print(notes, highlight=False, style="dim")
     console.print("Research use only, not for clinical use.", style="dim")

@@ -17,7 +17,7 @@ from bsbatch.backends.comparison import hold_against_onnxruntime
 from bsbatch.concurrency import FreeList, ordered_map, usable_cpus, usable_memory
 from bsbatch.config import Effort
 from bsbatch.derived import Recipe, derived_file
-from bsbatch.errors import BackendError, ModelError
+from bsbatch.errors import BackendError, ModelError, OtherGraphError
 from bsbatch.model import Model
 from bsbatch.native.library import VERSION
 from bsbatch.native.winograd import Convolutions, Floats, compiled
@@ -144,8 +144,11 @@ class _Network:
             graph = for_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
             parts = split(graph, *_IMAGE[1:])
             self.convolutions = Convolutions(library, parts.trunk, *_IMAGE[1:])
-        except (OSError, ValueError) as error:
-            raise ModelError(f"the winograd backend cannot load {model.graph} ({error}): use --backend mnn") from error
+        except OSError as error:
+            raise ModelError(f"the winograd backend cannot load {model.graph}: {error.strerror}") from error
+        except ValueError as error:
+            words = f"the winograd backend cannot load {model.graph} ({error}): use --backend mnn"
+            raise OtherGraphError(words) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
