@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
+from tests.graphs import halved
 
 from bsbatch.model import GRAPH
 from bsbatch.trunk import split
@@ -21,20 +22,6 @@ def graph(twin: Path) -> ModelProto:
 def node_of(graph: ModelProto, kind: str, place: int = 0) -> NodeProto:
     found: list[NodeProto] = [node for node in graph.graph.node if node.op_type == kind]
     return found[place]
-
-
-def halved(graph: ModelProto) -> ModelProto:
-    """The same with its weights stored as float16, each followed by a Cast to float32."""
-    casts = []
-    for tensor in [tensor for tensor in graph.graph.initializer if tensor.data_type == TensorProto.FLOAT]:
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}/half")
-        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
-        graph.graph.initializer.remove(tensor)
-        graph.graph.initializer.append(half)
-    nodes = [*casts, *graph.graph.node]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-    return graph
 
 
 @pytest.mark.parametrize("change", [lambda graph: graph, halved], ids=["float32", "float16"])

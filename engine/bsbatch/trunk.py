@@ -56,7 +56,6 @@ class _Node(NamedTuple):
     inputs: list[str]
     outputs: list[str]
     attributes: dict[str, list[int]]
-    content: memoryview
 
 
 def split(model: bytes, rows: int, columns: int) -> Split:
@@ -162,7 +161,7 @@ class _Graph:
 
 def _node(content: memoryview) -> _Node:
     attributes = {_text(part, 1): integers(part, 8) or integers(part, 3) for part in parts(content, 5)}
-    return _Node(_text(content, 4), _texts(content, 1), _texts(content, 2), attributes, content)
+    return _Node(_text(content, 4), _texts(content, 1), _texts(content, 2), attributes)
 
 
 def _text(message: memoryview, number: int) -> str:

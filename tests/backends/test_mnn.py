@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from tests import graphs
 
 from bsbatch.backends import mnn
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
@@ -42,18 +42,7 @@ def model(twin: Path) -> Model:
 @pytest.fixture
 def halved(twin: Path, tmp_path: Path) -> Model:
     """The twin with its weights stored as float16, each followed by a Cast to float32."""
-    graph = onnx.load(twin / GRAPH)
-    casts = []
-    for tensor in [tensor for tensor in graph.graph.initializer if tensor.data_type == TensorProto.FLOAT]:
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}/half")
-        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
-        graph.graph.initializer.remove(tensor)
-        graph.graph.initializer.append(half)
-    nodes = [*casts, *graph.graph.node]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
-    onnx.checker.check_model(graph)
-    onnx.save(graph, tmp_path / GRAPH)
+    onnx.save(graphs.halved(onnx.load(twin / GRAPH)), tmp_path / GRAPH)
     write_manifest(tmp_path, Manifest({GRAPH: sha256_of(tmp_path / GRAPH)}, VERSION, "halved"))
     return Model.load(tmp_path, VERSION)
 

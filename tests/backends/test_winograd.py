@@ -123,7 +123,7 @@ def test_a_graph_of_another_kind_is_refused_with_what_to_do(model: Model, tmp_pa
 
 
 def test_without_its_compiled_part_it_says_what_to_do(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "compiled", lambda: None)
+    monkeypatch.setattr(winograd, "open_library", lambda: None)
     with pytest.raises(ModelError, match=r"install a C compiler.*--backend mnn"):
         WinogradBackend(model, TWO).__enter__()
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,12 +128,13 @@ class TensorRtBackend:
         return {part: sum(seconds[part] for seconds in spent) for part in PARTS}
 
     def _in_places(self, images: Images | Sequence[PinnedPlace]) -> Generator[PinnedPlace, None, None]:
-        yield from ordered_map(self._placed, images, self._threads, _CHUNK)
+        if len(images) > 0 and isinstance(images[0], PinnedPlace):
+            yield from cast("Sequence[PinnedPlace]", images)
+        else:
+            yield from ordered_map(self._placed, cast("Images", images), self._threads, _CHUNK)
 
-    def _placed(self, image: NDArray[np.float32] | PinnedPlace) -> PinnedPlace:
-        """Round an image into pinned memory, unless it is there; a span of 0 says that it is scaled already."""
-        if isinstance(image, PinnedPlace):
-            return image
+    def _placed(self, image: NDArray[np.float32]) -> PinnedPlace:
+        """Round an image into pinned memory; a span of 0 says that it is scaled already."""
         place = self.places.take()
         place.counts[:] = image[0].astype(np.float16).view(np.uint16)
         place.scales[:] = 0

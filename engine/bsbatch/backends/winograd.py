@@ -19,8 +19,8 @@ from bsbatch.config import Effort
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError, OtherGraphError
 from bsbatch.model import Model
-from bsbatch.native.library import VERSION
-from bsbatch.native.winograd import Convolutions, Floats, compiled
+from bsbatch.native.library import VERSION, open_library
+from bsbatch.native.winograd import Convolutions, Floats
 from bsbatch.protocols import Images
 from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
@@ -134,7 +134,7 @@ class _Network:
     """A graph in two: its convolutions as arranged kernels, and a session for the head."""
 
     def __init__(self, model: Model, outputs: tuple[str, ...]) -> None:
-        library = compiled()
+        library = open_library()
         if library is None:
             raise ModelError(
                 "bsbatch was installed without its compiled part: install a C compiler and bsbatch again, "

@@ -9,7 +9,7 @@ from typing import Any
 from bsbatch.native.library import open_library
 
 _PATHS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-"""How a path is encoded; `os.fsencode` asks each time."""
+"""How a path is encoded; `os.fsencode` takes several calls of the interpreter, for every file."""
 
 
 def head_of(path: str, count: int) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("libviews.so")
 VERSION = 3
-"""Of the functions and records in ``views.h``; a library of another one is left alone."""
+"""Of the functions and records in ``native.h``; a library of another one is left alone."""
 
 
 def open_library(path: Path = LIBRARY) -> ctypes.CDLL | None:

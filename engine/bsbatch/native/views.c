@@ -7,7 +7,7 @@
  *
  * Views are (rows, columns) counts of 16 bits, row by row: both of one size, rows a multiple of 2, columns one of 16.
  */
-#include "views.h"
+#include "native.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * A chain of 3 x 3 convolutions, each with a bias and a ReLU, some with 2 x 2 maxima behind: from an image of one
  * channel to features. One image, one thread; who has more of both calls it in parallel. See winograd.h.
  */
-#include "views.h"
+#include "native.h"
 
 #include <stddef.h>
 #include <string.h>

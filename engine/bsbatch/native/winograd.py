@@ -6,13 +6,10 @@ order than elsewhere, so results are equal but for rounding.
 
 import ctypes
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from bsbatch.native.library import open_library
 
 Floats = NDArray[np.float32]
 _ALIGNED = 64
@@ -109,12 +106,6 @@ def _filled_up(kernels: Floats, bias: Floats, depth: int, panel: int) -> tuple[F
     whole, values = np.zeros((width, depth, *kernels.shape[2:]), np.float32), np.zeros(width, np.float32)
     whole[: len(bias), : kernels.shape[1]], values[: len(bias)] = kernels, bias
     return whole, values
-
-
-@lru_cache(None)
-def compiled() -> ctypes.CDLL | None:
-    """The compiled part; None where there is none."""
-    return open_library()
 
 
 def _aligned(size: int) -> Floats:

@@ -1,6 +1,6 @@
 /* What is offered to bsbatch, which calls it through ctypes and never while it holds Python's lock. */
-#ifndef BSBATCH_VIEWS_H
-#define BSBATCH_VIEWS_H
+#ifndef BSBATCH_NATIVE_H
+#define BSBATCH_NATIVE_H
 
 #include <stdint.h>
 

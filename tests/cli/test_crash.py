@@ -1,0 +1,24 @@
+"""Compiled code that crashes does not take a run down without a word."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import os, signal, sys
+import bsbatch.cli, bsbatch.run
+bsbatch.run.screen = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+sys.argv = ["bsbatch", "run", sys.argv[1], "--backend", "fake", "--out", sys.argv[2]]
+bsbatch.cli.main()
+"""
+
+
+def test_a_crash_says_where_it_was(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, tmp_path, tmp_path / "out"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == -signal.SIGSEGV
+    assert "Segmentation fault" in done.stderr
+    assert "_screen" in done.stderr
