@@ -7,7 +7,9 @@ RUN python3 -m venv /opt/bsbatch
 COPY . /source
 # the linker wants a libcuda.so; the driver's own one is loaded at run time
 ENV LIBRARY_PATH=/usr/local/cuda/lib64/stubs
-RUN /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[tensorrt,codecs]"
+# rtx in place of tensorrt for TensorRT-RTX
+ARG EXTRAS=tensorrt,codecs,evaluate,report
+RUN /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[$EXTRAS]"
 
 FROM nvidia/cuda:13.0.1-base-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \

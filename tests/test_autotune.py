@@ -137,6 +137,18 @@ def test_another_model_effort_processor_or_version_is_measured_apart(monkeypatch
     assert len(choose()[1]) == 1
 
 
+def test_a_backend_that_works_later_is_measured_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = replace(part(Slow), package="pytest", asked=f"{__name__}:no_driver")
+    monkeypatch.setitem(autotune.BACKENDS, "late", late)
+    assert "late" not in choose()[1][0]
+    monkeypatch.setitem(autotune.BACKENDS, "late", replace(late, asked=None))
+    assert "late" in choose()[1][0]
+
+
+def no_driver() -> str:
+    return "there is no driver here"
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", "3", "{}", '{"rates": {"slow": 1}, "backend": "slow"}', "\0"]
 )

@@ -72,6 +72,11 @@ def test_versions_of_what_is_installed_are_known() -> None:
 
 
 HERE, MISSING = Part("a:A"), Part("b:B", "no_such_package", "pip install b")
+WITHOUT_DRIVER = Part("c:C", asked="tests.test_registry:no_driver")
+
+
+def no_driver() -> str:
+    return "there is no driver here: install it"
 
 
 @pytest.mark.parametrize(
@@ -79,12 +84,19 @@ HERE, MISSING = Part("a:A"), Part("b:B", "no_such_package", "pip install b")
     [
         ({"one": HERE, "two": HERE}, ["one", "two"]),
         ({"gone": MISSING, "two": HERE}, ["two"]),
+        ({"driver": WITHOUT_DRIVER, "two": HERE}, ["two"]),
         ({"fake": HERE, "two": HERE}, ["two"]),
     ],
-    ids=["all that are here", "none that is missing", "never the excluded one"],
+    ids=["all that are here", "none that is missing", "none that the machine is not for", "never the excluded one"],
 )
-def test_usable_parts_are_those_whose_packages_are_here(parts: dict[str, Part], names: list[str]) -> None:
+def test_usable_parts_are_those_that_work_here(parts: dict[str, Part], names: list[str]) -> None:
     assert usable(parts, excluded="fake") == names
+
+
+def test_a_part_says_what_it_lacks_beside_its_package() -> None:
+    assert (HERE.why_not, WITHOUT_DRIVER.missing) == (None, None)
+    assert MISSING.why_not == "no_such_package is missing: pip install b"
+    assert WITHOUT_DRIVER.why_not == no_driver()
 
 
 def test_where_no_part_works_every_install_line_is_told() -> None:

@@ -32,7 +32,7 @@ class Situation:
     batch_size: int | None
     """What ``--batch-size`` said."""
     versions: Mapping[str, str | None]
-    """Of bsbatch and of every backend's package; None where it is not installed, ``here`` for what has no version."""
+    """Of bsbatch and of every backend's package; None where it does not work, ``here`` for what has no version."""
 
     @classmethod
     def now(cls, model_id: str, effort: Effort) -> "Situation":
@@ -44,7 +44,7 @@ class Situation:
 
 
 def _version(name: str, part: Part) -> str | None:
-    return installed_version(name) or ("here" if part.missing is None else None)
+    return None if part.why_not else installed_version(name) or "here"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ class Part:
     """The line that installs that package."""
     distribution: str | None = None
     """What the package must have come with, where several distributions bring one of its name."""
+    asked: str | None = None
+    """``module:function`` that says what else is missing here, and what to do, or None; light."""
 
     @property
     def missing(self) -> str | None:
@@ -28,6 +30,13 @@ class Part:
         is_here = self.package is None or find_spec(self.package) is not None
         is_right = self.distribution is None or installed_version(self.distribution) is not None
         return None if is_here and is_right else self.install
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the part does not work here, and what to do, else None; imports none of what it needs."""
+        if self.missing:
+            return f"{self.distribution or self.package} is missing: {self.missing}"
+        return load(self.asked)() if self.asked else None
 
     def load(self) -> Any:
         """Import the part.
@@ -49,12 +58,18 @@ def load(target: str) -> Any:
 
 
 BACKENDS = {
-    "tensorrt": Part("bsbatch.backends.tensorrt:TensorRtBackend", "pycuda", 'pip install "bsbatch[tensorrt]"'),
+    "tensorrt": Part(
+        "bsbatch.backends.tensorrt:TensorRtBackend",
+        "pycuda",
+        'pip install "bsbatch[tensorrt]"',
+        asked="bsbatch.cuda.library:why_not",
+    ),
     "onnxruntime:cuda": Part(
         "bsbatch.backends.onnxruntime_cuda:OnnxRuntimeCudaBackend",
         "onnxruntime",
         'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"',
         "onnxruntime-gpu",
+        asked="bsbatch.cuda.gpu:why_not",
     ),
     "winograd": Part(
         "bsbatch.backends.winograd:WinogradBackend",
@@ -104,14 +119,14 @@ PHANTOMS = {
 
 
 def usable(parts: Mapping[str, Part], *, excluded: str) -> list[str]:
-    """The names of the parts whose packages are here.
+    """The names of the parts that work here.
 
     Raises
     ------
     MissingPackageError
         There is none; the message holds the install lines.
     """
-    names = [name for name, part in parts.items() if name != excluded and part.missing is None]
+    names = [name for name, part in parts.items() if name != excluded and part.why_not is None]
     if not names:
         lines = "; ".join(f"{name}: {part.install}" for name, part in parts.items() if name != excluded)
         raise MissingPackageError(f"no backend works here. Install one: {lines}")

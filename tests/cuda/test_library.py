@@ -107,6 +107,19 @@ def test_without_a_driver_a_gpu_is_asked_for(monkeypatch: pytest.MonkeyPatch) ->
         gpu()
 
 
+def test_a_driver_is_looked_for_without_a_gpu() -> None:
+    assert asking.why_not(interface="libc.so.6") is None
+    assert "start a container with --gpus all" in (asking.why_not(interface="libno-such-driver.so.1") or "")
+
+
+def test_the_backend_says_which_of_its_parts_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "gpu_why_not", lambda: "no driver")
+    monkeypatch.setattr(libraries, "find_spec", lambda module: module == "tensorrt_rtx" or None)
+    assert libraries.why_not() == "no driver"
+    monkeypatch.setattr(libraries, "find_spec", lambda _: None)
+    assert libraries.why_not() == 'neither tensorrt nor tensorrt_rtx is here: pip install "bsbatch[tensorrt]"'
+
+
 def test_a_missing_library_answers_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "find_spec", lambda _: None)
     assert installed() is None

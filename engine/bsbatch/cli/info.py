@@ -75,14 +75,9 @@ def _facts(choices: list[Any]) -> dict[str, Any]:
 
 
 def availability(parts: dict[str, Part]) -> dict[str, dict[str, Any]]:
-    """For each part whether it works here, and the install line where it does not."""
-    return {
-        name: {
-            "works": part.missing is None,
-            "why_not": part.missing and f"{part.distribution or part.package} is missing: {part.missing}",
-        }
-        for name, part in parts.items()
-    }
+    """For each part whether it works here, and what to do where it does not."""
+    reasons = {name: part.why_not for name, part in parts.items()}
+    return {name: {"works": reason is None, "why_not": reason} for name, reason in reasons.items()}
 
 
 def show_info(console: Console, facts: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Which GPU is here, asked of the driver through pycuda, without memory on it; and which versions, asked of nobody."""
 
+import ctypes
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,6 +14,9 @@ INSTALL = 'pip install "bsbatch[tensorrt]"'
 _PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
 _DRIVER = Path("/sys/module/nvidia/version")
 """Linux, where the driver is a module of the kernel; WSL has none."""
+_INTERFACE = "libcuda.so.1"
+"""The driver's library, which pycuda and ONNX Runtime open."""
+_WITHOUT_DRIVER = "install it, start a container with --gpus all, or go to a machine with a GPU"
 
 _HALF_OPERATIONS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1024, "sm_89": 1024, "sm_90": 4096, "sm_120": 1024}
 """Of the tensor cores of a multiprocessor in a cycle, float16, dense: NVIDIA's papers on Turing, Ampere, Ada, Hopper
@@ -51,14 +55,21 @@ def gpu(index: int = 0) -> Gpu:
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"pycuda is not installed: {INSTALL}") from error
     except ImportError as error:  # the driver's libcuda.so.1 is not there
-        raise UsageError(
-            f"there is no NVIDIA driver here ({error}): install it, or go to a machine with a GPU"
-        ) from error
+        raise UsageError(f"there is no NVIDIA driver here ({error}): {_WITHOUT_DRIVER}") from error
     try:
         driver.init()
         return _described(driver.Device(index), driver.device_attribute)
     except driver.Error as error:
         raise UsageError(f"the NVIDIA driver gives no GPU {index} ({error}): look at nvidia-smi") from error
+
+
+def why_not(interface: str = _INTERFACE) -> str | None:
+    """Say that there is no driver, and what to do; None where there is one. Asks for no GPU."""
+    try:
+        ctypes.CDLL(interface)
+    except OSError:
+        return f"there is no NVIDIA driver here: {_WITHOUT_DRIVER}"
+    return None
 
 
 def gpus() -> tuple[Gpu, ...]:

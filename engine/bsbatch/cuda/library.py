@@ -11,7 +11,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from bsbatch.cuda.gpu import Gpu, gpu
+from bsbatch.cuda.gpu import INSTALL, Gpu, gpu
+from bsbatch.cuda.gpu import why_not as gpu_why_not
 from bsbatch.errors import MissingPackageError, UsageError
 
 
@@ -106,6 +107,13 @@ LIBRARIES = {
 def installed() -> Flavour | None:
     """The first library that is here; imports none."""
     return next((flavour for flavour, library in LIBRARIES.items() if library.missing is None), None)
+
+
+def why_not() -> str | None:
+    """Say what the backend ``tensorrt`` lacks here beside pycuda, and what to do; imports no library."""
+    if installed() is None:
+        return f"neither {' nor '.join(library.module for library in LIBRARIES.values())} is here: {INSTALL}"
+    return gpu_why_not()
 
 
 def architectures(library: Any) -> tuple[str, ...]:
