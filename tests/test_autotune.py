@@ -84,10 +84,11 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, slower=Slower, slow=Slow)
 
 
-def install(monkeypatch: pytest.MonkeyPatch, **kinds: type[FakeBackend]) -> None:
+def install(monkeypatch: pytest.MonkeyPatch, **kinds: type[FakeBackend]) -> dict[str, Part]:
     parts = {name: part(kind) for name, kind in kinds.items()} | {"fake": BACKENDS["fake"]}
     for module in (autotune, choices):
         monkeypatch.setattr(module, "BACKENDS", parts)
+    return parts
 
 
 def choose(effort: Effort = PLAIN, model: Model = MODEL) -> tuple[str, list[str]]:
@@ -138,10 +139,10 @@ def test_another_model_effort_processor_or_version_is_measured_apart(monkeypatch
 
 
 def test_a_backend_that_works_later_is_measured_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    late = replace(part(Slow), package="pytest", asked=f"{__name__}:no_driver")
-    monkeypatch.setitem(autotune.BACKENDS, "late", late)
+    parts = install(monkeypatch, slower=Slower, slow=Slow)
+    parts["late"] = late = replace(part(Slow), package="pytest", asked=f"{__name__}:no_driver")
     assert "late" not in choose()[1][0]
-    monkeypatch.setitem(autotune.BACKENDS, "late", replace(late, asked=None))
+    parts["late"] = replace(late, asked=None)
     assert "late" in choose()[1][0]
 
 

@@ -205,6 +205,51 @@ def test_whatever_training_wrote_is_shown(trained: Path, tmp_path: Path) -> None
         assert words in markdown
 
 
+def run_of(start: dict[str, Any], seed: int, **more: Any) -> dict[str, Any]:
+    """What export keeps of a training that another one started from."""
+    return {
+        "network": {"width": 0.25, "seed": seed},
+        "recipe": {"epochs": 1},
+        "tools": {"keras": "3"},
+        "studies": {"train A": {"negative": 2, "positive": 1}},
+        "history": [{"epoch": 1, "loss": 0.5, "validation_auc": float("nan")}],
+        "start": start,
+        **more,
+    }
+
+
+def exported(sha256: str, start: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The same of the training that is exported."""
+    run = run_of(start, 9)
+    configuration = {name: run[name] for name in ("network", "recipe", "tools")}
+    data = {"kind": "phantoms", "studies": run["studies"]}
+    origin = {"weights": "model.keras", "weights_sha256": sha256, "data": data, "history": run["history"]}
+    return {**origin, "configuration": configuration, "initialisation": start, **more}
+
+
+def test_trainings_are_told_once_and_in_their_order(twin: Path, tmp_path: Path) -> None:
+    first = {"weights": "model.keras", "sha256": "1" * 64, "run": run_of({"weights": "random"}, 1)}
+    foreign = {"weights": "theirs.h5", "sha256": "f" * 64, "run": None}
+    second = {"weights": "model.keras", "sha256": "2" * 64, "run": run_of(first, 2, average=foreign)}
+    third = exported("3" * 64, {"mean_of": [first, second]})
+    model = with_training(twin, tmp_path / "joined", exported("4" * 64, second, joined_with=[third], note="two"))
+    content, markdown = card_of(model, None, tmp_path / "card")
+    starts = {training["sha256"][0]: training["start"] for training in content["trainings"]}
+    assert starts == {
+        "1": "random weights, seed 1",
+        "2": "the mean of training 1 and theirs.h5 (SHA-256 ffffffffffffffff)",
+        "4": "training 2",
+        "3": "the mean of training 1 and training 2",
+    }
+    assert content["training"] == {"data": third["data"], "note": "two"}
+    assert [line for line in markdown.splitlines() if line.startswith("### Training")] == [
+        f"### Training {number} of 4" for number in (1, 2, 3, 4)
+    ]
+    assert markdown.count("| 1 | 0.5 | - |") == 4
+    answer = row(markdown, "24", "Model")[3]
+    assert answer.startswith("training 1 from random weights, seed 1; training 2 from the mean of training 1 and")
+
+
 @pytest.mark.parametrize("commands", ["make it", ["make it"], {"demo": "make it"}])
 def test_commands_are_shown_however_they_were_written(commands: Any, twin: Path, tmp_path: Path) -> None:
     _, markdown = card_of(with_training(twin, tmp_path / "made", {"commands": commands}), None, tmp_path / "card")

@@ -1,15 +1,17 @@
 """What stands in a model card, as plain values: ``card.json`` is this, ``card.md`` is made of it."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
 from bsbatch.model import GRAPH, Model
 from bsbatch_build.card.answers import Checklist, Item, Status, checklists, statements
 from bsbatch_build.card.facts import Facts, facts_of
+from bsbatch_build.card.lineage import NESTED, lineage
 from bsbatch_build.card.metrics import Evaluation
 
-VERSION = 1
+VERSION = 2
 NOTICE = "Research use only. Not a medical device, not for clinical use."
 OF_PHANTOMS = (
     "Trained on synthetic phantoms, not for clinical use: no patient's image went into it, and what it scores says "
@@ -24,7 +26,9 @@ Content = dict[str, Any]
 
 def content_of(model: Model, evaluation: Evaluation | None) -> Content:
     """Put a card together; the same model and evaluation give the same card."""
-    facts = facts_of(model, evaluation)
+    facts, training = facts_of(model, evaluation), model.manifest.training
+    trainings = lineage(training)
+    told = NESTED if trainings else frozenset()
     return {
         "version": VERSION,
         "notices": _notices(model, facts),
@@ -32,7 +36,8 @@ def content_of(model: Model, evaluation: Evaluation | None) -> Content:
         "model": _model(model),
         "intended_use": statements("intended_use", facts),
         "out_of_scope": statements("out_of_scope", facts),
-        "training": _finite(model.manifest.training),
+        "training": _finite({name: value for name, value in training.items() if name not in told}),
+        "trainings": _finite([asdict(training) for training in trainings]),
         "evaluation": evaluation and {name: part for name, part in evaluation.items() if name not in _CURVES},
         "limits": statements("limits", facts),
         "assumptions": [ASSUMED] if facts.is_of_phantoms else [],

@@ -7,6 +7,7 @@ from typing import Any
 
 import bsbatch
 from bsbatch.model import Model
+from bsbatch_build.card.lineage import lineage, summary
 from bsbatch_build.card.metrics import Evaluation
 from bsbatch_build.card.words import with_interval, words
 
@@ -39,6 +40,7 @@ def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
     The images were phantoms where the entry ``data``, or ``note`` for want of it, has that word.
     """
     training = model.manifest.training
+    trainings = lineage(training)
     known = {
         "bsbatch": bsbatch.__version__,
         "model_id": model.model_id,
@@ -48,6 +50,7 @@ def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
         "weights_count": _count(training.get("weights_count")),
         "untrained": words(training.get("note")) if _UNTRAINED in str(training.get("note")) else "",
         **{f"training_{name}": words(value) for name, value in training.items()},
+        **({"training_initialisation": summary(trainings)} if trainings else {}),
         **(_evaluated(evaluation) if evaluation else {}),
     }
     images = words(training.get("data", training.get("note")))

@@ -1,6 +1,6 @@
 """A model card in Markdown, out of its content."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bsbatch_build.card.answers import Status
@@ -18,7 +18,8 @@ Row = Iterable[object]
 
 def markdown_of(card: Content) -> str:
     """Write the card out."""
-    lines = [*_head(card), *_training(card["training"]), *_evaluation(card["evaluation"]), *_tail(card)]
+    training = [*_training(card["training"]), *_trainings(card["trainings"])]
+    lines = [*_head(card), *training, *_evaluation(card["evaluation"]), *_tail(card)]
     return "\n".join(lines) + "\n"
 
 
@@ -38,6 +39,15 @@ def _training(training: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("Training", _listed(rest or None))
     if training.get("commands"):
         yield from ("", "```sh", *_commands(training["commands"]), "```")
+
+
+def _trainings(trainings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for number, training in enumerate(trainings, start=1):
+        history = training["history"]
+        yield from ("", f"### Training {number} of {len(trainings)}", "")
+        yield from _table(("what", ""), _pairs({name: training[name] for name in training if name != "history"}))
+        if history:
+            yield from ("", *_table(map(name_of, history[0]), (map(words, epoch.values()) for epoch in history)))
 
 
 def _commands(commands: Any) -> list[str]:
