@@ -13,8 +13,10 @@ RUN /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/sou
 
 FROM nvidia/cuda:13.0.1-base-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home bsbatch
+    && useradd --no-create-home bsbatch && install -d -m 1777 /work
 COPY --from=wheels /opt/bsbatch /opt/bsbatch
+# whoever runs it (--user) may write here; what is measured once for a machine and model stays with a volume on /work/.cache
+ENV HOME=/work XDG_CACHE_HOME=/work/.cache
 USER bsbatch
-WORKDIR /home/bsbatch
+WORKDIR /work
 ENTRYPOINT ["/opt/bsbatch/bin/bsbatch"]
