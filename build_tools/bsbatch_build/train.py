@@ -129,7 +129,7 @@ class Listener(Protocol):
 
 
 def train(config: TrainConfig, listener: Listener) -> Trained:
-    """Train, or go on where a killed training of the same configuration stopped.
+    """Train, or go on where a killed training of the same configuration stopped; what is finished is left alone.
 
     Leaves in ``config.out``: ``config.json`` (the resolved configuration), ``split.csv``, ``unused.csv`` (labelled
     studies without an image, examinations without a label, and why), ``history.csv``, ``logs`` for TensorBoard, and
@@ -149,6 +149,9 @@ def train(config: TrainConfig, listener: Listener) -> Trained:
     resolved = _resolved(config, counts(labels, sides))
     try:
         _claim(config.out, resolved)
+        history = _read_history(config.out)
+        if len(history) == config.recipe.epochs and (config.out / MODEL).is_file():
+            return Trained(config.out, tuple(history), resolved["studies"])
         data = open_dataset(config.archive, config.cache or config.out / "cache", listener.reading)
         cohort = _cohort(data, labels, sides, config.masks)
         write_split(config.out / SPLIT, labels, sides)

@@ -228,10 +228,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(hospital: Path, trained: 
     ]
 
 
-def test_a_finished_training_is_not_trained_further(hospital: Path, trained: Path) -> None:
-    told = Told()
+def test_a_finished_training_is_left_alone(hospital: Path, trained: Path) -> None:
+    told, before = Told(), (trained / MODEL).stat().st_mtime_ns
     assert len(train(config_of(hospital, trained), told).history) == 2
     assert not told.steps
+    assert (trained / MODEL).stat().st_mtime_ns == before
 
 
 def test_another_configuration_is_not_mixed_in(hospital: Path, trained: Path) -> None:
