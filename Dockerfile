@@ -16,7 +16,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -
     && useradd --no-create-home bsbatch && install -d -m 1777 /work
 COPY --from=wheels /opt/bsbatch /opt/bsbatch
 # whoever runs it (--user) may write here; what is measured once for a machine and model stays with a volume on /work/.cache
-ENV HOME=/work XDG_CACHE_HOME=/work/.cache
+ENV HOME=/work
 USER bsbatch
 WORKDIR /work
 ENTRYPOINT ["/opt/bsbatch/bin/bsbatch"]
