@@ -124,12 +124,12 @@ def usable(parts: Mapping[str, Part], *, excluded: str) -> list[str]:
     Raises
     ------
     MissingPackageError
-        There is none; the message holds the install lines.
+        There is none; the message says why not, and holds the install lines.
     """
     names = [name for name, part in parts.items() if name != excluded and part.why_not is None]
     if not names:
-        lines = "; ".join(f"{name}: {part.install}" for name, part in parts.items() if name != excluded)
-        raise MissingPackageError(f"no backend works here. Install one: {lines}")
+        lines = "; ".join(f"{name}: {part.why_not}" for name, part in parts.items() if name != excluded)
+        raise MissingPackageError(f"no backend works here. {lines}")
     return names
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from bsbatch.model import GRAPH, Model
 from bsbatch_build.card.answers import Checklist, Item, Status, checklists, statements
 from bsbatch_build.card.facts import Facts, facts_of
-from bsbatch_build.card.lineage import NESTED, lineage
+from bsbatch_build.card.lineage import NESTED
 from bsbatch_build.card.metrics import Evaluation
 
 VERSION = 2
@@ -27,8 +27,7 @@ Content = dict[str, Any]
 def content_of(model: Model, evaluation: Evaluation | None) -> Content:
     """Put a card together; the same model and evaluation give the same card."""
     facts, training = facts_of(model, evaluation), model.manifest.training
-    trainings = lineage(training)
-    told = NESTED if trainings else frozenset()
+    told = NESTED if facts.trainings else frozenset()
     return {
         "version": VERSION,
         "notices": _notices(model, facts),
@@ -37,7 +36,7 @@ def content_of(model: Model, evaluation: Evaluation | None) -> Content:
         "intended_use": statements("intended_use", facts),
         "out_of_scope": statements("out_of_scope", facts),
         "training": _finite({name: value for name, value in training.items() if name not in told}),
-        "trainings": _finite([asdict(training) for training in trainings]),
+        "trainings": _finite([asdict(training) for training in facts.trainings]),
         "evaluation": evaluation and {name: part for name, part in evaluation.items() if name not in _CURVES},
         "limits": statements("limits", facts),
         "assumptions": [ASSUMED] if facts.is_of_phantoms else [],

@@ -7,7 +7,7 @@ from typing import Any
 
 import bsbatch
 from bsbatch.model import Model
-from bsbatch_build.card.lineage import lineage, summary
+from bsbatch_build.card.lineage import Training, lineage, summary
 from bsbatch_build.card.metrics import Evaluation
 from bsbatch_build.card.words import with_interval, words
 
@@ -31,6 +31,8 @@ class Facts:
     known: Mapping[str, str]
     is_of_phantoms: bool
     """Whether the model was trained on phantoms."""
+    trainings: tuple[Training, ...]
+    """See `bsbatch_build.card.lineage.lineage`."""
 
 
 def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
@@ -54,7 +56,7 @@ def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
         **(_evaluated(evaluation) if evaluation else {}),
     }
     images = words(training.get("data", training.get("note")))
-    return Facts({name: text for name, text in known.items() if text}, bool(_PHANTOMS.search(images)))
+    return Facts({name: text for name, text in known.items() if text}, bool(_PHANTOMS.search(images)), trainings)
 
 
 def _evaluated(evaluation: Evaluation) -> dict[str, str]:
