@@ -6,9 +6,11 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pyt
 COMPILED := hatch_build.py $(addprefix engine/bsbatch/native/,build.py native.h views.c files.c winograd.h winograd.c)
 DEMO := demo
 MADE := demo-model
+DRIVER = $(CURDIR)/$(VENV)/driver
+CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
 BENCH ?=
 
-.PHONY: demo test check rtx kernels format bench demo-model clean
+.PHONY: demo test check rtx pycuda kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -28,6 +30,17 @@ rtx: $(VENV)/.test
 	$(PIP) tensorrt-rtx
 	$(BIN)/python -c 'import tensorrt_rtx'
 	$(BIN)/python -m pytest -m rtx tests/build_tools
+
+# pycuda on a driver of ours, without a GPU. That has what is called, of a hundred names more that pycuda knows: hence lazily.
+pycuda: $(VENV)/.test
+	mkdir -p $(DRIVER)
+	g++ -std=c++17 -O1 -Wall -Werror -fPIC -shared -Wl,-soname,libcuda.so.1 -Itests/cuda/shim -Iengine/bsbatch/cuda/kernels \
+	    -isystem $(CUDA)/include -o $(DRIVER)/libcuda.so.1 tests/cuda/shim/driver.cpp
+	ln -sf libcuda.so.1 $(DRIVER)/libcuda.so
+	echo | gcc -shared -o $(DRIVER)/libcurand.so -x c -
+	CPATH=$(CUDA)/include LIBRARY_PATH=$(DRIVER) $(PIP) pycuda
+	LD_LIBRARY_PATH=$(DRIVER) $(BIN)/python -c 'import os, pytest, sys; sys.setdlopenflags(os.RTLD_LAZY); \
+	    sys.exit(pytest.main(["tests/contracts/test_devices.py"]))'
 
 kernels:
 	cd engine/bsbatch/cuda/kernels && nvcc -std=c++17 -arch=compute_75 -ptx -o normalise.ptx normalise.cu

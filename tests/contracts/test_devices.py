@@ -1,19 +1,21 @@
-"""The rules of the device layer, on the fake and, where there is a GPU, on pycuda."""
+"""The rules of the device layer, on the fake and on pycuda: with a GPU, or, by `make pycuda`, with a driver of ours."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from ctypes import byref, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from tests.cuda.machines import normalise_on
 
 from bsbatch.concurrency import in_background
-from bsbatch.cuda.device import Device, MisuseError
+from bsbatch.cuda.device import Device, DeviceError, Event, MisuseError, Stream
 from bsbatch.cuda.driver import CudaDevice
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.gpu import gpu
-from bsbatch.cuda.ring import MODEL
+from bsbatch.cuda.interface import Interface
+from bsbatch.cuda.ring import MODEL, PARTS, Place, Ring
 from bsbatch.errors import UsageError
 from bsbatch.preprocess import compact, compose
 
@@ -116,6 +118,57 @@ def test_events_are_done_when_they_were_waited_for_and_know_their_time(make: Mak
         first.free()
 
 
+class FirstPixels:
+    """A network of copies that are started by handles, as a library starts its work: four pixels of each image."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream, consumed: Event) -> None:
+        for index in range(batch):
+            self.copy(image + index * MODEL.pixels * 2, outputs[0] + index * 8, 8, stream.handle)
+        if isinstance(self.device, CudaDevice):
+            self.device.call("cuEventRecord", c_void_p(consumed.handle), c_void_p(stream.handle))
+        else:
+            stream.record(consumed)
+
+    def copy(self, source: int, target: int, size: int, stream: int) -> None:
+        if isinstance(self.device, CudaDevice):
+            numbers = c_uint64(target), c_uint64(source), c_size_t(size), c_void_p(stream)
+            self.device.call("cuMemcpyDtoDAsync_v2", *numbers)
+        else:
+            fake = cast(FakeDevice, self.device)
+            fake.streams[stream].start(lambda: np.copyto(fake.bytes_at(target, size), fake.bytes_at(source, size)))
+
+
+def test_a_ring_gives_what_a_library_makes_of_its_images_with_more_batches_than_slots(make: Make) -> None:
+    with make() as device:
+        ring = Ring(device, FirstPixels(device), MODEL, (3, 2))
+        counts, scales = device.pin((8, 512, 512), np.uint16), device.pin((8, 2, 2), np.float32)
+        images = np.random.default_rng(1).poisson(3.0, counts.array.shape).astype(np.uint16)
+        counts.array[:], scales.array[:] = images, [0, 100]
+        places = [Place(*place) for place in zip(counts.array, scales.array, strict=True)]
+        tickets = [ring.submit(places[first : first + 2]) for first in range(0, len(places), 2)]
+        found = np.concatenate([ring.wait(ticket).probabilities for ticket in tickets])
+        assert np.array_equal(found.view(np.float16), (images[:, 0, :4] / np.float32(100)).astype(np.float16))
+        assert ring.uploaded() == []
+        assert all(ring.seconds[part] > 0 for part in PARTS)
+        ring.free()
+        owned: list[Any] = [counts, scales]
+        for thing in owned:
+            thing.free()
+
+
+def test_events_are_told_apart_by_their_handles(make: Make) -> None:
+    with make() as device, things_of(device) as things:
+        other = device.event()
+        assert 0 not in (other.handle, things.event.handle)
+        assert other.handle != things.event.handle
+        other.free()
+        with pytest.raises(MisuseError, match="was freed already"):
+            _ = other.handle
+
+
 def test_a_stream_that_follows_another_one_sees_what_that_did_before(make: Make) -> None:
     with make() as device, things_of(device) as things:
         other, result, end = device.stream(), device.pin((256,), np.uint8), device.event()
@@ -189,6 +242,28 @@ def test_more_memory_than_there_is_is_refused_and_does_no_harm(make: Make) -> No
             device.allocate(1 << 45)
         device.allocate(1 << 20).free()
         assert device.free_memory() == before
+
+
+def test_leaving_a_gpu_releases_it_and_leaves_no_context_behind() -> None:
+    device, driver = real(), Interface()
+    flags, is_active, context = c_uint(), c_int(), c_void_p()
+    for _ in range(2):
+        with device:
+            driver.call("cuDevicePrimaryCtxGetState", 0, byref(flags), byref(is_active))
+            assert is_active.value == 1
+        driver.call("cuDevicePrimaryCtxGetState", 0, byref(flags), byref(is_active))
+        driver.call("cuCtxGetCurrent", byref(context))
+        assert (is_active.value, context.value) == (0, None)
+
+
+def test_a_failure_of_the_driver_is_told_in_its_words_and_breaks_the_device() -> None:
+    device = cast(CudaDevice, real())
+    with device:
+        event = device.event()
+        with pytest.raises(DeviceError, match="cuEventQuery failed: "):
+            device.call("cuEventQuery", None)
+        assert device.ownership.is_broken
+        assert event.handle  # and is not freed: nothing can be
 
 
 def test_the_fake_refuses_a_copy_of_memory_that_is_not_pinned() -> None:

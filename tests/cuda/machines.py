@@ -8,8 +8,8 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.cuda.device import Device, DeviceError, Stream
-from bsbatch.cuda.fake import FakeDevice, FakeHost, FakeStream
+from bsbatch.cuda.device import Device, DeviceError, Event, Stream
+from bsbatch.cuda.fake import FakeDevice, FakeEvent, FakeHost, FakeStream
 from bsbatch.cuda.ring import Layout, Network, Place
 
 SMALL = Layout(4, 8)
@@ -44,17 +44,24 @@ class FakeNetwork:
         self.device, self.largest = device, largest
         self._fails_at, self._batches = fails_at, count()
 
-    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream) -> None:
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream, consumed: Event) -> None:
         if batch > self.largest:
             raise MemoryError(f"no workspace for {batch}")
-        number = next(self._batches)
+        number, read = next(self._batches), list[NDArray[np.float16]]()
         assert isinstance(stream, FakeStream)
-        stream.start(lambda: self._score(number, batch, image, *outputs))
+        assert isinstance(consumed, FakeEvent)
+        stream.start(lambda: read.append(self._read(batch, image)))
+        stream.record(consumed)
+        stream.start(lambda: self._score(number, read.pop(), *outputs))
 
-    def _score(self, number: int, batch: int, image: int, scores: int, cams: int | None = None) -> None:
+    def _read(self, batch: int, image: int) -> NDArray[np.float16]:
+        halves = self.device.bytes_at(image, 2 * batch * SMALL.pixels).view(np.float16)
+        return halves.reshape(batch, -1).copy()
+
+    def _score(self, number: int, halves: NDArray[np.float16], scores: int, cams: int | None = None) -> None:
         if number == self._fails_at:
             raise DeviceError("an illegal memory access was encountered")
-        halves = self.device.bytes_at(image, 2 * batch * SMALL.pixels).view(np.float16).reshape(batch, -1)
+        batch = len(halves)
         means = halves.astype(np.float32).mean(axis=1)
         self.device.bytes_at(scores, 8 * batch)[:] = np.stack([1 - means, means], axis=1).reshape(-1).view(np.uint8)
         if cams is not None:

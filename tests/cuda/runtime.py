@@ -6,8 +6,9 @@ A map is the first pixel of each of its cells less a half.
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bsbatch.cuda.fake import FakeDevice, FakeStream
+from bsbatch.cuda.fake import FakeDevice
 
 VERSION = "1.7.1"
 PLAN, PLAN_WITH_CAMS = b"a plan", b"a plan with maps"
@@ -45,11 +46,12 @@ class Context:
     def __init__(self, library: "FakeLibrary", outputs: set[str]) -> None:
         self._library, self._outputs, self._profile = library, outputs, -1
         self._shape: tuple[int, ...] = ()
+        self._consumed = 0
         self._addresses: dict[str, int] = {}
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         self._profile = profile
-        return self._library.stream(stream) is not None
+        return stream in self._library.device.streams
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert name == "image"
@@ -61,18 +63,27 @@ class Context:
         self._addresses[name] = address
         return name in {"image"} | self._outputs
 
+    def set_input_consumed_event(self, event: int) -> bool:
+        self._consumed = event
+        return event in self._library.device.events
+
     def execute_async_v3(self, stream: int) -> bool:
         library, addresses, batch = self._library, dict(self._addresses), self._shape[0]
         if addresses.keys() != {"image"} | self._outputs:
             return False
         library.begun.append(batch)
-        library.stream(stream).start(lambda: self._score(batch, addresses))
+        queue, read = library.device.streams[stream], list[NDArray[np.float16]]()
+        queue.start(lambda: read.append(self._read(batch, addresses["image"])))
+        queue.record(library.device.events[self._consumed])
+        queue.start(lambda: self._score(batch, addresses, read.pop()))
         return True
 
-    def _score(self, batch: int, addresses: dict[str, int]) -> None:
+    def _read(self, batch: int, address: int) -> NDArray[np.float16]:
+        return self._library.device.bytes_at(address, 2 * batch * 512 * 512).view(np.float16).copy()
+
+    def _score(self, batch: int, addresses: dict[str, int], halves: NDArray[np.float16]) -> None:
         self._library.done.append(batch)
         device = self._library.device
-        halves = device.bytes_at(addresses["image"], 2 * batch * 512 * 512).view(np.float16)
         means = halves.reshape(batch, -1).astype(np.float32).mean(axis=1)
         scores = np.stack([1 - means, means], axis=1)
         device.bytes_at(addresses["probabilities"], 8 * batch)[:] = scores.reshape(-1).view(np.uint8)
@@ -93,10 +104,6 @@ class FakeLibrary(ModuleType):
         self.Logger = Logger
         self.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
         self.Runtime = lambda _: Runtime(self)
-
-    def stream(self, handle: int) -> FakeStream:
-        """The stream of a handle."""
-        return next(stream for stream in self.device._streams if stream.handle == handle)
 
 
 class ExecutionContextAllocationStrategy:

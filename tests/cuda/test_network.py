@@ -61,7 +61,8 @@ def test_a_batch_begins_when_the_one_before_it_has_ended_whatever_stream_is_read
         places, pinned = places_of(device, [0.1, 0.2, 0.3])
         first, second = ring.submit(places[:1]), ring.submit(places[1:])
         assert (library.begun, library.done) == ([1, 2], [])
-        device._streams[-1].work(100)  # the second slot's alone
+        _, _, down = device.streams.values()
+        down.work(100)
         assert library.done == [1, 2]
         ring.wait(second)
         assert first.inference is not None
@@ -70,13 +71,32 @@ def test_a_batch_begins_when_the_one_before_it_has_ended_whatever_stream_is_read
             thing.free()  # type: ignore[attr-defined]
 
 
+def test_an_input_is_filled_anew_as_soon_as_the_library_has_consumed_it_and_not_before(engine: Engine) -> None:
+    """The third batch goes where the first one lies: it is up before the first is computed, and harms it not."""
+    values = [0.125, 0.25, 0.5]
+    with on_device(engine) as (device, library, network):
+        ring = Ring(device, network, MODEL, (3, 1))
+        places, pinned = places_of(device, values)
+        tickets = [ring.submit([place]) for place in places]
+        up, _, _ = device.streams.values()
+        up.work(100)
+        assert ring.uploaded() == places
+        assert library.done == []
+        found = [float(ring.wait(ticket).probabilities[0, 1]) for ticket in tickets]
+        assert found == values
+        ring.free()
+        for thing in pinned:
+            thing.free()  # type: ignore[attr-defined]
+
+
 def test_profiles_that_there_is_no_memory_for_are_left_out(engine: Engine) -> None:
     with on_device(engine, room=1) as (device, _, network):
         assert network.largest == 1
-        stream = device.stream()
+        stream, event = device.stream(), device.event()
         with pytest.raises(MemoryError, match="no context for a batch of 2"):
-            network.enqueue(2, 0, [0], stream)
+            network.enqueue(2, 0, [0], stream, event)
         stream.free()
+        event.free()
 
 
 def test_no_memory_for_any_profile_is_refused_with_what_to_do(engine: Engine) -> None:

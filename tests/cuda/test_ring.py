@@ -62,7 +62,8 @@ def test_places_are_free_once_their_images_are_on_the_device_and_not_before() ->
     with ring_and_places(on) as (ring, places):
         ticket = submitted(ring, places[:2], [1, 2])
         assert ring.uploaded() == []
-        on._streams[0].work(1 + 4 + 1)  # an event, two images with their scales, an event
+        up, _, _ = on.streams.values()
+        up.work(1 + 4 + 1)  # an event, two images with their scales, an event
         assert ring.uploaded() == places[:2]
         assert ring.uploaded() == []  # told once
         assert ticket.inference is None

@@ -52,6 +52,11 @@ class Event(Protocol):
     """A point in a stream."""
 
     @property
+    def handle(self) -> int:
+        """The driver's ``CUevent``, for libraries that record it themselves."""
+        ...
+
+    @property
     def is_done(self) -> bool:
         """Whether the device has come to it."""
         ...

@@ -1,12 +1,12 @@
-"""A GPU through pycuda, with the rules of `bsbatch.cuda.device`. Only this module and `bsbatch.cuda.gpu` import pycuda.
+"""A GPU through pycuda, with the rules of `bsbatch.cuda.device`; events by the driver's own calls.
 
 The primary context is the one that TensorRT uses, too. It is retained once, made current in the thread that enters, and
 released there: pycuda ends a program whose thread ends with a context still current.
 """
 
+import ctypes
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from bsbatch.cuda.device import DeviceError, Owned, Ownership
+from bsbatch.cuda.gpu import pycuda_driver
+from bsbatch.cuda.interface import Interface
 
 _KERNELS = Path(__file__).parent / "kernels"
+_TIMED = _NO_FLAGS = 0
+"""``CU_EVENT_DEFAULT``; and what ``cuStreamWaitEvent`` takes."""
 
 
 class CudaDevice:
@@ -27,11 +31,12 @@ class CudaDevice:
         self.ownership = Ownership()
         self._index = index
         self._driver: Any = None
+        self._interface: Interface
         self._context: Any = None
 
     def __enter__(self) -> Self:
         self.ownership.begin()
-        self._driver = import_module("pycuda.driver")
+        self._driver, self._interface = pycuda_driver(), Interface()
         with self.told():
             self._driver.init()
             self._context = self._driver.Device(self._index).retain_primary_context()
@@ -44,12 +49,19 @@ class CudaDevice:
         try:
             self.ownership.end()
         finally:
-            self._driver.Context.pop()
-            self._context = None  # releases the primary context
+            self._leave()
+
+    def _leave(self) -> None:
+        """Release the context and have none current; pycuda only drops it from its own list of those that are."""
+        self._context.detach()  # its destructor would take it for one that pycuda made
+        self._context = None
+        with suppress(DeviceError):  # of a device that failed before
+            self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Give the driver's errors as ours, and remember one after which nothing works."""
+        """Refuse who may not use it; give the driver's errors as ours, and remember one after which nothing works."""
+        self.ownership.check()
         try:
             yield
         except self._driver.MemoryError as error:
@@ -58,9 +70,16 @@ class CudaDevice:
             self.ownership.is_broken = True
             raise DeviceError(str(error)) from error
 
+    def call(self, name: str, *arguments: Any) -> bool:
+        """See `bsbatch.cuda.interface.Interface.call`; after a `DeviceError` nothing works, which is remembered."""
+        try:
+            return self._interface.call(name, *arguments)
+        except DeviceError:
+            self.ownership.is_broken = True
+            raise
+
     def free_memory(self) -> int:
         """See `bsbatch.cuda.device.Device`."""
-        self.ownership.check()
         with self.told():
             return int(self._driver.mem_get_info()[0])
 
@@ -82,12 +101,11 @@ class CudaDevice:
 
     def event(self) -> "CudaEvent":
         """See `bsbatch.cuda.device.Device`."""
-        with self.told():
-            return CudaEvent(self, self._driver.Event())
+        self.ownership.check()
+        return CudaEvent(self)
 
     def kernel(self, name: str) -> Any:
         """See `bsbatch.cuda.device.Device`; the driver makes machine code of the PTX."""
-        self.ownership.check()
         with self.told():
             return self._driver.module_from_buffer((_KERNELS / f"{name}.ptx").read_bytes()).get_function(name)
 
@@ -130,31 +148,39 @@ class CudaPinned(Owned):
 class CudaEvent(Owned):
     """See `bsbatch.cuda.device.Event`."""
 
-    def __init__(self, device: CudaDevice, event: Any) -> None:
+    def __init__(self, device: CudaDevice) -> None:
+        event = ctypes.c_void_p()
+        device.call("cuEventCreate", ctypes.byref(event), _TIMED)
         super().__init__(device.ownership)
-        self._device, self.event = device, event
+        self._device, self._event = device, event
+
+    @property
+    def handle(self) -> int:
+        """The driver's ``CUevent``."""
+        self.check()
+        return self._event.value or 0
 
     @property
     def is_done(self) -> bool:
         """Whether the device has come to it."""
         self.check()
-        with self._device.told():
-            return bool(self.event.query())
+        return self._device.call("cuEventQuery", self._event)
 
     def wait(self) -> None:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
-        with self._device.told():
-            self.event.synchronize()
+        self._device.call("cuEventSynchronize", self._event)
 
     def seconds_since(self, earlier: "CudaEvent") -> float:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
-        with self._device.told():
-            return float(self.event.time_since(earlier.event)) / 1000
+        milliseconds = ctypes.c_float()
+        first = ctypes.c_void_p(earlier.handle)
+        self._device.call("cuEventElapsedTime", ctypes.byref(milliseconds), first, self._event)
+        return milliseconds.value / 1000
 
     def _release(self) -> None:
-        self.event = None
+        self._device.call("cuEventDestroy_v2", self._event)
 
 
 class CudaStream(Owned):
@@ -192,17 +218,11 @@ class CudaStream(Owned):
 
     def record(self, event: CudaEvent) -> None:
         """See `bsbatch.cuda.device.Stream`."""
-        self.check()
-        event.check()
-        with self._device.told():
-            event.event.record(self._stream)
+        self._device.call("cuEventRecord", ctypes.c_void_p(event.handle), ctypes.c_void_p(self.handle))
 
     def follow(self, event: CudaEvent) -> None:
         """See `bsbatch.cuda.device.Stream`."""
-        self.check()
-        event.check()
-        with self._device.told():
-            self._stream.wait_for_event(event.event)
+        self._device.call("cuStreamWaitEvent", ctypes.c_void_p(self.handle), ctypes.c_void_p(event.handle), _NO_FLAGS)
 
     def _release(self) -> None:
         with self._device.told():

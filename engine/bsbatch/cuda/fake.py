@@ -72,7 +72,9 @@ class FakeDevice:
         self._chance = chance
         self._blocks: dict[int, NDArray[np.uint8]] = {}
         self._next = _ALIGNMENT
-        self._streams: list[FakeStream] = []
+        self.streams: dict[int, FakeStream] = {}
+        self.events: dict[int, FakeEvent] = {}
+        """By their handles, as a library of the device finds them."""
 
     def __enter__(self) -> Self:
         self.ownership.begin()
@@ -102,12 +104,15 @@ class FakeDevice:
 
     def stream(self) -> "FakeStream":
         """See `bsbatch.cuda.device.Device`."""
-        self._streams.append(FakeStream(self))
-        return self._streams[-1]
+        stream = FakeStream(self)
+        self.streams[stream.handle] = stream
+        return stream
 
     def event(self) -> "FakeEvent":
         """See `bsbatch.cuda.device.Device`."""
-        return FakeEvent(self.ownership)
+        event = FakeEvent(self)
+        self.events[event.handle] = event
+        return event
 
     def kernel(self, name: str) -> Kernel:
         """See `bsbatch.cuda.device.Device`."""
@@ -125,15 +130,11 @@ class FakeDevice:
         """Forget memory."""
         del self._blocks[address]
 
-    def forget(self, stream: "FakeStream") -> None:
-        """Leave a stream out from now on."""
-        self._streams.remove(stream)
-
     def go_on(self) -> None:
         """Do some of the work that waits, as chance has it."""
         if self._chance is None:
             return
-        for stream in self._streams:
+        for stream in self.streams.values():
             if self._chance.random() < _LUCK:
                 stream.work(self._chance.randrange(_AT_ONCE))
 
@@ -194,9 +195,16 @@ class _Mark:
 class FakeEvent(Owned):
     """See `bsbatch.cuda.device.Event`."""
 
-    def __init__(self, ownership: Ownership) -> None:
-        super().__init__(ownership)
+    def __init__(self, device: FakeDevice) -> None:
+        super().__init__(device.ownership)
+        self._device = device
         self.mark: _Mark | None = None
+
+    @property
+    def handle(self) -> int:
+        """See `bsbatch.cuda.device.Event`."""
+        self.check()
+        return id(self)
 
     @property
     def is_done(self) -> bool:
@@ -223,6 +231,9 @@ class FakeEvent(Owned):
             raise MisuseError("the time of an event that is not done")
         return self.mark.at
 
+    def _release(self) -> None:
+        del self._device.events[self.handle]
+
 
 class FakeStream(Owned):
     """See `bsbatch.cuda.device.Stream`."""
@@ -230,8 +241,13 @@ class FakeStream(Owned):
     def __init__(self, device: FakeDevice) -> None:
         super().__init__(device.ownership)
         self.device = device
-        self.handle = id(self)
         self._waiting: deque[Callable[[], None]] = deque()
+
+    @property
+    def handle(self) -> int:
+        """See `bsbatch.cuda.device.Stream`."""
+        self.check()
+        return id(self)
 
     def upload(self, array: NDArray[Any], address: int) -> None:
         """See `bsbatch.cuda.device.Stream`; what the array holds by then must be what it holds now."""
@@ -289,4 +305,4 @@ class FakeStream(Owned):
     def _release(self) -> None:
         if self._waiting:
             raise MisuseError("a stream was freed before its work was done")
-        self.device.forget(self)
+        del self.device.streams[self.handle]

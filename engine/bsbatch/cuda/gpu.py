@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,7 @@ INSTALL = 'pip install "bsbatch[tensorrt]"'
 _PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
 _DRIVER = Path("/sys/module/nvidia/version")
 """Linux, where the driver is a module of the kernel; WSL has none."""
-_INTERFACE = "libcuda.so.1"
+INTERFACE = "libcuda.so.1"
 """The driver's library, which pycuda and ONNX Runtime open."""
 _WITHOUT_DRIVER = "install it, start a container with --gpus all, or go to a machine with a GPU"
 
@@ -51,7 +52,7 @@ def gpu(index: int = 0) -> Gpu:
         There is no driver, or no such device.
     """
     try:
-        driver = import_module("pycuda.driver")
+        driver = pycuda_driver()
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"pycuda is not installed: {INSTALL}") from error
     except ImportError as error:  # the driver's libcuda.so.1 is not there
@@ -63,7 +64,17 @@ def gpu(index: int = 0) -> Gpu:
         raise UsageError(f"the NVIDIA driver gives no GPU {index} ({error}): look at nvidia-smi") from error
 
 
-def why_not(interface: str = _INTERFACE) -> str | None:
+def pycuda_driver() -> Any:
+    """Import pycuda's module of the driver; `ImportError` where there is no driver, or no pycuda.
+
+    The driver's library is opened for all before: a pycuda that was built where there is none is not linked to it.
+    """
+    with suppress(OSError):
+        ctypes.CDLL(INTERFACE, mode=ctypes.RTLD_GLOBAL)
+    return import_module("pycuda.driver")
+
+
+def why_not(interface: str = INTERFACE) -> str | None:
     """Say that there is no driver, and what to do; None where there is one. Asks for no GPU."""
     try:
         ctypes.CDLL(interface)
@@ -75,7 +86,7 @@ def why_not(interface: str = _INTERFACE) -> str | None:
 def gpus() -> tuple[Gpu, ...]:
     """Describe all devices that this process may use; the errors are those of `gpu`."""
     first = gpu()
-    driver = import_module("pycuda.driver")
+    driver = pycuda_driver()
     return (first, *(gpu(index) for index in range(1, driver.Device.count())))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bsbatch.cuda.device import Device, Stream
+from bsbatch.cuda.device import Device, Event, Stream
 from bsbatch.cuda.engines import Engine
 from bsbatch.errors import BackendError
 
@@ -27,7 +27,7 @@ class TensorRtNetwork:
         """Images that it takes at once."""
         return self._batches[-1]
 
-    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream) -> None:
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream, consumed: Event) -> None:
         """See `bsbatch.cuda.ring.Network`.
 
         Raises
@@ -43,6 +43,7 @@ class TensorRtNetwork:
         is_started = (
             context.set_input_shape(self._names[0], (batch, *_IMAGE))
             and all(context.set_tensor_address(*pair) for pair in zip(self._names, (image, *outputs), strict=True))
+            and context.set_input_consumed_event(consumed.handle)
             and context.execute_async_v3(stream.handle)
         )
         if not is_started:

@@ -1,7 +1,9 @@
 """A ring of slots: while one batch is computed, the next is copied in and the one before copied out.
 
-Every slot has its stream and its memory on the device, taken once. Images wait in places of pinned memory, each for one
-examination, that intake threads write into; a place is free again as soon as its image is on the device.
+Each of the three has its stream. A slot keeps the results of a batch until they are asked for; the images lie in one of
+two inputs, which the device fills anew as soon as the network has consumed them. All memory is taken once. Images wait
+in places of pinned memory, each for one examination, that intake threads write into; a place is free again as soon as
+its image is on the device.
 """
 
 import logging
@@ -10,12 +12,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.cuda.device import Device, DeviceError, Event, Stream
+from bsbatch.cuda.device import Device, DeviceError, Event, Memory, Pinned, Stream
 from bsbatch.errors import BackendError
 from bsbatch.records import Inference
 
@@ -25,6 +27,9 @@ CLASSES = 2
 KERNEL = "normalise"
 _THREADS = 256
 _HALF, _FLOAT = 2, 4
+_INPUTS = 2
+"""One that the network reads, one that is filled."""
+_Owned = TypeVar("_Owned", Memory, Pinned, Event, Stream)
 PARTS = ("H2D", "compute", "D2H")
 """trtexec's words."""
 
@@ -68,7 +73,7 @@ class Place:
 class Network(Protocol):
     """A model on a device."""
 
-    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream) -> None:
+    def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream, consumed: Event) -> None:
         """Start the network behind what the stream has to do; a `Ring` has one batch computed at a time.
 
         Parameters
@@ -80,6 +85,8 @@ class Network(Protocol):
             `Layout.outputs` names.
         stream
             Where it is started.
+        consumed
+            To be recorded where the image was read for the last time.
 
         Raises
         ------
@@ -123,10 +130,10 @@ class Ring:
         """On the device, of the batches that landed: H2D (up), compute (with the making of the images), D2H (down)."""
         self._flying: deque[tuple[_Slot, Ticket]] = deque()
         with ExitStack() as stack:
-            last = device.event()
-            stack.callback(last.free)
-            self._computation = _Computation(layout, device.kernel(KERNEL), network, last)
-            self._idle = deque(_Slot(device, layout, self.batch, stack) for _ in range(self.slots))
+            kept = _Kept(device, stack)
+            self._work = _Work(layout, device.kernel(KERNEL), network, *(kept.stream() for _ in range(3)))
+            self._inputs = deque(_Input(kept, layout, self.batch) for _ in range(_INPUTS))
+            self._idle = deque(_Slot(kept, layout, self.batch) for _ in range(self.slots))
             self._stack = stack.pop_all()
 
     def free(self) -> None:
@@ -150,10 +157,11 @@ class Ring:
             self._land_oldest()
         slot, ticket = self._idle[0], Ticket(places, list(places))
         try:
-            slot.start(places, self._computation)
+            slot.start(places, self._inputs[0], self._work)
         except (MemoryError, BackendError):  # the device lives, and what was started of the batch ends
             slot.abandon()
             raise
+        self._inputs.rotate(-1)
         self._idle.popleft()
         self._flying.append((slot, ticket))
         return ticket
@@ -180,85 +188,116 @@ class Ring:
 
     def _land_oldest(self) -> None:
         slot, ticket = self._flying[0]
-        ticket.inference = slot.finish(len(ticket.places), self.seconds)
+        ticket.inference = slot.finish(len(ticket.places))
+        self.seconds.update(slot.seconds)
         self._flying.popleft()
         self._idle.append(slot)
 
 
+class _Kept:
+    """Takes what a ring is made of, and has it given back with the ring."""
+
+    def __init__(self, device: Device, stack: ExitStack) -> None:
+        self._device, self._stack = device, stack
+
+    def memory(self, size: int) -> Memory:
+        """So many bytes on the device."""
+        return self._until_the_end(self._device.allocate(size))
+
+    def pinned(self, shape: tuple[int, ...]) -> Pinned:
+        """Pinned float32."""
+        return self._until_the_end(self._device.pin(shape, np.float32))
+
+    def event(self) -> Event:
+        """An event."""
+        return self._until_the_end(self._device.event())
+
+    def stream(self) -> Stream:
+        """A stream."""
+        return self._until_the_end(self._device.stream())
+
+    def _until_the_end(self, thing: _Owned) -> _Owned:
+        self._stack.callback(thing.free)
+        return thing
+
+
 @dataclass(frozen=True, slots=True)
-class _Computation:
-    """What every slot does with its images."""
+class _Work:
+    """What is done with every batch, and where; one is computed at a time: the network has one memory."""
 
     layout: Layout
     kernel: Any
     network: Network
-    last: Event
-    """The end of the computation before: one at a time, for the network has one memory for its activations."""
+    up: Stream
+    compute: Stream
+    down: Stream
+
+
+class _Input:
+    """The images of a batch on the device, until the network has consumed them."""
+
+    def __init__(self, kept: _Kept, layout: Layout, batch: int) -> None:
+        self._counts = kept.memory(batch * layout.pixels * _HALF)
+        self._scales = kept.memory(batch * 2 * 2 * _FLOAT)
+        self._image = kept.memory(batch * layout.pixels * _HALF)
+        self.consumed = kept.event()
+
+    def upload(self, places: Sequence[Place], work: _Work) -> None:
+        """Start the copies."""
+        for index, place in enumerate(places):
+            work.up.upload(place.counts, self._counts.address + index * work.layout.pixels * _HALF)
+            work.up.upload(place.scales, self._scales.address + index * place.scales.nbytes)
+
+    def compute(self, number: int, outputs: Sequence[Memory], work: _Work) -> None:
+        """Start the kernel and the network."""
+        pixels = number * work.layout.pixels
+        addresses = self._counts.address, self._scales.address, self._image.address
+        work.compute.launch(work.kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
+        targets = [memory.address for memory in outputs]
+        work.network.enqueue(number, self._image.address, targets, work.compute, self.consumed)
 
 
 class _Slot:
-    """The memory and the stream of one batch."""
+    """A batch on its way, and the memory of its results."""
 
-    def __init__(self, device: Device, layout: Layout, batch: int, stack: ExitStack) -> None:
-        def kept(thing: Any) -> Any:
-            stack.callback(thing.free)
-            return thing
-
-        self._counts = kept(device.allocate(batch * layout.pixels * _HALF))
-        self._scales = kept(device.allocate(batch * 2 * 2 * _FLOAT))
-        self._image = kept(device.allocate(batch * layout.pixels * _HALF))
-        self._outputs = [kept(device.allocate(batch * prod(shape) * _FLOAT)) for shape in layout.outputs]
-        self._results = [kept(device.pin((batch, *shape), np.float32)) for shape in layout.outputs]
-        self._begun, self._uploaded, self._computing, self._computed, self._ended = (
-            kept(device.event()) for _ in range(5)
-        )
-        self._stream: Stream = kept(device.stream())
+    def __init__(self, kept: _Kept, layout: Layout, batch: int) -> None:
+        self._outputs = [kept.memory(batch * prod(shape) * _FLOAT) for shape in layout.outputs]
+        self._results = [kept.pinned((batch, *shape)) for shape in layout.outputs]
+        self._begun, self._uploaded, self._computing, self._computed, self._ended = (kept.event() for _ in range(5))
 
     @property
     def is_uploaded(self) -> bool:
         """Whether its images are on the device."""
-        return bool(self._uploaded.is_done)
+        return self._uploaded.is_done
 
-    def start(self, places: Sequence[Place], computation: _Computation) -> None:
+    def start(self, places: Sequence[Place], images: _Input, work: _Work) -> None:
         """Start everything that a batch needs, in order."""
-        stream = self._stream
-        stream.record(self._begun)
+        work.up.follow(images.consumed)
+        work.up.record(self._begun)
+        images.upload(places, work)
+        work.up.record(self._uploaded)
+        work.compute.follow(self._uploaded)
+        work.compute.record(self._computing)
         try:
-            self._upload(places, computation.layout)
-            stream.record(self._uploaded)
-            stream.follow(computation.last)
-            stream.record(self._computing)
-            self._compute(len(places), computation)
-            stream.record(self._computed)
-            stream.record(computation.last)
-            self._download(len(places))
+            images.compute(len(places), self._outputs, work)
         finally:  # whatever was started has an end that can be waited for
-            stream.record(self._ended)
-
-    def _upload(self, places: Sequence[Place], layout: Layout) -> None:
-        for index, place in enumerate(places):
-            self._stream.upload(place.counts, self._counts.address + index * layout.pixels * _HALF)
-            self._stream.upload(place.scales, self._scales.address + index * place.scales.nbytes)
-
-    def _compute(self, number: int, computation: _Computation) -> None:
-        pixels = number * computation.layout.pixels
-        addresses = self._counts.address, self._scales.address, self._image.address
-        self._stream.launch(computation.kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
-        outputs = [memory.address for memory in self._outputs]
-        computation.network.enqueue(number, self._image.address, outputs, self._stream)
-
-    def _download(self, number: int) -> None:
+            work.compute.record(self._computed)
+        work.down.follow(self._computed)
         for memory, result in zip(self._outputs, self._results, strict=True):
-            self._stream.download(memory.address, result.array[:number])
+            work.down.download(memory.address, result.array[: len(places)])
+        work.down.record(self._ended)
 
     def abandon(self) -> None:
-        """Wait for what was started."""
-        self._ended.wait()
+        """Wait for what was started, where nothing is to be copied out."""
+        self._computed.wait()
 
-    def finish(self, number: int, seconds: "Counter[str]") -> Inference:
+    @property
+    def seconds(self) -> Any:
+        """What each part took, of a batch that was waited for."""
+        spans = (self._begun, self._uploaded), (self._computing, self._computed), (self._computed, self._ended)
+        return {part: end.seconds_since(begin) for part, (begin, end) in zip(PARTS, spans, strict=True)}
+
+    def finish(self, number: int) -> Inference:
         """Wait, and copy the results out."""
         self._ended.wait()
-        seconds["H2D"] += self._uploaded.seconds_since(self._begun)
-        seconds["compute"] += self._computed.seconds_since(self._computing)
-        seconds["D2H"] += self._ended.seconds_since(self._computed)
         return Inference(*(np.array(result.array[:number]) for result in self._results))
