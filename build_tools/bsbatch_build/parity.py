@@ -43,7 +43,7 @@ class ParitySettings:
     seed: int = 0
     """Seed of the phantoms."""
     backends: tuple[str, ...] = ()
-    """Names out of `bsbatch.registry.BACKENDS`; all that are installed where empty."""
+    """Names out of `bsbatch.registry.BACKENDS`; all that work here where empty."""
 
     def __post_init__(self) -> None:
         """Refuse backends that nothing could be compared with."""
@@ -61,10 +61,10 @@ class ParitySettings:
         MissingPackageError
             One that was asked for is not installed, or none is.
         """
-        wanted = self.backends or [name for name, part in BACKENDS.items() if name != FAKE and part.missing is None]
+        wanted = self.backends or [name for name, part in BACKENDS.items() if name != FAKE and part.why_not is None]
         missing = [f"{name}: {BACKENDS[name].missing}" for name in wanted if BACKENDS[name].missing]
         if missing or not wanted:
-            lines = missing or [f"{name}: {part.missing}" for name, part in BACKENDS.items() if part.missing]
+            lines = missing or [f"{name}: {part.why_not}" for name, part in BACKENDS.items() if part.why_not]
             raise MissingPackageError(f"not installed here: {'; '.join(lines)}")
         return tuple(name for name in BACKENDS if name in wanted)
 

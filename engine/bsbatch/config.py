@@ -16,6 +16,8 @@ class BackendName(StrEnum):
     """TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16."""
     ONNXRUNTIME_CUDA = "onnxruntime:cuda"
     """ONNX Runtime on one NVIDIA GPU, in float16."""
+    ONNXRUNTIME_TENSORRT = "onnxruntime:tensorrt"
+    """The same by ONNX Runtime's TensorRT provider."""
     WINOGRAD = "winograd"
     """Compiled convolutions of our own on the CPU, Winograd's, ONNX Runtime for the head."""
     MNN = "mnn"

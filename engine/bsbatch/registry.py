@@ -57,6 +57,7 @@ def load(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
+_ONNXRUNTIME_GPU = 'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"'
 BACKENDS = {
     "tensorrt": Part(
         "bsbatch.backends.tensorrt:TensorRtBackend",
@@ -64,10 +65,17 @@ BACKENDS = {
         'pip install "bsbatch[tensorrt]"',
         asked="bsbatch.cuda.library:why_not",
     ),
-    "onnxruntime:cuda": Part(
-        "bsbatch.backends.onnxruntime_cuda:OnnxRuntimeCudaBackend",
+    "onnxruntime:tensorrt": Part(
+        "bsbatch.backends.onnxruntime_gpu:OnnxRuntimeTensorRtBackend",
         "onnxruntime",
-        'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"',
+        _ONNXRUNTIME_GPU,
+        "onnxruntime-gpu",
+        asked="bsbatch.cuda.library:nvinfer_why_not",
+    ),
+    "onnxruntime:cuda": Part(
+        "bsbatch.backends.onnxruntime_gpu:OnnxRuntimeCudaBackend",
+        "onnxruntime",
+        _ONNXRUNTIME_GPU,
         "onnxruntime-gpu",
         asked="bsbatch.cuda.gpu:why_not",
     ),

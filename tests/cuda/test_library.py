@@ -120,6 +120,15 @@ def test_the_backend_says_which_of_its_parts_is_missing(monkeypatch: pytest.Monk
     assert libraries.why_not() == 'neither tensorrt nor tensorrt_rtx is here: pip install "bsbatch[tensorrt]"'
 
 
+def test_who_needs_tensorrts_own_library_alone_is_told_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "gpu_why_not", lambda: "no driver")
+    monkeypatch.setattr(libraries, "find_spec", lambda _: None)
+    monkeypatch.setattr(libraries, "find_library", {"nvinfer": "libnvinfer.so.10"}.get)
+    assert libraries.nvinfer_why_not() == "no driver"
+    monkeypatch.setattr(libraries, "find_library", lambda _: None)
+    assert "pip install tensorrt" in (libraries.nvinfer_why_not() or "")
+
+
 def test_a_missing_library_answers_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "find_spec", lambda _: None)
     assert installed() is None

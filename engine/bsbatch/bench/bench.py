@@ -25,7 +25,7 @@ from bsbatch.registry import BACKENDS
 RESULT_VERSION = 1
 _UNITS = {StageName.SKIM: "files"}
 _SCANS = "scans"
-_ON_GPUS = (BackendName.TENSORRT, BackendName.ONNXRUNTIME_CUDA)
+_ON_GPUS = (BackendName.TENSORRT, BackendName.ONNXRUNTIME_CUDA, BackendName.ONNXRUNTIME_TENSORRT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ of time, without a GPU, for a named architecture.
 """
 
 from collections.abc import Sequence
+from ctypes.util import find_library
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
@@ -113,6 +114,13 @@ def why_not() -> str | None:
     """Say what the backend ``tensorrt`` lacks here beside pycuda, and what to do; imports no library."""
     if installed() is None:
         return f"neither {' nor '.join(library.module for library in LIBRARIES.values())} is here: {INSTALL}"
+    return gpu_why_not()
+
+
+def nvinfer_why_not() -> str | None:
+    """Say that TensorRT's own library is not here, for who needs no more of it, and what to do."""
+    if find_spec("tensorrt") is None and find_library("nvinfer") is None:
+        return "libnvinfer, TensorRT's library, is not here: pip install tensorrt"
     return gpu_why_not()
 
 

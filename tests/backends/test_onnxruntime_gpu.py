@@ -1,6 +1,8 @@
 """The fallback on a GPU, with the CPU in the GPU's place where something shall be computed."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,9 +10,9 @@ import onnxruntime
 import pytest
 from tests.build_tools.graphs import with_graph
 
-from bsbatch.backends import onnxruntime_cuda as module
+from bsbatch.backends import onnxruntime_gpu as gpu_module
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
-from bsbatch.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
+from bsbatch.backends.onnxruntime_gpu import OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend
 from bsbatch.config import Effort
 from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError
@@ -42,7 +44,7 @@ def halve(graph: Path, aside: Path) -> None:
 def test_the_float16_graph_gives_the_probabilities_of_the_float32_one(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     images = golden_examinations(2, 0).images
     with OnnxRuntimeCudaBackend(model, EFFORT) as half, OnnxRuntimeBackend(model, EFFORT) as full:
         actual, expected = half.infer(images).probabilities, full.infer(images).probabilities
@@ -54,7 +56,7 @@ def test_the_float16_graph_gives_the_probabilities_of_the_float32_one(
 def test_maps_are_given_where_they_are_asked_for_and_not_computed_where_not(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     images = golden_examinations(2, 0).images
     with OnnxRuntimeCudaBackend(model, EFFORT, with_cams=True) as half:
         actual = half.infer(images)
@@ -69,13 +71,13 @@ def test_maps_are_given_where_they_are_asked_for_and_not_computed_where_not(
 
 
 def test_a_gpu_that_fails_later_does_not_hand_the_run_to_the_cpu(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     with OnnxRuntimeCudaBackend(model, EFFORT) as backend:
         assert not backend._session._enable_fallback
 
 
 def test_a_batch_that_fails_is_told_with_what_to_do(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     with OnnxRuntimeCudaBackend(model, EFFORT) as backend, pytest.raises(BackendError, match="smaller --batch-size"):
         backend.infer(np.zeros((1, 3, 8, 8), np.float32))
 
@@ -99,28 +101,89 @@ def test_an_onnx_runtime_without_cuda_is_refused_with_the_install_line(
 
 
 def test_a_graph_that_cannot_be_loaded_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PROVIDER", "CPUExecutionProvider")
+    monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     derived_file(model, Recipe(HALF_GRAPH, "another", write_nonsense))
     with pytest.raises(ModelError, match=r"cannot load .*model\.fp16\.onnx"), OnnxRuntimeCudaBackend(model, EFFORT):
         pass
 
 
-def test_a_silent_fall_back_to_the_cpu_is_refused(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+class Session:
+    """An ``InferenceSession`` that takes whatever is asked for, or only providers from one on."""
+
+    first = 0
+
+    def __init__(self, _: bytes, *, providers: list[tuple[str, dict[str, str]]], **__: Any) -> None:
+        self.asked = providers
+
+    def get_providers(self) -> list[str]:
+        return [*(name for name, _ in self.asked[self.first :]), "CPUExecutionProvider"]
+
+    def disable_fallback(self) -> None: ...
+
+
+@pytest.fixture
+def gpu_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An ONNX Runtime with both providers."""
+    everything = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: everything)
-    made = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(gpu_module, "find_spec", lambda name: name)
+    monkeypatch.setattr(gpu_module, "import_module", lambda name: SimpleNamespace(__name__=name))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    def fall_back(graph: bytes, **options: object) -> object:
-        return made(graph, providers=["CPUExecutionProvider"], sess_options=options["sess_options"])
 
-    monkeypatch.setattr(onnxruntime, "InferenceSession", fall_back)
-    with pytest.raises(ModelError, match="finds no GPU that it can use"), OnnxRuntimeCudaBackend(model, EFFORT):
+@pytest.mark.usefixtures("gpu_runtime")
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (OnnxRuntimeCudaBackend, "finds no GPU that it can use"),
+        (OnnxRuntimeTensorRtBackend, "no TensorRT of the version .* use --backend onnxruntime:cuda"),
+    ],
+)
+def test_a_silent_fall_back_to_another_provider_is_refused(
+    model: Model, kind: type[OnnxRuntimeCudaBackend], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "first", 1)
+    with pytest.raises(ModelError, match=words), kind(model, EFFORT):
         pass
 
 
-def test_there_is_no_backend_without_a_model() -> None:
-    with pytest.raises(ModelError, match="--model FOLDER"):
-        OnnxRuntimeCudaBackend(None, EFFORT)
+def asked(model: Model, batch: int = 2, *, with_cams: bool = False) -> list[tuple[str, dict[str, str]]]:
+    with OnnxRuntimeTensorRtBackend(model, Effort(batch_size=batch), with_cams=with_cams) as backend:
+        providers: list[tuple[str, dict[str, str]]] = backend._session.asked
+        return providers
+
+
+@pytest.mark.usefixtures("gpu_runtime")
+def test_tensorrt_comes_before_cuda_with_one_profile_up_to_the_batch(model: Model) -> None:
+    (first, options), second = asked(model, batch=24)
+    assert (first, second) == ("TensorrtExecutionProvider", ("CUDAExecutionProvider", {}))
+    shapes = [options[f"trt_profile_{bound}_shapes"] for bound in ("min", "opt", "max")]
+    assert shapes == ["image:1x1x512x512", "image:24x1x512x512", "image:24x1x512x512"]
+    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"
+
+
+@pytest.mark.usefixtures("gpu_runtime")
+def test_an_engine_is_kept_for_model_outputs_batch_and_versions(
+    model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def folder(*args: Any, **options: Any) -> Path:
+        return Path(asked(*args, **options)[0][1]["trt_engine_cache_path"])
+
+    first = folder(model)
+    assert first == folder(model)
+    assert first.is_relative_to(tmp_path / "bsbatch")
+    another = with_graph(model.folder, tmp_path / "another", lambda graph: setattr(graph, "doc_string", "another"))
+    monkeypatch.setattr(gpu_module, "intact", lambda *_: model.folder / HALF_GRAPH)
+    folders = [first, folder(model, 3), folder(model, with_cams=True), folder(Model.load(another, VERSION))]
+    monkeypatch.setattr(onnxruntime, "__version__", "9.9")
+    assert len({*folders, folder(model)}) == 5
+
+
+@pytest.mark.parametrize("kind", [OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend])
+def test_there_is_no_backend_without_a_model(kind: type[OnnxRuntimeCudaBackend]) -> None:
+    with pytest.raises(ModelError, match=f"{kind.name} backend needs a model: --model FOLDER"):
+        kind(None, EFFORT)
 
 
 def test_the_graph_itself_is_no_stand_in_for_the_float16_one(model: Model) -> None:
