@@ -42,6 +42,9 @@ class OperatingPoint(StrEnum):
     """Nothing: 0.5 stays what the loss made of it."""
     EQUAL_ERRORS = "equal-errors"
     """Where sensitivity and specificity come closest."""
+    MACRO_EQUAL_ERRORS = "macro-equal-errors"
+    """The same of their means over the centres: one with few examinations says as much of the next centre as one with
+    many."""
     YOUDEN = "youden"
     """Where their sum is largest (Youden, Cancer 1950;3:32-35)."""
 

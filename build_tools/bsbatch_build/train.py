@@ -226,6 +226,8 @@ class Cohort:
     """``(N, 128, 128)``, 1 in the cells that a lesion touches."""
     is_marked: NDArray[np.bool_]
     """``(N,)`` whether it is known where the lesions are: masks, or a negative."""
+    centres: NDArray[np.str_]
+    """``(N,)`` names, empty where none is known."""
 
     @property
     def lesion_rows(self) -> NDArray[np.intp]:
@@ -246,8 +248,9 @@ def _cohort(data: Dataset, labels: Mapping[str, Label], sides: Mapping[str, Side
     }
     for side in (Side.TRAIN, Side.VALIDATION):
         _require_both_classes(side, positive[rows[side]])
+    centres = np.array([(label.centre if label else None) or "" for label in known], str)
     if masks is None:
-        return Cohort(data, positive, rows, None, np.zeros(len(known), bool))
+        return Cohort(data, positive, rows, None, np.zeros(len(known), bool), centres)
     lesions, is_marked = np.zeros((len(known), GRID, GRID), np.uint8), ~positive
     for row in rows[Side.TRAIN][positive[rows[Side.TRAIN]]]:
         mask = read_masks(masks, data.entries[row].study_uid or "")
@@ -257,7 +260,7 @@ def _cohort(data: Dataset, labels: Mapping[str, Label], sides: Mapping[str, Side
         raise UsageError(
             f"{masks} holds no mask of a positive study: the files are <study_uid>_anterior.png, _posterior.png"
         )
-    return Cohort(data, positive, rows, lesions, is_marked)
+    return Cohort(data, positive, rows, lesions, is_marked, centres)
 
 
 def _require_both_classes(side: Side, positive: NDArray[np.bool_]) -> None:
@@ -603,12 +606,19 @@ def _finish(network: Any, config: TrainConfig, cohort: Cohort) -> None:
     if point is not OperatingPoint.TRAINED:
         rows = cohort.rows[Side.VALIDATION]
         scores, _ = _predicted(network, cohort, rows, config.recipe.batch_size)
-        move_threshold(plain, threshold_of(point, cohort.labels[rows], scores))
+        move_threshold(plain, threshold_of(point, cohort.labels[rows], scores, cohort.centres[rows]))
     _save_model(plain, config.out / MODEL)
 
 
-def threshold_of(point: OperatingPoint, labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
-    """The threshold of an operating point, where a score as large counts as positive."""
-    fpr, tpr, thresholds = toolchain.package("sklearn.metrics").roc_curve(labels, scores, drop_intermediate=False)
+def threshold_of(
+    point: OperatingPoint, labels: NDArray[np.bool_], scores: NDArray[np.float32], centres: NDArray[np.str_]
+) -> float:
+    """The threshold of an operating point, where a score as large counts as positive; all arrays are ``(N,)``."""
+    weights = None
+    if point is OperatingPoint.MACRO_EQUAL_ERRORS:
+        _, cells, sizes = np.unique(np.char.add(labels.astype(str), centres), return_inverse=True, return_counts=True)
+        weights = 1.0 / sizes[cells]
+    roc_curve = toolchain.package("sklearn.metrics").roc_curve
+    fpr, tpr, thresholds = roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
     worth = tpr - fpr if point is OperatingPoint.YOUDEN else -np.abs(tpr + fpr - 1.0)
     return float(thresholds[1:][np.argmax(worth[1:])])  # the first one is infinite

@@ -299,7 +299,8 @@ def made_cohort(positives: int, negatives: int, *, with_lesions: bool = True) ->
     lesions[:positives, 100, 20] = 1
     rows = {side: np.zeros(0, np.intp) for side in Side} | {Side.TRAIN: np.arange(many)}
     data = Dataset(images, tuple(Entry(str(n), str(n)) for n in range(many)), ())
-    return Cohort(data, labels, rows, lesions if with_lesions else None, np.ones(many, bool))
+    nowhere = np.zeros(many, "U1")
+    return Cohort(data, labels, rows, lesions if with_lesions else None, np.ones(many, bool), nowhere)
 
 
 def drawn(cohort: Cohort, recipe: Recipe, epoch: int = 1, side: int = 512) -> list[Batch]:
@@ -413,4 +414,19 @@ def test_no_score_is_a_better_threshold_than_the_one_of_the_operating_point(
         return loss(float((scores[labels] >= threshold).mean()), float((scores[~labels] < threshold).mean()))
 
     least = min(loss_at(float(score)) for score in scores)
-    assert loss_at(threshold_of(point, labels, scores)) == pytest.approx(least, abs=1e-9)
+    assert loss_at(threshold_of(point, labels, scores, np.full(60, "A"))) == pytest.approx(least, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_small_centre_weighs_as_much_as_a_large_one_where_the_mean_over_centres_is_asked_for(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, centres = rng.random(90) < 0.4, np.repeat(["A", "B"], [70, 20])
+    scores = np.round(rng.random(90) * 0.7 + 0.2 * labels + 0.1 * (centres == "B"), 2).astype(np.float32)
+
+    def loss_at(threshold: float) -> float:
+        right = labels == (scores >= threshold)
+        means = [[right[(centres == at) & (labels == is_ill)].mean() for at in "AB"] for is_ill in (True, False)]
+        return abs(float(np.mean(means[0]) - np.mean(means[1])))
+
+    found = threshold_of(OperatingPoint.MACRO_EQUAL_ERRORS, labels, scores, centres)
+    assert loss_at(found) == pytest.approx(min(loss_at(float(score)) for score in scores), abs=1e-9)
