@@ -12,10 +12,10 @@ import onnxruntime
 
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import versions
+from bsbatch.cuda.ring import MODEL
 from bsbatch.derived import intact
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.model import GRAPH, HALF_GRAPH, Model
-from bsbatch.preprocess import SHAPE
 from bsbatch.protocols import Images
 from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
@@ -123,9 +123,9 @@ class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
 
     def _providers(self) -> list[tuple[str, dict[str, str]]]:
         folder = str(cache_folder() / "onnxruntime-tensorrt" / self._key())
-        rows, columns = SHAPE
+        shape = f"1x{MODEL.rows}x{MODEL.columns}"
         options = {
-            f"trt_profile_{bound}_shapes": f"{self._model.manifest.input_name}:{batch}x1x{rows}x{columns}"
+            f"trt_profile_{bound}_shapes": f"{self._model.manifest.input_name}:{batch}x{shape}"
             for bound, batch in (("min", 1), ("opt", self.batch_size), ("max", self.batch_size))
         }
         for kind in ("engine", "timing"):
