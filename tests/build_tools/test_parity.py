@@ -22,7 +22,7 @@ from bsbatch_build.cli import app
 from bsbatch_build.parity import BackendParity, ParitySettings, Reference, auc, compare, held_against
 
 FEW = 4
-INSTALLED = [name for name, part in BACKENDS.items() if name != "fake" and part.missing is None]
+INSTALLED = [name for name, part in BACKENDS.items() if name != "fake" and part.why_not is None]
 
 
 def columns(*scores: float) -> NDArray[np.float32]:

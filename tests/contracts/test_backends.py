@@ -14,7 +14,7 @@ from bsbatch.preprocess import VERSION, compose
 from bsbatch.protocols import Backend
 from bsbatch.registry import BACKENDS
 
-INSTALLED = [name for name, part in BACKENDS.items() if part.missing is None]
+INSTALLED = [name for name, part in BACKENDS.items() if part.why_not is None]
 NEED_MODEL = [name for name in INSTALLED if name != "fake"]
 EFFORT = Effort(threads=1, batch_size=2)
 TOLERANCE = 1e-5
