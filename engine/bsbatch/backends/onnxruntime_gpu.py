@@ -19,11 +19,11 @@ from bsbatch.model import GRAPH, HALF_GRAPH, Model
 from bsbatch.protocols import Images
 from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
+from bsbatch.registry import BACKENDS
 from bsbatch.storage import cache_folder
 
 _DEFAULT_BATCH = 32
 _ERRORS_ONLY = 3
-_INSTALL = 'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"'
 
 
 class OnnxRuntimeCudaBackend:
@@ -56,7 +56,7 @@ class OnnxRuntimeCudaBackend:
             folder = self._model.folder
             raise ModelError(f"{folder} has no {HALF_GRAPH} of its graph: bsbatch-build compile {folder}")
         if self.provider not in onnxruntime.get_available_providers():
-            raise ModelError(f"this ONNX Runtime has no {self.provider}: {_INSTALL}")
+            raise ModelError(f"this ONNX Runtime has no {self.provider}: {BACKENDS[self.name].install}")
         self._find_libraries()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY

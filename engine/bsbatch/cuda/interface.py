@@ -1,6 +1,6 @@
 """The driver's own library, called directly for what pycuda lacks.
 
-Its events have no handle that another library could be given, and a primary context that it releases stays current.
+Events of pycuda have no handle that another library could be given; a primary context that it releases stays current.
 """
 
 import ctypes
