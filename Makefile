@@ -6,6 +6,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pyt
 COMPILED := hatch_build.py $(addprefix engine/bsbatch/native/,build.py native.h views.c files.c winograd.h winograd.c)
 DEMO := demo
 MADE := demo-model
+SETS = $(patsubst %,$(MADE)/%/expected.csv,set more most last external)
 DRIVER = $(CURDIR)/$(VENV)/driver
 CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
 BENCH ?=
@@ -53,7 +54,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.compare $(BENCH)
 
 # The model in engine/bsbatch/models/demo, from nothing: eight hours on two cores with bfloat16; goes on where it was stopped.
-demo-model: $(MADE)/external $(VENV)/.test
+demo-model: $(SETS) $(VENV)/.test
 	$(BIN)/bsbatch-build train $(MADE)/set/archive --labels $(MADE)/set/labels.csv --masks $(MADE)/set/masks --cache $(MADE)/cache \
 	    --out $(MADE)/crops --weights random --seed 1 --width 0.25 --early-width 0.125 --batch-norm --epochs 8 --horizon 10 --steps 800 \
 	    --batch-size 16 --learning-rate 2e-3 --schedule cosine --crop-epochs 8 --crop-side 128
@@ -86,13 +87,14 @@ demo-model: $(MADE)/external $(VENV)/.test
 	$(BIN)/bsbatch-build card $(MADE)/model --evaluation $(MADE)/report
 	cp $(MADE)/report/metrics.json $(MADE)/model
 
-$(MADE)/external: | $(VENV)/.build
-	rm -rf $(MADE)
-	$(BIN)/bsbatch-build phantom $(MADE)/set --studies 8000 --seed 101 --centre A --centre B --no-clutter
-	$(BIN)/bsbatch-build phantom $(MADE)/more --studies 16000 --seed 404 --centre A --centre B --no-clutter
-	$(BIN)/bsbatch-build phantom $(MADE)/most --studies 20000 --seed 505 --centre A --centre B --no-clutter
-	$(BIN)/bsbatch-build phantom $(MADE)/last --studies 16000 --seed 606 --centre A --centre B --no-clutter
-	$(BIN)/bsbatch-build phantom $(MADE)/external --studies 1000 --seed 202 --centre C --no-clutter
+$(MADE)/set/expected.csv: DRAWN = --studies 8000 --seed 101 --centre A --centre B
+$(MADE)/more/expected.csv: DRAWN = --studies 16000 --seed 404 --centre A --centre B
+$(MADE)/most/expected.csv: DRAWN = --studies 20000 --seed 505 --centre A --centre B
+$(MADE)/last/expected.csv: DRAWN = --studies 16000 --seed 606 --centre A --centre B
+$(MADE)/external/expected.csv: DRAWN = --studies 1000 --seed 202 --centre C
+$(SETS): | $(VENV)/.build
+	rm -rf $(@D)
+	$(BIN)/bsbatch-build phantom $(@D) $(DRAWN) --no-clutter
 
 clean:
 	rm -rf $(VENV) $(DEMO) $(MADE)

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 def commands() -> list[list[str]]:
     """Every ``bsbatch`` and ``bsbatch-build`` that it calls, as words."""
-    arguments = ["make", "--dry-run", "--no-print-directory", "demo-model"]
+    arguments = ["make", "--dry-run", "--no-print-directory", "demo-model", "MADE=anew"]
     told = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = map(shlex.split, told.stdout.replace("\\\n", " ").splitlines())
     return [[Path(words[0]).name, *words[1:]] for words in lines if words and "/bin/bsbatch" in words[0]]
