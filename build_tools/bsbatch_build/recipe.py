@@ -49,6 +49,10 @@ class OperatingPoint(StrEnum):
     """Where their sum is largest (Youden, Cancer 1950;3:32-35)."""
 
 
+_WIDEST = 4.0
+"""Beyond that nobody would see a body in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How the network is trained; the defaults are the paper's."""
@@ -67,6 +71,9 @@ class Recipe:
     blur: float = 0.0
     """Greatest standard deviation of a Gaussian that every other whole image is blurred with, in pixels of a
     1024 x 256 view: cameras of more counts and less resolution than those of the training."""
+    field: float = 1.0
+    """Every fourth whole image is shown in a field of view up to so many times as wide, and up to 1.25 times as large
+    from head to foot: matrices of 1024 x 512 and 512 x 256, which squeeze the body."""
     batch_norm: bool = False
     """Train with batch normalisation, from random weights; it is folded into the convolutions at the end."""
     crop_epochs: int = 0
@@ -96,6 +103,8 @@ class Recipe:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
         if not self.learning_rate > 0.0 or not self.blur >= 0.0:
             raise UsageError("--learning-rate must be above 0, and --blur 0 or more")
+        if not 1.0 <= self.field <= _WIDEST:
+            raise UsageError(f"--field must be 1 to {_WIDEST:g}")
         if self.lesion_weight < 0.0 or not 0 <= self.crop_epochs <= self.epochs:
             raise UsageError("--lesion-weight must be 0 or more, and --crop-epochs 0 to --epochs")
         self._require_an_average()

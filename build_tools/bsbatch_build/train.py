@@ -9,7 +9,7 @@ epochs on crops around them.
 import csv
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,10 +24,11 @@ from bsbatch.concurrency import prefetch
 from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
 from bsbatch.model import sha256_of
-from bsbatch.preprocess import VERSION, VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.preprocess import VERSION
 from bsbatch.storage import put_in_place, replace_text
 from bsbatch_build import toolchain, weights
 from bsbatch_build.dataset import GRID, Dataset, open_dataset, read_masks
+from bsbatch_build.looks import CELL, STRIDE, Field, Look, Window, blur_some
 from bsbatch_build.network import CHANNELS, FLOAT32, MIXED, RELU, SIDE, NetworkSettings, build
 from bsbatch_build.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
 from bsbatch_build.split import Side, SplitSettings, counts, divide, write_split
@@ -44,18 +45,9 @@ CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS = (
 _STATE, _STATES = "state-{:04d}.weights.h5", "state-*.weights.h5"
 """Weights and optimiser after so many epochs."""
 _LESIONS = "lesions"
-_STRIDE = 16
-"""Pixels of the image for one of block 5."""
-_CELL = SIDE // GRID
 _ON_LESION = 0.5
 """Share of the crops that lie where a lesion is, in this image or, for a negative, in another; the others lie where
 the uptake is."""
-_BLURRED = 0.5
-"""Share of the images that `bsbatch_build.recipe.Recipe.blur` changes."""
-_SQUEEZED = VIEW_ROWS / 1024
-"""Rows of the image for one of a 1024 x 256 view."""
-_SHARP = 1e-3
-"""Pixels of a Gaussian that changes nothing; 0 would have OpenCV choose."""
 _BATCHES_AHEAD = 2
 _RARE = -4.0
 """Bias of the lesion output at the start: about 2 % of the cells hold a lesion."""
@@ -412,9 +404,10 @@ def batches(cohort: Cohort, recipe: Recipe, seed: tuple[int, int], side: int) ->
     for chosen in drawn.reshape(recipe.steps, recipe.batch_size):
         flips = rng.random(recipe.batch_size) < 0.5 * recipe.flip
         windows = [_window(rng, cohort, row, side) for row in chosen]
-        batch = _batch(cohort, chosen, flips, windows)
+        fields = [_field(rng, cohort, row, recipe.field if side == SIDE else 1.0) for row in chosen]
+        batch = _batch(cohort, chosen, list(map(Look, windows, flips.tolist(), fields)))
         if recipe.blur and side == SIDE:
-            _blur_some(rng, recipe.blur, batch.images)
+            blur_some(rng, recipe.blur, batch.images)
         yield batch
 
 
@@ -428,31 +421,18 @@ def _balanced(
     return np.concatenate(rounds)[:wanted]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A square part of an image; its corner lies on a multiple of 16 pixels, as the outputs of block 5 do."""
-
-    top: int
-    left: int
-    side: int
-
-    def cut(self, image: NDArray[Any], pixels: int = 1) -> NDArray[Any]:
-        """The part of an image, or of a grid whose cells are so many pixels wide."""
-        top, left, side = self.top // pixels, self.left // pixels, self.side // pixels
-        return image[top : top + side, left : left + side]
-
-
-_WHOLE = Window(0, 0, SIDE)
-
-
 def _window(rng: np.random.Generator, cohort: Cohort, row: int, side: int) -> Window:
     """The whole image, or a crop around a lesion or around some uptake, off centre by up to a quarter of its side."""
     if side == SIDE or cohort.lesions is None:
-        return _WHOLE
+        return Window()
     centre = _lesion_place(rng, cohort, row) if rng.random() < _ON_LESION else _uptake_place(rng, cohort, row)
     corner = np.asarray(centre) - side // 2 + rng.integers(-side // 4, side // 4, 2)
-    top, left = np.clip(corner // _STRIDE * _STRIDE, 0, SIDE - side).tolist()
+    top, left = np.clip(corner // STRIDE * STRIDE, 0, SIDE - side).tolist()
     return Window(top, left, side)
+
+
+def _field(rng: np.random.Generator, cohort: Cohort, row: int, widest: float) -> Field | None:
+    return Field.drawn(rng, widest, cohort.data.images[row]) if widest > 1.0 else None
 
 
 def _lesion_place(rng: np.random.Generator, cohort: Cohort, row: int) -> NDArray[np.intp]:
@@ -460,30 +440,30 @@ def _lesion_place(rng: np.random.Generator, cohort: Cohort, row: int) -> NDArray
     lesions = cohort.lesions
     if lesions is None or not lesions[row].any():
         row = int(rng.choice(cohort.lesion_rows))
-    return np.asarray(rng.choice(np.argwhere(cohort.cells_of(row))) * _CELL, np.intp)
+    return np.asarray(rng.choice(np.argwhere(cohort.cells_of(row))) * CELL, np.intp)
 
 
 def _uptake_place(rng: np.random.Generator, cohort: Cohort, row: int) -> NDArray[np.intp]:
     """A pixel, with a chance that grows with the root of the uptake around it."""
-    many = SIDE // _STRIDE
+    many = SIDE // STRIDE
     coarse = cv2.resize(np.asarray(cohort.data.images[row], np.float32), (many, many), interpolation=cv2.INTER_AREA)
     chance = np.sqrt(coarse).ravel().astype(np.float64)
     place = int(rng.choice(chance.size, p=chance / chance.sum()))
-    return np.asarray(divmod(place, many), np.intp) * _STRIDE
+    return np.asarray(divmod(place, many), np.intp) * STRIDE
 
 
-def _batch(cohort: Cohort, rows: NDArray[np.intp], flips: NDArray[np.bool_], windows: list[Window]) -> Batch:
-    examples = list(zip(rows.tolist(), flips, windows, strict=True))
-    images = np.stack([_mirrored(window.cut(cohort.data.images[row]), flip) for row, flip, window in examples])
+def _batch(cohort: Cohort, rows: NDArray[np.intp], looks: Sequence[Look]) -> Batch:
+    examples = list(zip(rows.tolist(), looks, strict=True))
+    images = np.stack([look.at(cohort.data.images[row]) for row, look in examples])
     positive = cohort.labels[rows].astype(np.float32)
     known: NDArray[np.float32] = np.ones(len(rows), np.float32)
     targets, sample_weights = {}, {}
     if cohort.lesions is not None:
-        cells = [_mirrored(window.cut(cohort.cells_of(row), _CELL), flip) for row, flip, window in examples]
+        cells = [look.at(cohort.cells_of(row), CELL) > 0 for row, look in examples]
         targets[_LESIONS] = _coarser(np.stack(cells))
         is_marked = cohort.is_marked[rows].astype(np.float32)
         sample_weights[_LESIONS] = is_marked.reshape(-1, 1, 1)
-        if windows[0].side != SIDE:
+        if looks[0].window.side != SIDE:
             positive, known = targets[_LESIONS].max(axis=(1, 2, 3)), is_marked
     targets["predictions"] = np.stack([1.0 - positive, positive], axis=1)
     sample_weights["predictions"] = known
@@ -491,23 +471,9 @@ def _batch(cohort: Cohort, rows: NDArray[np.intp], flips: NDArray[np.bool_], win
     return Batch(channels, targets, sample_weights)
 
 
-def _blur_some(rng: np.random.Generator, most: float, images: NDArray[np.float32]) -> None:
-    """Blur every other image in place, by up to so many pixels of its views, and scale each view to [0, 1] again."""
-    for place in np.flatnonzero(rng.random(len(images)) < _BLURRED):
-        pixels = rng.uniform(0.0, most)
-        for left in range(0, SIDE, VIEW_COLUMNS):
-            view = images[place, :, left : left + VIEW_COLUMNS]
-            blurred = cv2.GaussianBlur(view, (0, 0), max(pixels, _SHARP), sigmaY=max(pixels * _SQUEEZED, _SHARP))
-            view[:] = blurred / blurred.max()
-
-
-def _mirrored(image: NDArray[Any], flip: np.bool_) -> NDArray[Any]:
-    return image[:, ::-1] if flip else image
-
-
-def _coarser(cells: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _coarser(cells: NDArray[np.bool_]) -> NDArray[np.float32]:
     """``(N, side / 4, side / 4)`` to ``(N, side / 16, side / 16, 1)``: 1 where any cell below is."""
-    factor = _STRIDE // _CELL
+    factor = STRIDE // CELL
     many, side = len(cells), cells.shape[1] // factor
     coarse = cells.reshape(many, side, factor, side, factor).max(axis=(2, 4))
     return np.asarray(coarse[..., np.newaxis], np.float32)
@@ -545,7 +511,7 @@ def _predicted(
     hottest: list[NDArray[np.float32]] = []
     for start in range(0, len(rows), batch_size):
         chosen = rows[start : start + batch_size]
-        batch = _batch(cohort, chosen, np.zeros(len(chosen), np.bool_), [_WHOLE] * len(chosen))
+        batch = _batch(cohort, chosen, [Look()] * len(chosen))
         outputs = network.predict_on_batch(batch.images)
         scores.append(outputs["predictions"][:, 1])
         hottest.append(outputs[_LESIONS].max(axis=(1, 2, 3)) if _LESIONS in outputs else np.full(len(chosen), np.nan))

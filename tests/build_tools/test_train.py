@@ -372,6 +372,36 @@ def test_crops_are_not_blurred() -> None:
         np.testing.assert_array_equal(one.images, other.images)
 
 
+def test_a_wider_field_squeezes_each_view_about_its_middle_with_its_lesions_and_cuts_no_uptake_off() -> None:
+    cohort = made_cohort(60, 60)
+    cohort.data.images[:] = 0.0
+    cohort.data.images[:, 20:460, 40:210] = cohort.data.images[:, 20:460, 300:460] = 0.5
+    usual, wide = (drawn(cohort, Recipe(steps=30, flip=False, field=most)) for most in (1.0, 1.7))
+    images, changed = (np.concatenate([batch.images[..., 0] for batch in found]) for found in (usual, wide))
+    lesions = np.concatenate([batch.targets["lesions"][..., 0] for batch in wide])
+    is_changed = (images[:, :, 40:210] > 0).sum(axis=(1, 2)) != (changed[:, :, 40:210] > 0).sum(axis=(1, 2))
+    assert 10 < is_changed.sum() < 60
+    for image, places in zip(changed[is_changed], lesions[is_changed], strict=True):
+        filled = np.flatnonzero(image[100] > 0)
+        left, right = filled[filled < 256], filled[filled >= 256] - 256
+        assert len(left) >= 170 / 1.75
+        for found, middle in ((left, -3), (right, -4)):
+            assert abs(found.mean() - 127.5 - middle * len(left) / 170) < 5
+        rows = np.flatnonzero(image[:, 128] > 0)
+        assert 440 <= len(rows) <= 440 * 1.26
+        assert rows[-1] < 512
+        assert image.max() == 1.0
+        if places.any():
+            row, column = np.argwhere(places)[0] * 16
+            assert abs(row - 402 * len(rows) / 440) < 20
+            assert abs(column - (128 + (82 - 128) * len(left) / 170)) < 20
+
+
+def test_a_field_that_is_narrower_is_refused() -> None:
+    with pytest.raises(UsageError, match="--field must be 1 to 4"):
+        Recipe(field=0.9)
+
+
 def test_a_crop_is_labelled_by_the_lesions_in_it() -> None:
     found = drawn(made_cohort(20, 20), Recipe(steps=10, batch_size=4), side=192)
     assert {batch.images.shape for batch in found} == {(4, 192, 192, 3)}

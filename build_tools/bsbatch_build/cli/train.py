@@ -81,6 +81,10 @@ def train(
         float,
         typer.Option(help="Blur every other image by up to so many pixels of its view.", rich_help_panel=_HOW),
     ] = PAPER.blur,
+    field: Annotated[
+        float,
+        typer.Option(help="Show every fourth image in a field up to so many times as wide.", rich_help_panel=_HOW),
+    ] = PAPER.field,
     crop_epochs: Annotated[
         int, typer.Option(help="First epochs on crops around lesions, with --masks.", rich_help_panel=_HOW)
     ] = PAPER.crop_epochs,
@@ -130,6 +134,7 @@ def train(
         horizon,
         flip,
         blur,
+        field,
         batch_norm,
         crop_epochs,
         crop_side,
