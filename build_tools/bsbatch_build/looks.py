@@ -24,8 +24,7 @@ _SHARP = 1e-3
 _WIDENED = 0.25
 """Share of the images in a wider field."""
 _LONGEST = 1.25
-"""A row of 3.9 mm, as in matrices of 1024 x 512 and 512 x 256, is shown so much larger than one of 2.4 mm in a matrix
-of 1024 x 256, which is two to a row of the image."""
+"""A row of the image holds 4.8 mm of a 1024 x 256 matrix (two rows of 2.4 mm), 3.9 mm of 1024 x 512 or 512 x 256."""
 _VIEWS = 2
 
 
@@ -38,7 +37,7 @@ class Window:
     side: int = SIDE
 
     def cut(self, image: NDArray[Any], pixels: int) -> NDArray[Any]:
-        """The part of an image, or of a grid whose cells are so many pixels wide."""
+        """``(side, side)`` of a ``(512, 512)`` image, both by `pixels` of a grid whose cells are so many wide."""
         top, left, side = self.top // pixels, self.left // pixels, self.side // pixels
         return image[top : top + side, left : left + side]
 
@@ -54,15 +53,18 @@ class Field:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, widest: float, image: NDArray[Any]) -> Self | None:
-        """A field up to `widest` times as wide, in which no uptake is cut off; None for most images."""
-        if rng.random() >= _WIDENED:
+        """A field 1 to `widest` times as wide that cuts off no uptake of a ``(512, 512)`` image; None for most.
+
+        Nothing is drawn where `widest` is 1.
+        """
+        if widest <= 1.0 or rng.random() >= _WIDENED:
             return None
         wide, long = rng.uniform(1.0, widest), rng.uniform(1.0, _LONGEST)
         filled = int(np.flatnonzero(image.any(axis=1))[-1]) // CELL + 1
         return cls(round(GRID // _VIEWS / wide), round(GRID * min(long, GRID / filled)))
 
     def show(self, image: NDArray[Any], pixels: int) -> NDArray[np.float32]:
-        """The image, or a grid whose cells are so many pixels wide, in this field.
+        """A ``(512, 512)`` image, or a ``(512 / pixels, 512 / pixels)`` grid, in this field; the same shape, in [0, 1].
 
         Each view is the mean over what falls into a pixel, scaled to a maximum of 1 again; of a grid of lesions, every
         cell above 0 holds some of a lesion.
@@ -89,7 +91,7 @@ class Look:
     field: Field | None = None
 
     def at(self, image: NDArray[Any], pixels: int = 1) -> NDArray[Any]:
-        """The image, or a grid whose cells are so many pixels wide, so shown."""
+        """``(side, side)`` of a ``(512, 512)`` image, both by `pixels` of a grid whose cells are so many wide."""
         part = self.window.cut(image, pixels)
         flipped = part[:, ::-1] if self.is_flipped else part
         return flipped if self.field is None else self.field.show(flipped, pixels)

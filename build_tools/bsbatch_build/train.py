@@ -404,7 +404,8 @@ def batches(cohort: Cohort, recipe: Recipe, seed: tuple[int, int], side: int) ->
     for chosen in drawn.reshape(recipe.steps, recipe.batch_size):
         flips = rng.random(recipe.batch_size) < 0.5 * recipe.flip
         windows = [_window(rng, cohort, row, side) for row in chosen]
-        fields = [_field(rng, cohort, row, recipe.field if side == SIDE else 1.0) for row in chosen]
+        widest = recipe.field if side == SIDE else 1.0
+        fields = [Field.drawn(rng, widest, cohort.data.images[row]) for row in chosen]
         batch = _batch(cohort, chosen, list(map(Look, windows, flips.tolist(), fields)))
         if recipe.blur and side == SIDE:
             blur_some(rng, recipe.blur, batch.images)
@@ -429,10 +430,6 @@ def _window(rng: np.random.Generator, cohort: Cohort, row: int, side: int) -> Wi
     corner = np.asarray(centre) - side // 2 + rng.integers(-side // 4, side // 4, 2)
     top, left = np.clip(corner // STRIDE * STRIDE, 0, SIDE - side).tolist()
     return Window(top, left, side)
-
-
-def _field(rng: np.random.Generator, cohort: Cohort, row: int, widest: float) -> Field | None:
-    return Field.drawn(rng, widest, cohort.data.images[row]) if widest > 1.0 else None
 
 
 def _lesion_place(rng: np.random.Generator, cohort: Cohort, row: int) -> NDArray[np.intp]:

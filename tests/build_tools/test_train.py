@@ -366,9 +366,10 @@ def test_blurring_spreads_a_view_over_its_neighbours_and_not_over_the_other_view
     assert not blurred[:, :, 256:270].any()
 
 
-def test_crops_are_not_blurred() -> None:
-    sharp, blurred = (drawn(made_cohort(8, 8), Recipe(steps=2, blur=most), side=64) for most in (0.0, 2.0))
-    for one, other in zip(sharp, blurred, strict=True):
+@pytest.mark.parametrize("recipe", [Recipe(steps=2, blur=2.0), Recipe(steps=2, field=1.7)])
+def test_crops_are_not_blurred_nor_in_a_wider_field(recipe: Recipe) -> None:
+    usual, changed = (drawn(made_cohort(8, 8), each, side=64) for each in (Recipe(steps=2), recipe))
+    for one, other in zip(usual, changed, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
 
 
