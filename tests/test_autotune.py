@@ -174,11 +174,18 @@ def test_an_edited_measurement_is_made_anew(change: dict[str, object], tmp_path:
     assert choose()[1][0].startswith("Measuring")
 
 
-def test_a_backend_that_fails_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_fails_is_not_taken_and_the_user_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, broken=Broken, picky=Picky, deviceless=Deviceless, slow=Slow)
 
-    assert choose()[0] == "slow"
+    name, told = choose()
+
+    assert name == "slow"
     assert list(choices.found()[0].rates) == ["slow"]
+    assert told[1:-1] == [
+        "Left out: broken: it broke at 1.",
+        "Left out: picky: not this one.",
+        "Left out: deviceless: there is no NVIDIA driver here.",
+    ]
 
 
 def test_where_all_fail_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

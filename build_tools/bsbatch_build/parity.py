@@ -1,7 +1,7 @@
 """Holds the backends that are installed against the Keras network, on golden examinations."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,8 @@ class ParityReport:
     backends: tuple[BackendParity, ...]
     not_for: tuple[str, ...] = ()
     """Backends that are for graphs of another kind."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Backends that do not take the model here, and why."""
 
     def check(self) -> None:
         """Refuse a model that a backend does not give back.
@@ -130,18 +132,19 @@ class ParityReport:
         Raises
         ------
         ModelError
-            A difference is above its tolerance, or a label flips away from the threshold.
+            A difference is above its tolerance, a label flips away from the threshold, or a backend refuses the model.
         """
-        wrong = [parity for parity in self.backends if not parity.holds]
+        wrong = [
+            f"{parity.backend} differs by {parity.difference:.2g} ({parity.tolerance:g} passes at "
+            f"{parity.precision}) and flips {parity.flips} labels"
+            for parity in self.backends
+            if not parity.holds
+        ]
+        wrong += [f"{name} refuses it: {why}" for name, why in self.refused.items()]
         if wrong:
-            words = "; ".join(
-                f"{parity.backend} differs by {parity.difference:.2g} ({parity.tolerance:g} passes at "
-                f"{parity.precision}) and flips {parity.flips} labels"
-                for parity in wrong
-            )
             raise ModelError(
-                f"{self.settings.folder} is not the same model everywhere: {words}. Do not run it on these backends; "
-                "use the versions in constraints.txt, or export it again"
+                f"{self.settings.folder} is not the same model everywhere: {'; '.join(wrong)}. Do not run it on these "
+                "backends; use the versions in constraints.txt, or export it again"
             )
 
     def content(self) -> dict[str, Any]:
@@ -159,6 +162,7 @@ class ParityReport:
             "auc": self.auc,
             "backends": [_plain(parity) for parity in self.backends],
             "not_for": list(self.not_for),
+            "refused": dict(self.refused),
         }
 
 
@@ -185,6 +189,7 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
     reference = Reference(expected, golden.labels, model.manifest.threshold)
     compared: list[BackendParity] = []
     not_for: list[str] = []
+    refused: dict[str, str] = {}
     for name in names:
         try:
             compared.append(_compared(name, model, golden.images, reference, on_step))
@@ -192,6 +197,8 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
             if settings.backends:
                 raise
             not_for.append(name)
+        except ModelError as error:
+            refused[name] = str(error)
     return ParityReport(
         model,
         settings,
@@ -199,6 +206,7 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
         auc=auc(expected[:, 1], golden.labels),
         backends=tuple(compared),
         not_for=tuple(not_for),
+        refused=refused,
     )
 
 

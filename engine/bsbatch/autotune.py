@@ -47,7 +47,7 @@ def choose(model: Model, effort: Effort, tell: Callable[[str], None]) -> str:
     choice = find(situation)
     if choice is None:
         tell(f"Measuring {' and '.join(names)}, once for this machine and model ...")
-        choice = _measured(situation, names, model, effort)
+        choice = _measured(situation, names, model, effort, tell)
         _keep(choice, tell)
     tell(f"Backend: {choice}.")
     return choice.backend
@@ -74,7 +74,9 @@ def rate(backend: Backend) -> float:
         return calls * count / (time.perf_counter() - started)
 
 
-def _measured(situation: Situation, names: list[str], model: Model, effort: Effort) -> Choice:
+def _measured(
+    situation: Situation, names: list[str], model: Model, effort: Effort, tell: Callable[[str], None]
+) -> Choice:
     rates: dict[str, float] = {}
     refusals: list[str] = []
     for name in names:
@@ -84,6 +86,8 @@ def _measured(situation: Situation, names: list[str], model: Model, effort: Effo
             refusals.append(f"{name}: {error}")
     if not rates:
         raise ModelError(f"no backend can use this model. {'. '.join(refusals)}")
+    for refusal in refusals:
+        tell(f"Left out: {refusal}.")
     return Choice(situation, max(rates, key=rates.__getitem__), rates, date.today().isoformat())
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -51,6 +51,13 @@ class Half(OnnxRuntimeBackend):
     def infer(self, images: Images) -> Inference:
         given = super().infer(images).probabilities
         return Inference(given.astype(np.float16).astype(np.float32))
+
+
+class Refusing(OnnxRuntimeBackend):
+    """A backend that does not take the model."""
+
+    def __enter__(self) -> Self:
+        raise ModelError("its converter makes nothing of it")
 
 
 @pytest.fixture
@@ -196,6 +203,21 @@ def test_the_command_fails_where_one_backend_of_two_differs_and_still_shows_and_
         "onnxruntime": True,
         "other": False,
     }
+
+
+def test_the_command_fails_where_one_backend_of_two_refuses_the_model_and_still_shows_the_other(
+    twin: Path, tmp_path: Path, put: Callable[[str, type], None]
+) -> None:
+    put("narrow", Refusing)
+    chosen = ("--backend", "onnxruntime", "--backend", "narrow", "--json", tmp_path / "parity.json")
+    done = run(twin, "--examinations", FEW, *chosen)
+    assert isinstance(done.exception, ModelError)
+    assert "narrow refuses it: its converter makes nothing of it" in str(done.exception)
+    shown = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines() if line.strip()}
+    assert (shown["onnxruntime"], shown["narrow"]) == ("agrees", "refuses")
+    content = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))
+    assert [parity["backend"] for parity in content["backends"]] == ["onnxruntime"]
+    assert content["refused"] == {"narrow": "its converter makes nothing of it"}
 
 
 @pytest.mark.parametrize("name", ["fake", "none", "ONNXRUNTIME"])

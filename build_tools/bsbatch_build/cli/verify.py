@@ -55,7 +55,7 @@ def _show(console: Console, report: Any) -> None:
         f"Keras         ROC AUC {report.auc:.4f} on them",
     )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
-    console.print(_table(report.backends))
+    console.print(_table(report))
     for name in report.not_for:
         console.print(f"{name} is for graphs of another kind and was left out.", highlight=False)
     notes = "Flips: labels that differ; beside them those of scores within the tolerance of the threshold."
@@ -63,12 +63,12 @@ def _show(console: Console, report: Any) -> None:
     console.print("Research use only, not for clinical use.", style="dim")
 
 
-def _table(backends: Any) -> Table:
+def _table(report: Any) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("backend", no_wrap=True)
     for name in ("precision", "largest", "mean", "tolerance", "flips", "AUC", "verdict"):
         table.add_column(name, justify="right", no_wrap=True)
-    for parity in backends:
+    for parity in report.backends:
         table.add_row(
             parity.backend,
             parity.precision,
@@ -79,4 +79,6 @@ def _table(backends: Any) -> Table:
             f"{parity.auc_difference:+.4f}",
             "[green]agrees[/]" if parity.holds else "[bold red]differs[/]",
         )
+    for name in report.refused:
+        table.add_row(name, *["-"] * 6, "[bold red]refuses[/]")
     return table

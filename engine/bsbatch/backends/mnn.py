@@ -80,7 +80,7 @@ class MnnBackend:
             self._crew.start(Scorer, *details, memory=self._memory)
         except Exception as error:  # whatever MNN raises in a worker, or a worker that is lost
             self.__exit__(None, None, None)
-            raise ModelError(f"MNN cannot load {graph} ({_words(error)}): use --backend onnxruntime") from error
+            raise ModelError(f"MNN cannot load {graph} ({_words(error)}): --backend onnxruntime takes it") from error
         return self
 
     def __exit__(
@@ -222,7 +222,7 @@ def _convert_elsewhere(graph: Path, aside: Path, names: tuple[str, ...]) -> None
         try:
             isolation.call(convert, graph, aside, names)
         except Exception as error:  # whatever MNN and ONNX Runtime raise in a worker, or a worker that is lost
-            raise ModelError(f"MNN cannot load {graph} ({_words(error)}): use --backend onnxruntime") from error
+            raise ModelError(f"MNN cannot load {graph} ({_words(error)}): --backend onnxruntime takes it") from error
 
 
 def _names(manifest: Manifest) -> tuple[str, ...]:

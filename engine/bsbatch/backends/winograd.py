@@ -120,7 +120,7 @@ class WinogradBackend:
                 return hold_against_onnxruntime(graph, names, lambda image: network.score(image, room))
             except ModelError as error:
                 raise ModelError(
-                    f"the winograd backend fails on {graph} ({error}): use --backend onnxruntime"
+                    f"the winograd backend fails on {graph} ({error}): --backend onnxruntime takes it"
                 ) from error
 
         name = PROOF if len(self._outputs) == 1 else PROOF.replace(".json", ".cam.json")
