@@ -184,7 +184,8 @@ class _Worker:
         try:
             self.connection.send((task, function, arguments, options or {}))
         except ConnectionError as error:
-            raise WorkerLostError(self._obituary()) from error
+            # the frames hold a view of a buffer, over which Python 3.13's garbage collector stumbles aloud
+            raise WorkerLostError(self._obituary()) from error.with_traceback(None)
 
     def receive(self, seconds: float) -> tuple[bool, Any]:
         try:
