@@ -193,12 +193,11 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
     for name in names:
         try:
             compared.append(_compared(name, model, golden.images, reference, on_step))
-        except OtherGraphError:
-            if settings.backends:
-                raise
-            not_for.append(name)
         except ModelError as error:
-            refused[name] = str(error)
+            if isinstance(error, OtherGraphError) and not settings.backends:
+                not_for.append(name)
+            else:
+                refused[name] = str(error)
     return ParityReport(
         model,
         settings,

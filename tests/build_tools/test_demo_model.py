@@ -34,6 +34,10 @@ def model() -> Model:
     return Model.load(Path(DEMO), preprocess.VERSION)
 
 
+def calls(commands: list[list[str]], *start: str) -> list[list[str]]:
+    return [words for words in commands if words[: len(start)] == list(start)]
+
+
 def options(words: list[str], name: str) -> set[str]:
     return {words[place + 1] for place, word in enumerate(words) if word == name}
 
@@ -47,10 +51,9 @@ def configured(commands: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> li
         return train.Trained(config.out, (), {})
 
     monkeypatch.setattr(train, "train", learn_nothing)
-    for words in commands:
-        if words[:2] == ["bsbatch-build", "train"]:
-            done = CliRunner().invoke(app, words[1:])
-            assert done.exit_code == 0, done.output
+    for words in calls(commands, "bsbatch-build", "train"):
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, done.output
     return told
 
 
@@ -62,9 +65,9 @@ def start_of(config: TrainConfig, folders: list[Path]) -> str:
 
 
 def test_what_it_is_trained_on_is_no_part_of_what_it_is_tested_on(commands: list[list[str]]) -> None:
-    sets = {words[2]: words for words in commands if words[:2] == ["bsbatch-build", "phantom"]}
-    (tested,) = [Path(words[2]).parent for words in commands if words[:2] == ["bsbatch", "run"]]
-    trained = {str(Path(words[2]).parent) for words in commands if words[:2] == ["bsbatch-build", "train"]}
+    sets = {words[2]: words for words in calls(commands, "bsbatch-build", "phantom")}
+    (tested,) = [Path(words[2]).parent for words in calls(commands, "bsbatch", "run")]
+    trained = {str(Path(words[2]).parent) for words in calls(commands, "bsbatch-build", "train")}
     assert trained == sets.keys() - {str(tested)}
     assert options(sets[str(tested)], "--centre") == {"C"}
     assert all(options(sets[folder], "--centre") == {"A", "B"} for folder in trained)
@@ -87,12 +90,12 @@ def test_the_trainings_are_those_of_the_makefile(
 
 
 def test_the_model_is_put_together_as_the_makefile_says(commands: list[list[str]], model: Model) -> None:
-    (export,) = [words for words in commands if words[:2] == ["bsbatch-build", "export"]]
-    trained = [words[words.index("--out") + 1] for words in commands if words[:2] == ["bsbatch-build", "train"]]
+    (export,) = calls(commands, "bsbatch-build", "export")
+    trained = [out for words in calls(commands, "bsbatch-build", "train") for out in options(words, "--out")]
     told = model.manifest.training
     hashes = {f"{out}/model.keras": training.sha256 for out, training in zip(trained, lineage(told), strict=True)}
     joined = [word for word in export if word in hashes]
-    assert told["weights_sha256"] == hashes[export[export.index("--weights") + 1]]
+    assert {told["weights_sha256"]} == {hashes[file] for file in options(export, "--weights")}
     assert told["joined"].endswith("mirrored image") == ("--mirror" in export)
     assert all(hashes[file][:16] in told["joined"] for file in joined)
     assert len(told["joined_with"]) == len(joined) - 1
