@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
-COMPILED := hatch_build.py $(addprefix engine/bsbatch/native/,build.py native.h views.c files.c winograd.h winograd.c)
+COMPILED := hatch_build.py $(addprefix engine/bsbatch/native/,build.py native.h view_pairs.c files.c winograd.h winograd.c)
 DEMO := demo
 MADE := demo-model
 SETS = $(patsubst %,$(MADE)/%/expected.csv,set more last fresh external)
@@ -11,7 +11,7 @@ DRIVER = $(CURDIR)/$(VENV)/driver
 CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
 BENCH ?=
 
-.PHONY: demo test check rtx pycuda kernels format bench demo-model clean
+.PHONY: demo test check house rtx pycuda kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -25,6 +25,9 @@ check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+house: $(BIN)/python
+	@$(BIN)/python -m tests.architecture.house
 
 rtx: $(VENV)/.test
 	@# without pycuda, which nvcc would have to build: engines compile without a GPU

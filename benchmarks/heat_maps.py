@@ -15,16 +15,16 @@ from benchmarks.results import Outcome, Row, Target, compared
 from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
-from bsbatch import preprocess
 from bsbatch.backends.keras_cams import KerasTape
 from bsbatch.bench.stages import Workload, images_of
 from bsbatch.config import Effort, OverlayFormat
-from bsbatch.model import Model
+from bsbatch.imaging import preprocess
+from bsbatch.models.directory import Model
 from bsbatch.records import UnitOutcome
 from bsbatch.registry import BACKENDS, load
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch_build import toolchain
-from bsbatch_build.cam_head import CAM, FEATURES
+from bsbatch_build.export.cam_head import CAM, FEATURES
 
 FUSED, TAPE, OVERLAYS = Target(1.02, "x", False), Target(50.0, "x", True), Target(20.0, "/s", True)
 _ON_CPU = ("winograd", "mnn", "onnxruntime")

@@ -15,17 +15,17 @@ from benchmarks.results import Outcome, Row, Target, compared, profile
 from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
-from bsbatch.allocation import keep_freed_memory
 from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
-from bsbatch.concurrency import ordered_map
 from bsbatch.config import Effort
-from bsbatch.dicom.header import HEAD, header_in
+from bsbatch.dicom.headers.read import HEAD, header_in
 from bsbatch.dicom.pixels import place_of
 from bsbatch.dicom.selection import may_be_scan
+from bsbatch.host.malloc import keep_freed_memory
+from bsbatch.host.threads import ordered_map
+from bsbatch.imaging.preprocess import SHAPE
 from bsbatch.native.files import head_of
-from bsbatch.native.views import compiled
-from bsbatch.pipeline import IN_A_PIECE, PIECES_AHEAD
-from bsbatch.preprocess import SHAPE
+from bsbatch.native.view_pairs import compiled
+from bsbatch.pipeline.screening import IN_A_PIECE, PIECES_AHEAD
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
 _REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}

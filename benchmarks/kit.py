@@ -13,11 +13,11 @@ from benchmarks.peers.job import GRAPH, KERAS, WEIGHTS
 from numpy.typing import NDArray
 from tests.archives import Scan, dataset_of, write
 
-from bsbatch_build.export import ExportSettings, export
-from bsbatch_build.network import NetworkSettings
+from bsbatch_build.export.export import ExportSettings, export
+from bsbatch_build.network.network import NetworkSettings
+from bsbatch_build.network.weights import load
 from bsbatch_build.phantom.plan import SetPlan, assign
 from bsbatch_build.phantom.study import make_study
-from bsbatch_build.weights import load
 
 SEED = 1
 _DIFFERENT = 24

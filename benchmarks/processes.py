@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from benchmarks.peers.job import ARCHIVE, GRAPH, SCORES, TIMING
 
-from bsbatch.concurrency import usable_cpus
+from bsbatch.host.machine import usable_cpus
 
 ROOT = Path(__file__).parents[1]
 

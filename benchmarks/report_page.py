@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from bsbatch.config import OverlayFormat
-from bsbatch.output import write_run_file
-from bsbatch.parts import write_part
+from bsbatch.html_report.page import write_page
+from bsbatch.html_report.settings import ReportConfig
 from bsbatch.records import Explanation, HeatMap, Prediction, Quality, UnitOutcome, ViewPixels, Whereabouts
 from bsbatch.registry import load
-from bsbatch.reporting.page import write_page
-from bsbatch.reporting.settings import ReportConfig
 from bsbatch.sinks.overlays import OverlaySink
-from bsbatch.tables import OBJECTS, RESULTS, Row, to_table
+from bsbatch.store.folder import write_run_file
+from bsbatch.store.parts import write_part
+from bsbatch.store.tables import OBJECTS, RESULTS, Row, to_table
 
 EXAMINATIONS, OVERLAYS = 10_000, 500
 ROWS, COLUMNS = 1024, 256

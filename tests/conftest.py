@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bsbatch_build.export import ExportSettings, export
-from bsbatch_build.network import NetworkSettings
+from bsbatch_build.export.export import ExportSettings, export
+from bsbatch_build.network.network import NetworkSettings
 from bsbatch_build.phantom.archive import write_set
 from bsbatch_build.phantom.plan import SetPlan
 

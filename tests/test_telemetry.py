@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from bsbatch.concurrency import ordered_map
+from bsbatch.host.threads import ordered_map
 from bsbatch.telemetry import Telemetry
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bsbatch.errors import OutputError
-from bsbatch.storage import replace_text
+from bsbatch.host.files import replace_text
 
 
 def write_text(path: Path, text: str) -> None:

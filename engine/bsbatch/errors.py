@@ -71,7 +71,7 @@ class ItemError(BsbatchError):
     Parameters
     ----------
     reason
-        A code of `bsbatch.dicom.reasons.Reason`.
+        A code of `bsbatch.reasons.Reason`.
     message
         What was seen, without patient data.
     """

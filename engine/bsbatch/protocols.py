@@ -46,8 +46,8 @@ class Backend(Protocol):
 
     Made of the model, the effort and ``with_cams``: whether it shall give maps, too. What is not asked is not computed.
 
-    One that wants images in memory of its own has ``places``, a `bsbatch.concurrency.FreeList` of what
-    `bsbatch.preprocess.compact` fills, and takes a list of them in `infer`, too; it gives them back itself.
+    One that wants images in memory of its own has ``places``, a `bsbatch.host.threads.FreeList` of what
+    `bsbatch.imaging.preprocess.compact` fills, and takes a list of them in `infer`, too; it gives them back itself.
     """
 
     precision: str

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage, Status, status_of
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Status, status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class Quality:
     saturated_pixels: int
     """Pixels at the largest value that the stored bits can hold."""
     flags: tuple[str, ...]
-    """Names of `bsbatch.quality.Flag`."""
+    """Names of `bsbatch.imaging.quality.Flag`."""
     pixel_xxh3: str
     """XXH3 of the two views' stored values, 128 bits as 32 hexadecimal digits; no protection against forgery."""
 
@@ -329,7 +329,7 @@ class Whereabouts:
     anterior: float | None
     """In the anterior view; the rest is in the posterior one."""
     warnings: tuple[str, ...]
-    """Names of `bsbatch.gradcam.CamWarning`."""
+    """Names of `bsbatch.imaging.gradcam.CamWarning`."""
 
 
 @dataclass(frozen=True, slots=True)

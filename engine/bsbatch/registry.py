@@ -88,7 +88,7 @@ BACKENDS = {
     "onnxruntime": Part("bsbatch.backends.onnxruntime:OnnxRuntimeBackend", "onnxruntime"),
     "fake": Part("bsbatch.backends.fake:FakeBackend"),
 }
-"""Backends; `bsbatch.autotune` tells which is the fastest."""
+"""Backends; `bsbatch.run.autotune` tells which is the fastest."""
 
 CAMS = {"keras": Part("bsbatch.backends.keras_cams:KerasCams", "tensorflow", 'pip install "bsbatch[keras]"')}
 """What computes heat maps beside a backend."""
@@ -102,7 +102,7 @@ CODECS = {
 
 EVALUATION = {
     "metrics": Part("bsbatch.evaluation.evaluate:evaluate", "sklearn", 'pip install "bsbatch[evaluate]"'),
-    "report": Part("bsbatch.evaluation.report:write_report", "matplotlib", 'pip install "bsbatch[evaluate]"'),
+    "report": Part("bsbatch.evaluation.report_files:write_report", "matplotlib", 'pip install "bsbatch[evaluate]"'),
 }
 """What ``bsbatch evaluate`` loads: the figures, and the report with its drawings."""
 
@@ -114,7 +114,7 @@ MASKS = {
 
 _REPORT = 'pip install "bsbatch[report]"'
 REPORT = {
-    "write": Part("bsbatch.reporting.page:write_page", "jinja2", _REPORT),
+    "write": Part("bsbatch.html_report.page:write_page", "jinja2", _REPORT),
     "figures": Part("vl_convert:javascript_bundle", "vl_convert", _REPORT),
 }
 """What ``bsbatch report`` loads: the page, and Vega-Lite as one script, which draws its figures."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bsbatch.dicom.reasons import EXPLANATIONS, SKIPS, Reason
-from bsbatch.gradcam import CamWarning
-from bsbatch.quality import Flag
-from bsbatch.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
+from bsbatch.imaging.gradcam import CamWarning
+from bsbatch.imaging.quality import Flag
+from bsbatch.reasons import EXPLANATIONS, SKIPS, Reason
+from bsbatch.store.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -58,7 +58,7 @@ def test_the_command_line_loads_nothing_heavy(code: str) -> None:
 
 
 def test_a_run_loads_no_training_package() -> None:
-    assert _loaded_after("import bsbatch.run").isdisjoint(
+    assert _loaded_after("import bsbatch.run.screen").isdisjoint(
         {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "MNN"}
     )
 

@@ -13,7 +13,7 @@ from bsbatch.backends.fake import FakeBackend
 from bsbatch.backends.keras_cams import KerasCams, KerasTape
 from bsbatch.config import Effort
 from bsbatch.errors import MissingPackageError, ModelError
-from bsbatch.model import GRAPH, KERAS, Manifest, Model, sha256_of
+from bsbatch.models.directory import GRAPH, KERAS, Manifest, Model, sha256_of
 from bsbatch_build import toolchain
 
 TOLERANCE = 1e-5

@@ -14,9 +14,9 @@ from bsbatch.backends import mnn
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
-from bsbatch.isolation import Isolation
-from bsbatch.model import GRAPH, Manifest, Model, sha256_of, write_manifest
-from bsbatch.preprocess import VERSION
+from bsbatch.host.workers import Isolation
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import GRAPH, Manifest, Model, sha256_of, write_manifest
 from bsbatch.registry import BACKENDS
 
 pytestmark = pytest.mark.skipif(BACKENDS["mnn"].missing is not None, reason="MNN is not installed")

@@ -14,13 +14,13 @@ from bsbatch.backends import onnxruntime_gpu as gpu_module
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.backends.onnxruntime_gpu import OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend
 from bsbatch.config import Effort
-from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError
-from bsbatch.model import GRAPH, HALF_GRAPH, Model
-from bsbatch.preprocess import VERSION
-from bsbatch_build.convert import to_bytes
-from bsbatch_build.golden import golden_examinations
-from bsbatch_build.precision import strongly_typed
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
+from bsbatch_build.checks.golden import golden_examinations
+from bsbatch_build.export.convert import to_bytes
+from bsbatch_build.export.precision import strongly_typed
 
 EFFORT = Effort(batch_size=2)
 

@@ -28,13 +28,13 @@ from bsbatch.cuda.engines import EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.gpu import Gpu
 from bsbatch.cuda.ring import MODEL
-from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
-from bsbatch.model import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
-from bsbatch.preprocess import VERSION as PREPROCESSING
+from bsbatch.imaging.preprocess import VERSION as PREPROCESSING
+from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.directory import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
-from bsbatch.run import screen
+from bsbatch.run.screen import screen
 
 KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",))
 EFFORT = Effort(threads=2, batch_size=3)

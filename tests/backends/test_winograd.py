@@ -12,8 +12,8 @@ from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.backends.winograd import PROOF, WinogradBackend
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
-from bsbatch.model import GRAPH, Manifest, Model, sha256_of, write_manifest
-from bsbatch.preprocess import VERSION
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import GRAPH, Manifest, Model, sha256_of, write_manifest
 from bsbatch.registry import BACKENDS
 
 pytestmark = pytest.mark.skipif(BACKENDS["winograd"].missing is not None, reason="installed without a C compiler")

@@ -5,8 +5,8 @@ import pytest
 from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of, peak_of_gpus
 from bsbatch.bench.environment import Processor
 from bsbatch.cuda.gpu import Gpu
-from bsbatch.model import GRAPH, Manifest
-from bsbatch_build.network import BLOCKS, CHANNELS, CLASSES, DENSE, SIDE
+from bsbatch.models.directory import GRAPH, Manifest
+from bsbatch_build.network.network import BLOCKS, CHANNELS, CLASSES, DENSE, SIDE
 
 AVX2 = Processor("Test", frozenset({"avx2", "fma"}), 2, 3e9)
 

@@ -21,7 +21,7 @@ from bsbatch.bench.stages import (
 )
 from bsbatch.config import BackendName, Effort
 from bsbatch.errors import UsageError
-from bsbatch.preprocess import compose
+from bsbatch.imaging.preprocess import compose
 
 SCANS, OTHERS = 5, 3
 Stage = Callable[[Workload], AbstractContextManager[Callable[[], Turn]]]

@@ -17,7 +17,7 @@ from benchmarks.whole_run import PEERS
 from tests.archives import Scan, pixels_of, uid, write_plain
 
 from benchmarks import compare
-from bsbatch.preprocess import compose
+from bsbatch.imaging.preprocess import compose
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = [name for name, part in PEERS.items() if part.missing is None]

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from bsbatch.model import GRAPH, MANIFEST, sha256_of
-from bsbatch_build.convert import to_bytes
+from bsbatch.models.directory import GRAPH, MANIFEST, sha256_of
+from bsbatch_build.export.convert import to_bytes
 
 Change = Callable[[Any], object]
 

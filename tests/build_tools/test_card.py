@@ -12,12 +12,12 @@ import pytest
 from tests.evaluation.made import files_of, like_the_paper
 from typer.testing import CliRunner
 
-from bsbatch import preprocess
 from bsbatch.errors import ModelError, OutputError, UsageError
-from bsbatch.evaluation import content as evaluated
+from bsbatch.evaluation import metrics_json as evaluated
 from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.settings import EvaluationConfig, Resampling
-from bsbatch.model import MANIFEST, Model
+from bsbatch.imaging import preprocess
+from bsbatch.models.directory import MANIFEST, Model
 from bsbatch_build.card import answers, metrics
 from bsbatch_build.card.facts import facts_of
 from bsbatch_build.card.make import CardSettings, make_card

@@ -7,8 +7,8 @@ from pathlib import Path
 
 PROGRAM = """
 import os, signal, sys
-import bsbatch.cli, bsbatch.run
-bsbatch.run.screen = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
+import bsbatch.cli, bsbatch.run.screen
+bsbatch.run.screen.screen = lambda *_: os.kill(os.getpid(), signal.SIGSEGV)
 sys.argv = ["bsbatch", "run", sys.argv[1], "--backend", "fake", "--out", sys.argv[2]]
 bsbatch.cli.main()
 """

@@ -9,8 +9,8 @@ from onnxruntime import InferenceSession
 
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
-from bsbatch.model import GRAPH, Model
-from bsbatch.preprocess import VERSION, compose
+from bsbatch.imaging.preprocess import VERSION, compose
+from bsbatch.models.directory import GRAPH, Model
 from bsbatch.protocols import Backend
 from bsbatch.registry import BACKENDS
 
@@ -37,7 +37,7 @@ def make(request: pytest.FixtureRequest, model: Model) -> Make:
 
 
 def images(number: int, seed: int = 0) -> NDArray[np.float32]:
-    """``(N, 1, 512, 512)`` images as `bsbatch.preprocess` makes them."""
+    """``(N, 1, 512, 512)`` images as `bsbatch.imaging.preprocess` makes them."""
     random = np.random.default_rng(seed)
     views = [random.poisson(2 + n, (2, 1024, 256)).astype(np.float32) for n in range(number)]
     return np.stack([compose(anterior, posterior) for anterior, posterior in views])[:, np.newaxis]

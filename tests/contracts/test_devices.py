@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from tests.cuda.machines import normalise_on
 
-from bsbatch.concurrency import in_background
 from bsbatch.cuda.device import Device, DeviceError, Event, MisuseError, Stream
 from bsbatch.cuda.driver import CudaDevice
 from bsbatch.cuda.fake import FakeDevice, FakeHost
@@ -17,7 +16,8 @@ from bsbatch.cuda.gpu import gpu
 from bsbatch.cuda.interface import Interface
 from bsbatch.cuda.ring import MODEL, PARTS, Place, Ring
 from bsbatch.errors import UsageError
-from bsbatch.preprocess import compact, compose
+from bsbatch.host.threads import in_background
+from bsbatch.imaging.preprocess import compact, compose
 
 Make = Callable[[], Device]
 USES: dict[str, Callable[[Any, Any], object]] = {

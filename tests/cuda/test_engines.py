@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bsbatch.cuda.engines import EngineKey, Place, find_engine
-from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import ModelError
-from bsbatch.model import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
-from bsbatch.preprocess import VERSION
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
 
 KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0123456789abcdef", (1, 32, 64), ("probabilities",))
 PLACE = Place("tensorrt_rtx", "1.7.1", "sm_89", ("probabilities",))

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsbatch.errors import ItemError
-from bsbatch.preprocess import compact, compose
+from bsbatch.imaging.preprocess import compact, compose
 
 SHIM = Path(__file__).parent / "shim"
 KERNELS = Path(__file__).parents[2] / "engine" / "bsbatch" / "cuda" / "kernels"

@@ -14,12 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from tests.cuda.machines import SMALL, SMALL_WITH_CAMS, cams_of, device, fill, network, scores_of
 
-from bsbatch.concurrency import Conveyor, FreeList, conveyed, in_background, ordered_map
 from bsbatch.cuda.device import MisuseError
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.ring import Place
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings
 from bsbatch.errors import BackendError
+from bsbatch.host.device_thread import Conveyor, conveyed
+from bsbatch.host.threads import FreeList, in_background, ordered_map
 from bsbatch.records import Inference
 
 SETTINGS = WorkerSettings(batch=4, slots=3, places=24, layout=SMALL)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from bsbatch.dicom.header import read_header
+from bsbatch.dicom.headers.read import read_header
 from bsbatch.records import Detector, EvidenceKind, FrameView, Header, ObjectRef, PixelData, ScanObject, Verdict, View
 
 NM = "1.2.840.10008.5.1.4.1.1.20"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.dicom.objects import ref, scan
 
 from bsbatch.dicom.pairing import Event, Pairer
-from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.identity import DigestSet, acquisition_key, exam_id, object_key
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Examination, ScanObject, SettledObject, Verdict
 
 CUT = Verdict.of(Stage.HEADER, Reason.TRUNCATED_PIXEL_DATA)

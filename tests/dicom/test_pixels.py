@@ -25,8 +25,8 @@ from pydicom.uid import (
 from tests.dicom.objects import dataset, encode, header, read, without_preamble
 
 from bsbatch.dicom.pixels import read_frames
-from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
+from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header, ViewPixels
 
 ROWS, COLUMNS = 64, 32  # large enough for the wavelets of JPEG 2000
@@ -186,10 +186,10 @@ def test_a_compression_that_nobody_decodes_is_an_unsupported_transfer_syntax(syn
 DECODE = """
 import sys
 from pathlib import Path
-from bsbatch.dicom.header import read_header
+from bsbatch.dicom.headers.read import read_header
 from bsbatch.dicom.pixels import decode_frames, needs_codec
 from bsbatch.errors import ItemError, WorkerLostError
-from bsbatch.isolation import Isolation
+from bsbatch.host.workers import Isolation
 with open(sys.argv[1], "rb") as stream, Isolation() as isolation:
     header = read_header(stream, 10**9)
     assert needs_codec(header)
@@ -241,7 +241,7 @@ WITHOUT_CODECS = """
 import sys
 for name in ("gdcm", "openjpeg", "jpeg_ls", "PIL", "pylibjpeg"):
     sys.modules[name] = None
-from bsbatch.dicom.header import read_header
+from bsbatch.dicom.headers.read import read_header
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 with open(sys.argv[1], "rb") as stream:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, item
 
-from bsbatch.catalog import Catalog
 from bsbatch.config import Selection
-from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
-from bsbatch.pipeline import Intake
+from bsbatch.pipeline.intake import Intake
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Examination, ObjectRef, PixelData, SettledObject
+from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
 
 MAX_PIXELS = 1 << 24

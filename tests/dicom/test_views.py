@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dicom.objects import header
 
-from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.dicom.views import resolve, views_of_text, without_labels
 from bsbatch.dicom.views import testify as hear
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Detector, EvidenceKind, FrameView, Header, Verdict, View
 
 A, P, LATERAL = View.ANTERIOR, View.POSTERIOR, View.LATERAL

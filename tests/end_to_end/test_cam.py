@@ -11,12 +11,12 @@ import pytest
 from tests.archives import PATIENT_NAME, uid, write_plain
 from tests.end_to_end.tables import bsbatch, results
 
-from bsbatch.model import GRAPH, read_manifest, sha256_of, write_manifest
-from bsbatch.pruning import without_output
+from bsbatch.models.directory import GRAPH, read_manifest, sha256_of, write_manifest
+from bsbatch.models.onnx.pruning import without_output
 from bsbatch.registry import BACKENDS
-from bsbatch.tables import CAM_COLUMNS, RESULT_COLUMNS
-from bsbatch_build.export import ExportSettings, export
-from bsbatch_build.network import NetworkSettings
+from bsbatch.store.tables import CAM_COLUMNS, RESULT_COLUMNS
+from bsbatch_build.export.export import ExportSettings, export
+from bsbatch_build.network.network import NetworkSettings
 
 ON_CPU = [name for name in ("winograd", "mnn", "onnxruntime") if BACKENDS[name].missing is None]
 CAM_NAMES = {column.name for column in CAM_COLUMNS}

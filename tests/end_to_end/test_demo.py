@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.tables import bsbatch
 
-from bsbatch.model import DEMO, Model
-from bsbatch.preprocess import VERSION
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import DEMO, Model
 
 ROOT = Path(__file__).parents[2]
 

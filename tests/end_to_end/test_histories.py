@@ -9,7 +9,7 @@ from tests.archives import Scan, ct_slice, dataset_of, write
 from tests.end_to_end.tables import Row, objects, results
 
 from bsbatch.config import BackendName, Effort, RunConfig
-from bsbatch.run import screen
+from bsbatch.run.screen import screen
 
 _STEPS = 12
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bsbatch.evaluation.sample import Sample
-from bsbatch.parts import write_part
-from bsbatch.tables import RESULTS, Row, to_table
+from bsbatch.store.parts import write_part
+from bsbatch.store.tables import RESULTS, Row, to_table
 
 CONFIG = "c0ffee"
 

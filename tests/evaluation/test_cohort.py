@@ -11,7 +11,7 @@ from tests.evaluation.made import Exam, write_labels, write_results
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.cohort import Cohort, Lack, gather, groups_of
 from bsbatch.evaluation.labels import read_labels
-from bsbatch.evaluation.scored import lies_in_tables, read_results
+from bsbatch.evaluation.results import lies_in_tables, read_results
 from bsbatch.evaluation.settings import Restriction
 
 EXAMS = (Exam("1", 0.1), Exam("2", 0.9), Exam("3", 0.4), Exam("3", 0.6), Exam("4", None), Exam("5", 0.5))

@@ -19,8 +19,8 @@ from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.localisation import LEVELS, Localisation, figures_of
 from bsbatch.evaluation.masks import VIEWS, Lesions
 from bsbatch.evaluation.settings import EvaluationConfig, Resampling
-from bsbatch.parts import write_part
-from bsbatch.tables import RESULTS, to_table
+from bsbatch.store.parts import write_part
+from bsbatch.store.tables import RESULTS, to_table
 
 Map = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import pytest
 
 from bsbatch.native.build import compile_views
 from bsbatch.native.library import open_library
-from bsbatch.native.views import Views
+from bsbatch.native.view_pairs import Views
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 PROCESSORS = {

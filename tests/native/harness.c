@@ -1,6 +1,6 @@
 /* Calls all functions on memory of just the right size, for sanitizers to watch; random counts, and the extremes. */
 #include "files.c"
-#include "views.c"
+#include "view_pairs.c"
 #include "winograd.c"
 
 #include <stdio.h>

@@ -47,7 +47,7 @@ def test_a_wheel_holds_the_compiled_part_and_names_its_platform(source: Path, tm
 
     assert "-py3-none-" in name
     assert not name.endswith("-any.whl")
-    assert {"bsbatch/native/libviews.so", "bsbatch/native/views.c", "bsbatch/quality.py"} <= files
+    assert {"bsbatch/native/libviews.so", "bsbatch/native/view_pairs.c", "bsbatch/imaging/quality.py"} <= files
     assert (source / "engine/bsbatch/native/libviews.so").read_bytes() != b"of another version"
 
 
@@ -66,6 +66,6 @@ def test_without_a_compiler_the_wheel_is_for_everywhere(
 
     assert name.endswith("-py3-none-any.whl")
     assert "bsbatch/native/libviews.so" not in files
-    assert "bsbatch/native/views.py" in files
+    assert "bsbatch/native/view_pairs.py" in files
     assert words in said
     assert not (source / "engine/bsbatch/native/libviews.so").exists()

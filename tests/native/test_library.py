@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bsbatch.native import library as room
-from bsbatch.native import views
+from bsbatch.native import view_pairs
 from bsbatch.native.build import compile_views
 from bsbatch.native.library import open_library
 
@@ -39,8 +39,8 @@ def test_a_library_of_another_version_is_none(library: Path, monkeypatch: pytest
 
 
 def test_without_a_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(views, "open_library", lambda: open_library(tmp_path / "absent"))
-    assert views.compiled.__wrapped__() is None
+    monkeypatch.setattr(view_pairs, "open_library", lambda: open_library(tmp_path / "absent"))
+    assert view_pairs.compiled.__wrapped__() is None
 
 
 def test_a_compiler_that_fails_leaves_nothing_and_says_why(

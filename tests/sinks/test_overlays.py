@@ -18,9 +18,10 @@ from bsbatch.records import (
     ViewPixels,
     Whereabouts,
 )
-from bsbatch.sinks.overlays import OverlaySink, overlay_files, scan_files
+from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
-from bsbatch.tables import Provenance
+from bsbatch.store.folder import overlay_files, scan_files
+from bsbatch.store.tables import Provenance
 
 PROVENANCE = Provenance("hash", "model", 0.5, has_maps=True)
 QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.errors import OutputError
-from bsbatch.parts import parts_in
-from bsbatch.reconcile import reconcile
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import ObjectRef, SettledObject, UnitOutcome, Verdict
 from bsbatch.sinks.parquet import ParquetSink
-from bsbatch.tables import OBJECTS, RESULTS, Provenance, schema_of
+from bsbatch.store.parts import parts_in
+from bsbatch.store.reconcile import reconcile
+from bsbatch.store.tables import OBJECTS, RESULTS, Provenance, schema_of
 
 PROVENANCE = Provenance("hash", "model", 0.5)
 

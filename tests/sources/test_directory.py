@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.errors import ItemError, SourceError, UsageError
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import ObjectRef
 from bsbatch.sources.directory import DirectorySource
 

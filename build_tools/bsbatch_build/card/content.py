@@ -5,7 +5,7 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from bsbatch.model import GRAPH, Model
+from bsbatch.models.directory import GRAPH, Model
 from bsbatch_build.card.answers import Checklist, Item, Status, checklists, statements
 from bsbatch_build.card.facts import Facts, facts_of
 from bsbatch_build.card.lineage import NESTED

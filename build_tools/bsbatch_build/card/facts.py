@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bsbatch
-from bsbatch.model import Model
+from bsbatch.models.directory import Model
 from bsbatch_build.card.lineage import Training, lineage, summary
 from bsbatch_build.card.metrics import Evaluation
 from bsbatch_build.card.words import with_interval, words

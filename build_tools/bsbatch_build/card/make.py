@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from bsbatch import preprocess
 from bsbatch.errors import UsageError
-from bsbatch.model import Model
+from bsbatch.imaging import preprocess
+from bsbatch.models.directory import Model
 from bsbatch_build.card.content import Content, content_of
 from bsbatch_build.card.markdown import markdown_of
 from bsbatch_build.card.metrics import read_evaluation

@@ -9,7 +9,7 @@ from bsbatch.errors import UsageError
 
 FILE = "metrics.json"
 VERSION = 1
-"""`bsbatch.evaluation.content.VERSION`, which cannot be imported without scikit-learn."""
+"""`bsbatch.evaluation.metrics_json.VERSION`, which cannot be imported without scikit-learn."""
 _PARTS = frozenset({"settings", "counts", "metrics", "operating_points", "subgroups", "run_status"})
 
 Evaluation = Mapping[str, Any]

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from bsbatch.concurrency import Interruption, interruptible
 from bsbatch.cuda.library import Flavour
 from bsbatch.errors import UsageError
+from bsbatch.host.interruption import Interruption, interruptible
 from bsbatch.registry import load
 
 _INSTALL = 'no engine: neither TensorRT (pip install "bsbatch[tensorrt]") nor TensorRT-RTX ("bsbatch[rtx]") is here'
@@ -36,10 +36,12 @@ def compile_(
     Exit codes: 0 done, 2 float16 cannot hold the model or the library cannot compile it.
     """
     architectures = tuple(arch.split(",")) if arch is not None else ()
-    settings = load("bsbatch_build.compile_tensorrt:CompileSettings")(model, flavour, architectures, _numbers(batch))
+    settings = load("bsbatch_build.export.compile_tensorrt:CompileSettings")(
+        model, flavour, architectures, _numbers(batch)
+    )
     console = Console(stderr=True)
     with interruptible(lambda: console.print("stopping")) as interruption, _Bars(console, interruption) as bars:
-        made = load("bsbatch_build.compile_tensorrt:compile_model")(settings, bars)
+        made = load("bsbatch_build.export.compile_tensorrt:compile_model")(settings, bars)
     _show(Console(emoji=False), made)
 
 
@@ -72,7 +74,7 @@ class _Bars:
     def examined(self, what: str) -> None:
         """Move the bar of the examinations."""
         if self._examinations is None:
-            self._examinations = self._progress.add_task(what, total=load("bsbatch_build.precision:STEPS"))
+            self._examinations = self._progress.add_task(what, total=load("bsbatch_build.export.precision:STEPS"))
         self._progress.update(self._examinations, advance=1, description=what)
         if self._interruption.is_asked:
             raise KeyboardInterrupt

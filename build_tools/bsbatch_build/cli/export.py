@@ -52,8 +52,8 @@ def export(
     ] = None,
 ) -> None:
     """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
-    network = importlib.import_module("bsbatch_build.network")
-    exporting = importlib.import_module("bsbatch_build.export")
+    network = importlib.import_module("bsbatch_build.network.network")
+    exporting = importlib.import_module("bsbatch_build.export.export")
     settings = exporting.ExportSettings(
         out,
         network.NetworkSettings(weights, seed, width),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bsbatch_build.cli.export import RESEARCH_USE
-from bsbatch_build.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
+from bsbatch_build.training.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
 
 _DATA, _START, _HOW = "Data", "Where the weights start", "How it learns (the defaults are the paper's)"
 
@@ -122,9 +122,9 @@ def train(
 
     Writes model.keras, config.json, split.csv, history.csv, unused.csv and TensorBoard logs.
     """
-    training = importlib.import_module("bsbatch_build.train")
-    network = importlib.import_module("bsbatch_build.network")
-    split = importlib.import_module("bsbatch_build.split")
+    training = importlib.import_module("bsbatch_build.training.train")
+    network = importlib.import_module("bsbatch_build.network.network")
+    split = importlib.import_module("bsbatch_build.training.split")
     recipe = Recipe(
         epochs,
         steps,

@@ -26,7 +26,7 @@ def verify(
     Probabilities may differ by 1e-5 at fp32 and by 5e-3 at fp16, and no label may flip away from the threshold.
     Exit codes: 0 all agree, 2 one differs or the model cannot be used, 4 a backend died.
     """
-    settings = load("bsbatch_build.parity:ParitySettings")(model, examinations, seed, tuple(backend or ()))
+    settings = load("bsbatch_build.checks.verify:ParitySettings")(model, examinations, seed, tuple(backend or ()))
     report = _compare(settings)
     if json is not None:
         load("bsbatch_build.files:write_json")(json, report.content())
@@ -39,7 +39,7 @@ def _compare(settings: Any) -> Any:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("reading the model", total=settings.steps)
-        return load("bsbatch_build.parity:compare")(
+        return load("bsbatch_build.checks.verify:compare")(
             settings, lambda what: progress.update(task, advance=1, description=what)
         )
 

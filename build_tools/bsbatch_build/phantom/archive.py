@@ -16,7 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from pydicom.uid import NuclearMedicineImageStorage
 
-from bsbatch.concurrency import usable_cpus
+from bsbatch.host.machine import usable_cpus
 from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, companions, duplicated
 from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, Examination, write_down
 from bsbatch_build.phantom.encoding import SHARES, Encoding, encode

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.config import Effort
-from bsbatch.model import Model
+from bsbatch.models.directory import Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 

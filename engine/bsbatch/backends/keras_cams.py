@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
-from bsbatch.model import Model
+from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend, Images
 from bsbatch.records import Inference
 
@@ -167,7 +167,7 @@ class KerasTape:
 
 
 def _loaded(path: Any, threads: int | None) -> Any:
-    """Load the model; `bsbatch.model.Model.load` has compared its hash."""
+    """Load the model; `bsbatch.models.directory.Model.load` has compared its hash."""
     keras = _keras(threads)
     try:
         return keras.models.load_model(path, compile=False)

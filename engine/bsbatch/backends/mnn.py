@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.backends.comparison import TOLERANCE, hold_against_onnxruntime
-from bsbatch.concurrency import usable_cpus, usable_memory
 from bsbatch.config import Effort
-from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
-from bsbatch.isolation import Crew, Isolation, SharedMemory
-from bsbatch.model import Manifest, Model
+from bsbatch.host.machine import usable_cpus, usable_memory
+from bsbatch.host.workers import Crew, Isolation, SharedMemory
+from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.directory import Manifest, Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import installed_version

@@ -7,12 +7,12 @@ from typing import Any, Self
 import numpy as np
 import onnxruntime
 
-from bsbatch.concurrency import usable_cpus, usable_memory
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
-from bsbatch.model import Model
+from bsbatch.host.machine import usable_cpus, usable_memory
+from bsbatch.models.directory import Model
+from bsbatch.models.onnx.pruning import without_output
 from bsbatch.protocols import Images
-from bsbatch.pruning import without_output
 from bsbatch.records import Inference
 
 _DEFAULT_BATCH = 4

@@ -13,14 +13,14 @@ import onnxruntime
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import versions
 from bsbatch.cuda.ring import MODEL
-from bsbatch.derived import intact
 from bsbatch.errors import BackendError, ModelError
-from bsbatch.model import GRAPH, HALF_GRAPH, Model
+from bsbatch.host.files import cache_folder
+from bsbatch.models.derived import intact
+from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
+from bsbatch.models.onnx.pruning import for_outputs
 from bsbatch.protocols import Images
-from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS
-from bsbatch.storage import cache_folder
 
 _DEFAULT_BATCH = 32
 _ERRORS_ONLY = 3

@@ -13,7 +13,6 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.concurrency import Conveyor, FreeList, conveyed, ordered_map, usable_cpus
 from bsbatch.config import Effort
 from bsbatch.cuda import network
 from bsbatch.cuda.device import Device
@@ -24,9 +23,12 @@ from bsbatch.cuda.library import LIBRARIES, Library
 from bsbatch.cuda.ring import MODEL, MODEL_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.ring import Place as PinnedPlace
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, joined
-from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import MissingPackageError, ModelError
-from bsbatch.model import Model
+from bsbatch.host.device_thread import Conveyor, conveyed
+from bsbatch.host.machine import usable_cpus
+from bsbatch.host.threads import FreeList, ordered_map
+from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.directory import Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 

@@ -14,17 +14,18 @@ import numpy as np
 import onnxruntime
 
 from bsbatch.backends.comparison import hold_against_onnxruntime
-from bsbatch.concurrency import FreeList, ordered_map, usable_cpus, usable_memory
 from bsbatch.config import Effort
-from bsbatch.derived import Recipe, derived_file
 from bsbatch.errors import BackendError, ModelError, OtherGraphError
-from bsbatch.model import Model
+from bsbatch.host.machine import usable_cpus, usable_memory
+from bsbatch.host.threads import FreeList, ordered_map
+from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.directory import Model
+from bsbatch.models.onnx.pruning import for_outputs
+from bsbatch.models.onnx.trunk import split
 from bsbatch.native.library import VERSION, open_library
 from bsbatch.native.winograd import Convolutions, Floats
 from bsbatch.protocols import Images
-from bsbatch.pruning import for_outputs
 from bsbatch.records import Inference
-from bsbatch.trunk import split
 
 PROOF = "model.winograd.json"
 """Says that the convolutions were held against ONNX Runtime, once for each graph and width of vectors; with maps

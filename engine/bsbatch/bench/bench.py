@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bsbatch.allocation import keep_freed_memory
 from bsbatch.bench import stages
 from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of, peak_of_gpus
 from bsbatch.bench.environment import Processor, environment
@@ -15,11 +14,12 @@ from bsbatch.bench.measure import Timing, measure
 from bsbatch.bench.settings import NEED_BACKEND, BenchConfig, StageName
 from bsbatch.bench.stages import Take, Workload, backend_name, images_of
 from bsbatch.bench.subject import Archive, archive_of
-from bsbatch.concurrency import usable_cpus
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import Gpu, gpus
-from bsbatch.model import Manifest, Model
-from bsbatch.preprocess import VERSION
+from bsbatch.host.machine import usable_cpus
+from bsbatch.host.malloc import keep_freed_memory
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import Manifest, Model
 from bsbatch.registry import BACKENDS
 
 RESULT_VERSION = 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bsbatch.bench.environment import Processor
 from bsbatch.cuda.gpu import Gpu
-from bsbatch.model import Manifest
+from bsbatch.models.directory import Manifest
 
 _VGG16_WEIGHTS = 14_978_370
 _VGG16_MACS = 80.2e9

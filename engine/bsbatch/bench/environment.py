@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import bsbatch
-from bsbatch.concurrency import usable_cpus, usable_memory
 from bsbatch.cuda import gpu
-from bsbatch.isolation import answer_of
+from bsbatch.host.machine import answer_of, usable_cpus, usable_memory
 from bsbatch.registry import installed_version
 
 _CPUINFO = Path("/proc/cpuinfo")

@@ -18,21 +18,23 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.autotune import choose
 from bsbatch.bench.measure import COMPUTE, LATENCY, WAITED, Turn
-from bsbatch.catalog import Catalog
-from bsbatch.concurrency import Pending, prefetch, usable_cpus
 from bsbatch.config import BackendName, Effort, RunConfig, Selection
 from bsbatch.errors import UsageError
-from bsbatch.isolation import Isolation
-from bsbatch.model import Model
-from bsbatch.pipeline import Intake, Screening
-from bsbatch.preprocess import VERSION
+from bsbatch.host.machine import usable_cpus
+from bsbatch.host.threads import Pending, prefetch
+from bsbatch.host.workers import Isolation
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import Model
+from bsbatch.pipeline.intake import Intake
+from bsbatch.pipeline.screening import Screening
 from bsbatch.protocols import Backend, Images, Source
 from bsbatch.records import Inference, Outcome, Prediction
 from bsbatch.registry import BACKENDS
-from bsbatch.run import screen
+from bsbatch.run.autotune import choose
+from bsbatch.run.screen import screen
 from bsbatch.sources.directory import DirectorySource
+from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
 
 _UNIT_SIZE = 256
@@ -101,7 +103,7 @@ def inferring(work: Workload, images: NDArray[np.float32]) -> Iterator[Take]:
 
 @contextmanager
 def running(work: Workload) -> Iterator[Take]:
-    """Files to committed Parquet by `bsbatch.run.screen`, each turn into a new folder; items are scored examinations.
+    """Files to committed Parquet by `bsbatch.run.screen.screen`, each turn into a new folder; items are examinations.
 
     The time is what the run reports: from the listing to the reconciled tables, the backend already loaded.
     """

@@ -11,8 +11,8 @@ from bsbatch.cli.summary import show as show_run
 from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import EvaluationConfig
+from bsbatch.html_report.settings import ReportConfig
 from bsbatch.registry import EVALUATION, PHANTOMS, REPORT, load
-from bsbatch.reporting.settings import ReportConfig
 
 _CENTRE = "C"
 """The external centre: the demo model has seen none of its cameras."""
@@ -38,14 +38,14 @@ def demo(
     config = RunConfig(
         archive=out / "set" / "archive",
         out=out / "run",
-        model=Path(load("bsbatch.model:DEMO")),
+        model=Path(load("bsbatch.models.directory:DEMO")),
         backend=backend,
         max_error_rate=1.0,
         cam=CamMode.POSITIVE,
     )
     reporter_for = load("bsbatch.cli.progress:reporter_for")
     with reporter_for(Console(stderr=True, emoji=False), quiet=False) as reporter:
-        report = load("bsbatch.run:screen")(config, reporter)
+        report = load("bsbatch.run.screen:screen")(config, reporter)
     show_run(console, report, config)
     labels, masks = out / "set" / "labels.csv", out / "set" / "masks"
     evaluation = evaluate(EvaluationConfig(out / "run", labels, out / "report", masks=masks))

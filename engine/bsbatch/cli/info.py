@@ -43,7 +43,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show versions, the backends that work here, why others do not, and which one --backend auto takes."""
-    facts = _facts(import_module("bsbatch.choices").found(_graph_of(model) if model is not None else None))
+    facts = _facts(import_module("bsbatch.run.backend_rates").found(_graph_of(model) if model is not None else None))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -51,12 +51,12 @@ def info(
 
 
 def _graph_of(folder: Path) -> str:
-    model = import_module("bsbatch.model")
+    model = import_module("bsbatch.models.directory")
     return str(model.read_manifest(model.located(folder)).files[model.GRAPH][:16])
 
 
 def _facts(choices: list[Any]) -> dict[str, Any]:
-    machine, gpu = import_module("bsbatch.concurrency"), import_module("bsbatch.cuda.gpu")
+    machine, gpu = import_module("bsbatch.host.threads"), import_module("bsbatch.cuda.gpu")
     native = import_module("bsbatch.native.library")
     return {
         "bsbatch": bsbatch.__version__,

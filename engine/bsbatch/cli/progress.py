@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from bsbatch.concurrency import Pending
+from bsbatch.host.threads import Pending
 
 _LINE_SECONDS = 10.0
 

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bsbatch.html_report.settings import GALLERY, ReportConfig
 from bsbatch.registry import REPORT
-from bsbatch.reporting.settings import GALLERY, ReportConfig
 
 
 def report(

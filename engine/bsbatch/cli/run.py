@@ -119,8 +119,8 @@ def run(
 
 def _screen(config: RunConfig, *, quiet: bool) -> Any:
     load("faulthandler:enable")()  # compiled code that crashes is named, and the same command goes on
-    load("bsbatch.allocation:keep_freed_memory")()  # before a library starts a thread
-    reporter_for, screen = load("bsbatch.cli.progress:reporter_for"), load("bsbatch.run:screen")
+    load("bsbatch.host.malloc:keep_freed_memory")()  # before a library starts a thread
+    reporter_for, screen = load("bsbatch.cli.progress:reporter_for"), load("bsbatch.run.screen:screen")
     with reporter_for(Console(stderr=True, emoji=False), quiet=quiet) as reporter:
         return screen(config, reporter)
 

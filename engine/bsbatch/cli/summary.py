@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsbatch.config import RunConfig
-from bsbatch.dicom.reasons import Status
+from bsbatch.reasons import Status
 
 _WORDS = {
     "complete": "complete: every file is accounted for",
@@ -17,7 +17,7 @@ _WORDS = {
 
 
 def show(console: Console, report: Any, config: RunConfig) -> None:
-    """Print the flow of a `bsbatch.run.Report`: files, what became of them, examinations, scores."""
+    """Print the flow of a `bsbatch.run.screen.Report`: files, what became of them, examinations, scores."""
     is_plan = report.ending == "planned"
     console.print(_flow_table(report.flow, is_plan=is_plan))
     console.print(f"Run {_WORDS[report.ending]}.", highlight=False)

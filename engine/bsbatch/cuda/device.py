@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from numpy.typing import DTypeLike, NDArray
 
-from bsbatch.concurrency import thread_identity
+from bsbatch.host.threads import thread_identity
 
 
 class MisuseError(RuntimeError):

@@ -1,6 +1,6 @@
 """Engines in a model directory: what each was compiled for, and which one may be loaded here.
 
-Light. An engine is a derived file of the model (`bsbatch.derived`), whose maker is the engine's key. One that is
+Light. An engine is a derived file of the model (`bsbatch.models.derived`), whose maker is the engine's key. One that is
 missing, damaged, or of another model, library or GPU is refused by name and never loaded and hoped for.
 """
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from bsbatch.derived import Kept, kept
 from bsbatch.errors import ModelError
-from bsbatch.model import GRAPH, Model, sha256_of
+from bsbatch.models.derived import Kept, kept
+from bsbatch.models.directory import GRAPH, Model, sha256_of
 
 _SEPARATOR = " | "
 
@@ -31,7 +31,7 @@ class EngineKey:
     batches: tuple[int, ...]
     """The largest batch of each profile, ascending; a profile begins where the one before it ends."""
     outputs: tuple[str, ...]
-    """What it gives: probabilities, and maps behind them; see `bsbatch.model.Manifest.outputs`."""
+    """What it gives: probabilities, and maps behind them; see `bsbatch.models.directory.Manifest.outputs`."""
 
     @property
     def name(self) -> str:

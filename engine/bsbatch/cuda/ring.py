@@ -62,7 +62,7 @@ MODEL_WITH_CAMS = replace(MODEL, cam=(32, 32))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Pinned memory for one examination, as `bsbatch.preprocess.compact` fills it."""
+    """Pinned memory for one examination, as `bsbatch.imaging.preprocess.compact` fills it."""
 
     counts: NDArray[np.uint16]
     """``(rows, columns)``."""

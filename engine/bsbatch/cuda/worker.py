@@ -1,4 +1,4 @@
-"""One GPU at work: what a `bsbatch.concurrency.Conveyor` owns."""
+"""One GPU at work: what a `bsbatch.host.device_thread.Conveyor` owns."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import combinations
 
-from bsbatch.dicom.reasons import Reason, Stage
 from bsbatch.identity import DigestSet, acquisition_key, exam_id, object_key
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, Verdict, View
 
 _SAME_ACQUISITION_SECONDS = 120.0

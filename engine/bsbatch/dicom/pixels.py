@@ -20,8 +20,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bsbatch.dicom.reasons import EXPLANATIONS, Reason
 from bsbatch.errors import ItemError
+from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header, ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
@@ -63,7 +63,7 @@ def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tupl
     stream
         The object, at its first byte, seekable.
     header
-        What `bsbatch.dicom.header.read_header` made of it.
+        What `bsbatch.dicom.headers.read.read_header` made of it.
     frames
         Their numbers, 1-based.
 

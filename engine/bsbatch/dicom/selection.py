@@ -1,6 +1,6 @@
 """Is it a whole-body bone scan? Modality, Image Type, geometry and pixel module decide, not SOP class alone."""
 
-from bsbatch.dicom.reasons import Reason, Stage
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Header, Verdict
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"

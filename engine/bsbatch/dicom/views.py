@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from bsbatch.dicom.reasons import Reason, Stage
+from bsbatch.reasons import Reason, Stage
 from bsbatch.records import EvidenceKind, FrameView, Header, Verdict, View
 
 _CID_26 = {

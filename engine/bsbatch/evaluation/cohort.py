@@ -9,8 +9,8 @@ import numpy as np
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.labels import Label, LabelFile
+from bsbatch.evaluation.results import Examination, Results
 from bsbatch.evaluation.sample import Mask, Sample
-from bsbatch.evaluation.scored import Examination, Results
 from bsbatch.evaluation.settings import Restriction
 
 UNKNOWN = "unknown"

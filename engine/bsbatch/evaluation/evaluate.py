@@ -11,8 +11,8 @@ from bsbatch.evaluation.labels import read_labels
 from bsbatch.evaluation.localisation import Localisation, localise
 from bsbatch.evaluation.metrics import Confusion
 from bsbatch.evaluation.operating import OperatingPoint, operating_points, shortest
+from bsbatch.evaluation.results import Run, lies_in_tables, read_results
 from bsbatch.evaluation.sample import Floats, Sample
-from bsbatch.evaluation.scored import Run, lies_in_tables, read_results
 from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.evaluation.weighted import Ranking
 

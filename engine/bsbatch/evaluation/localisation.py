@@ -16,8 +16,8 @@ from bsbatch.errors import UsageError
 from bsbatch.evaluation.bootstrap import Interval, bootstrap
 from bsbatch.evaluation.cohort import Cohort, load_of
 from bsbatch.evaluation.masks import Lesions, read_lesions
+from bsbatch.evaluation.results import read_maps, read_views
 from bsbatch.evaluation.sample import Floats, Mask
-from bsbatch.evaluation.scored import read_maps, read_views
 from bsbatch.evaluation.settings import EvaluationConfig
 
 CELLS, _CELL = 32, 16

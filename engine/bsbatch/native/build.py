@@ -11,7 +11,7 @@ _ROOM = Path(__file__).parent
 _SAME_BITS = ("-fno-math-errno", "-ffp-contract=off")
 """Square roots without a call, and no multiplication fused with an addition, which numpy does not do either."""
 SOURCES: dict[Path, tuple[str, ...]] = {
-    _ROOM / "views.c": _SAME_BITS,
+    _ROOM / "view_pairs.c": _SAME_BITS,
     _ROOM / "files.c": (),
     _ROOM / "winograd.c": ("-ffp-contract=fast",),
 }

@@ -47,7 +47,7 @@ class Caption:
     threshold: float
     """Positive from this probability on."""
     warnings: tuple[str, ...]
-    """Names of `bsbatch.gradcam.CamWarning`."""
+    """Names of `bsbatch.imaging.gradcam.CamWarning`."""
 
     @property
     def lines(self) -> tuple[str, str]:

@@ -5,26 +5,22 @@ examination, so a unit that is done again writes the same files with the same by
 """
 
 import io
-import re
 from importlib import import_module
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from bsbatch.concurrency import ordered_map
 from bsbatch.config import OverlayFormat
 from bsbatch.errors import OutputError
-from bsbatch.parts import all_rows
+from bsbatch.host.files import put_in_place
+from bsbatch.host.threads import ordered_map
 from bsbatch.records import Explanation, Prediction, UnitOutcome, ViewPixels
 from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of, small_scan
-from bsbatch.storage import put_in_place
-from bsbatch.tables import RESULTS
+from bsbatch.store.folder import OVERLAYS, SCANS, overlay_files, scan_files
+from bsbatch.store.parts import all_rows
+from bsbatch.store.tables import RESULTS
 
-FOLDER, SCANS = "overlays", "scans"
-_SCAN = re.compile(r"[0-9a-f]{32}\.jpg")
-_OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
-_SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
 _ON_A_SHEET = 24
 _COLUMNS = ["exam_id", "p_metastasis"]
 _WEBP = {"quality": 85, "method": 0}
@@ -47,7 +43,7 @@ class OverlaySink:
         OutputError
             The folder cannot be written to.
         """
-        self._out, self._folder, self._form = out, out / FOLDER, form
+        self._out, self._folder, self._form = out, out / OVERLAYS, form
         self._threshold, self._threads = threshold, threads
         try:
             for folder in (self._folder, out / SCANS):
@@ -118,22 +114,6 @@ class OverlaySink:
             put_in_place(aside, path)
         except OSError as error:
             raise OutputError.of(path.parent, error) from error
-
-
-def overlay_files(out: Path) -> list[Path]:
-    """What a run wrote into ``OUT/overlays``: overlays and sheets, no other files."""
-    names = (_OVERLAY, _SHEET)
-    return sorted(path for path in (out / FOLDER).glob("*") if any(name.fullmatch(path.name) for name in names))
-
-
-def overlays_of(out: Path) -> dict[str, Path]:
-    """The overlay of each examination that has one, without the sheets."""
-    return {path.stem: path for path in overlay_files(out) if _OVERLAY.fullmatch(path.name)}
-
-
-def scan_files(out: Path) -> list[Path]:
-    """What a run wrote into ``OUT/scans``, no other files."""
-    return sorted(path for path in (out / SCANS).glob("*") if _SCAN.fullmatch(path.name))
 
 
 def _views(item: Prediction) -> tuple[ViewPixels, ViewPixels] | None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from bsbatch.errors import OutputError
-from bsbatch.parts import number_of, parts_in, remove_leftovers, write_part
 from bsbatch.records import UnitOutcome
-from bsbatch.tables import OBJECTS, RESULTS, Provenance, Row, object_rows, result_rows, to_table
+from bsbatch.store.parts import number_of, parts_in, remove_leftovers, write_part
+from bsbatch.store.tables import OBJECTS, RESULTS, Provenance, Row, object_rows, result_rows, to_table
 
 
 class ParquetSink:

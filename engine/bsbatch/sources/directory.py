@@ -9,9 +9,9 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from bsbatch.dicom.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.errors import ItemError, SourceError, UsageError
 from bsbatch.native.files import head_of
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage
 from bsbatch.records import ObjectRef, Verdict
 
 _RETRY_DELAYS = (0.05, 0.25)

@@ -1,6 +1,6 @@
 // Integers as they were counted to the float16 image that the model takes, (N, 512, 512) each.
 //
-// Bit for bit what bsbatch.preprocess.compose gives, rounded to float16: the difference is exact, the quotient is
+// Bit for bit what bsbatch.imaging.preprocess.compose gives, rounded to float16: the difference is exact, the quotient is
 // rounded to float32 first (IEEE 754, to nearest, ties to even), then to float16.
 //
 // make kernels
@@ -10,7 +10,7 @@
 constexpr unsigned side = 512;
 constexpr unsigned view_columns = 256;
 
-// What bsbatch.preprocess.compact leaves of a view: its minimum, and its maximum less that. A span of 0 says that the
+// What bsbatch.imaging.preprocess.compact leaves of a view: its minimum, and its maximum less that. A span of 0 says that the
 // view is float16 already, bits in place of counts.
 struct Scale {
     float low;

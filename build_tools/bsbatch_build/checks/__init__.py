@@ -1,0 +1,1 @@
+"""Comparison of exported models and of every backend with Keras."""

@@ -1,0 +1,66 @@
+"""Golden examinations: phantoms of the external centre, made in memory, as the engine would show them to the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.errors import UsageError
+from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS, compose
+from bsbatch_build.phantom.archive import study_of
+from bsbatch_build.phantom.plan import SetPlan, assign
+
+CENTRE = "C"
+"""The external test set: no model is trained on it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """Examinations whose truth is known."""
+
+    images: NDArray[np.float32]
+    """``(N, 1, 512, 512)`` in [0, 1]."""
+    labels: NDArray[np.bool_]
+    """``(N,)`` True where lesions were drawn; both classes are there."""
+
+
+def golden_examinations(number: int, seed: int, on_made: Callable[[], object] = lambda: None) -> Golden:
+    """Make the examinations that ``bsbatch-build phantom --centre C --seed SEED`` begins with; needs no disk.
+
+    They are the counts before an archive encodes them: some of its dialects saturate at 255.
+
+    Parameters
+    ----------
+    number
+        Examinations.
+    seed
+        Equal seeds give equal images.
+    on_made
+        Called after each examination.
+
+    Raises
+    ------
+    UsageError
+        A number is out of range, or all examinations are of one class.
+    """
+    plan = _plan(number, seed)
+    labels = np.asarray([assign(plan, index).positive for index in range(number)])
+    if labels.all() or not labels.any():
+        raise UsageError(
+            f"the first {number} examinations of seed {seed} are of one class and give no AUC: "
+            "give more --examinations, or another --seed"
+        )
+    images = np.empty((number, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
+    for index in range(number):
+        anterior, posterior = study_of(plan, index).views
+        images[index, 0] = compose(anterior.astype(np.float32), posterior.astype(np.float32))
+        on_made()
+    return Golden(images, labels)
+
+
+def _plan(number: int, seed: int) -> SetPlan:
+    try:
+        return SetPlan(number, seed, (CENTRE,), clutter=False)
+    except ValueError as error:
+        raise UsageError(f"golden examinations: {error}") from error

@@ -1,0 +1,1 @@
+"""From a Keras model to a model directory with an ONNX graph, and to TensorRT engines."""

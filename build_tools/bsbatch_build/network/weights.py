@@ -1,0 +1,235 @@
+"""Where the weights of a network come from: drawn from a seed, ImageNet, or a file."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bsbatch.backends.keras_cams import channels_of
+from bsbatch.errors import ModelError, UsageError
+from bsbatch_build import toolchain
+from bsbatch_build.network.network import CHANNELS, SIDE, NetworkSettings, build
+from bsbatch_build.network.surgery import join, mirror, widen
+
+logger = logging.getLogger(__name__)
+
+RANDOM = "random"
+IMAGENET = "imagenet"
+MESSAGE = 160
+"""Characters of a foreign error that are passed on."""
+SAME_OUTPUT = 1e-5
+"""Largest difference of a probability between a model from a file and this network with the file's weights."""
+
+
+def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
+    """Build the network and fill in its weights.
+
+    Parameters
+    ----------
+    settings
+        The network, and where its weights come from.
+    may_widen
+        Widen a narrower network from a file instead of refusing it, see `bsbatch_build.network.surgery.widen`.
+
+    Returns
+    -------
+    keras.Model
+        See `bsbatch_build.network.network.build`.
+
+    Raises
+    ------
+    UsageError
+        The ImageNet weights cannot be had.
+    ModelError
+        The file does not exist, cannot be read, or holds another network.
+    """
+    network = build(settings)
+    if settings.weights == IMAGENET:
+        _copy_imagenet(network)
+    elif settings.weights != RANDOM:
+        _copy_file(network, settings, may_widen=may_widen)
+    return network
+
+
+def load_joined(settings: NetworkSettings, more: Sequence[Path], *, mirrored: bool) -> Any:
+    """Load several narrow networks as one, see `bsbatch_build.network.surgery.join`.
+
+    Parameters
+    ----------
+    settings
+        The network to make, and the file of the first.
+    more
+        Files of the others.
+    mirrored
+        Whether each is there a second time for the mirrored image.
+
+    Raises
+    ------
+    ModelError
+        A file does not exist, cannot be read, or holds another network or one that is too wide for its share.
+    """
+    paths = (Path(settings.weights), *more)
+    share = replace(settings, width=settings.width / (len(paths) * (2 if mirrored else 1)))
+    members = [load(replace(share, weights=str(path)), may_widen=True) for path in paths]
+    if mirrored:
+        members += [mirror(member, share) for member in members]
+    return join(members, settings)
+
+
+def load_other(path: Path) -> Any:
+    """Load a whole Keras model as it is, whatever its layers are.
+
+    Returns
+    -------
+    keras.Model
+        ``(N, 512, 512, 1 or 3) float32 in [0, 1]`` to ``(N, 2)``, each row adding up to 1.
+
+    Raises
+    ------
+    ModelError
+        The file does not exist, cannot be loaded, or holds a model of other inputs or outputs.
+    """
+    try:
+        network = toolchain.keras().models.load_model(path, compile=False)
+    except Exception as error:  # Keras passes on what h5py, zipfile, json and the layers raise
+        raise ModelError(
+            f"Keras cannot load {path} ({_first_line(error)}): give a .keras file of this version of Keras, without "
+            "Lambda layers or layers of its own"
+        ) from error
+    probabilities = np.asarray(network(_noise(channels_of(network)), training=False))
+    if not (np.all(probabilities >= 0.0) and abs(float(probabilities.sum()) - 1.0) <= SAME_OUTPUT):
+        raise ModelError(f"{path} gives {probabilities[0].tolist()}, no two probabilities: end it with a softmax")
+    return network
+
+
+def _noise(channels: int) -> Any:
+    return np.random.default_rng(0).random((1, SIDE, SIDE, channels), dtype=np.float32)
+
+
+def _copy_imagenet(network: Any) -> None:
+    """Fill the convolutions with Keras' ImageNet weights; the head keeps its seeded weights."""
+    try:
+        trunk = toolchain.keras().applications.VGG16(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras raises a bare Exception when a download fails.
+        raise UsageError(
+            f"the ImageNet weights cannot be downloaded ({_first_line(error)}): start again with a network, or copy "
+            "~/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 from a machine that has it, or use "
+            "--weights random or --weights FILE"
+        ) from error
+    for layer in trunk.layers:
+        if layer.get_weights():
+            network.get_layer(layer.name).set_weights(layer.get_weights())
+
+
+def _copy_file(network: Any, settings: NetworkSettings, *, may_widen: bool) -> None:
+    path = Path(settings.weights)
+    if not path.is_file():
+        raise ModelError(f"--weights {path}: there is no such file; give random, imagenet, or a .keras or .h5 file")
+    reader = _reader_of(path)
+    if reader is _copy_model and may_widen:
+        _copy_widened(network, settings, path)
+    else:
+        reader(network, path)
+
+
+def _reader_of(path: Path) -> Callable[[Any, Path], None]:
+    if path.suffix not in (".keras", ".h5"):
+        raise ModelError(f"--weights {path}: give a .keras or .h5 file")
+    attributes = _h5_attributes(path) if path.suffix == ".h5" else {"model_config"}
+    if "model_config" in attributes:
+        return _copy_model
+    return _copy_layers_by_name if "layer_names" in attributes else _copy_keras3_weights
+
+
+def _h5_attributes(path: Path) -> set[str]:
+    with _foreign_errors(path), toolchain.package("h5py").File(path) as stored:
+        return set(stored.attrs)
+
+
+def _copy_widened(network: Any, settings: NetworkSettings, path: Path) -> None:
+    """Copy the weights of a whole model that may be narrower."""
+    model = _loaded(path)
+    network.set_weights(widen(model, settings).get_weights())
+    _refuse_other_output(network, model, path)
+
+
+def _loaded(path: Path) -> Any:
+    with _foreign_errors(path):
+        return toolchain.keras().models.load_model(path, compile=False)
+
+
+def _copy_model(network: Any, path: Path) -> None:
+    """Copy the weights of a whole model, and check that with them this network does what that model does."""
+    model = _loaded(path)
+    _refuse_other_shapes(network, model, path)
+    network.set_weights(model.get_weights())
+    _refuse_other_output(network, model, path)
+
+
+def _copy_layers_by_name(network: Any, path: Path) -> None:
+    """Copy from a weights file of Keras 2: one group for each layer, its attribute ``weight_names`` in order."""
+    with _foreign_errors(path), toolchain.package("h5py").File(path) as stored:
+        for layer in network.layers:
+            if layer.weights:
+                group = stored[layer.name]
+                layer.set_weights([np.asarray(group[name]) for name in group.attrs["weight_names"]])
+
+
+def _copy_keras3_weights(network: Any, path: Path) -> None:
+    """Load a weights file of Keras 3, which only warns of a layer that it leaves with its random weights."""
+    with _foreign_errors(path), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        network.load_weights(path)
+    left_random = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    if left_random:
+        raise ModelError(
+            f"--weights {path} is incomplete ({left_random[0][:MESSAGE]}): give a file of the whole network"
+        )
+
+
+@contextmanager
+def _foreign_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # Keras and h5py raise nearly anything for a file that is broken or does not fit.
+        logger.debug("reading %s", path, exc_info=True)
+        raise ModelError(
+            f"--weights {path} cannot be read into this network ({_first_line(error)}): give a file of the paper's "
+            "network, with the --width it was made with"
+        ) from error
+
+
+def _refuse_other_shapes(network: Any, model: Any, path: Path) -> None:
+    wanted = [(weight.path, tuple(weight.shape)) for weight in network.weights]
+    found = [tuple(weight.shape) for weight in model.weights]
+    if len(found) != len(wanted):
+        raise ModelError(
+            f"--weights {path} has {len(found)} weight arrays, the paper's network {len(wanted)}: give its file"
+        )
+    for (name, shape), other in zip(wanted, found, strict=True):
+        if shape != other:
+            raise ModelError(
+                f"--weights {path} does not fit: {name} is {other}, not {shape}; give the --width it was made with"
+            )
+
+
+def _refuse_other_output(network: Any, model: Any, path: Path) -> None:
+    """Equal shapes do not make equal networks: another pooling, activation or scaling has no weights."""
+    image = _noise(CHANNELS)
+    with _foreign_errors(path):
+        difference = float(np.max(np.abs(np.asarray(model(image, training=False)) - np.asarray(network(image)))))
+    if not difference <= SAME_OUTPUT:
+        raise ModelError(
+            f"--weights {path} holds another network: on one image its probabilities differ by {difference:.2g}; give "
+            "a file of the paper's network, with its softmax and without layers that scale the input"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:MESSAGE] if lines else type(error).__name__

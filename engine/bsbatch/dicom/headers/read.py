@@ -1,0 +1,92 @@
+"""A DICOM header as a `Header` record, read without the pixels: the lean way where it is safe, else with pydicom."""
+
+import io
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast
+
+from bsbatch.dicom.headers import fast, with_pydicom
+from bsbatch.errors import ItemError
+from bsbatch.reasons import EXPLANATIONS, Reason
+from bsbatch.records import Header
+
+HEAD = fast.HEAD
+"""Bytes at the beginning of an object that hold most headers."""
+_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_FIRST_GROUPS = frozenset({0x0002, 0x0008})
+
+
+def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = lambda _modality: True) -> Header:
+    """Read what the later stages need.
+
+    Parameters
+    ----------
+    stream
+        The object, at its first byte, seekable.
+    size
+        Its length in bytes.
+    is_wanted
+        Told the modality; where it says no, nothing behind (0028,0011) Columns is read, and the record holds what a
+        row of ``objects`` says.
+
+    Raises
+    ------
+    ItemError
+        ``not_dicom``, ``dicomdir`` or ``decode_failed``.
+    """
+    header, is_directory = _parsed(stream.read(fast.HEAD), size, is_wanted, stream), False
+    if header is None:
+        stream.seek(0)
+        with _buffered(stream) as buffered:
+            header, is_directory = with_pydicom.parse(buffered, size, is_wanted)
+    return _checked(header, is_directory)
+
+
+def header_in(head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
+    """Read the same from the first `HEAD` bytes of an object; None where those do not suffice, so that it is opened.
+
+    Raises
+    ------
+    ItemError
+        See `read_header`.
+    """
+    header = _parsed(head, size, is_wanted, None)
+    return None if header is None else _checked(header, is_directory=False)
+
+
+def _parsed(head: bytes, size: int, is_wanted: Callable[[str], bool], stream: BinaryIO | None) -> Header | None:
+    if head[128:132] != b"DICM":
+        _check_begins_as_dataset(head)
+        return None
+    return fast.parse(stream, head, size, is_wanted)
+
+
+def _checked(header: Header, is_directory: bool) -> Header:
+    if is_directory or header.sop_class == _MEDIA_STORAGE_DIRECTORY:
+        raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
+    if not (header.modality or header.sop_class or header.rows):  # pydicom parsed it without a complaint
+        raise ItemError(Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image")
+    return header
+
+
+@contextmanager
+def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Pydicom reads a few bytes at a time."""
+    if not isinstance(stream, io.RawIOBase):
+        yield stream
+        return
+    buffered = io.BufferedReader(stream)
+    try:
+        yield cast("BinaryIO", buffered)
+    finally:
+        buffered.detach()
+
+
+def _check_begins_as_dataset(head: bytes) -> None:
+    """Without the prefix of PS3.10 section 7.1, accept a first element of a group that bare datasets begin with."""
+    if len(head) < 8:  # noqa: PLR2004 - a tag and a length
+        raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])
+    little, big = struct.unpack_from("<H", head)[0], struct.unpack_from(">H", head)[0]
+    if little not in _FIRST_GROUPS and big not in _FIRST_GROUPS:
+        raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])

@@ -1,0 +1,199 @@
+"""A header with pydicom: whatever can be read at all, and the judge of `bsbatch.dicom.headers.fast`."""
+
+import math
+import struct
+from collections.abc import Callable, Iterable, MutableSequence
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from bsbatch.dicom.headers import attributes
+from bsbatch.dicom.headers.elements import UNDEFINED, are_fragments_whole
+from bsbatch.errors import ItemError
+from bsbatch.reasons import Reason
+from bsbatch.records import Detector, Header, PixelData
+
+_FULL = [*attributes.FULL, Tag("DirectoryRecordSequence")]
+_OUTLINE = [*attributes.OUTLINE, Tag("DirectoryRecordSequence")]
+_GENIE_CREATOR, *_GENIE_LABELS = attributes.GENIE
+_INT32 = 2**31 - 1
+
+
+def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tuple[Header, bool]:
+    """Read a header as `bsbatch.dicom.headers.read.read_header` asks for it, and whether it is that of a DICOMDIR.
+
+    Raises
+    ------
+    ItemError
+        ``decode_failed``.
+    """
+    try:
+        dataset = read_partial(stream, _is_beyond_outline, force=True, specific_tags=_OUTLINE)
+        if not is_wanted(_text(dataset, "Modality") or ""):
+            return _to_header(dataset, None), False
+        stream.seek(0)
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_FULL, force=True)
+        return _to_header(dataset, _locate_pixels(stream, size, dataset)), "DirectoryRecordSequence" in dataset
+    except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
+            raise
+        raise ItemError(Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__})") from error
+
+
+def _is_beyond_outline(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return bool(tag > attributes.LAST_OF_OUTLINE)
+
+
+def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
+    meta = dataset.file_meta
+    return Header(
+        sop_uid=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
+        sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
+        study_uid=_text(dataset, "StudyInstanceUID"),
+        series_uid=_text(dataset, "SeriesInstanceUID"),
+        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
+        modality=_text(dataset, "Modality") or "",
+        image_type=tuple(value.upper() for value in _texts(dataset, "ImageType")),
+        manufacturer=_text(dataset, "Manufacturer"),
+        model_name=_text(dataset, "ManufacturerModelName"),
+        acquisition_date=_text(dataset, "AcquisitionDate"),
+        acquisition_time=_text(dataset, "AcquisitionTime"),
+        transfer_syntax=_text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian,
+        rows=_integer(dataset, "Rows") or 0,
+        columns=_integer(dataset, "Columns") or 0,
+        frames=_integer(dataset, "NumberOfFrames") or 1,
+        samples_per_pixel=_integer(dataset, "SamplesPerPixel") or 1,
+        photometric=(_text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper(),
+        bits_allocated=_integer(dataset, "BitsAllocated") or 16,
+        bits_stored=_integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16,
+        is_signed=_integer(dataset, "PixelRepresentation") == 1,
+        pixel_spacing=_spacing(dataset),
+        rescale=_rescale(dataset),
+        is_lossy=_text(dataset, "LossyImageCompression") == "01",
+        counts_accumulated=_integer(dataset, "CountsAccumulated"),
+        scan_length=_number(dataset, "ScanLength"),
+        detector_vector=_integers(dataset, "DetectorVector"),
+        energy_window_vector=_integers(dataset, "EnergyWindowVector"),
+        energy_windows=tuple(_energy_ranges(item) for item in _items(dataset, "EnergyWindowInformationSequence")),
+        detectors=tuple(_detector(item) for item in _items(dataset, "DetectorInformationSequence")),
+        view_texts=_view_texts(dataset),
+        private_labels=_private_labels(dataset),
+        view_position=_texts(dataset, "ViewPosition"),
+        descriptions=_texts(dataset, "ImageID") + _texts(dataset, "SeriesDescription"),
+        pixel_data=pixel_data,
+    )
+
+
+def _value(dataset: Dataset, key: str | int) -> Any:
+    """One attribute's value, or None where it is absent, empty or not what its VR allows."""
+    try:
+        value = dataset[key].value if key in dataset else None
+    except Exception:  # a damaged optional attribute must not cost the examination; pydicom raises nearly everything
+        return None
+    return None if value is None or value == "" else value
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    if value is None:
+        return ()
+    return value if isinstance(value, MutableSequence) else (value,)  # pydicom's lists and sequences
+
+
+def _texts(dataset: Dataset, key: str | int) -> tuple[str, ...]:
+    raw = _value(dataset, key)
+    if isinstance(raw, bytes):  # a private element of implicit VR comes as bytes
+        raw = raw.decode("ascii", "replace").rstrip("\0 ").split("\\")
+    return tuple(str(value).strip() for value in _listed(raw))
+
+
+def _text(dataset: Dataset, key: str | int) -> str | None:
+    values = _texts(dataset, key)
+    return (values[0] or None) if values else None
+
+
+def _numbers(dataset: Dataset, key: str | int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(value) for value in _listed(_value(dataset, key)))
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return values if all(map(math.isfinite, values)) else ()
+
+
+def _number(dataset: Dataset, key: str | int) -> float | None:
+    values = _numbers(dataset, key)
+    return values[0] if values else None
+
+
+def _integers(dataset: Dataset, key: str | int) -> tuple[int, ...]:
+    """Whole numbers, held within 32 bits: an absurd one stays absurd and still fits the tables."""
+    return tuple(max(-_INT32 - 1, min(_INT32, int(value))) for value in _numbers(dataset, key))
+
+
+def _integer(dataset: Dataset, key: str | int) -> int | None:
+    values = _integers(dataset, key)
+    return values[0] if values else None
+
+
+def _items(dataset: Dataset, key: str) -> tuple[Dataset, ...]:
+    return tuple(item for item in _listed(_value(dataset, key)) if isinstance(item, Dataset))
+
+
+def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+    values = _numbers(dataset, "PixelSpacing")
+    return (values[0], values[1]) if len(values) == 2 else None  # noqa: PLR2004 - rows, columns
+
+
+def _rescale(dataset: Dataset) -> tuple[float, float]:
+    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
+    return (1.0 if slope is None or slope == 0 else slope, intercept or 0.0)
+
+
+def _energy_ranges(item: Dataset) -> tuple[tuple[float, float], ...]:
+    limits = (
+        (_number(part, "EnergyWindowLowerLimit"), _number(part, "EnergyWindowUpperLimit"))
+        for part in _items(item, "EnergyWindowRangeSequence")
+    )
+    return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
+
+
+def _detector(item: Dataset) -> Detector:
+    codes = _items(item, "ViewCodeSequence")
+    return Detector(
+        start_angle=_number(item, "StartAngle"),
+        view_codes=tuple(
+            (_text(code, "CodingSchemeDesignator") or "", _text(code, "CodeValue") or "") for code in codes
+        ),
+        view_texts=_view_texts(item),
+    )
+
+
+def _view_texts(dataset: Dataset) -> tuple[str, ...]:
+    codes = _items(dataset, "ViewCodeSequence")
+    return tuple(text for code in codes for key in ("CodeMeaning", "CodeValue") if (text := _text(code, key)))
+
+
+def _private_labels(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
+    if _text(dataset, Tag(_GENIE_CREATOR)) != "GEMS_GENIE_1":
+        return ()
+    return tuple(labels for tag in _GENIE_LABELS if (labels := _texts(dataset, Tag(tag))))
+
+
+def _locate_pixels(stream: BinaryIO, size: int, dataset: FileDataset) -> PixelData | None:
+    """Read the element header that ``stop_before_pixels`` stopped in front of; PS3.5 section 7.1."""
+    syntax = _text(dataset.file_meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
+    if syntax == DeflatedExplicitVRLittleEndian:
+        return PixelData(offset=-1, length=-1, is_complete=True)
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    is_implicit = bool(dataset.is_implicit_VR)
+    head = stream.read(8 if is_implicit else 12)
+    if len(head) < (8 if is_implicit else 12) or struct.unpack_from(order + "HH", head) != (0x7FE0, 0x0010):
+        return None
+    length = struct.unpack_from(order + "I", head, 4 if is_implicit else 8)[0]
+    offset = stream.tell()
+    if length == UNDEFINED:
+        return PixelData(offset, -1, are_fragments_whole(stream, offset, size))
+    return PixelData(offset, length, offset + length <= size)

@@ -1,0 +1,159 @@
+"""Reads the ``results`` table of a run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.errors import OutputError, UsageError
+from bsbatch.evaluation.segmentation import ViewFrame, Views
+from bsbatch.reasons import Status
+from bsbatch.store.folder import read_run_file
+from bsbatch.store.parts import all_rows, metadata_of, parts_in
+from bsbatch.store.tables import OBJECTS, OK, RESULTS, Row
+
+_COLUMNS = [
+    "exam_id",
+    "study_uid",
+    "status",
+    "reason",
+    "p_metastasis",
+    "threshold",
+    "manufacturer",
+    "model_id",
+    "config_hash",
+]
+_MAP, _SIDE = "cam_map", 32
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """One row of the results, as far as an evaluation needs it."""
+
+    exam_id: str
+    study_uid: str | None
+    score: float | None
+    """Probability of metastasis in [0, 1], None for a failed examination."""
+    reason: str | None
+    """Why it failed."""
+    manufacturer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Which run the results are of."""
+
+    model_id: str | None
+    config_hash: str
+    threshold: float
+    """Operating point of the run, in [0, 1]."""
+    status: str | None
+    """How it ended, from ``run.json``; None where that is not there."""
+    is_pseudonymised: bool
+    """Whether UIDs were replaced by keyed hashes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of one run."""
+
+    examinations: tuple[Examination, ...]
+    """In the order of `exam_id`."""
+    run: Run
+
+
+def out_of(results: Path) -> Path:
+    """The output folder of the run, given that folder or the ``results`` folder in it."""
+    return results.resolve().parent if not (results / RESULTS).is_dir() and parts_in(results) else results
+
+
+def read_results(results: Path) -> Results:
+    """Read the results of one run.
+
+    Parameters
+    ----------
+    results
+        Output folder of a run, or its ``results`` folder.
+
+    Raises
+    ------
+    UsageError
+        There are none, they cannot be read, or they are not of one configuration.
+    """
+    out = out_of(results)
+    try:
+        _check_parts(results, out)
+        rows = sorted(all_rows(out / RESULTS, _COLUMNS), key=lambda row: row["exam_id"])
+    except OutputError as error:
+        raise UsageError(str(error)) from error
+    return Results(tuple(map(_examination, rows)), _run(results, rows, read_run_file(out)))
+
+
+def read_maps(results: Path) -> dict[str, tuple[bool, NDArray[np.float32] | None]]:
+    """For each examination whether it was predicted positive, and its heat map ``(32, 32)`` where it has one.
+
+    Raises
+    ------
+    UsageError
+        The run was not asked for heat maps.
+    """
+    folder = out_of(results) / RESULTS
+    if not any(_MAP in metadata_of(part).get("bsbatch.columns", "") for part in parts_in(folder)):
+        raise UsageError(f"{results} holds no heat maps: run with --cam positive or --cam all into another --out")
+    rows = all_rows(folder, ["exam_id", "predicted", _MAP])
+    return {row["exam_id"]: (row["predicted"] == 1, _cells(row[_MAP])) for row in rows}
+
+
+def read_views(results: Path) -> dict[str, Views]:
+    """For each examination the frames of its two views; those that lack one are left out."""
+    names = [f"{what}_{view}" for view in ("anterior", "posterior") for what in ("sop_uid", "frame")]
+    rows = all_rows(out_of(results) / RESULTS, ["exam_id", *names])
+    return {
+        row["exam_id"]: (ViewFrame(*(row[name] for name in names[:2])), ViewFrame(*(row[name] for name in names[2:])))
+        for row in rows
+        if None not in [row[name] for name in names]
+    }
+
+
+def _cells(values: list[float] | None) -> NDArray[np.float32] | None:
+    return None if values is None else np.asarray(values, np.float32).reshape(_SIDE, _SIDE)
+
+
+def lies_in_tables(folder: Path, results: Path) -> bool:
+    """Whether a folder is one of the tables of a run or lies in one, where files would be read as parts."""
+    tables = [(out_of(results) / name).resolve() for name in (RESULTS, OBJECTS)]
+    return any(folder.resolve().is_relative_to(table) for table in tables)
+
+
+def _check_parts(results: Path, out: Path) -> None:
+    parts = parts_in(out / RESULTS)
+    if not parts:
+        raise UsageError(f"{results} holds no results: give the --out folder of bsbatch run, or its results folder")
+    for path in parts:
+        if metadata_of(path).get("bsbatch.table") != RESULTS:
+            raise UsageError(f"{path} was not written by bsbatch run: give the --out folder of a run")
+
+
+def _examination(row: Row) -> Examination:
+    is_scored = row["status"] == OK
+    return Examination(
+        row["exam_id"],
+        row["study_uid"],
+        row["p_metastasis"] if is_scored else None,
+        None if is_scored else row["reason"] or str(Status.FAILED),
+        row["manufacturer"],
+    )
+
+
+def _run(results: Path, rows: Iterable[Row], run_file: dict[str, Any]) -> Run:
+    known = {(row["model_id"], row["config_hash"], row["threshold"]) for row in rows}
+    if not known:
+        raise UsageError(f"{results} holds no examination: the run found no whole-body bone scan")
+    if len(known) > 1:
+        raise UsageError(f"{results} holds results of {len(known)} configurations: evaluate each run by itself")
+    model_id, config_hash, threshold = known.pop()
+    config = run_file.get("config", {})
+    return Run(model_id, config_hash, threshold, run_file.get("status"), bool(config.get("pseudonymised")))

@@ -1,0 +1,93 @@
+"""The examinations of a run, as far as a page shows them: no UID, no date, no path, nothing that was typed in."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bsbatch.store.parts import metadata_of, parts_in, read_rows
+from bsbatch.store.tables import OK, RESULTS, Row
+
+_COLUMNS = [
+    "exam_id",
+    "status",
+    "reason",
+    "p_metastasis",
+    "predicted",
+    "threshold",
+    "manufacturer",
+    "model_name",
+    "view_evidence",
+    "qc_flags",
+    "qc_counts_anterior",
+    "qc_counts_posterior",
+]
+_MAP_WARNINGS = "cam_warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One examination."""
+
+    exam_id: str
+    score: float | None
+    """Probability of metastasis in [0, 1]; None where it failed."""
+    is_positive: bool
+    """Predicted so."""
+    threshold: float | None
+    reason: str | None
+    """Why it failed."""
+    camera: str
+    """(0008,0070) Manufacturer and (0008,1090) Manufacturer's Model Name."""
+    evidence: str
+    """What named the views."""
+    flags: tuple[str, ...]
+    """Names of `bsbatch.imaging.quality.Flag`."""
+    map_warnings: tuple[str, ...]
+    """Names of `bsbatch.imaging.gradcam.CamWarning`."""
+    kilocounts: tuple[float | None, float | None]
+    """Anterior and posterior."""
+
+
+def read_examinations(out: Path) -> tuple[Shown, ...]:
+    """All examinations of a run: scored ones first, the most probable on top.
+
+    Raises
+    ------
+    OutputError
+        A part cannot be read.
+    """
+    shown = (_shown(row) for part in parts_in(out / RESULTS) for row in read_rows(part, _columns_of(part)))
+    return tuple(sorted(shown, key=lambda item: (item.score is None, -(item.score or 0.0), item.exam_id)))
+
+
+def counted(names: Iterable[tuple[str, ...]]) -> tuple[tuple[str, int], ...]:
+    """Each name and how often it is there, the most frequent first."""
+    counts = Counter(name for item in names for name in item)
+    return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _columns_of(part: Path) -> list[str]:
+    described = json.loads(metadata_of(part).get("bsbatch.columns", "{}"))
+    return [*_COLUMNS, _MAP_WARNINGS] if _MAP_WARNINGS in described else _COLUMNS
+
+
+def _shown(row: Row) -> Shown:
+    is_scored = row["status"] == OK
+    return Shown(
+        row["exam_id"],
+        row["p_metastasis"] if is_scored else None,
+        row["predicted"] == 1,
+        row["threshold"],
+        None if is_scored else row["reason"] or row["status"],
+        " ".join(filter(None, (row["manufacturer"], row["model_name"]))),
+        row["view_evidence"] or "",
+        tuple(row["qc_flags"] or ()),
+        tuple(row.get(_MAP_WARNINGS) or ()),
+        (_kilo(row["qc_counts_anterior"]), _kilo(row["qc_counts_posterior"])),
+    )
+
+
+def _kilo(counts: float | None) -> float | None:
+    return None if counts is None else round(counts / 1000, 1)

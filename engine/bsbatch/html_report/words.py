@@ -1,0 +1,51 @@
+"""What the names in a page mean, in words for people."""
+
+from bsbatch.imaging.gradcam import CamWarning
+from bsbatch.imaging.quality import Flag
+
+FLAGS = {
+    Flag.COUNTS_MISMATCH: "pixels do not add up to the counts in the header: processed, or damaged",
+    Flag.COUNTS_TOO_LOW: "a view of fewer than 100,000 counts",
+    Flag.NEGATIVE_COUNTS: "a pixel below zero: lossy compression, or a subtraction",
+    Flag.LOSSY: "compressed with loss",
+    Flag.EIGHT_BIT_ORIGIN: "counts were squeezed into eight bits",
+    Flag.HOTSPOT_DOMINATES: "bladder or injection site sets the scale of the image",
+    Flag.SATURATED: "more than 4 pixels at the largest value that can be stored",
+    Flag.BODY_TRUNCATED: "counts in the first and the last rows: the patient is longer than the scan",
+    Flag.LATERALITY_SUSPECT: "one view may be stored mirrored",
+    Flag.VIEW_ASSUMED: "views were taken from the order of the frames (--assume-frame-order)",
+}
+MAP_WARNINGS = {
+    CamWarning.NO_EVIDENCE: "nothing in the image speaks for the predicted class",
+    CamWarning.OUTSIDE_BODY: "less than half of the map lies inside the body",
+    CamWarning.BLADDER: "more than half lies where the bladder is; sacrum and coccyx lie there, too",
+    CamWarning.PERIPHERY: "more than half lies at the hands and forearms, where the tracer is injected",
+}
+ENDINGS = {
+    "limited": "The run stopped at --limit: examinations are missing here. Run it again without --limit to go on.",
+    "interrupted": "The run was interrupted: examinations are missing here. The same command goes on.",
+    "stopped": "The run stopped at an error: examinations are missing here. The same command goes on.",
+    "running": "The run was still at work, or was killed, when this page was made: examinations are missing here. "
+    "Wait for it, or run the same command again; then make the page again.",
+    None: "run.json is not there or cannot be read: how the run ended, its model and its configuration are not known.",
+}
+"""By the status in ``run.json``; a run that came to its end needs no word."""
+STAGES = {
+    "header": "read headers",
+    "wait": "wait for pixels",
+    "pixels": "read pixels",
+    "quality": "check quality",
+    "preprocess": "make images",
+    "body": "find the body",
+    "infer": "run the model",
+    "explain": "make heat maps",
+    "commit": "write tables and overlays",
+}
+"""By the names in ``run.json``."""
+POINTS = {
+    "threshold": "the run's threshold",
+    "half": "0.5",
+    "youden": "Youden",
+    "sensitivity": "chosen sensitivity",
+}
+"""Operating points, by the names in ``metrics.json``."""

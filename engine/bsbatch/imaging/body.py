@@ -1,0 +1,48 @@
+"""Where the body is in an image of the model, told from its counts."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.records import Body, Silhouette
+
+CELLS = 32
+"""Rows of a map, and columns of its two views together."""
+_FINE = 4
+"""The outline is looked for at so many times the resolution of a map."""
+_SOFT_TISSUE = 80.0
+"""Percentile of a view that lies within the body, for the body fills a third or more of a scan, and below its hot
+spots, which fill a few per cent."""
+_FAINT = 0.2
+"""What has this share of it is body: legs have a half, the air around a patient a twentieth."""
+_SPECKLE = 0.02
+"""Share of a row or column that has to be body before the body reaches it."""
+
+
+def body_of(image: NDArray[np.float32]) -> Body:
+    """Find the body in both views.
+
+    Parameters
+    ----------
+    image
+        ``(512, 512)`` in [0, 1]: anterior left, posterior right (`bsbatch.imaging.preprocess.compose`).
+    """
+    side = CELLS * _FINE
+    small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+    masks = [_mask(view) for view in np.hsplit(small, 2)]
+    whole = np.hstack(masks).reshape(CELLS, _FINE, CELLS, _FINE)
+    return Body(whole.mean(axis=(1, 3), dtype=np.float32), _silhouette(masks[0]), _silhouette(masks[1]))
+
+
+def _mask(view: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.asarray(view > _FAINT * np.percentile(view, _SOFT_TISSUE))
+
+
+def _silhouette(mask: NDArray[np.bool_]) -> Silhouette:
+    """Extent of a mask, in cells; that of the whole view where there is none."""
+    rows, columns = (np.flatnonzero(mask.mean(axis=axis) > _SPECKLE) for axis in (1, 0))
+    if not rows.size or not columns.size:
+        return Silhouette(0.0, mask.shape[0] / _FINE, mask.shape[1] / 2 / _FINE, mask.shape[1] / 2 / _FINE)
+    midline = float(np.average(np.arange(mask.shape[1]) + 0.5, weights=mask.sum(axis=0)))
+    half_width = max(midline - columns[0], columns[-1] + 1 - midline)
+    return Silhouette(rows[0] / _FINE, (rows[-1] + 1) / _FINE, midline / _FINE, float(half_width) / _FINE)

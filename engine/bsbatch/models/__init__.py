@@ -1,0 +1,1 @@
+"""Model directories, and files derived from a model's graph."""

@@ -1,0 +1,133 @@
+"""A file that is made of a model's graph once and kept: beside it, or in the cache where its folder is read-only.
+
+Nothing is written beside the model that comes with bsbatch. The manifest names the file with its SHA-256, under
+``derived``: it is no part of the model, so the model and the runs made with it stay what they are. A file that is
+missing, damaged, or of another graph or maker is made again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bsbatch.errors import ModelError
+from bsbatch.host.files import cache_folder, exclusive, put_in_place, replace_text
+from bsbatch.models.directory import GRAPH, MANIFEST, Derived, Manifest, Model, manifest_text, read_manifest, sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to make a file of a graph."""
+
+    name: str
+    """What the file is called."""
+    maker: str
+    """Package and version that make it; another one makes it anew."""
+    make: Callable[[Path, Path], None]
+    """Told the graph and the file to fill; raises `ModelError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file that a manifest names; nobody has looked at it."""
+
+    path: Path
+    entry: Derived
+
+
+def kept(model: Model, name: str) -> list[Kept]:
+    """What was kept under a name, whoever made it, of this graph or another; the model's folder before the cache."""
+    folders = [model.folder, *_all_in_cache(model)]
+    manifests = [(folder, _manifest_in(folder)) for folder in folders]
+    return [
+        Kept(folder / name, manifest.derived[name])
+        for folder, manifest in manifests
+        if manifest is not None and name in manifest.derived
+    ]
+
+
+def intact(model: Model, name: str) -> Path | None:
+    """A file that was made of this graph and is as it was made; None where there is none."""
+    for file in kept(model, name):
+        if file.entry.source == model.manifest.files[GRAPH] and _has_sha256(file.path, file.entry.sha256):
+            return file.path
+    return None
+
+
+def derived_file(model: Model, recipe: Recipe) -> Path:
+    """Where the file lies, after it was made if need be.
+
+    Raises
+    ------
+    ModelError
+        It cannot be made of this graph, or there is no place to keep it.
+    """
+    beside = [] if model.is_bundled else [model.folder]
+    folders = [*beside, *_in_cache(model, recipe)]
+    for folder in folders:
+        if _is_kept(folder, model, recipe):
+            return folder / recipe.name
+    refusals = []
+    for folder in folders:
+        try:
+            return _made(folder, model, recipe)
+        except OSError as error:
+            refusals.append(f"{folder} ({error.strerror or error})")
+    raise ModelError(
+        f"there is no place for {recipe.name}, which {recipe.maker} makes of the model: cannot write to "
+        f"{' nor to '.join(refusals)}. Grant access, or set XDG_CACHE_HOME to a folder with room"
+    )
+
+
+def _in_cache(model: Model, recipe: Recipe) -> list[Path]:
+    try:
+        return [cache_folder() / "models" / f"{model.manifest.files[GRAPH]}-{recipe.maker.replace(' ', '-')}"]
+    except OSError:  # no home: the model's folder is the only place
+        return []
+
+
+def _all_in_cache(model: Model) -> list[Path]:
+    try:
+        return sorted((cache_folder() / "models").glob(f"{model.manifest.files[GRAPH]}-*"))
+    except OSError:  # no home
+        return []
+
+
+def _made(folder: Path, model: Model, recipe: Recipe) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path, aside = folder / recipe.name, folder / f".{recipe.name}.partial"
+    with exclusive(folder):
+        if _is_kept(folder, model, recipe):  # another run made it meanwhile
+            return path
+        try:
+            aside.write_bytes(b"")  # fails before the work where nothing can be written
+            recipe.make(model.graph, aside)
+            entry = Derived(sha256_of(aside), model.manifest.files[GRAPH], recipe.maker)
+            put_in_place(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+        manifest = _manifest_in(folder) or model.manifest
+        named = replace(manifest, derived={**manifest.derived, recipe.name: entry})
+        replace_text(folder / MANIFEST, manifest_text(named))
+    return path
+
+
+def _is_kept(folder: Path, model: Model, recipe: Recipe) -> bool:
+    manifest = _manifest_in(folder)
+    entry = manifest.derived.get(recipe.name) if manifest is not None else None
+    if entry is None or (entry.source, entry.maker) != (model.manifest.files[GRAPH], recipe.maker):
+        return False
+    return _has_sha256(folder / recipe.name, entry.sha256)
+
+
+def _has_sha256(path: Path, expected: str) -> bool:
+    try:
+        return sha256_of(path) == expected
+    except OSError:  # gone, or not for this user: made again
+        return False
+
+
+def _manifest_in(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except ModelError:  # a cache folder that is still empty
+        return None

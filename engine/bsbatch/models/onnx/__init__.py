@@ -1,0 +1,1 @@
+"""ONNX graphs as bytes, without the onnx package: cut at an output, weights read as arrays."""

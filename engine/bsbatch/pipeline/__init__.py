@@ -1,0 +1,1 @@
+"""The stages of a run, connected: objects to units, units to outcomes."""

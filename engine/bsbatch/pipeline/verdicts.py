@@ -1,0 +1,15 @@
+"""Errors as verdicts."""
+
+from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage
+from bsbatch.records import (
+    Verdict,
+)
+
+
+def _verdict(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:
+    if isinstance(error, ItemError):
+        return Verdict(stage, Reason(error.reason), error.message)
+    if isinstance(error, WorkerLostError):
+        return Verdict(stage, Reason.DECODE_FAILED, f"the decoder crashed or hung on the pixel data ({error})")
+    return Verdict(stage, Reason.READ_ERROR, EXPLANATIONS[Reason.READ_ERROR])

@@ -1,0 +1,128 @@
+"""What was measured of the backends on this machine, and where it is kept. Light: ``bsbatch info`` shows it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import bsbatch
+from bsbatch.config import Effort
+from bsbatch.host.files import cache_folder, replace_text
+from bsbatch.host.machine import processor, usable_cpus
+from bsbatch.registry import BACKENDS, Part, installed_version
+
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError)
+"""What reading a file raises that is absent, cut short, edited, or of another version of bsbatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a measurement holds for."""
+
+    model_id: str
+    """See `bsbatch.models.directory.Model.model_id`."""
+    processor: str
+    """See `bsbatch.host.machine.processor`."""
+    cpus: int
+    """Processors that this process may use."""
+    threads: int | None
+    """What ``--threads`` said."""
+    batch_size: int | None
+    """What ``--batch-size`` said."""
+    versions: Mapping[str, str | None]
+    """Of bsbatch and of every backend's package; None where it does not work, ``here`` for what has no version."""
+
+    @classmethod
+    def now(cls, model_id: str, effort: Effort) -> "Situation":
+        """What a measurement would hold for that is made now; imports no backend."""
+        named = {part.distribution or part.package: part for part in BACKENDS.values()}
+        versions = {name: _version(name, part) for name, part in named.items() if name is not None}
+        versions["bsbatch"] = bsbatch.__version__
+        return cls(model_id, processor(), usable_cpus(), effort.threads, effort.batch_size, versions)
+
+
+def _version(name: str, part: Part) -> str | None:
+    return None if part.why_not else installed_version(name) or "here"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which backend is taken, and why."""
+
+    situation: Situation
+    backend: str
+    """Its name."""
+    rates: Mapping[str, float]
+    """Scans in a second of every backend that worked."""
+    measured: str
+    """Day, ISO 8601."""
+
+    def __str__(self) -> str:
+        """Say it to a person."""
+        others = [f"{name} {rate:.2f}" for name, rate in self.rates.items() if name != self.backend]
+        beside = f", {', '.join(others)}" if others else ""
+        return f"{self.backend}, the fastest here ({self.rates[self.backend]:.2f} scans/s{beside}; {self.measured})"
+
+
+def find(situation: Situation) -> Choice | None:
+    """What was measured in this situation; None where there is nothing, or nothing readable."""
+    try:
+        choice = _read(_folder() / _name(situation))
+    except _DAMAGE:  # measured anew
+        return None
+    return choice if choice.situation == situation else None
+
+
+def found(model_id: str | None = None) -> list[Choice]:
+    """What was measured on this machine with what is installed now, of one model or of all; the latest first."""
+    choices = []
+    for path in _files():
+        try:
+            choice = _read(path)
+        except _DAMAGE:  # measured anew when it is needed
+            continue
+        situation = choice.situation
+        effort = Effort(situation.threads, situation.batch_size)
+        if situation == Situation.now(model_id or situation.model_id, effort):
+            choices.append(choice)
+    return sorted(choices, key=lambda choice: choice.measured, reverse=True)
+
+
+def keep(choice: Choice) -> None:
+    """Write a measurement into the cache.
+
+    Raises
+    ------
+    OSError
+        That is not allowed, or there is no room.
+    """
+    path = _folder() / _name(choice.situation)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(asdict(choice), indent=2) + "\n")
+
+
+def _folder() -> Path:
+    return cache_folder() / "backends"
+
+
+def _files() -> list[Path]:
+    try:
+        return sorted(_folder().glob("*.json"))
+    except OSError:  # no home, so nothing is kept
+        return []
+
+
+def _name(situation: Situation) -> str:
+    text = json.dumps(asdict(situation), sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+
+def _read(path: Path) -> Choice:
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    rates = {str(name): float(rate) for name, rate in fields["rates"].items()}
+    if fields["backend"] != max(rates, key=rates.__getitem__) or not set(rates) <= set(BACKENDS):
+        raise ValueError(f"{path} is no measurement")
+    situation = Situation(**fields["situation"])
+    return Choice(situation, fields["backend"], rates, str(fields["measured"]))

@@ -1,0 +1,159 @@
+"""What an output folder holds already: the base of resuming. Nothing else is written down to be compared with it.
+
+A row stays when its object was used or skipped and has not changed on the disk since; such an object is not opened
+again. Failed rows are taken out before the run begins and their objects tried again, because the cause may be gone: a
+missing decoder, a permission, a partner that arrives. So are the rows of every examination one of whose objects has
+changed, and those that a killed run left without their counterpart in the other table.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.errors import ConfigMismatchError, OutputError
+from bsbatch.identity import DigestSet, acquisition_key, digest, object_key
+from bsbatch.reasons import Reason, Status
+from bsbatch.records import ObjectRef
+from bsbatch.store.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
+from bsbatch.store.tables import OBJECTS, RESULTS, Row
+
+_ACQUISITION = ["study_uid", "series_uid", "acquisition_date", "acquisition_time"]
+_COLUMNS = ["source", "size", "mtime_ns", "status", "reason", "exam_id", "sop_uid", *_ACQUISITION]
+
+
+@dataclass(slots=True)
+class Catalog:
+    """The rows that stay, as far as a run must know them."""
+
+    settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """Sorted digests of source, size and time of last change."""
+    seen: DigestSet = field(default_factory=DigestSet)
+    """`bsbatch.identity.object_key` of used objects."""
+    closed: DigestSet = field(default_factory=DigestSet)
+    """Acquisition keys of used objects."""
+    retried: set[str] = field(default_factory=set)
+    """Examinations that are done again; they do not count towards a limit, or a limited run would not get past them."""
+
+    def is_settled(self, ref: ObjectRef) -> bool:
+        """Whether the object has a row that stays."""
+        if not len(self.settled):
+            return False
+        key = np.uint64(_fingerprint(ref.source, ref.size, ref.mtime_ns))
+        index = int(np.searchsorted(self.settled, key))
+        return index < len(self.settled) and bool(self.settled[index] == key)
+
+
+def take_stock(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
+    """Take out the rows that this run shall do again, and read the rest.
+
+    Parameters
+    ----------
+    out
+        The output folder; its tables may be empty or not there.
+    refs
+        The objects as they lie on the disk now; walked only when there is something to compare with.
+
+    Raises
+    ------
+    OutputError
+        A part cannot be read or written.
+    """
+    if not parts_in(out / OBJECTS) and not parts_in(out / RESULTS):
+        return Catalog()
+    try:
+        return _Stock(out, _fingerprints(refs)).taken()
+    except OSError as error:
+        raise OutputError.of(out, error) from error
+
+
+def check_configuration(out: Path, config_hash: str) -> None:
+    """Refuse an output folder whose parts were written under another configuration.
+
+    Raises
+    ------
+    ConfigMismatchError
+        Results of two configurations would be mixed.
+    """
+    for table in (RESULTS, OBJECTS):
+        if any(metadata_of(part).get("bsbatch.config_hash") != config_hash for part in parts_in(out / table)):
+            raise ConfigMismatchError(
+                f"{out} holds results of another configuration (model, threshold, precision or selection differ): "
+                "choose another --out, or add --fresh to delete them and start again"
+            )
+
+
+class _Stock:
+    """One look through both tables; a row of ``objects`` stays or goes with all rows of its examination."""
+
+    def __init__(self, out: Path, present: dict[int, int]) -> None:
+        self._objects, self._results = out / OBJECTS, out / RESULTS
+        self._present = present
+        self._committed = {row["exam_id"] for row in all_rows(self._results, ["exam_id"])}
+        self._reopened = {row["exam_id"] for row in self._object_rows() if not self._is_sound(row)}
+        self._catalog = Catalog(retried=self._reopened & self._committed)
+
+    def taken(self) -> Catalog:
+        catalog = self._catalog
+        kept = {row["exam_id"] for row in self._object_rows() if row["exam_id"] is not None and self._stays(row)}
+        for row in self._object_rows():
+            if row["status"] == Status.USED and row["exam_id"] in kept:
+                self._remember(row)
+        for folder in (self._results, self._objects):  # a kill in between leaves objects without results, which go next
+            remove_leftovers(folder)
+        for part in parts_in(self._results):
+            keep_rows(part, lambda row: row["exam_id"] in kept, ["exam_id"])
+        for part in parts_in(self._objects):
+            keep_rows(part, self._stays, _COLUMNS)
+        catalog.settled = np.sort(np.array([_row_fingerprint(row) for row in self._object_rows()], np.uint64))
+        return catalog
+
+    def _object_rows(self) -> Iterator[Row]:
+        return all_rows(self._objects, _COLUMNS)
+
+    def _is_sound(self, row: Row) -> bool:
+        """Not failed, not changed since, its examination committed; what is gone from the disk is as it was."""
+        if row["status"] == Status.FAILED:
+            return False
+        if row["exam_id"] is not None and row["exam_id"] not in self._committed:
+            return False
+        return self._present.get(digest(row["source"]), _row_fingerprint(row)) == _row_fingerprint(row)
+
+    def _stays(self, row: Row) -> bool:
+        if row["exam_id"] is not None:
+            return row["exam_id"] not in self._reopened
+        if row["reason"] == Reason.DUPLICATE_VIEW:
+            return self._is_sound(row) and self._is_needless(row)
+        return self._is_sound(row)
+
+    def _is_needless(self, row: Row) -> bool:
+        """Whether what a copy repeats is used still; otherwise the copy may have to stand in for it."""
+        return (
+            object_key(row["study_uid"], row["sop_uid"] or "") in self._catalog.seen
+            or _key_of(row) in self._catalog.closed
+        )
+
+    def _remember(self, row: Row) -> None:
+        if row["sop_uid"] is not None:
+            self._catalog.seen.add(object_key(row["study_uid"], row["sop_uid"]))
+        key = _key_of(row)
+        if key is not None:
+            self._catalog.closed.add(key)
+
+
+def _key_of(row: Row) -> int | None:
+    return acquisition_key(*(row[name] for name in _ACQUISITION))
+
+
+def _fingerprints(refs: Iterable[ObjectRef]) -> dict[int, int]:
+    return {digest(ref.source): _fingerprint(ref.source, ref.size, ref.mtime_ns) for ref in refs}
+
+
+def _row_fingerprint(row: Row) -> int:
+    return _fingerprint(row["source"], row["size"], row["mtime_ns"])
+
+
+def _fingerprint(source: str, size: int, mtime_ns: int) -> int:
+    return digest(source, str(size), str(mtime_ns))

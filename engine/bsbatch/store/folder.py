@@ -1,0 +1,142 @@
+"""The output folder: who may write to it, whose results it holds, and ``run.json``."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import Any
+
+from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
+from bsbatch.store.catalog import check_configuration
+from bsbatch.store.parts import parts_in, strangers_in
+from bsbatch.store.tables import OBJECTS, RESULTS
+
+RUN_FILE = "run.json"
+OVERLAYS, SCANS = "overlays", "scans"
+_SCAN = re.compile(r"[0-9a-f]{32}\.jpg")
+_OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
+_SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
+
+
+def open_output(out: Path, archive: Path) -> Path:
+    """Make the folder and prove that it can be written to.
+
+    Raises
+    ------
+    UsageError
+        It cannot, or it lies in the archive.
+    """
+    if out.resolve().is_relative_to(archive.resolve()):
+        raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error.strerror}. Choose another --out or grant access") from error
+    return out
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """One run at a time in a folder; the lock dies with its process.
+
+    Raises
+    ------
+    UsageError
+        Another run holds it.
+    """
+    try:
+        stream = (out / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"cannot write to {out / '.lock'}: {error.strerror}. Grant access or remove it") from error
+    with stream:
+        try:
+            flock(stream, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another run is writing to {out}: wait for it, or choose another --out") from error
+        yield
+
+
+def clear(out: Path) -> None:
+    """Delete the tables, the overlays and ``run.json``, nothing else.
+
+    Raises
+    ------
+    UsageError
+        That is not allowed.
+    """
+    try:
+        for table in (OBJECTS, RESULTS):
+            for part in parts_in(out / table):
+                part.unlink()
+        for image in (*overlay_files(out), *scan_files(out)):
+            image.unlink()
+        (out / RUN_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error
+
+
+def check(out: Path, archive: Path, config_hash: str) -> None:
+    """Refuse to mix archives or configurations.
+
+    Raises
+    ------
+    ConfigMismatchError
+        The folder holds results of another archive or configuration.
+    """
+    for table in (OBJECTS, RESULTS):
+        for path in strangers_in(out / table):
+            raise UsageError(f"{path} is no part of bsbatch and would be read as one: move it away")
+    check_configuration(out, config_hash)
+    earlier = read_run_file(out).get("archive")
+    if earlier is not None and earlier != str(archive.resolve()):
+        raise ConfigMismatchError(
+            f"{out} holds the results of the archive {earlier}: choose another --out, "
+            "or add --fresh to delete them and start again"
+        )
+
+
+def write_run_file(out: Path, content: dict[str, Any]) -> None:
+    """Replace ``run.json`` as a whole; it reports, the tables alone decide what is resumed.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    aside = out / f".{RUN_FILE}"
+    try:
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        aside.replace(out / RUN_FILE)
+    except OSError as error:
+        raise OutputError.of(out, error) from error
+
+
+def read_run_file(out: Path) -> dict[str, Any]:
+    """What the last run reported; empty where there is nothing readable."""
+    try:
+        content = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent, or written by a killed run: the tables decide
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def overlay_files(out: Path) -> list[Path]:
+    """What a run wrote into ``OUT/overlays``: overlays and sheets, no other files."""
+    names = (_OVERLAY, _SHEET)
+    return sorted(path for path in (out / OVERLAYS).glob("*") if any(name.fullmatch(path.name) for name in names))
+
+
+def overlays_of(out: Path) -> dict[str, Path]:
+    """The overlay of each examination that has one, without the sheets."""
+    return {path.stem: path for path in overlay_files(out) if _OVERLAY.fullmatch(path.name)}
+
+
+def scan_files(out: Path) -> list[Path]:
+    """What a run wrote into ``OUT/scans``, no other files."""
+    return sorted(path for path in (out / SCANS).glob("*") if _SCAN.fullmatch(path.name))

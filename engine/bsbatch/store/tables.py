@@ -1,0 +1,331 @@
+"""The two tables: their columns, versions and files, and how records become rows.
+
+A part of ``results`` is renamed into place before the part of ``objects`` with the same number: an object's row is
+the last thing that a commit makes visible, so whatever has no row there is simply looked at again.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from bsbatch.reasons import Status
+from bsbatch.records import (
+    Examination,
+    ExamView,
+    Explanation,
+    Failure,
+    Header,
+    ObjectRef,
+    Peak,
+    Prediction,
+    SettledObject,
+    UnitOutcome,
+)
+
+SCHEMA_VERSION = 2
+RESULTS, OBJECTS = "results", "objects"
+OK = "ok"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    kind: pa.DataType
+    description: str
+    is_nullable: bool = True
+
+
+def _text(name: str, description: str, *, is_nullable: bool = True) -> Column:
+    return Column(name, pa.string(), description, is_nullable)
+
+
+_VERDICT = (
+    _text("stage", "Where the decision fell: list, header, views, pairing, pixels, preprocess or infer"),
+    _text("reason", "Stable reason code, null where all went well (docs/tables.md)"),
+    _text("message", "The reason in words, without patient data"),
+)
+_CAMERA = (
+    _text("manufacturer", "(0008,0070) Manufacturer"),
+    _text("model_name", "(0008,1090) Manufacturer's Model Name"),
+    _text("image_type", "(0008,0008) Image Type, values separated by backslashes"),
+    _text("acquisition_date", "(0008,0022) Acquisition Date, YYYYMMDD"),
+    _text("acquisition_time", "(0008,0032) Acquisition Time, HHMMSS.ffffff"),
+)
+
+RESULT_COLUMNS = (
+    _text("exam_id", "Hash of study, SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
+    _text("status", "ok or failed", is_nullable=False),
+    *_VERDICT,
+    _text("study_uid", "(0020,000D) Study Instance UID"),
+    _text("series_uid", "(0020,000E) Series Instance UID, of the anterior view where they differ"),
+    _text("sop_uid_anterior", "(0008,0018) SOP Instance UID of the anterior view"),
+    _text("sop_uid_posterior", "(0008,0018) SOP Instance UID of the posterior view"),
+    Column("frame_anterior", pa.int32(), "Frame of the anterior view, from 1"),
+    Column("frame_posterior", pa.int32(), "Frame of the posterior view, from 1"),
+    _text("source_anterior", "Object of the anterior view, relative to the archive"),
+    _text("source_posterior", "Object of the posterior view, relative to the archive"),
+    _text("view_evidence", "What named the views; anterior|posterior where they differ"),
+    *_CAMERA,
+    Column("p_metastasis", pa.float32(), "Probability of metastatic bone disease, in [0, 1]"),
+    Column("predicted", pa.int8(), "1 where p_metastasis >= threshold, else 0"),
+    Column("threshold", pa.float32(), "Operating point of this run, in [0, 1]"),
+    Column("qc_counts_anterior", pa.float64(), "Sum of the anterior view's pixels"),
+    Column("qc_counts_posterior", pa.float64(), "Sum of the posterior view's pixels"),
+    Column("qc_hotspot_ratio_anterior", pa.float32(), "Maximum over 99th percentile of non-zero pixels, anterior"),
+    Column("qc_hotspot_ratio_posterior", pa.float32(), "Maximum over 99th percentile of non-zero pixels, posterior"),
+    Column(
+        "qc_laterality",
+        pa.float32(),
+        "corr(ANT, mirrored POST) - corr(ANT, POST), of the roots of 2 x 2 pixels' means; negative is suspect",
+    ),
+    Column("qc_saturated_pixels", pa.int32(), "Pixels at the largest value that can be stored"),
+    Column("qc_flags", pa.list_(pa.string()), "Warnings (docs/tables.md)"),
+    _text("pixel_xxh3", "XXH3, 128 bits, of both views' stored pixels: equal for copies under other UIDs"),
+    _text("model_id", "First 16 digits of the SHA-256 of the model's graph"),
+    _text("config_hash", "Hash of model, preprocessing, threshold, precision and selection", is_nullable=False),
+)
+"""One row for each examination."""
+
+
+def _peak(view: str) -> tuple[Column, ...]:
+    return (
+        Column(
+            f"cam_peak_row_{view}", pa.float32(), f"Row of the map's peak in the {view} view, its own pixels, from 0"
+        ),
+        Column(f"cam_peak_column_{view}", pa.float32(), f"Column of the map's peak in the {view} view, from 0"),
+        Column(f"cam_peak_value_{view}", pa.float32(), f"The map's peak in the {view} view, in [0, 1]"),
+    )
+
+
+CAM_COLUMNS = (
+    Column(
+        "cam_map",
+        pa.list_(pa.float32()),
+        "Grad-CAM for the predicted class, 32 x 32 values in [0, 1] row by row, anterior left; null without a map",
+    ),
+    Column("cam_strength", pa.float32(), "The map's largest value before it was scaled, in the unit of this model"),
+    *_peak("anterior"),
+    *_peak("posterior"),
+    Column("cam_share_body", pa.float32(), "Share of the map's sum inside the body, in [0, 1]"),
+    Column(
+        "cam_share_pelvis", pa.float32(), "Share from 36 to 52 % of the body's length from the top: pelvis, bladder"
+    ),
+    Column("cam_share_periphery", pa.float32(), "Share beyond 3/4 of the body's half width: forearms and hands"),
+    Column("cam_share_left", pa.float32(), "Share on the patient's left of the midline; the rest is on the right"),
+    Column("cam_share_anterior", pa.float32(), "Share in the anterior view; the rest is in the posterior one"),
+    Column("cam_warning", pa.list_(pa.string()), "Why the map deserves a second look (docs/tables.md)"),
+)
+"""More columns of ``results``, in runs with heat maps."""
+
+OBJECT_COLUMNS = (
+    _text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
+    Column("size", pa.int64(), "Bytes", is_nullable=False),
+    Column("mtime_ns", pa.int64(), "Time of last change, nanoseconds since 1970", is_nullable=False),
+    _text("sop_uid", "(0008,0018) SOP Instance UID"),
+    _text("sop_class", "(0008,0016) SOP Class UID"),
+    _text("modality", "(0008,0060) Modality"),
+    _text("study_uid", "(0020,000D) Study Instance UID"),
+    _text("series_uid", "(0020,000E) Series Instance UID"),
+    _text("frame_of_reference_uid", "(0020,0052) Frame of Reference UID"),
+    Column("rows", pa.int32(), "(0028,0010) Rows"),
+    Column("columns", pa.int32(), "(0028,0011) Columns"),
+    Column("frames", pa.int32(), "(0028,0008) Number of Frames"),
+    *_CAMERA,
+    _text("status", "used, failed or skipped", is_nullable=False),
+    *_VERDICT,
+    _text("exam_id", "The examination that the object went into"),
+)
+"""One row for each object that was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What every row of a run has in common."""
+
+    config_hash: str
+    model_id: str | None
+    threshold: float
+    has_maps: bool = False
+    """Whether ``results`` has the columns of heat maps."""
+
+
+def columns_of(table: str, *, has_maps: bool = False) -> tuple[Column, ...]:
+    """The columns of a table, those of heat maps last."""
+    if table == OBJECTS:
+        return OBJECT_COLUMNS
+    return RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
+
+
+def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Schema:
+    """The Arrow schema of a table; table and column descriptions and versions are in its metadata."""
+    columns = columns_of(table, has_maps=has_maps)
+    fields = [
+        pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
+        for column in columns
+    ]
+    descriptions = {column.name: column.description for column in columns}
+    return pa.schema(
+        fields,
+        {
+            "bsbatch.table": table,
+            "bsbatch.schema_version": str(SCHEMA_VERSION),
+            "bsbatch.config_hash": config_hash,
+            "bsbatch.columns": json.dumps(descriptions),
+            "bsbatch.notice": "research use only, not for clinical use",
+        },
+    )
+
+
+def result_rows(outcome: UnitOutcome, provenance: Provenance) -> list[Row]:
+    """Rows of ``results`` for a unit."""
+    return [_result_row(item, provenance) for item in outcome.outcomes]
+
+
+def object_rows(outcome: UnitOutcome) -> list[Row]:
+    """Rows of ``objects`` for a unit: those of its examinations and those that were settled without one."""
+    rows = [row for item in outcome.outcomes for row in _rows_of_exam(item)]
+    rows.extend(_object_row(item) for item in outcome.settled)
+    return rows
+
+
+def to_table(table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False) -> pa.Table:
+    """Rows as an Arrow table of the table's schema."""
+    return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash, has_maps=has_maps))
+
+
+def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
+    return {
+        **_exam_columns(item.exam),
+        **_outcome_columns(item, provenance),
+        **_quality_columns(item),
+        **(_cam_columns(item.explanation) if isinstance(item, Prediction) and item.explanation is not None else {}),
+        "threshold": provenance.threshold,
+        "model_id": provenance.model_id,
+        "config_hash": provenance.config_hash,
+    }
+
+
+def _exam_columns(exam: Examination) -> Row:
+    views = {"anterior": exam.anterior, "posterior": exam.posterior}
+    first = exam.anterior or exam.posterior
+    header = first.scan.header if first is not None else exam.scans[0].header
+    row: Row = {"exam_id": exam.exam_id, "study_uid": header.study_uid, "series_uid": header.series_uid}
+    for name, view in views.items():
+        if view is not None:
+            row[f"sop_uid_{name}"] = view.scan.header.sop_uid
+            row[f"frame_{name}"] = view.frame.frame
+            row[f"source_{name}"] = view.scan.ref.source
+    return {**row, **_camera_columns(header), "view_evidence": _evidence(views)}
+
+
+def _evidence(views: Mapping[str, ExamView | None]) -> str | None:
+    kinds = [str(view.frame.evidence) for view in views.values() if view is not None]
+    return "|".join(dict.fromkeys(kinds)) or None
+
+
+def _outcome_columns(item: Prediction | Failure, provenance: Provenance) -> Row:
+    if isinstance(item, Prediction):
+        predicted = int(item.p_metastasis >= provenance.threshold)
+        return {"status": OK, "p_metastasis": item.p_metastasis, "predicted": predicted}
+    return {"status": str(Status.FAILED), **_verdict_columns(item)}
+
+
+def _quality_columns(item: Prediction | Failure) -> Row:
+    quality = item.quality
+    if quality is None:
+        return {}
+    return {
+        "qc_counts_anterior": quality.counts_anterior,
+        "qc_counts_posterior": quality.counts_posterior,
+        "qc_hotspot_ratio_anterior": quality.hotspot_ratio_anterior,
+        "qc_hotspot_ratio_posterior": quality.hotspot_ratio_posterior,
+        "qc_laterality": quality.laterality_correlation,
+        "qc_saturated_pixels": quality.saturated_pixels,
+        "qc_flags": list(quality.flags),
+        "pixel_xxh3": quality.pixel_xxh3,
+    }
+
+
+def _cam_columns(explanation: Explanation) -> Row:
+    heat, where = explanation.heat, explanation.where
+    return {
+        "cam_map": heat.cells.ravel(),
+        "cam_strength": heat.strength,
+        **_peak_columns("anterior", where.peak_anterior),
+        **_peak_columns("posterior", where.peak_posterior),
+        "cam_share_body": where.body,
+        "cam_share_pelvis": where.pelvis,
+        "cam_share_periphery": where.periphery,
+        "cam_share_left": where.left,
+        "cam_share_anterior": where.anterior,
+        "cam_warning": list(where.warnings),
+    }
+
+
+def _peak_columns(view: str, peak: Peak | None) -> Row:
+    if peak is None:
+        return {}
+    return {
+        f"cam_peak_row_{view}": peak.row,
+        f"cam_peak_column_{view}": peak.column,
+        f"cam_peak_value_{view}": peak.value,
+    }
+
+
+def _rows_of_exam(item: Prediction | Failure) -> list[Row]:
+    if isinstance(item, Failure):
+        fate: Row = {"status": str(Status.FAILED), **_verdict_columns(item)}
+    else:
+        fate = {"status": str(Status.USED)}
+    fate["exam_id"] = item.exam.exam_id
+    return [{**_ref_columns(scan.ref), **_header_columns(scan.header), **fate} for scan in item.exam.scans]
+
+
+def _object_row(item: SettledObject) -> Row:
+    return {
+        **_ref_columns(item.ref),
+        **(_header_columns(item.header) if item.header is not None else {}),
+        "status": str(item.verdict.status),
+        **_verdict_columns(item),
+    }
+
+
+def _verdict_columns(item: Failure | SettledObject) -> Row:
+    verdict = item.verdict
+    return {"stage": str(verdict.stage), "reason": str(verdict.reason), "message": verdict.message}
+
+
+def _ref_columns(ref: ObjectRef) -> Row:
+    return {"source": ref.source, "size": ref.size, "mtime_ns": ref.mtime_ns}
+
+
+def _header_columns(header: Header) -> Row:
+    return {
+        "sop_uid": header.sop_uid,
+        "sop_class": header.sop_class,
+        "modality": header.modality or None,
+        "study_uid": header.study_uid,
+        "series_uid": header.series_uid,
+        "frame_of_reference_uid": header.frame_of_reference_uid,
+        "rows": header.rows or None,
+        "columns": header.columns or None,
+        "frames": header.frames,
+        **_camera_columns(header),
+    }
+
+
+def _camera_columns(header: Header) -> Row:
+    return {
+        "manufacturer": header.manufacturer,
+        "model_name": header.model_name,
+        "image_type": "\\".join(header.image_type) or None,
+        "acquisition_date": header.acquisition_date,
+        "acquisition_time": header.acquisition_time,
+    }

@@ -1,0 +1,246 @@
+"""The lean reader says what pydicom says, or nothing."""
+
+import struct
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import data_store
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+from tests.dicom.objects import dataset, encode, item, without_preamble
+
+from bsbatch.dicom.headers import fast, with_pydicom
+from bsbatch.dicom.selection import may_be_scan
+from bsbatch.errors import ItemError
+from bsbatch.records import Header
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PACKAGES = [Path(pydicom.__file__).parent / "data", Path(data_store.__file__).parent / "data"]
+PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+
+
+def everything(_modality: str) -> bool:
+    return True
+
+
+READINGS = [everything, may_be_scan]
+
+
+def leanly(data: bytes, is_wanted: Callable[[str], bool] = everything) -> Header | None:
+    stream = BytesIO(data)
+    head = stream.read(fast.HEAD)
+    return fast.parse(stream, head, len(data), is_wanted) if head[128:132] == b"DICM" else None
+
+
+def agrees(data: bytes, is_wanted: Callable[[str], bool] = everything) -> bool:
+    """Whether pydicom says the same, to the type of every value; where the lean reader passes, it agrees."""
+    found = leanly(data, is_wanted)
+    if found is None:
+        return True
+    try:
+        header, is_directory = with_pydicom.parse(BytesIO(data), len(data), is_wanted)
+    except ItemError:
+        return False
+    return (repr(header), is_directory) == (repr(found), False)
+
+
+def full(*, undefined: bool = False, **attributes: Any) -> Dataset:
+    """An object that holds everything a header may; with ``undefined``, its sequences are of undefined length."""
+    window = item(EnergyWindowRangeSequence=[item(EnergyWindowLowerLimit="126.5", EnergyWindowUpperLimit="154")])
+    code = item(CodeValue="399321004", CodingSchemeDesignator="SCT", CodeMeaning="Anterior projection")
+    fields: dict[str, Any] = {
+        "EnergyWindowVector": [1, 1],
+        "EnergyWindowInformationSequence": [window, item()],
+        "DetectorInformationSequence": [item(StartAngle=180, ViewCodeSequence=[code]), item(StartAngle="-1e1")],
+        "ViewCodeSequence": [item(CodeValue="PO", CodeMeaning="Posterior")],
+        "ReferencedStudySequence": [item(ReferencedSOPInstanceUID="1.2", PurposeOfReferenceCodeSequence=[code])],
+        "PixelSpacing": ["2.4", ".5E+1"],
+        "ScanLength": 1900,
+        "CountsAccumulated": 123456,
+        "Manufacturer": "Nobody",
+        "SeriesDescription": "WB ANT",
+        "ImageID": "WB_E",
+        "ViewPosition": ["A", "B"],
+        "RescaleSlope": "2",
+        "RescaleIntercept": "-3",
+        "AcquisitionTime": "101500.5",
+        "FrameOfReferenceUID": "1.2.3",
+    }
+    made = dataset(**fields | attributes)
+    block = made.private_block(0x0011, "GEMS_GENIE_1", create=True)
+    block.add_new(0x12, "LO", ["ANT", "POST"])
+    block.add_new(0x30, "LO", ["WB_E", "WB_F"])
+    for element in made.iterall() if undefined else ():
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for each in element.value:
+                each.is_undefined_length_sequence_item = True
+    return made
+
+
+FILES = [
+    encode(full(undefined=undefined, SpecificCharacterSet=names), syntax)
+    for undefined in (False, True)
+    for names in (None, "ISO_IR 100")
+    for syntax in PLAIN
+]
+FILES += [encode(full(), RLELossless), encode(full(Modality="CT"))]
+
+
+@pytest.mark.parametrize("is_wanted", READINGS)
+@pytest.mark.parametrize("folder", PACKAGES, ids=["pydicom", "pydicom-data"])
+def test_both_agree_over_every_real_file(folder: Path, is_wanted: Callable[[str], bool]) -> None:
+    files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+
+    assert all(agrees(data, is_wanted) for data in files)
+    assert sum(leanly(data, is_wanted) is not None for data in files) > len(files) * 0.4
+
+
+@pytest.mark.parametrize("is_wanted", READINGS)
+def test_both_agree_over_every_dialect_encoding_and_piece_of_clutter(
+    phantoms: Path, is_wanted: Callable[[str], bool]
+) -> None:
+    files = [path.read_bytes() for path in sorted((phantoms / "archive").rglob("*")) if path.is_file()]
+
+    assert all(agrees(data, is_wanted) for data in files)
+    assert sum(leanly(data, is_wanted) is not None for data in files) > len(files) * 0.75
+
+
+@pytest.mark.parametrize("data", FILES)
+def test_what_follows_the_standard_needs_no_pydicom(data: bytes) -> None:
+    found = leanly(data)
+
+    assert found is not None
+    assert agrees(data)
+    assert found.private_labels == (("ANT", "POST"), ("WB_E", "WB_F"))
+    assert found.energy_windows == (((126.5, 154.0),), ())
+    assert found.detectors[0].view_codes == (("SCT", "399321004"),)
+
+
+@pytest.mark.parametrize("syntax", PLAIN)
+def test_a_header_longer_than_what_is_read_at_first_needs_no_pydicom(syntax: UID) -> None:
+    data = encode(full(ImageComments="x" * 60_000), syntax)
+
+    assert leanly(data) is not None
+    assert agrees(data)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, UID("1.2.3.4")])
+def test_other_transfer_syntaxes_are_left_to_pydicom(syntax: UID) -> None:
+    known = syntax if syntax.is_transfer_syntax else ExplicitVRLittleEndian
+    data = encode(dataset(), known).replace(b"1.2.840.10008.1.2.1\0", syntax.encode().ljust(20, b"\0"))
+
+    assert leanly(data) is None
+
+
+def test_a_bare_dataset_is_left_to_pydicom() -> None:
+    assert leanly(without_preamble(dataset(), is_implicit=False)) is None
+
+
+@pytest.mark.parametrize(
+    "names", ["", "ISO_IR 100", "ISO_IR 192", "ISO_IR 144", "\\ISO 2022 IR 87", "GB18030", "LATIN"]
+)
+@pytest.mark.parametrize("text", [b"Ganzk\xf6rper", b"Ganzk\xc3\xb6rper", b"\xb2\xdd\xb5", b"\x1b$B4X@a\x1b(B"])
+def test_free_text_is_decoded_as_pydicom_decodes_it(names: str, text: bytes) -> None:
+    placeholder = "x" * (len(text) + len(text) % 2)
+    data = encode(full(SpecificCharacterSet="ISO_IR 100".ljust(len(names)), SeriesDescription=placeholder))
+    padded = names.encode().ljust(len(names) + len(names) % 2)
+    start = data.index(b"\x08\x00\x05\x00CS")
+    old = data[start : start + 8 + struct.unpack_from("<H", data, start + 6)[0]]
+    data = data.replace(old, b"\x08\x00\x05\x00CS" + struct.pack("<H", len(padded)) + padded)
+    data = data.replace(placeholder.encode(), text.ljust(len(placeholder)))
+
+    assert agrees(data)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"126.5 ", b"1_6.5 "),
+        (b"126.5 ", b"nan   "),
+        (b"126.5 ", b"1e400 "),
+        (b"123456", b"1234.0"),
+        (b"123456", b"      "),
+        (b"1.2.3\0", b"1.2.3 "),
+        (b"101500.5", b"10:15:00"),
+        (b"WB ANT", b" WB\0A\t"),
+    ],
+)
+def test_values_that_break_their_representation_are_read_as_pydicom_reads_them(good: bytes, bad: bytes) -> None:
+    whole = encode(full())
+    assert good in whole
+
+    assert agrees(whole.replace(good, bad))
+
+
+def test_an_item_with_a_character_set_of_its_own_is_left_to_pydicom() -> None:
+    code = item(SpecificCharacterSet="ISO_IR 144", CodeValue="A", CodeMeaning="Anterior")
+
+    assert leanly(encode(dataset(ViewCodeSequence=[code]))) is None
+
+
+def test_attributes_out_of_order_are_left_to_pydicom() -> None:
+    data = encode(dataset())
+    modality = b"\x08\x00\x60\x00CS\x02\x00NM"
+
+    assert leanly(data.replace(modality, modality * 2)) is None
+
+
+def test_of_another_modality_only_what_a_row_says_is_read() -> None:
+    data = encode(full(Modality="CT"))
+
+    found = leanly(data, may_be_scan)
+
+    assert found is not None
+    assert (found.modality, found.rows, found.columns, found.frames) == ("CT", 16, 4, 2)
+    assert found.manufacturer == "Nobody"
+    assert (found.pixel_data, found.detectors, found.descriptions) == (None, (), ())
+
+
+def test_damage_behind_the_deciding_attributes_does_not_matter_to_another_modality() -> None:
+    data = encode(full(Modality="CT"))
+    end = data.index(b"\x28\x00\x11\x00US") + 10
+
+    broken = data[:end] + b"\x28\x00\x12\x00ZZ" + bytes(range(200))
+
+    assert leanly(broken, may_be_scan) == leanly(data, may_be_scan)
+    assert agrees(broken, may_be_scan)
+
+
+def test_every_truncation_is_read_as_pydicom_reads_it() -> None:
+    data = FILES[5]
+
+    assert all(agrees(data[:end]) for end in range(132, len(data), 3))
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.data())
+def test_both_agree_over_damaged_objects(draws: st.DataObject) -> None:
+    data = bytearray(draws.draw(st.sampled_from(FILES)))
+    for _ in range(draws.draw(st.integers(1, 3))):
+        place = draws.draw(st.integers(132, len(data) - 1))
+        what = draws.draw(st.sampled_from(["flip", "set", "insert", "delete"]))
+        if what == "flip":
+            data[place] ^= 1 << draws.draw(st.integers(0, 7))
+        elif what == "set":
+            data[place] = draws.draw(st.sampled_from([0, 0x1B, 0x20, 0x30, 0x41, 0x5C, 0xFF]))
+        elif what == "insert":
+            data[place:place] = draws.draw(st.binary(min_size=1, max_size=8))
+        else:
+            del data[place : place + draws.draw(st.integers(1, 8))]
+
+    assert all(agrees(bytes(data), is_wanted) for is_wanted in READINGS)

@@ -1,0 +1,334 @@
+import struct
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+from tests.dicom.objects import COLUMNS, NM, ROWS, counts, dataset, encode, item, read, ref, without_preamble
+
+from bsbatch.dicom.headers.read import read_header
+from bsbatch.errors import ItemError
+from bsbatch.reasons import Reason, Stage
+from bsbatch.records import Header, SettledObject, UnitOutcome, Verdict
+from bsbatch.store.tables import OBJECTS, object_rows, to_table
+
+VALUE_BYTES = 2 * ROWS * COLUMNS * 2
+UNREADABLE = {Reason.NOT_DICOM, Reason.DICOMDIR, Reason.DECODE_FAILED}
+FILE = encode(dataset(DetectorInformationSequence=Sequence([item(StartAngle=180), item(StartAngle=0)])))
+FILES = [FILE, encode(dataset(), ImplicitVRLittleEndian), encode(dataset(), RLELossless)]
+
+
+def refusal(data: bytes) -> ItemError:
+    with pytest.raises(ItemError) as caught:
+        read(data)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+def test_every_native_transfer_syntax_says_the_same(syntax: UID) -> None:
+    found = read(encode(dataset(PixelSpacing=[2.4, 2.5], ScanLength=1900, AcquisitionTime="101500.5"), syntax))
+
+    assert found.transfer_syntax == syntax
+    assert (found.sop_uid, found.sop_class, found.modality) == ("1.2.3.4.5", NM, "NM")
+    assert (found.study_uid, found.series_uid) == ("1.2.3", "1.2.3.4")
+    assert found.image_type == ("ORIGINAL", "PRIMARY", "WHOLE BODY", "EMISSION")
+    assert (found.frames, found.rows, found.columns) == (2, ROWS, COLUMNS)
+    assert (found.bits_allocated, found.bits_stored, found.is_signed) == (16, 16, False)
+    assert (found.pixel_spacing, found.scan_length) == ((2.4, 2.5), 1900.0)
+    assert found.acquisition_time == "101500.5"
+    assert found.detector_vector == (1, 2)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_the_pixels_of_a_native_object_are_found_where_they_lie(syntax: UID) -> None:
+    data = encode(dataset(), syntax)
+
+    pixels = read(data).pixel_data
+
+    assert pixels is not None
+    assert (pixels.length, pixels.is_complete) == (VALUE_BYTES, True)
+    order = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
+    assert data[pixels.offset : pixels.offset + VALUE_BYTES] == counts(kind=order).tobytes()
+
+
+def test_the_pixels_of_a_deflated_object_have_no_place() -> None:
+    pixels = read(encode(dataset(), DeflatedExplicitVRLittleEndian)).pixel_data
+
+    assert pixels is not None
+    assert (pixels.offset, pixels.length) == (-1, -1)
+
+
+@pytest.mark.parametrize("is_implicit", [True, False])
+def test_a_file_without_preamble_is_read(is_implicit: bool) -> None:
+    found = read(without_preamble(dataset(), is_implicit=is_implicit))
+
+    assert (found.sop_uid, found.modality, found.frames) == ("1.2.3.4.5", "NM", 2)
+    assert found.pixel_data is not None
+    assert found.pixel_data.length == VALUE_BYTES
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_labels_of_ge_genie_are_read_under_their_creator(syntax: UID) -> None:
+    source = dataset()
+    block = source.private_block(0x0011, "GEMS_GENIE_1", create=True)
+    block.add_new(0x12, "LO", ["ANT", "POST"])
+    block.add_new(0x30, "LO", ["WB_E", "WB_F"])
+
+    assert read(encode(source, syntax)).private_labels == (("ANT", "POST"), ("WB_E", "WB_F"))
+
+
+@pytest.mark.parametrize("creator", ["SOMEBODY ELSE", None])
+def test_the_same_elements_of_another_creator_are_no_labels(creator: str | None) -> None:
+    source = dataset()
+    if creator is not None:
+        source.add_new(0x00110010, "LO", creator)
+    source.add_new(0x00111012, "LO", ["ANT", "POST"])
+
+    assert read(encode(source)).private_labels == ()
+
+
+def test_vectors_windows_and_detectors_are_read_out_of_their_sequences() -> None:
+    window = item(EnergyWindowRangeSequence=[item(EnergyWindowLowerLimit=126, EnergyWindowUpperLimit=154)])
+    code = item(CodeValue="399321004", CodingSchemeDesignator="SCT", CodeMeaning="Anterior projection")
+    source = dataset(
+        EnergyWindowVector=[1, 1],
+        EnergyWindowInformationSequence=[window, item()],
+        DetectorInformationSequence=[item(StartAngle=180, ViewCodeSequence=[code]), item(StartAngle=360)],
+        ViewCodeSequence=[item(CodeValue="PO", CodeMeaning="Posterior")],
+    )
+
+    found = read(encode(source))
+
+    assert found.energy_window_vector == (1, 1)
+    assert found.energy_windows == (((126.0, 154.0),), ())
+    assert [detector.start_angle for detector in found.detectors] == [180.0, 360.0]
+    assert found.detectors[0].view_codes == (("SCT", "399321004"),)
+    assert found.detectors[0].view_texts == ("Anterior projection", "399321004")
+    assert found.view_texts == ("Posterior", "PO")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")  # lower case, as real archives hold it
+def test_texts_counts_and_rescaling_are_read() -> None:
+    source = dataset(
+        ViewPosition=["Anterior", "Posterior"],
+        ImageID="WHOLE BODY_E",
+        SeriesDescription="WholeBody",
+        CountsAccumulated=1234,
+        RescaleSlope=2,
+        RescaleIntercept=-3,
+        LossyImageCompression="01",
+    )
+
+    found = read(encode(source))
+
+    assert found.view_position == ("Anterior", "Posterior")
+    assert found.descriptions == ("WHOLE BODY_E", "WholeBody")
+    assert (found.counts_accumulated, found.rescale, found.is_lossy) == (1234, (2.0, -3.0), True)
+
+
+def test_what_is_missing_is_filled_with_what_the_standard_takes_for_granted() -> None:
+    gone: dict[str, Any] = {element.keyword: None for element in dataset()}
+    bare = dataset(**gone | {"Modality": "NM", "BitsAllocated": 16, "PixelData": counts().tobytes()})
+
+    found = read(encode(bare))
+
+    assert (found.study_uid, found.series_uid, found.acquisition_time) == (None, None, None)
+    assert (found.frames, found.rows, found.columns) == (1, 0, 0)
+    assert (found.samples_per_pixel, found.photometric, found.bits_stored) == (1, "MONOCHROME2", 16)
+    assert (found.rescale, found.pixel_spacing, found.counts_accumulated) == ((1.0, 0.0), None, None)
+    assert (found.image_type, found.detectors, found.energy_windows) == ((), (), ())
+
+
+def test_an_emptied_dataset_takes_class_and_uid_from_the_file_meta() -> None:
+    found = read(encode(dataset(SOPClassUID=None, SOPInstanceUID=None, Modality=None)))
+
+    assert (found.sop_class, found.sop_uid, found.modality) == (NM, "1.2.3.4.5", "")
+
+
+def test_an_object_without_pixels_says_so() -> None:
+    assert read(encode(dataset(PixelData=None))).pixel_data is None
+
+
+@pytest.mark.parametrize(
+    ("keyword", "field", "absent"),
+    [
+        ("StartAngle", "detectors", None),
+        ("RescaleSlope", "rescale", (1.0, 0.0)),
+        ("RescaleIntercept", "rescale", (1.0, 0.0)),
+        ("ScanLength", "scan_length", None),
+        ("PixelSpacing", "pixel_spacing", None),
+    ],
+)
+@pytest.mark.parametrize("text", [b"nan ", b"inf "])
+@pytest.mark.filterwarnings("ignore")
+def test_a_number_that_is_not_finite_counts_as_absent(keyword: str, field: str, absent: Any, text: bytes) -> None:
+    value: Any = ["88.5", "88.5"] if keyword == "PixelSpacing" else "88.5"
+    attributes = {keyword: value, "DetectorInformationSequence": [item(StartAngle="88.5")]}
+
+    found = read(encode(dataset(**attributes)).replace(b"88.5", text))
+
+    assert (found.detectors[0].start_angle if keyword == "StartAngle" else getattr(found, field)) == absent
+
+
+def test_a_dicomdir_is_called_one() -> None:
+    path = Path(str(get_testdata_file("DICOMDIR", download=False)))
+
+    assert refusal(path.read_bytes()).reason == Reason.DICOMDIR
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x08", b"hello, this is no DICOM file", b"\x89PNG\r\n\x1a\n" + bytes(200), b"PK\x03\x04" + bytes(500)],
+)
+def test_what_is_not_dicom_is_called_so(data: bytes) -> None:
+    assert refusal(data).reason == Reason.NOT_DICOM
+
+
+@pytest.mark.parametrize("data", [bytes(128) + b"DICM", b"\x08\x00\x05\x00" + b"\xff" * 60])
+def test_a_header_that_says_nothing_is_damaged(data: bytes) -> None:
+    assert refusal(data).reason == Reason.DECODE_FAILED
+
+
+def test_a_deflated_dataset_that_is_cut_is_damaged() -> None:
+    data = encode(dataset(), DeflatedExplicitVRLittleEndian)
+
+    assert refusal(data[:-30]).reason == Reason.DECODE_FAILED
+
+
+@pytest.mark.parametrize("missing", [1, 100, VALUE_BYTES])
+def test_native_pixels_that_the_file_does_not_hold_are_incomplete(missing: int) -> None:
+    pixels = read(encode(dataset())[:-missing]).pixel_data
+
+    assert pixels is not None
+    assert not pixels.is_complete
+
+
+@pytest.mark.parametrize("missing", [1, 8, 9, 100])
+def test_fragments_that_the_file_does_not_hold_are_incomplete(missing: int) -> None:
+    data = encode(dataset(), RLELossless)
+
+    whole, cut = read(data).pixel_data, read(data[:-missing]).pixel_data
+
+    assert whole is not None
+    assert cut is not None
+    assert (whole.length, whole.is_complete, cut.is_complete) == (-1, True, False)
+
+
+def test_fragments_are_not_searched_for_ever() -> None:
+    empty_items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 70_000
+    data = encode(dataset(), RLELossless)
+    start = read(data).pixel_data
+    assert start is not None
+
+    pixels = read(data[: start.offset] + empty_items).pixel_data
+
+    assert pixels is not None
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("sound_reads", [0, 1])
+def test_a_disk_that_fails_is_no_damaged_header(syntax: UID, sound_reads: int) -> None:
+    class Broken(BytesIO):
+        reads = 0
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.reads += 1
+            if self.reads > sound_reads:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    source = dataset(ImageComments="x" * 9000)  # longer than what is read at first
+
+    with pytest.raises(OSError, match="Input/output"):
+        read_header(Broken(encode(source, syntax)), 10**6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_sequence_without_its_items_is_a_damaged_header_and_no_disk_that_fails() -> None:
+    start = FILE.index(b"\x54\x00\x22\x00SQ")
+    endless = FILE[: start + 8] + b"\xff\xff\xff\xff"
+
+    found = outcome(endless)
+
+    assert isinstance(found, ItemError)
+    assert found.reason == Reason.DECODE_FAILED
+
+
+def test_no_message_holds_what_the_file_says_of_the_patient() -> None:
+    messages = []
+    for cut in range(0, len(FILE), 7):
+        try:
+            read(FILE[:cut])
+        except ItemError as error:
+            messages.append(error.message)
+
+    assert messages
+    assert not any("Secret" in message for message in messages)
+
+
+def outcome(data: bytes) -> Header | ItemError:
+    try:
+        return read(data)
+    except ItemError as error:
+        return error
+
+
+def fits_the_table(found: Header) -> bool:
+    settled = SettledObject(ref(), found, Verdict.of(Stage.HEADER, Reason.PET))
+    return len(to_table(OBJECTS, object_rows(UnitOutcome((), (settled,))), "0")) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(deadline=None, max_examples=150)
+@given(st.binary(max_size=300), st.sampled_from([b"", bytes(128) + b"DICM", b"\x08\x00\x05\x00"]))
+def test_arbitrary_bytes_give_a_header_or_an_item_error(data: bytes, start: bytes) -> None:
+    found = outcome(start + data)
+
+    assert isinstance(found, Header) or found.reason in UNREADABLE
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(deadline=None, max_examples=250)
+@given(st.data())
+def test_a_mutated_object_gives_a_header_that_fits_the_table_or_an_item_error(draws: st.DataObject) -> None:
+    data = bytearray(draws.draw(st.sampled_from(FILES)))
+    for _ in range(draws.draw(st.integers(1, 4))):
+        place = draws.draw(st.integers(132, len(data) - 1))
+        what = draws.draw(st.sampled_from(["flip", "cut", "insert", "delete"]))
+        if what == "flip":
+            data[place] ^= draws.draw(st.integers(1, 255))
+        elif what == "cut":
+            del data[max(place, 133) :]
+            break
+        elif what == "insert":
+            data[place:place] = draws.draw(st.binary(min_size=1, max_size=8))
+        else:
+            del data[place : place + draws.draw(st.integers(1, 8))]
+        if len(data) < 140:
+            break
+
+    found = outcome(bytes(data))
+
+    assert fits_the_table(found) if isinstance(found, Header) else found.reason in UNREADABLE
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("frames", [b"99999999999 ", b"-3          ", b"2147483648  "])
+def test_a_number_of_frames_beyond_its_range_still_fits_the_table(frames: bytes) -> None:
+    data = encode(dataset(NumberOfFrames="123456789012")).replace(b"123456789012", frames)
+
+    assert fits_the_table(read(data))

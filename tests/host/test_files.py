@@ -1,0 +1,76 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bsbatch.host.files import cache_folder, exclusive, put_in_place, replace_text
+
+
+def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "bsbatch"
+
+
+@pytest.mark.parametrize("told", ["", "relative/path"])
+def test_a_cache_that_is_not_absolute_counts_as_none(
+    told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", told)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache/bsbatch"
+
+
+def test_who_has_no_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(OSError, match="XDG_CACHE_HOME"):
+        cache_folder()
+
+
+def test_a_text_replaces_another_and_leaves_nothing_aside(tmp_path: Path) -> None:
+    for text in ("long before", "after"):
+        replace_text(tmp_path / "file", text)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "after")]
+
+
+def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    replace_text(tmp_path / "file", "before")
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(tmp_path / "file", "after \ud800")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
+
+
+def test_a_finished_file_takes_its_place(tmp_path: Path) -> None:
+    (tmp_path / "aside").write_text("content")
+    put_in_place(tmp_path / "aside", tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_only_one_is_in_a_folder_at_a_time_and_no_file_tells(tmp_path: Path) -> None:
+    entered: list[str] = []
+
+    def enter() -> None:
+        with exclusive(tmp_path):
+            entered.append("second")
+
+    second = threading.Thread(target=enter)
+    with exclusive(tmp_path):
+        second.start()
+        second.join(0.3)
+        entered.append("first")
+    second.join()
+    assert entered == ["first", "second"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
+    script = "import os, sys; from bsbatch.host.files import exclusive; exclusive(sys.argv[1]).__enter__(); os._exit(7)"
+    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == 7
+    with exclusive(tmp_path):
+        pass

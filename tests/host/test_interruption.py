@@ -1,0 +1,128 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.host.waiting import PATIENCE, idle, threads_named, wait_until
+
+from bsbatch.host.interruption import interruptible
+from bsbatch.host.threads import in_background
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_stops(number: int) -> None:
+    announced: list[str] = []
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    with interruptible(lambda: announced.append("stopping")) as interruption:
+        assert not interruption.is_asked
+        os.kill(os.getpid(), number)
+        assert wait_until(lambda: interruption.is_asked)
+        assert announced == ["stopping"]
+        with pytest.raises(KeyboardInterrupt):
+            signal_and_wait(number)
+
+    assert announced == ["stopping"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def signal_and_wait(number: int) -> None:
+    os.kill(os.getpid(), number)
+    idle()
+
+
+def test_handlers_are_restored_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    with pytest.raises(ValueError, match="inside"), interruptible(lambda: None):
+        raise ValueError("inside")
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_two_signals_during_one_long_call_are_two() -> None:
+    sender = subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -INT {os.getpid()}; sleep 0.1; kill -INT {os.getpid()}"])
+
+    with interruptible(lambda: None), pytest.raises(KeyboardInterrupt):
+        work_and_wait()
+
+    assert sender.wait(PATIENCE) == 0
+
+
+def work_and_wait() -> None:
+    sum(range(30_000_000))  # half a second during which Python handles no signal
+    idle()
+
+
+TWO_KINDS_AT_ONCE = """
+import os, signal, time
+from bsbatch.host.interruption import interruptible
+
+both, errors = [signal.SIGINT, signal.SIGTERM], set()
+for _ in range(20):
+    try:
+        with interruptible(lambda: None):
+            signal.pthread_sigmask(signal.SIG_BLOCK, both)
+            for number in both:
+                os.kill(os.getpid(), number)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+            for _ in range(500):
+                time.sleep(0.01)
+    except BaseException as error:
+        errors.add(type(error).__name__)
+print(*errors)
+"""
+
+
+def test_a_signal_that_arrives_while_the_handlers_go_is_no_error_of_its_own() -> None:
+    told = subprocess.run([sys.executable, "-c", TWO_KINDS_AT_ONCE], capture_output=True, text=True, check=True)
+
+    assert told.stdout.split() == ["KeyboardInterrupt"]
+
+
+def test_another_signal_does_not_ask() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        with interruptible(lambda: None) as interruption:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            wait_until(lambda: bool(heard))
+            time.sleep(0.05)
+
+            assert not interruption.is_asked
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("is_main_thread", [True, False])
+def test_nothing_stays_open_behind_it(is_main_thread: bool) -> None:
+    def run() -> None:
+        with interruptible(lambda: None):
+            pass
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for _ in range(3):
+        if is_main_thread:
+            run()
+        else:
+            in_background(run).result(PATIENCE)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert threads_named("bsbatch-signals") == []
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    inside: list[object] = []
+
+    def run() -> None:
+        with interruptible(lambda: None):
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    in_background(run).result(PATIENCE)
+
+    assert inside == [before]

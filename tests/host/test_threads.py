@@ -1,0 +1,341 @@
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.host.waiting import PATIENCE, threads_named, wait_until
+
+from bsbatch.host import threads
+from bsbatch.host.threads import FreeList, in_background, one_behind, ordered_map, prefetch, quick_map
+
+
+class Counting:
+    """Numbers, and how many of them were taken."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.taken = length, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for number in range(self.length):
+            self.taken += 1
+            yield number
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(), max_size=40), st.integers(1, 5), st.integers(1, 7))
+def test_results_come_in_the_order_of_the_items(items: list[int], workers: int, chunk: int) -> None:
+    assert list(ordered_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
+
+
+def test_a_slow_item_is_waited_for() -> None:
+    def work(number: int) -> int:
+        time.sleep(0.05 if number == 0 else 0)
+        return number
+
+    assert list(ordered_map(work, range(12), 3)) == list(range(12))
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_at_most_four_items_for_each_worker_are_in_flight(workers: int) -> None:
+    items = Counting(100)
+
+    beyond = [items.taken - given_back for given_back in ordered_map(lambda item: item, items, workers)]
+
+    assert max(beyond) == 4 * workers
+
+
+def test_as_many_items_run_at_once_as_there_are_workers() -> None:
+    together = threading.Barrier(3, timeout=PATIENCE)
+
+    def meet(number: int) -> int:
+        together.wait()
+        return number
+
+    assert list(ordered_map(meet, range(9), 3)) == list(range(9))
+
+
+def test_the_first_failure_in_the_order_of_the_items_is_raised() -> None:
+    def work(number: int) -> int:
+        if number == 2:
+            time.sleep(0.05)
+            raise ValueError("second")
+        if number == 4:
+            raise KeyError("fourth")
+        return number
+
+    results = ordered_map(work, range(20), 3)
+
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="second"):
+        next(results)
+    assert threads_named("bsbatch_") == []
+
+
+def test_an_error_of_the_items_is_raised() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(ordered_map(str, items(), 2))
+
+
+def test_one_worker_runs_inline_and_one_item_at_a_time() -> None:
+    items = Counting(5)
+    where: list[threading.Thread] = []
+
+    results = ordered_map(lambda _: where.append(threading.current_thread()), items, 1)
+    next(results)
+
+    assert where == [threading.current_thread()]
+    assert items.taken == 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 3), st.integers(1, 3), st.sampled_from([-1.0, 1.0]))
+def test_results_come_in_order_wherever_they_were_made(
+    items: list[int], workers: int, chunk: int, worth_a_thread: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(threads, "_WORTH_A_THREAD", worth_a_thread)
+        patched.setattr(threads, "_FIRST_TURN", 2)
+        assert list(quick_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
+
+
+def test_what_does_not_wait_stays_in_its_thread() -> None:
+    where = set(quick_map(lambda _: threading.current_thread(), range(5000), 2, 50))
+
+    assert where == {threading.current_thread()}
+
+
+def test_threads_take_over_while_there_is_something_to_wait_for() -> None:
+    slow = threading.Event()
+    slow.set()
+
+    def work(number: int) -> threading.Thread:
+        if slow.is_set():
+            time.sleep(0.003)
+        return threading.current_thread()
+
+    results = quick_map(work, iter(range(10_000)), 3, 2)
+    here = threading.current_thread()
+    first = [next(results) for _ in range(20)]
+    slow.clear()
+    later = list(results)
+
+    assert [thread is here for thread in first] == [True] * 2 + [False] * 18
+    assert len(set(first[2:])) == 3
+    assert later[-1] is here
+    assert threads_named("bsbatch_") == []
+
+
+def test_leaving_a_quick_map_leaves_no_worker_behind() -> None:
+    results = quick_map(lambda _: time.sleep(0.003), range(1000), 2, 2)
+
+    for _ in range(10):
+        next(results)
+    results.close()
+
+    assert threads_named("bsbatch_") == []
+
+
+def test_leaving_early_leaves_no_worker_behind() -> None:
+    done: list[int] = []
+    results = ordered_map(done.append, range(1000), 2)
+
+    next(results)
+    results.close()  # a generator
+
+    assert len(done) < 20
+    assert threads_named("bsbatch_") == []
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 4))
+def test_prefetched_items_come_in_their_order(items: list[int], depth: int) -> None:
+    assert list(prefetch(items, depth)) == items
+
+
+def test_prefetched_items_are_made_in_another_thread() -> None:
+    def items() -> Iterator[threading.Thread]:
+        yield threading.current_thread()
+
+    (producer,) = prefetch(items(), 1)
+
+    assert producer is not threading.current_thread()
+    assert not producer.is_alive()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_nothing_is_made_more_than_the_depth_ahead(depth: int) -> None:
+    items, ahead = Counting(50), []
+
+    with closing(prefetch(items, depth)) as stream:
+        for given_back, _ in enumerate(islice(stream, 3), start=1):
+            time.sleep(0.05)
+            ahead.append(items.taken - given_back)
+
+    assert max(ahead) <= depth
+
+
+def test_an_error_is_raised_where_it_would_have_been() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("no third")
+
+    stream = prefetch(items(), 8)
+
+    assert [next(stream), next(stream)] == [1, 2]
+    with pytest.raises(ValueError, match="no third"):
+        next(stream)
+    assert threads_named("bsbatch-ahead") == []
+
+
+@pytest.mark.parametrize("taken", [1, 2, 5])
+def test_closing_early_stops_the_producer(taken: int) -> None:
+    def endless() -> Iterator[int]:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    stream = prefetch(endless(), 2)
+    for _ in range(taken):
+        next(stream)
+
+    stream.close()
+
+    assert threads_named("bsbatch-ahead") == []
+
+
+def test_an_error_of_the_consumer_stops_the_producer() -> None:
+    def consume() -> None:
+        for number in prefetch(iter(range(1000)), 2):
+            if number == 3:
+                raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        consume()
+    assert wait_until(lambda: threads_named("bsbatch-ahead") == [])
+
+
+def test_a_generator_that_is_left_early_is_closed_in_the_thread_that_ran_it() -> None:
+    closed: list[threading.Thread] = []
+
+    def endless() -> Iterator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.append(threading.current_thread())
+
+    stream = prefetch(endless(), 2)
+    next(stream)
+    (producer,) = threads_named("bsbatch-ahead")
+    stream.close()
+
+    assert closed == [producer]
+
+
+def test_a_stream_nobody_began_starts_no_thread() -> None:
+    stream = prefetch(iter(range(3)), 2)
+
+    assert threads_named("bsbatch-ahead") == []
+    stream.close()
+
+
+def test_a_call_that_is_one_behind_leaves_its_caller_free() -> None:
+    is_free, done = threading.Event(), []
+
+    def work(number: int) -> None:
+        assert is_free.wait(PATIENCE)
+        done.append(number)
+
+    with one_behind(work) as call:
+        call(1)
+        assert done == []
+        is_free.set()
+        call(2)
+        assert done[:1] == [1]
+
+    assert done == [1, 2]
+    assert threads_named("bsbatch-behind") == []
+
+
+def test_calls_that_are_one_behind_never_overlap() -> None:
+    busy, order = threading.Lock(), []
+
+    def work(number: int) -> None:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.001)
+        order.append(number)
+        busy.release()
+
+    with one_behind(work) as call:
+        for number in range(20):
+            call(number)
+
+    assert order == list(range(20))
+
+
+def test_the_error_of_a_call_is_raised_by_the_next_one() -> None:
+    def work(number: int) -> None:
+        if number == 1:
+            raise ValueError(number)
+
+    begun: list[int] = []
+    with pytest.raises(ValueError, match="1"), one_behind(work) as call:  # noqa: PT012 - which call raises is the point
+        for number in range(5):
+            call(number)
+            begun.append(number)
+
+    assert begun == [0, 1]
+
+
+def test_the_error_of_the_last_call_is_raised_at_the_end() -> None:
+    def work(number: int) -> None:
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="7"), one_behind(work) as call:
+        call(7)
+
+
+def test_the_error_of_the_block_comes_before_that_of_the_call() -> None:
+    def work(number: int) -> None:
+        raise ValueError(number)
+
+    def fail() -> None:
+        with one_behind(work) as call:
+            call(7)
+            raise KeyError("block")
+
+    with pytest.raises(KeyError):
+        fail()
+    assert threads_named("bsbatch-behind") == []
+
+
+def test_a_result_of_the_background_arrives() -> None:
+    assert in_background(lambda: 7).result(PATIENCE) == 7
+
+
+def test_an_error_of_the_background_arrives() -> None:
+    def fail() -> None:
+        raise ValueError("behind")
+
+    with pytest.raises(ValueError, match="behind"):
+        in_background(fail).result(PATIENCE)
+
+
+def test_what_is_given_back_last_is_taken_first() -> None:
+    free: FreeList[str] = FreeList()
+    free.give_back("cold")
+    free.give_back("warm")
+    assert (free.take(), free.take()) == ("warm", "cold")
+    waiting = in_background(free.take)
+    free.give_back("late")
+    assert waiting.result(PATIENCE) == "late"

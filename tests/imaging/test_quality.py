@@ -1,0 +1,262 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.dicom.objects import header, ref, scan
+
+from bsbatch.dicom.pairing import examine
+from bsbatch.imaging.quality import Flag, assess
+from bsbatch.records import EvidenceKind, Examination, FrameView, Quality, ScanObject, View, ViewPixels
+
+SHAPE = (1024, 256)
+
+
+def body(seed: int = 1) -> NDArray[np.uint16]:
+    """A view in the shape of a body, heavier on one side, with empty rows at both ends; about half a million counts."""
+    counts = np.zeros(SHAPE, np.uint16)
+    counts[50:900, 60:200] = np.random.default_rng(seed).poisson(4, (850, 140))
+    counts[200:800, 70:100] += 3
+    return counts
+
+
+ANTERIOR, POSTERIOR = body(1), body(2)[:, ::-1]
+
+
+def pixels(stored: NDArray[Any]) -> ViewPixels:
+    return ViewPixels(stored)
+
+
+def quality(
+    anterior: NDArray[Any] = ANTERIOR, posterior: NDArray[Any] = POSTERIOR, exam: Examination | None = None
+) -> Quality:
+    return assess(exam or examine((scan("AP", "both"),)), pixels(anterior), pixels(posterior))
+
+
+def one_object(**changes: Any) -> Examination:
+    return examine((scan("AP", "both", **changes),))
+
+
+def two_objects(anterior: dict[str, Any], posterior: dict[str, Any]) -> Examination:
+    return examine((scan("A", "a", **anterior), scan("P", "p", **posterior)))
+
+
+def altered(row: int, column: int, value: int) -> NDArray[np.uint16]:
+    counts = ANTERIOR.copy()
+    counts[row, column] = value
+    return counts
+
+
+def with_pixels_at(value: int, number: int) -> NDArray[np.uint16]:
+    counts = ANTERIOR.copy()
+    counts[300, 60 : 60 + number] = value
+    return counts
+
+
+def test_a_sound_examination_raises_no_flag() -> None:
+    found = quality()
+
+    assert found.flags == ()
+    assert (found.counts_anterior, found.counts_posterior) == (ANTERIOR.sum(), POSTERIOR.sum())
+    assert found.saturated_pixels == 0
+    assert 1 < found.hotspot_ratio_anterior < 4
+
+
+SUM = int(ANTERIOR.sum()) + int(POSTERIOR.sum())
+
+
+@pytest.mark.parametrize(
+    ("exam", "is_raised"),
+    [
+        (one_object(counts_accumulated=SUM), False),
+        (one_object(counts_accumulated=SUM + 1), True),
+        (one_object(counts_accumulated=None), False),
+        (one_object(counts_accumulated=0), False),
+        (one_object(counts_accumulated=SUM + 1, frames=4), False),
+        (
+            two_objects({"counts_accumulated": int(ANTERIOR.sum())}, {"counts_accumulated": int(POSTERIOR.sum())}),
+            False,
+        ),
+        (two_objects({"counts_accumulated": int(ANTERIOR.sum())}, {"counts_accumulated": 5}), True),
+        (two_objects({"counts_accumulated": 5}, {"counts_accumulated": None}), False),
+    ],
+    ids=["equal", "off by one", "absent", "zero", "of more frames", "two objects", "one of two off", "one absent"],
+)
+def test_counts_are_compared_with_what_the_header_promises(exam: Examination, is_raised: bool) -> None:
+    assert (Flag.COUNTS_MISMATCH in quality(exam=exam).flags) is is_raised
+
+
+@pytest.mark.parametrize(("scale", "is_raised"), [(1, False), (0, True)])
+def test_a_view_of_few_counts_is_flagged(scale: int, is_raised: bool) -> None:
+    few = np.zeros(SHAPE, np.uint32)
+    few[300, 100] = 100_000 - 1 + scale
+
+    assert (Flag.COUNTS_TOO_LOW in quality(posterior=few).flags) is is_raised
+
+
+def test_a_pixel_below_zero_is_flagged() -> None:
+    below = ANTERIOR.astype(np.int16)
+    below[400, 100] = -1
+
+    assert quality(anterior=below).flags == (Flag.NEGATIVE_COUNTS,)
+
+
+@pytest.mark.parametrize(
+    ("exam", "is_raised"),
+    [
+        (one_object(is_lossy=True), True),
+        (two_objects({}, {"is_lossy": True}), True),
+        (two_objects({}, {}), False),
+    ],
+)
+def test_lossy_compression_of_either_object_is_flagged(exam: Examination, is_raised: bool) -> None:
+    assert (Flag.LOSSY in quality(exam=exam).flags) is is_raised
+
+
+@pytest.mark.parametrize(("maximum", "is_raised"), [(254, False), (255, True), (256, False)])
+def test_a_maximum_of_255_tells_of_eight_bits(maximum: int, is_raised: bool) -> None:
+    assert (Flag.EIGHT_BIT_ORIGIN in quality(anterior=altered(300, 100, maximum)).flags) is is_raised
+
+
+def test_a_hot_spot_that_sets_the_scale_is_flagged() -> None:
+    found = quality(anterior=altered(300, 100, 500))
+
+    assert Flag.HOTSPOT_DOMINATES in found.flags
+    assert found.hotspot_ratio_anterior > 4 > found.hotspot_ratio_posterior
+
+
+def test_a_view_without_counts_has_no_hot_spot() -> None:
+    assert quality(anterior=np.zeros(SHAPE, np.uint16)).hotspot_ratio_anterior == 0
+
+
+@pytest.mark.parametrize(("number", "is_raised"), [(4, False), (5, True)])
+@pytest.mark.parametrize(
+    ("largest", "changes"),
+    [
+        (65535, {}),
+        (4095, {"bits_stored": 12}),
+        (32767, {"is_signed": True}),
+        (255, {"bits_stored": 8, "bits_allocated": 8}),
+    ],
+)
+def test_more_than_four_pixels_at_the_largest_value_are_flagged(
+    number: int, is_raised: bool, largest: int, changes: dict[str, Any]
+) -> None:
+    found = quality(anterior=with_pixels_at(largest, number), exam=one_object(**changes))
+
+    assert found.saturated_pixels == number
+    assert (Flag.SATURATED in found.flags) is is_raised
+
+
+@pytest.mark.parametrize("is_posterior_first", [True, False])
+def test_each_view_is_measured_by_the_bits_of_its_own_object(is_posterior_first: bool) -> None:
+    scans = (scan("A", "a", bits_stored=12), scan("P", "p", bits_stored=16))
+    exam = examine(scans[::-1] if is_posterior_first else scans)
+
+    found = quality(with_pixels_at(4095, 7), with_pixels_at(5000, 9), exam)
+
+    assert found.saturated_pixels == 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_raised"), [((0, 1023), True), ((1, 1022), True), ((2, 1023), False), ((0,), False), ((1023,), False)]
+)
+def test_counts_at_both_ends_tell_of_a_truncated_body(rows: tuple[int, ...], is_raised: bool) -> None:
+    counts = ANTERIOR.copy()
+    counts[list(rows), 128] = 1
+
+    assert (Flag.BODY_TRUNCATED in quality(anterior=counts).flags) is is_raised
+
+
+def test_a_posterior_view_seen_from_behind_has_a_positive_laterality() -> None:
+    found = quality()
+
+    assert found.laterality_correlation > 0
+    assert Flag.LATERALITY_SUSPECT not in found.flags
+
+
+def test_a_posterior_view_that_is_stored_mirrored_has_a_negative_laterality() -> None:
+    mirrored, sound = quality(posterior=POSTERIOR[:, ::-1]), quality()
+
+    assert mirrored.flags == (Flag.LATERALITY_SUSPECT,)
+    assert mirrored.laterality_correlation == pytest.approx(-sound.laterality_correlation, abs=1e-3)
+
+
+@pytest.mark.parametrize("posterior", [np.zeros(SHAPE, np.uint16), np.ones((512, 256), np.uint16)])
+def test_views_that_cannot_be_compared_have_no_laterality(posterior: NDArray[np.uint16]) -> None:
+    found = quality(posterior=posterior)
+
+    assert found.laterality_correlation == 0
+    assert Flag.LATERALITY_SUSPECT not in found.flags
+
+
+@pytest.mark.parametrize("kind", EvidenceKind)
+def test_an_assumed_order_is_flagged(kind: EvidenceKind) -> None:
+    frames = (FrameView(1, View.ANTERIOR, kind), FrameView(2, View.POSTERIOR, kind))
+    exam = examine((ScanObject(ref(), header(), frames),))
+
+    assert (Flag.VIEW_ASSUMED in quality(exam=exam).flags) is (kind is EvidenceKind.ASSUMED_ORDER)
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "<i2", ">i2", "<u4", "<i4", "u1"])
+def test_a_copy_in_another_encoding_has_the_same_pixel_hash(kind: str) -> None:
+    assert quality(ANTERIOR.astype(kind), POSTERIOR.astype(kind)).pixel_xxh3 == quality().pixel_xxh3
+
+
+def test_other_pixels_have_another_hash() -> None:
+    reshaped = ANTERIOR.reshape(2048, 128), POSTERIOR.reshape(2048, 128)
+    hashes = [
+        quality().pixel_xxh3,
+        quality(anterior=altered(300, 100, 1000)).pixel_xxh3,
+        quality(POSTERIOR, ANTERIOR).pixel_xxh3,
+        quality(*reshaped).pixel_xxh3,
+    ]
+
+    assert len(set(hashes)) == len(hashes)
+    assert all(len(text) == 32 for text in hashes)
+
+
+def test_counts_beyond_16_bits_are_told_apart() -> None:
+    beyond = ANTERIOR.astype("<u4") + 0x10000
+    assert quality(beyond, POSTERIOR).pixel_xxh3 != quality().pixel_xxh3
+    assert quality(beyond.astype("<i4"), POSTERIOR).pixel_xxh3 == quality(beyond, POSTERIOR).pixel_xxh3
+
+
+def test_the_hash_does_not_ask_how_the_counts_were_rescaled() -> None:
+    exam = examine((scan("AP", "both"),))
+    doubled = [ViewPixels(stored, slope=2.0) for stored in (ANTERIOR, POSTERIOR)]
+
+    assert assess(exam, doubled[0], doubled[1]).pixel_xxh3 == quality().pixel_xxh3
+
+
+def by_numpy(counts: NDArray[np.float32]) -> float:
+    positive = counts[counts > 0]
+    return float(positive.max() / np.percentile(positive, 99)) if positive.size else 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shape", [(1024, 256), (512, 128), (64, 16), (5, 3), (1, 1)])
+def test_the_hotspot_ratio_is_that_of_the_sorted_pixels(shape: tuple[int, int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = [random.poisson(3, shape), random.normal(0, 9, shape), random.exponential(4, shape)]
+    images += [
+        random.integers(0, 60_000, shape),
+        np.full(shape, 7),
+        random.exponential(9, shape) * (random.random(shape) < 0.01),
+    ]
+
+    for image in images:
+        found = assess(one_object(), ViewPixels(image), ViewPixels(image))
+        assert found.hotspot_ratio_anterior == by_numpy(image.astype(np.float32))
+
+
+def test_laterality_is_the_difference_of_two_correlations() -> None:
+    def roots(image: NDArray[np.uint16]) -> NDArray[np.float64]:
+        rows, columns = image.shape
+        means = image.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+        return np.asarray(np.sqrt(means).ravel(), np.float64)
+
+    front, back, mirrored = roots(ANTERIOR), roots(POSTERIOR), roots(POSTERIOR[:, ::-1])
+    expected = np.corrcoef(front, mirrored)[0, 1] - np.corrcoef(front, back)[0, 1]
+
+    assert quality().laterality_correlation == pytest.approx(expected, abs=1e-5)  # the means are of single precision

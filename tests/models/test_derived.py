@@ -1,0 +1,231 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bsbatch.errors import ModelError
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.derived import Recipe, derived_file, intact
+from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
+
+Make = Callable[[Path, Path], None]
+CONTENT = b"made of graph"
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model whose graph nobody loads, and a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / GRAPH).write_bytes(b"graph")
+    write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, VERSION, "tiny"))
+    return Model.load(folder, VERSION)
+
+
+class Maker:
+    """Makes the file and counts how often."""
+
+    def __init__(self, version: str = "1") -> None:
+        self.calls = 0
+        self.recipe = Recipe("model.out", f"maker {version}", self.make)
+
+    def make(self, graph: Path, aside: Path) -> None:
+        self.calls += 1
+        aside.write_bytes(b"made of " + graph.read_bytes())
+
+
+def loaded(model: Model) -> Model:
+    return Model.load(model.folder, VERSION)
+
+
+def test_the_file_is_made_once_and_lies_beside_the_model_with_its_hash_in_the_manifest(model: Model) -> None:
+    maker = Maker()
+
+    path = derived_file(model, maker.recipe)
+
+    assert (path, path.read_bytes()) == (model.folder / "model.out", CONTENT)
+    entry = loaded(model).manifest.derived["model.out"]
+    assert entry.sha256 == sha256_of(path)
+    assert derived_file(model, maker.recipe) == derived_file(loaded(model), maker.recipe) == path
+    assert maker.calls == 1
+    assert sorted(file.name for file in model.folder.iterdir()) == sorted([GRAPH, MANIFEST, "model.out"])
+
+
+def test_the_model_stays_the_same_model(model: Model) -> None:
+    derived_file(model, Maker().recipe)
+
+    after = loaded(model)
+
+    assert (after.model_id, after.manifest.files) == (model.model_id, model.manifest.files)
+    assert replace(after.manifest, derived={}) == model.manifest
+
+
+def test_two_files_of_one_model_do_not_displace_each_other(model: Model) -> None:
+    one, two = Maker(), Maker()
+    two.recipe = replace(two.recipe, name="other.out")
+
+    for _ in range(2):
+        derived_file(model, one.recipe)
+        derived_file(model, two.recipe)
+
+    assert (one.calls, two.calls) == (1, 1)
+    assert set(loaded(model).manifest.derived) == {"model.out", "other.out"}
+
+
+def damage(model: Model) -> None:
+    (model.folder / "model.out").write_bytes(b"damaged")
+
+
+def lose(model: Model) -> None:
+    (model.folder / "model.out").unlink()
+
+
+def forget(model: Model) -> None:
+    write_manifest(model.folder, model.manifest)
+
+
+@pytest.mark.parametrize("deed", [damage, lose, forget])
+def test_a_file_that_is_not_what_the_manifest_says_is_made_again(deed: Callable[[Model], None], model: Model) -> None:
+    maker = Maker()
+    derived_file(model, maker.recipe)
+    deed(model)
+
+    assert derived_file(model, maker.recipe).read_bytes() == CONTENT
+    assert maker.calls == 2
+
+
+def test_another_version_of_the_maker_makes_it_again(model: Model) -> None:
+    derived_file(model, Maker("1").recipe)
+    second = Maker("2")
+
+    derived_file(model, second.recipe)
+
+    assert second.calls == 1
+    assert loaded(model).manifest.derived["model.out"].maker == "maker 2"
+
+
+def test_another_graph_in_the_same_folder_is_made_again(model: Model) -> None:
+    derived_file(model, Maker().recipe)
+    kept = loaded(model).manifest.derived
+    (model.folder / GRAPH).write_bytes(b"other")
+    write_manifest(model.folder, replace(model.manifest, files={GRAPH: sha256_of(model.folder / GRAPH)}, derived=kept))
+
+    assert derived_file(loaded(model), Maker().recipe).read_bytes() == b"made of other"
+
+
+def test_what_cannot_be_made_leaves_everything_as_it_was(model: Model) -> None:
+    def fail(graph: Path, aside: Path) -> None:
+        aside.write_bytes(b"half")
+        raise ModelError("no")
+
+    with pytest.raises(ModelError, match="no"):
+        derived_file(model, Recipe("model.out", "maker 1", fail))
+
+    assert loaded(model).manifest == model.manifest
+    assert sorted(path.name for path in model.folder.iterdir()) == sorted([GRAPH, MANIFEST])
+
+
+def test_two_at_once_make_it_once(model: Model) -> None:
+    maker = Maker()
+
+    def slowly(graph: Path, aside: Path) -> None:
+        time.sleep(0.5)
+        maker.make(graph, aside)
+
+    paths: list[Path] = []
+    recipe = replace(maker.recipe, make=slowly)
+    threads = [threading.Thread(target=lambda: paths.append(derived_file(model, recipe))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert maker.calls == 1
+    assert set(paths) == {model.folder / "model.out"}
+    assert loaded(model).manifest.derived["model.out"].sha256 == sha256_of(paths[0])
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bsbatch.models.derived import Recipe, derived_file, intact
+from bsbatch.errors import ModelError
+from bsbatch.models.directory import Model
+from bsbatch.imaging.preprocess import VERSION
+
+def make(graph, aside):
+    print("made", file=sys.stderr)
+    aside.write_bytes(b"made of " + graph.read_bytes())
+
+try:
+    print(derived_file(Model.load(Path(sys.argv[1]), VERSION), Recipe("model.out", "maker 1", make)))
+except ModelError as error:
+    print(error)
+"""
+
+
+OBEY = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE: takes from root what others never had
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""Start Python so that the permissions of files hold, whoever runs the tests."""
+
+
+def run_script(model: Model) -> tuple[str, int]:
+    """What it printed, and how often it made the file."""
+    command = [sys.executable, "-c", OBEY, "-c", SCRIPT, str(model.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip(), done.stderr.count("made")
+
+
+def test_a_model_in_a_read_only_folder_has_its_file_in_the_cache(model: Model, tmp_path: Path) -> None:
+    before = (model.folder / MANIFEST).read_bytes()
+    model.folder.chmod(0o555)
+
+    first, second = run_script(model), run_script(model)
+
+    assert (first, second) == ((first[0], 1), (first[0], 0))
+    path = Path(first[0])
+    assert path.read_bytes() == CONTENT
+    assert path.is_relative_to(tmp_path / "cache/bsbatch/models")
+    assert model.manifest.files[GRAPH] in path.parent.name
+    assert (model.folder / MANIFEST).read_bytes() == before
+
+
+def test_where_nothing_can_be_written_the_user_is_told_what_to_do(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o555)
+    model.folder.chmod(0o555)
+
+    message, made = run_script(model)
+
+    assert made == 0
+    for words in (str(model.folder), str(tmp_path / "cache"), "Permission denied", "XDG_CACHE_HOME"):
+        assert words in message
+
+
+def test_a_manifest_with_a_damaged_entry_is_refused(model: Model) -> None:
+    fields = json.loads((model.folder / MANIFEST).read_text())
+    (model.folder / MANIFEST).write_text(json.dumps({**fields, "derived": {"model.out": {"sha256": "0"}}}))
+
+    with pytest.raises(ModelError, match="export the model again"):
+        loaded(model)
+
+
+def test_a_file_is_intact_until_it_is_changed_or_gone_or_of_another_graph(model: Model) -> None:
+    assert intact(model, "model.out") is None
+    path = derived_file(model, Maker().recipe)
+    assert intact(model, "model.out") == path
+    other = Model(model.folder, replace(model.manifest, files={GRAPH: "0" * 64}))
+    assert intact(other, "model.out") is None
+    path.write_bytes(b"changed")
+    assert intact(model, "model.out") is None
+    path.unlink()
+    assert intact(model, "model.out") is None

@@ -1,0 +1,335 @@
+"""Compiled code and numpy say the same of the same views, to the last bit."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.dicom.objects import scan
+
+from bsbatch.dicom.headers.read import read_header
+from bsbatch.dicom.pairing import examine
+from bsbatch.dicom.pixels import read_frames
+from bsbatch.errors import ItemError
+from bsbatch.imaging import preprocess, quality
+from bsbatch.imaging.preprocess import check_ranges, compact, compose
+from bsbatch.imaging.quality import assess
+from bsbatch.native.library import LIBRARY
+from bsbatch.native.view_pairs import Frame, Views
+from bsbatch.records import Quality, ViewPixels
+
+COMMON = (1024, 256)
+SHAPES = [COMMON, (512, 128), (256, 1024), (2, 16), (4, 48), (30, 80), (6, 4096), (2048, 1024)]
+OTHERS = [(1, 16), (3, 32), (4, 8), (5, 3), (1, 1), (2, 4112), (2050, 1024), (1023, 255)]
+HARNESS = Path(__file__).parent / "harness.c"
+SANITIZED = ("-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+Counts = NDArray[np.uint16]
+
+
+class Recorded(Views):
+    """Knows how often it did the work."""
+
+    def __init__(self, native: Views) -> None:
+        self.__dict__.update(native.__dict__)
+        self.done = 0
+
+    def measure(self, *arguments: Any) -> Any:
+        return self._noted(super().measure(*arguments))
+
+    def compose(self, *arguments: Any) -> Any:
+        return self._noted(super().compose(*arguments))
+
+    def compact(self, *arguments: Any) -> Any:
+        return self._noted(super().compact(*arguments))
+
+    def _noted(self, result: Any) -> Any:
+        self.done += result is not None
+        return result
+
+
+@contextmanager
+def using(native: Views | None) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (quality, preprocess):
+            patch.setattr(module, "compiled", lambda: native)
+        yield
+
+
+def measured(native: Views | None, front: ViewPixels, back: ViewPixels, bits_stored: int = 16) -> Quality:
+    with using(native):
+        return assess(examine((scan("AP", "both", bits_stored=bits_stored),)), front, back)
+
+
+def composed(native: Views | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
+    with using(native):
+        try:
+            return compose(front, back).tobytes()
+        except ItemError as error:
+            return str(error.reason)
+
+
+def compacted(native: Views | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
+    counts, scales = np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)
+    with using(native):
+        try:
+            compact(front, back, counts, scales)
+        except ItemError as error:
+            return str(error.reason)
+    return counts.tobytes() + scales.tobytes()
+
+
+def one_pixel(shape: tuple[int, int], random: np.random.Generator, value: int) -> Counts:
+    counts = np.zeros(shape, np.uint16)
+    counts[random.integers(shape[0]), random.integers(shape[1])] = value
+    return counts
+
+
+def body(shape: tuple[int, int], random: np.random.Generator) -> Counts:
+    """Counts that crowd together as those of a body do, with a hot spot."""
+    rows, columns = (np.linspace(-1, 1, size) for size in shape)
+    inside = np.hypot(rows[:, np.newaxis], columns * 1.5 - random.normal(0, 0.1)) < 0.9
+    hot = np.hypot(rows[:, np.newaxis] - 0.3, columns - 0.2) < 0.1
+    return random.poisson(inside * random.exponential(6) + hot * random.exponential(300)).astype(np.uint16)
+
+
+CONTENTS = {
+    "zero": lambda shape, _: np.zeros(shape, np.uint16),
+    "constant": lambda shape, random: np.full(shape, random.integers(1, 65536), np.uint16),
+    "full": lambda shape, _: np.full(shape, 65535, np.uint16),
+    "one": lambda shape, random: one_pixel(shape, random, 1),
+    "hot": lambda shape, random: one_pixel(shape, random, 65535) + random.poisson(1, shape).astype(np.uint16),
+    "few": lambda shape, random: (random.poisson(9, shape) * (random.random(shape) < 0.002)).astype(np.uint16),
+    "faint": lambda shape, random: random.poisson(0.05, shape).astype(np.uint16),
+    "poisson": lambda shape, random: random.poisson(random.exponential(20), shape).astype(np.uint16),
+    "noise": lambda shape, random: random.integers(0, 65536, shape, np.uint16),
+    "nothing is zero": lambda shape, random: random.integers(1000, 1100, shape, np.uint16),
+    "saturating sums": lambda shape, random: random.poisson(33_000, shape).astype(np.uint16),
+    "sums at the border": lambda shape, random: random.integers(32_760, 32_769, shape, np.uint16),
+    "body": body,
+}
+
+contents = st.sampled_from(sorted(CONTENTS))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def made(content: str, shape: tuple[int, int], seed: int) -> Counts:
+    return np.asarray(CONTENTS[content](shape, np.random.default_rng(seed)), np.uint16)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.tuples(contents, contents), st.sampled_from(SHAPES), seeds, st.sampled_from([16, 12, 8, 1]))
+def test_the_quality_figures_are_those_of_numpy(
+    native: Views, kinds: tuple[str, str], shape: tuple[int, int], seed: int, bits_stored: int
+) -> None:
+    recorded = Recorded(native)
+    views = ViewPixels(made(kinds[0], shape, seed)), ViewPixels(made(kinds[1], shape, seed + 1))
+
+    found = measured(recorded, *views, bits_stored=bits_stored)
+
+    assert found == measured(None, *views, bits_stored=bits_stored)
+    assert recorded.done == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(contents, contents, seeds)
+def test_the_image_is_that_of_numpy(native: Views, front: str, back: str, seed: int) -> None:
+    recorded = Recorded(native)
+    views = made(front, COMMON, seed), made(back, COMMON, seed + 1)
+
+    assert composed(recorded, *views) == composed(None, *views)
+    assert recorded.done == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(contents, contents, seeds)
+def test_what_a_gpu_makes_the_image_of_is_that_of_numpy(native: Views, front: str, back: str, seed: int) -> None:
+    views = made(front, COMMON, seed), made(back, COMMON, seed + 1)
+
+    assert compacted(native, *views) == compacted(None, *views)
+
+
+@pytest.mark.parametrize("shape", OTHERS)
+def test_matrices_of_no_common_size_are_left_to_numpy(native: Views, shape: tuple[int, int]) -> None:
+    recorded = Recorded(native)
+    views = ViewPixels(made("poisson", shape, 1)), ViewPixels(made("poisson", shape, 2))
+
+    assert measured(recorded, *views) == measured(None, *views)
+    assert composed(recorded, views[0].values, views[1].values) == composed(None, views[0].values, views[1].values)
+    assert recorded.done == 0
+
+
+FRONT, BACK = made("body", COMMON, 1), made("body", COMMON, 2)
+
+
+@pytest.mark.parametrize(
+    ("front", "back"),
+    [
+        (FRONT.astype("i2"), BACK),
+        (FRONT.astype(">u2"), BACK),
+        (FRONT, BACK.astype("u1")),
+        (FRONT.astype("f4"), BACK.astype("f4")),
+        (FRONT[:, ::-1], BACK),
+        (np.asfortranarray(FRONT), BACK),
+        (FRONT, BACK[:512]),
+    ],
+    ids=["signed", "big-endian", "eight bits", "floats", "mirrored", "by columns", "of two sizes"],
+)
+def test_views_in_another_form_are_left_to_numpy(native: Views, front: NDArray[Any], back: NDArray[Any]) -> None:
+    recorded = Recorded(native)
+
+    assert composed(recorded, front, back) == composed(None, front, back)
+    assert measured(recorded, ViewPixels(front), ViewPixels(back)) == measured(
+        None, ViewPixels(front), ViewPixels(back)
+    )
+    assert recorded.done == 0
+
+
+@pytest.mark.parametrize("changes", [{"slope": 2.0}, {"intercept": -1.0}, {"is_inverted": True}])
+def test_rescaled_and_inverted_views_are_left_to_numpy(native: Views, changes: dict[str, Any]) -> None:
+    recorded = Recorded(native)
+    measured(recorded, ViewPixels(FRONT), ViewPixels(BACK, **changes))
+    assert recorded.done == 0
+
+
+def test_a_target_that_is_not_in_one_piece_is_left_to_numpy(native: Views) -> None:
+    counts, scales = np.zeros((512, 1024), np.uint16)[:, ::2], np.zeros((2, 2), np.float32)
+    with using(native):
+        compact(FRONT, BACK, counts, scales)
+    np.testing.assert_array_equal(counts[:, :256], FRONT[0::2] + FRONT[1::2])
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Two views as bytes in files: name and offset of each."""
+
+    files: dict[str, bytes]
+    front: tuple[str, int]
+    back: tuple[str, int]
+
+    def written(self, folder: Path) -> tuple[Frame, Frame]:
+        for name, data in self.files.items():
+            (folder / name).write_bytes(data)
+        return (str(folder / self.front[0]), self.front[1]), (str(folder / self.back[0]), self.back[1])
+
+
+A, P = made("body", COMMON, 3), made("body", COMMON, 4)
+SIZE = A.nbytes
+STORED = {
+    "one behind the other": Stored({"a": b"x" * 984 + A.tobytes() + P.tobytes()}, ("a", 984), ("a", 984 + SIZE)),
+    "at odd bytes": Stored({"a": b"x" * 7 + A.tobytes() + P.tobytes() + b"more"}, ("a", 7), ("a", 7 + SIZE)),
+    "the other way round": Stored({"a": b"x" * 10 + P.tobytes() + A.tobytes()}, ("a", 10 + SIZE), ("a", 10)),
+    "with a frame between": Stored({"a": A.tobytes() + bytes(SIZE) + P.tobytes()}, ("a", 0), ("a", 2 * SIZE)),
+    "in two files": Stored({"a": b"x" + A.tobytes(), "b": b"xyz" + P.tobytes()}, ("a", 1), ("b", 3)),
+}
+LIMITS = 65535, 65535
+
+
+@pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
+def test_views_are_taken_in_wherever_they_lie(native: Views, stored: Stored, tmp_path: Path) -> None:
+    frames, image = stored.written(tmp_path), np.empty((512, 512), np.float32)
+
+    taken = native.take_in(frames, LIMITS, image)
+
+    assert taken is not None
+    np.testing.assert_array_equal(taken.stored, [A, P])
+    assert image.tobytes() == composed(None, A, P)
+    views = ViewPixels(A), ViewPixels(P)
+    with using(None):
+        exam = examine((scan("AP", "both"),))
+        assert assess(exam, *views, taken.figures) == assess(exam, *views)
+    assert all(0 <= seconds < 10 for seconds in taken.seconds)
+
+
+def test_views_are_taken_in_without_figures_and_as_counts(native: Views, tmp_path: Path) -> None:
+    frames, counts = STORED["in two files"].written(tmp_path), np.empty((512, 512), np.uint16)
+
+    taken = native.take_in(frames, None, counts)
+
+    assert taken is not None
+    assert taken.figures is None
+    scales = np.zeros((2, 2), np.float32)
+    check_ranges(taken.ranges, scales)
+    assert counts.tobytes() + scales.tobytes() == compacted(None, A, P)
+
+
+def test_a_view_without_anything_to_show_is_told_by_its_range(native: Views, tmp_path: Path) -> None:
+    frames = Stored({"a": A.tobytes() + bytes(SIZE)}, ("a", 0), ("a", SIZE)).written(tmp_path)
+
+    taken = native.take_in(frames, LIMITS, np.empty((512, 512), np.float32))
+
+    assert taken is not None
+    with pytest.raises(ItemError, match="single count"):
+        check_ranges(taken.ranges)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Stored({"a": A.tobytes() + P.tobytes()[:-1]}, ("a", 0), ("a", SIZE)),
+        Stored({"a": A.tobytes() + P.tobytes()}, ("a", 0), ("a", SIZE + 2)),
+        Stored({"a": A.tobytes()}, ("a", 0), ("absent", 0)),
+        Stored({"a": A.tobytes()}, ("absent", 0), ("absent", SIZE)),
+        Stored({"a": A.tobytes()}, ("a", 0), (".", 0)),
+    ],
+    ids=["cut off", "beyond the end", "one absent", "both absent", "a folder"],
+)
+def test_what_cannot_be_read_is_left_to_who_says_why(native: Views, stored: Stored, tmp_path: Path) -> None:
+    frames, before = stored.written(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+
+    assert native.take_in(frames, LIMITS, np.empty((512, 512), np.float32)) is None
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_sums_that_16_bits_do_not_hold_are_left_to_numpy(native: Views, tmp_path: Path) -> None:
+    full = np.full(COMMON, 65535, np.uint16)
+    frames = Stored({"a": A.tobytes() + full.tobytes()}, ("a", 0), ("a", SIZE)).written(tmp_path)
+
+    assert native.take_in(frames, LIMITS, np.empty((512, 512), np.uint16)) is None
+
+
+def test_phantoms_have_the_same_figures_and_images(native: Views, phantoms: Path) -> None:
+    recorded, compared = Recorded(native), 0
+    for path in sorted((phantoms / "archive").rglob("*")):
+        views = views_of(path)
+        if views:
+            assert measured(recorded, views[0], views[1]) == measured(None, views[0], views[1])
+            pair = views[0].values, views[1].values
+            assert composed(recorded, *pair) == composed(None, *pair)
+            compared += 1
+    assert compared > 10
+    assert recorded.done > compared
+
+
+def views_of(path: Path) -> tuple[ViewPixels, ...]:
+    """The first two frames of an object that holds as many."""
+    if not path.is_file():
+        return ()
+    with path.open("rb") as stream:
+        try:
+            header = read_header(stream, path.stat().st_size)
+            return read_frames(stream, header, (1, 2)) if header.modality == "NM" and header.frames == 2 else ()
+        except ItemError:
+            return ()
+
+
+def test_nothing_is_read_or_written_beside_the_views(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    program = tmp_path / "harness"
+    command: list[str | Path] = [compiler, *SANITIZED, f"-I{LIBRARY.parent}", "-o", program, HARNESS, "-lm"]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode and "san" in made.stderr:
+        pytest.skip("this compiler has no sanitizers")
+    assert made.returncode == 0, made.stderr
+    done = subprocess.run([program, tmp_path / "views"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,244 @@
+"""Units, batches and threads: what is at work at the same time, and where the stream is cut."""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.archives import Scan, dataset_of, write
+from tests.dicom.objects import scan
+
+from bsbatch.backends.fake import FakeBackend
+from bsbatch.config import Effort, Selection
+from bsbatch.dicom.pairing import examine
+from bsbatch.host.threads import FreeList
+from bsbatch.host.workers import Isolation
+from bsbatch.imaging import preprocess, quality
+from bsbatch.native.view_pairs import Views, compiled
+from bsbatch.pipeline import screening as screening_module
+from bsbatch.pipeline.batching import Batch, batches
+from bsbatch.pipeline.intake import Intake
+from bsbatch.pipeline.screening import Screening
+from bsbatch.protocols import Images
+from bsbatch.reasons import Reason, Stage
+from bsbatch.records import Examination, Failure, Inference, Outcome, Prediction, Quality, Sample, Unit, Verdict
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.store.catalog import Catalog
+from bsbatch.telemetry import Telemetry
+
+PATIENCE = 10.0
+EXAM = examine((scan("AP", "a"),))
+QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
+SAMPLE = Sample(EXAM, np.zeros((1, 1), np.float32), QUALITY)
+FAILURE = Failure(EXAM, Verdict.of(Stage.PIXELS, Reason.ALL_ZERO))
+END = Unit((), ())
+ITEMS: dict[str, Sample | Failure | Unit] = {"s": SAMPLE, "f": FAILURE, "|": END}
+
+
+class Watched(FakeBackend):
+    """Tells the sizes of its batches, and stops at the first one until it is let go."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__(None, Effort(batch_size=batch_size))
+        self.sizes: list[int] = []
+        self.is_at_work, self.is_let_go = threading.Event(), threading.Event()
+
+    def infer(self, images: Images) -> Inference:
+        self.sizes.append(len(images))
+        self.is_at_work.set()
+        assert self.is_let_go.wait(PATIENCE)
+        return super().infer(images)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    for study in range(20):
+        write(dataset_of(Scan(study, rows=64, columns=16)), folder / f"{study:02d}")
+    return folder
+
+
+def units_of(archive: Path, size: int, first: int | None = None) -> Iterator[Unit]:
+    source = DirectorySource(archive)
+    return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=2).units(size, None, first)
+
+
+def screening(archive: Path, backend: Watched, told: list[Outcome] | None = None) -> Screening:
+    def tell(outcomes: Iterable[Outcome]) -> None:
+        (told if told is not None else []).extend(outcomes)
+
+    return Screening(DirectorySource(archive), backend, Telemetry(), Isolation(), 2, backend.batch_size, tell)
+
+
+def shape_of(batch: Batch) -> str:
+    kinds: dict[Any, str] = {Sample: "s", Failure: "f", Unit: "|"}
+    return "".join(kinds[type(item)] for item in batch.items)
+
+
+@pytest.mark.parametrize(
+    ("stream", "pieces"),
+    [
+        ("ssssssss|", ["ssss", "ssss", "|"]),
+        ("s|sss|sssss|", ["s|", "sss|s", "ssss", "|"]),
+        ("sfsfss|", ["sfsfss", "|"]),
+        ("s|ss|s|s|", ["s|", "ss|s|", "s|"]),
+        ("|||", ["|", "|", "|"]),
+        ("|s||s|", ["|", "s||", "s|"]),
+        ("fff|s|", ["fff|", "s|"]),
+        ("", []),
+    ],
+)
+def test_batches_are_cut_when_full_or_when_they_would_hold_back_the_first_unit_or_two(
+    stream: str, pieces: list[str]
+) -> None:
+    assert [shape_of(batch) for batch in batches((ITEMS[kind] for kind in stream), 4)] == pieces
+
+
+@given(st.text("sf|", max_size=60), st.integers(1, 5))
+def test_batches_lose_nothing_and_hold_as_many_images_as_samples(stream: str, size: int) -> None:
+    found = list(batches((ITEMS[kind] for kind in stream), size))
+
+    assert "".join(map(shape_of, found)) == stream
+    for batch in found:
+        samples = shape_of(batch).count("s")
+        assert samples <= size
+        assert (0 if batch.images is None else len(batch.images)) == samples
+
+
+def test_batches_reach_across_the_borders_of_units(archive: Path) -> None:
+    backend = Watched(8)
+    backend.is_let_go.set()
+
+    outcomes = list(screening(archive, backend).execute(units_of(archive, 12)))
+
+    assert backend.sizes == [8, 8, 4]
+    assert [len(outcome.outcomes) for outcome in outcomes] == [12, 8]
+
+
+def test_every_unit_comes_back_whole_and_in_order(archive: Path) -> None:
+    backend, told = Watched(3), list[Outcome]()
+    backend.is_let_go.set()
+    units = list(units_of(archive, 7))
+
+    outcomes = list(screening(archive, backend, told).execute(units))
+
+    found = [[item.exam for item in outcome.outcomes] for outcome in outcomes]
+    assert found == [list(unit.exams) for unit in units]
+    assert all(isinstance(item, Prediction) for outcome in outcomes for item in outcome.outcomes)
+    assert [item for outcome in outcomes for item in outcome.outcomes] == told
+
+
+def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> None:
+    read, backend = list[Examination](), Watched(4)
+    enough = threading.Event()
+
+    class Reading(Screening):
+        def _sample(self, exam: Examination) -> Sample | Failure:
+            read.append(exam)
+            if len(read) >= 8:
+                enough.set()
+            return super()._sample(exam)
+
+    made = screening(archive, backend)
+    slow = Reading(made.source, backend, made.telemetry, made.isolation, 1, 4, made.progress)
+    consumer = threading.Thread(target=lambda: list(slow.execute(units_of(archive, 20))))
+    consumer.start()
+
+    assert backend.is_at_work.wait(PATIENCE)
+    assert enough.wait(PATIENCE)
+    assert backend.sizes == [4]
+    backend.is_let_go.set()
+    consumer.join(PATIENCE)
+    assert backend.sizes == [4] * 5
+
+
+def test_leaving_early_leaves_no_thread_behind(archive: Path) -> None:
+    backend = Watched(2)
+    backend.is_let_go.set()
+    before = threading.active_count()
+
+    outcomes = screening(archive, backend).execute(units_of(archive, 4))
+    next(outcomes)
+    outcomes.close()
+
+    assert threading.active_count() == before
+
+
+def test_the_first_unit_is_small_and_each_one_after_it_at_most_twice_as_large(archive: Path) -> None:
+    assert [len(unit.exams) for unit in units_of(archive, 8, first=2)] == [2, 4, 8, 6]
+    assert [len(unit.exams) for unit in units_of(archive, 3, first=16)] == [3, 3, 3, 3, 3, 3, 2]
+
+
+NOTHING = np.zeros((2, 1024, 256), np.uint16)
+
+
+class Lending(FakeBackend):
+    """Lends memory for images, as a GPU does."""
+
+    @dataclass
+    class Place:
+        counts: NDArray[np.uint16]
+        scales: NDArray[np.float32]
+
+    def __init__(self, number: int) -> None:
+        super().__init__(None, Effort())
+        self.places: FreeList[Lending.Place] = FreeList()
+        for _ in range(number):
+            self.places.give_back(self.Place(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
+
+
+def prepared(archive: Path, backend: FakeBackend, native: Views | None) -> list[tuple[object, ...]]:
+    """What becomes of every examination, images and what a GPU makes them of as bytes."""
+    found: list[tuple[object, ...]] = []
+    with pytest.MonkeyPatch.context() as patch, Isolation() as isolation:
+        for module in (screening_module, preprocess, quality):
+            patch.setattr(module, "compiled", lambda: native)
+        work = Screening(DirectorySource(archive), backend, Telemetry(), isolation, 1, 1, lambda _outcomes: None)
+        for exam in (exam for unit in units_of(archive, 100) for exam in unit.exams):
+            item = work._sample(exam)
+            if isinstance(item, Failure):
+                found.append((item.verdict, item.quality))
+            elif isinstance(item.image, Lending.Place):
+                found.append((item.image.counts.tobytes(), item.image.scales.tobytes(), item.quality))
+                work._give_back(item.image)
+            else:
+                found.append((item.image.tobytes(), item.quality))
+    return found
+
+
+@pytest.mark.parametrize("make", [lambda: FakeBackend(None, Effort()), lambda: Lending(1)], ids=["arrays", "lent"])
+def test_compiled_code_changes_nothing_of_what_becomes_of_an_archive(
+    phantoms: Path, tmp_path: Path, make: Callable[[], FakeBackend]
+) -> None:
+    native = compiled()
+    if native is None:
+        pytest.skip("bsbatch was installed without a C compiler")
+    archive = tmp_path / "archive"
+    shutil.copytree(phantoms / "archive", archive)
+    write(dataset_of(Scan(901), NOTHING), archive / "without counts")
+    cut = archive / "cut off"
+    write(dataset_of(Scan(902, rows=1024, columns=256)), cut)
+    os.truncate(cut, cut.stat().st_size - 1)
+
+    found = prepared(archive, make(), native)
+
+    assert found == prepared(archive, make(), None)
+    assert {type(item[0]) for item in found} == {bytes, Verdict}
+
+
+def test_places_come_back_from_what_has_nothing_to_show(tmp_path: Path) -> None:
+    for study in range(3):
+        write(dataset_of(Scan(study), NOTHING), tmp_path / str(study))
+    backend = Lending(1)  # which the second one would wait for
+
+    found = prepared(tmp_path, backend, compiled())
+
+    assert [verdict.reason for verdict, _ in found if isinstance(verdict, Verdict)] == [Reason.ALL_ZERO] * 3

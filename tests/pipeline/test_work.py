@@ -1,0 +1,205 @@
+"""What a file costs, counted instead of timed: opens, bytes and calls of the interpreter cannot drift unnoticed."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from io import BytesIO, FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from tests.archives import Scan, ct_slice, dataset_of, write
+
+from bsbatch.backends.fake import FakeBackend
+from bsbatch.config import Effort, Selection
+from bsbatch.dicom.headers import fast
+from bsbatch.dicom.headers.templates import Layouts
+from bsbatch.dicom.selection import may_be_scan
+from bsbatch.host.workers import Isolation
+from bsbatch.imaging import preprocess, quality
+from bsbatch.native.view_pairs import compiled
+from bsbatch.pipeline import screening
+from bsbatch.pipeline.intake import Intake
+from bsbatch.pipeline.screening import Screening
+from bsbatch.records import Examination, ObjectRef, Sample, SettledObject
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.store.catalog import Catalog
+from bsbatch.telemetry import Telemetry
+
+KIB = 1024
+OTHERS = ["CT_small.dcm", "MR_small.dcm", "rtdose.dcm", "reportsi.dcm"]
+
+
+class CountedFile(FileIO):
+    """A file that tells what is read of it."""
+
+    def __init__(self, path: str, work: Counter[str]) -> None:
+        super().__init__(path)
+        self._work = work
+        work["opens"] += 1
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._work["reads"] += 1
+        self._work["bytes"] += len(data or b"")
+        return data or b""
+
+
+class CountedSource(DirectorySource):
+    """A folder that tells what is opened in it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.work: Counter[str] = Counter()
+
+    def head(self, ref: ObjectRef, count: int) -> bytes:
+        data = super().head(ref, count)
+        self.work.update(opens=1, reads=1, bytes=len(data))
+        return data
+
+    def open(self, ref: ObjectRef) -> Any:
+        return CountedFile(ref.location, self.work)
+
+
+def calls_of(function: Callable[[], Any]) -> int:
+    """Calls of functions written in Python and in C."""
+    count = 0
+
+    def profile(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    for _ in range(3):  # what happens once for all files that look alike is not counted
+        function()
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def intake_of(source: DirectorySource) -> Intake:
+    return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=1)
+
+
+def screening_of(source: DirectorySource) -> Screening:
+    backend = FakeBackend(None, Effort())
+    return Screening(source, backend, Telemetry(), Isolation(), 1, backend.batch_size, lambda _outcomes: None)
+
+
+def events_of(source: DirectorySource) -> Iterator[Examination | SettledObject]:
+    for unit in intake_of(source).units(8, None):
+        yield from unit.exams
+        yield from unit.settled
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "_LAYOUTS", Layouts())
+
+
+@pytest.fixture(params=[*OTHERS, "phantom"])
+def other(request: pytest.FixtureRequest, tmp_path: Path) -> CountedSource:
+    """A folder with one object that is no bone scan, its pixels and the rest of its header included."""
+    if request.param == "phantom":
+        write(ct_slice(1), tmp_path / "a")
+    else:
+        (tmp_path / "a").write_bytes(Path(str(get_testdata_file(request.param, download=False))).read_bytes())
+    return CountedSource(tmp_path)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> CountedSource:
+    """A folder with one object of two views."""
+    write(dataset_of(Scan(1, rows=1024)), tmp_path / "a")
+    return CountedSource(tmp_path)
+
+
+def test_an_object_that_is_no_bone_scan_costs_one_open_and_one_read_of_some_kilobytes(other: CountedSource) -> None:
+    (event,) = events_of(other)
+
+    assert isinstance(event, SettledObject)
+    assert (other.work["opens"], other.work["reads"]) == (1, 1)
+    assert other.work["bytes"] <= 8 * KIB
+
+
+def test_an_object_laid_out_as_two_before_costs_few_calls_where_it_is_no_bone_scan(other: CountedSource) -> None:
+    (ref,) = other
+    intake = intake_of(other)
+    for _ in range(2):
+        intake._inspect(ref)
+
+    assert calls_of(lambda: intake._inspect(ref)) < 70
+
+
+def test_a_header_that_looks_like_none_before_costs_a_few_calls_for_each_element() -> None:
+    data = Path(str(get_testdata_file("CT_small.dcm", download=False))).read_bytes()[: 8 * KIB]
+    source = fast._Source(BytesIO(), data, len(data))
+    elements = len(pydicom.dcmread(BytesIO(data), stop_before_pixels=True, force=True))
+
+    assert calls_of(lambda: fast._walk(source, may_be_scan)) < 1.5 * elements
+
+
+@pytest.fixture
+def without_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (quality, preprocess, screening):
+        monkeypatch.setattr(module, "compiled", lambda: None)
+
+
+@pytest.mark.usefixtures("without_compiled_part")
+def test_an_object_of_two_views_is_opened_once_for_its_header_and_once_for_its_pixels(scan: CountedSource) -> None:
+    (exam,) = events_of(scan)
+    assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
+    scan.work.clear()
+
+    assert isinstance(exam, Examination)
+    screening_of(scan)._sample(exam)
+
+    assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
+    assert scan.work["bytes"] == 2 * 1024 * 256 * np.dtype(np.uint16).itemsize
+
+
+def test_the_header_of_an_object_of_two_views_costs_few_calls(scan: CountedSource) -> None:
+    (ref,) = scan
+    intake = intake_of(scan)
+
+    assert calls_of(lambda: intake._inspect(ref)) < 140
+
+
+def test_its_pixels_are_taken_in_by_one_call_of_compiled_code_and_few_others(
+    scan: CountedSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native = compiled()
+    if native is None:
+        pytest.skip("bsbatch was installed without a C compiler")
+    taken_in, take_in = list[Any](), native._take_in
+
+    def counted(order: Any) -> Any:
+        taken_in.append(order)
+        return take_in(order)
+
+    monkeypatch.setattr(native, "_take_in", counted)
+    (exam,) = events_of(scan)
+    scan.work.clear()
+    assert isinstance(exam, Examination)
+    screening = screening_of(scan)
+
+    sample = screening._sample(exam)
+
+    assert isinstance(sample, Sample)
+    assert len(taken_in) == 1
+    assert not scan.work
+    assert calls_of(lambda: screening._sample(exam)) < 130
+
+
+@pytest.mark.usefixtures("without_compiled_part")
+def test_without_a_compiled_part_its_pixels_cost_few_calls(scan: CountedSource) -> None:
+    (exam,) = events_of(scan)
+    assert isinstance(exam, Examination)
+    screening = screening_of(scan)
+
+    assert calls_of(lambda: screening._sample(exam)) < 320
