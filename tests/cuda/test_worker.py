@@ -19,7 +19,7 @@ from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.ring import Place
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings
 from bsbatch.errors import BackendError
-from bsbatch.host.device_thread import Conveyor, conveyed
+from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.threads import FreeList, in_background, ordered_map
 from bsbatch.records import Inference
 
@@ -111,8 +111,8 @@ def test_maps_come_back_with_their_scores_through_slots_that_are_halved() -> Non
         assert np.array_equal(inference.probabilities, scores_of(batch))
 
 
-def conveyor(on: FakeDevice, places: Places, load: Any = None) -> Conveyor[Sequence[Place], Inference]:
-    return Conveyor(lambda: GpuWorker(on, load or network(), SETTINGS, places.give_back), "gpu")
+def conveyor(on: FakeDevice, places: Places, load: Any = None) -> DeviceThread[Sequence[Place], Inference]:
+    return DeviceThread(lambda: GpuWorker(on, load or network(), SETTINGS, places.give_back), "gpu")
 
 
 def test_two_devices_share_the_work_and_the_results_keep_their_order() -> None:
@@ -122,7 +122,7 @@ def test_two_devices_share_the_work_and_the_results_keep_their_order() -> None:
     with ExitStack() as stack:
         belts = [stack.enter_context(conveyor(on, places)) for on in devices]
         filled = ([places.filled(number) for number in batch] for batch in batches)
-        found = list(conveyed(belts, filled, ahead=4))
+        found = list(distribute(belts, filled, ahead=4))
     assert all(
         np.array_equal(scores.probabilities, scores_of(batch)) for scores, batch in zip(found, batches, strict=True)
     )
@@ -134,7 +134,7 @@ def test_the_drivers_words_end_a_run_that_can_be_resumed() -> None:
     with conveyor(device(), places, network(fails_at=5)) as belt:
         filled = ([places.filled(number)] for number in range(50))
         with pytest.raises(BackendError, match=r"illegal memory access was encountered.*same command goes on"):
-            list(conveyed([belt], filled, ahead=4))
+            list(distribute([belt], filled, ahead=4))
         with pytest.raises(BackendError, match="illegal memory access"):
             belt.put([]).result()
 
@@ -155,7 +155,7 @@ def test_an_end_in_the_middle_leaves_nothing_behind() -> None:
     on = device(seed=3)
     with conveyor(on, places) as belt:
         filled = ([places.filled(number)] for number in range(1000))
-        stream = conveyed([belt], filled, ahead=4)
+        stream = distribute([belt], filled, ahead=4)
         assert [float(scores.probabilities[0, 1]) for scores in islice(stream, 5)] == [
             float(scores_of([n])[0, 1]) for n in range(5)
         ]
@@ -202,7 +202,7 @@ def test_ten_thousand_batches_with_random_delays_keep_their_order_and_leave_noth
 
     with ExitStack() as stack:
         belts = [stack.enter_context(conveyor(on, places, network(largest=3))) for on in devices]
-        found = np.concatenate([scores.probabilities for scores in conveyed(belts, batches(), ahead=3)])
+        found = np.concatenate([scores.probabilities for scores in distribute(belts, batches(), ahead=3)])
     assert taken == list(range(total))
     assert np.array_equal(found, scores_of(taken))
     assert places.given == 2 * SETTINGS.places + total  # each place came back each time

@@ -1,7 +1,7 @@
 import pytest
 from tests.host.waiting import PATIENCE
 
-from bsbatch.host.device_thread import Conveyor, conveyed
+from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.threads import thread_identity
 
 
@@ -46,8 +46,8 @@ def test_a_conveyor_begins_ahead_finishes_in_order_and_owns_its_station_alone() 
         stations.append(Doubling())
         return stations[0]
 
-    with Conveyor(make, "test") as conveyor:
-        assert list(conveyed([conveyor], range(100), ahead=4)) == [2 * number for number in range(100)]
+    with DeviceThread(make, "test") as conveyor:
+        assert list(distribute([conveyor], range(100), ahead=4)) == [2 * number for number in range(100)]
     (station,) = stations
     assert station.is_left
     assert station.most == 2
@@ -56,13 +56,13 @@ def test_a_conveyor_begins_ahead_finishes_in_order_and_owns_its_station_alone() 
 
 
 def test_a_conveyor_does_at_its_end_what_was_put_before() -> None:
-    with Conveyor(Doubling, "test") as conveyor:
+    with DeviceThread(Doubling, "test") as conveyor:
         answers = [conveyor.put(number) for number in range(10)]
     assert [answer.result(timeout=0) for answer in answers] == [2 * number for number in range(10)]
 
 
 def test_an_error_answers_all_that_waits_on_a_conveyor_and_all_that_comes() -> None:
-    with Conveyor(lambda: Doubling(fails_at=3), "test") as conveyor:
+    with DeviceThread(lambda: Doubling(fails_at=3), "test") as conveyor:
         answers = [conveyor.put(number) for number in range(8)]
         assert [answer.result(PATIENCE) for answer in answers[:3]] == [0, 2, 4]
         for answer in (*answers[3:], conveyor.put(9)):
@@ -71,10 +71,10 @@ def test_an_error_answers_all_that_waits_on_a_conveyor_and_all_that_comes() -> N
 
 
 def test_the_first_failure_of_several_conveyors_is_raised_where_its_result_would_have_been() -> None:
-    with Conveyor(lambda: Doubling(6), "test") as one, Conveyor(lambda: Doubling(6), "test") as other:
+    with DeviceThread(lambda: Doubling(6), "test") as one, DeviceThread(lambda: Doubling(6), "test") as other:
         found: list[int] = []
         with pytest.raises(ValueError, match="no double of 6"):
-            found.extend(conveyed([one, other], range(40), ahead=2))
+            found.extend(distribute([one, other], range(40), ahead=2))
     assert found == [0, 2, 4, 6, 8, 10]
 
 
@@ -82,7 +82,7 @@ def test_an_error_of_entering_or_leaving_a_station_is_raised_by_its_conveyor() -
     def fail() -> Doubling:
         raise OSError("it cannot be made")
 
-    with pytest.raises(OSError, match="cannot be made"), Conveyor(fail, "test"):
+    with pytest.raises(OSError, match="cannot be made"), DeviceThread(fail, "test"):
         pass
-    with pytest.raises(OSError, match="cannot be left"), Conveyor(lambda: Doubling(fails_leaving=True), "test"):
+    with pytest.raises(OSError, match="cannot be left"), DeviceThread(lambda: Doubling(fails_leaving=True), "test"):
         pass

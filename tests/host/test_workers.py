@@ -16,7 +16,7 @@ import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.host.machine import answer_of
-from bsbatch.host.workers import Crew, Isolation, SharedMemory
+from bsbatch.host.workers import WorkerPool, Isolation, SharedMemory
 
 
 @pytest.fixture(autouse=True)
@@ -101,11 +101,13 @@ class Adder:
 
 
 @contextmanager
-def crew_of(size: int, seconds: float = 60.0) -> Iterator[tuple[Crew, np.ndarray[tuple[int, int], np.dtype[np.int64]]]]:
+def crew_of(
+    size: int, seconds: float = 60.0
+) -> Iterator[tuple[WorkerPool, np.ndarray[tuple[int, int], np.dtype[np.int64]]]]:
     """A crew of adders, and its memory as numbers that this process can write."""
     memory = SharedMemory(8 * 4 * 8)
     try:
-        with Crew(size, seconds) as crew:
+        with WorkerPool(size, seconds) as crew:
             crew.start(Adder, memory.descriptor, memory=memory)
             yield crew, np.frombuffer(memory.buffer, np.int64).reshape(-1, 4)
     finally:
@@ -180,7 +182,7 @@ def test_what_a_member_raises_comes_back() -> None:
 
 def test_a_crew_that_cannot_be_made_says_why() -> None:
     memory = SharedMemory(8)
-    with Crew(2, 60.0) as crew, pytest.raises(ZeroDivisionError):
+    with WorkerPool(2, 60.0) as crew, pytest.raises(ZeroDivisionError):
         crew.start(divmod, 1, 0, memory=memory)
     memory.close()
 

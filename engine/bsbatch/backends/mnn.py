@@ -19,7 +19,7 @@ from bsbatch.backends.comparison import TOLERANCE, hold_against_onnxruntime
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
 from bsbatch.host.machine import usable_cpus, usable_memory
-from bsbatch.host.workers import Crew, Isolation, SharedMemory
+from bsbatch.host.workers import WorkerPool, Isolation, SharedMemory
 from bsbatch.models.derived import Recipe, derived_file
 from bsbatch.models.directory import Manifest, Model
 from bsbatch.protocols import Images
@@ -68,13 +68,13 @@ class MnnBackend:
         self.batch_size = effort.batch_size or self._places
         self._memory: SharedMemory
         self._images: NDArray[np.float32]
-        self._crew: Crew
+        self._crew: WorkerPool
 
     def __enter__(self) -> Self:
         graph = _converted(self._model)
         self._memory = SharedMemory(self._places * _BYTES_PER_IMAGE)
         self._images = _images_in(self._memory.buffer)
-        self._crew = Crew(self.lanes, _SECONDS)
+        self._crew = WorkerPool(self.lanes, _SECONDS)
         details = graph, self._names, self._threads_per_worker, self._memory.descriptor
         try:
             self._crew.start(Scorer, *details, memory=self._memory)

@@ -24,7 +24,7 @@ from bsbatch.cuda.ring import MODEL, MODEL_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.ring import Place as PinnedPlace
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, joined
 from bsbatch.errors import MissingPackageError, ModelError
-from bsbatch.host.device_thread import Conveyor, conveyed
+from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import FreeList, ordered_map
 from bsbatch.models.derived import Recipe, derived_file
@@ -51,7 +51,7 @@ _TAKEN_IN = 16
 
 _IMAGE = (MODEL.rows, MODEL.columns)
 
-Belt = Conveyor[Sequence[PinnedPlace], Inference]
+Belt = DeviceThread[Sequence[PinnedPlace], Inference]
 
 
 class TensorRtBackend:
@@ -113,7 +113,7 @@ class TensorRtBackend:
         with closing(self._in_places(images)) as placed:
             batches = iter(lambda: list(islice(placed, self._slot)), [])
             try:
-                pieces = list(conveyed(self._belts, batches, _IN_FLIGHT))
+                pieces = list(distribute(self._belts, batches, _IN_FLIGHT))
             except BaseException:
                 self.places.close()  # nobody gives places back any more to the threads that wait for one
                 raise
@@ -182,7 +182,7 @@ class TensorRtBackend:
 
         worker = GpuWorker(CudaDevice(index), load, settings, self.places.give_back)
         self._workers.append(worker)
-        return Conveyor(lambda: worker, f"gpu-{index}")
+        return DeviceThread(lambda: worker, f"gpu-{index}")
 
 
 def _engine_for(model: Model, here: Gpu, outputs: tuple[str, ...]) -> tuple[Any, Engine]:

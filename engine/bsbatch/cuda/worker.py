@@ -1,4 +1,4 @@
-"""One GPU at work: what a `bsbatch.host.device_thread.Conveyor` owns."""
+"""One GPU at work: what a `bsbatch.host.device_thread.DeviceThread` owns."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence

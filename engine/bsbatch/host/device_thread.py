@@ -14,7 +14,7 @@ Taken = TypeVar("Taken", contravariant=True)
 Given = TypeVar("Given", covariant=True)
 
 
-class Station(Protocol[Taken, Given]):
+class DeviceQueue(Protocol[Taken, Given]):
     """Where work is begun and, while it goes on by itself, more of it; finished in the same order."""
 
     depth: int
@@ -35,13 +35,13 @@ class Station(Protocol[Taken, Given]):
         ...
 
 
-class Conveyor(Generic[In, Out]):
+class DeviceThread(Generic[In, Out]):
     """A thread that owns a station: it alone makes, enters, uses and leaves it.
 
     An error ends it, and is the answer to all that waits and all that comes.
     """
 
-    def __init__(self, make: Callable[[], Station[In, Out]], name: str) -> None:
+    def __init__(self, make: Callable[[], DeviceQueue[In, Out]], name: str) -> None:
         """Start nothing yet; the thread makes the station."""
         self._make = make
         self._asked: SimpleQueue[tuple[In, Future[Out]] | None] = SimpleQueue()
@@ -82,7 +82,7 @@ class Conveyor(Generic[In, Out]):
         except BaseException as error:
             self._refuse(error)
 
-    def _serve(self, station: Station[In, Out]) -> None:
+    def _serve(self, station: DeviceQueue[In, Out]) -> None:
         """Begin while there is room and something to do, else finish the oldest, else wait."""
         while self._is_open or self._begun:
             entry = self._next(len(self._begun) < station.depth)
@@ -121,7 +121,9 @@ class Conveyor(Generic[In, Out]):
                 entry[1].set_exception(error)
 
 
-def conveyed(conveyors: Sequence[Conveyor[In, Out]], items: Iterable[In], ahead: int) -> Generator[Out, None, None]:
+def distribute(
+    conveyors: Sequence[DeviceThread[In, Out]], items: Iterable[In], ahead: int
+) -> Generator[Out, None, None]:
     """Hand items to whichever conveyor has the least to do and yield the results in the order of the items.
 
     Parameters

@@ -1,6 +1,6 @@
 """Work in processes that may die: a library that crashes or never ends costs a call or a batch, not the run.
 
-`Isolation` makes single calls, each in whichever worker is free. `Crew` is a number of workers that hold something,
+`Isolation` makes single calls, each in whichever worker is free. `WorkerPool` is a number of workers that hold something,
 such as a loaded model, and `SharedMemory` is how they see images without a copy through a pipe.
 
 Workers are fresh interpreters, so they hold no lock and no library of this process. They outlive Ctrl-C, which goes to
@@ -90,7 +90,7 @@ class SharedMemory:
         os.close(self.descriptor)
 
 
-class Crew:
+class WorkerPool:
     """Worker processes that each hold a callable made there, and take one piece of work after the other.
 
     After any error the crew is of no more use; leave it. Used by one thread.
