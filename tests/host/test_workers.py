@@ -16,7 +16,7 @@ import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.host.machine import answer_of
-from bsbatch.host.workers import WorkerPool, Isolation, SharedMemory
+from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 
 
 @pytest.fixture(autouse=True)

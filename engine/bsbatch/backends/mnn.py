@@ -19,7 +19,7 @@ from bsbatch.backends.comparison import TOLERANCE, hold_against_onnxruntime
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
 from bsbatch.host.machine import usable_cpus, usable_memory
-from bsbatch.host.workers import WorkerPool, Isolation, SharedMemory
+from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 from bsbatch.models.derived import Recipe, derived_file
 from bsbatch.models.directory import Manifest, Model
 from bsbatch.protocols import Images

@@ -1,7 +1,7 @@
 """Work in processes that may die: a library that crashes or never ends costs a call or a batch, not the run.
 
-`Isolation` makes single calls, each in whichever worker is free. `WorkerPool` is a number of workers that hold something,
-such as a loaded model, and `SharedMemory` is how they see images without a copy through a pipe.
+`Isolation` makes single calls, each in whichever worker is free. `WorkerPool` is a number of workers that each hold an
+object, such as a loaded model. Through `SharedMemory` they see images without a copy through a pipe.
 
 Workers are fresh interpreters, so they hold no lock and no library of this process. They outlive Ctrl-C, which goes to
 the whole process group, and end when this process does, however it ends.
