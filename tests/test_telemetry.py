@@ -10,9 +10,9 @@ def test_seconds_and_items_add_up_by_stage() -> None:
     telemetry = Telemetry()
 
     for items in (2, 3):
-        with telemetry.timed("infer", items):
+        with telemetry.measure("infer", items):
             time.sleep(0.02)
-    with telemetry.timed("header"):
+    with telemetry.measure("header"):
         pass
 
     report = telemetry.report()
@@ -25,7 +25,7 @@ def test_seconds_and_items_add_up_by_stage() -> None:
 def test_work_that_failed_was_work() -> None:
     telemetry = Telemetry()
 
-    with pytest.raises(ValueError, match="bad"), telemetry.timed("pixels"):
+    with pytest.raises(ValueError, match="bad"), telemetry.measure("pixels"):
         raise ValueError("bad")
 
     assert telemetry.report()["pixels"]["items"] == 1
@@ -35,7 +35,7 @@ def test_nothing_is_lost_between_threads() -> None:
     telemetry = Telemetry()
 
     def work(_: int) -> None:
-        with telemetry.timed("pixels"):
+        with telemetry.measure("pixels"):
             pass
 
     list(ordered_map(work, range(500), 4))

@@ -14,7 +14,7 @@ class Telemetry:
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._items: Counter[str] = Counter()
 
-    def timed(self, stage: str, items: int = 1) -> "_Timing":
+    def measure(self, stage: str, items: int = 1) -> "_Timing":
         """Count the time inside a ``with`` block, and what it worked on, towards a stage."""
         return _Timing(self, stage, items)
 

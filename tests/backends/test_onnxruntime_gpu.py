@@ -16,7 +16,7 @@ from bsbatch.backends.onnxruntime_gpu import OnnxRuntimeCudaBackend, OnnxRuntime
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.export.convert import to_bytes
@@ -29,7 +29,7 @@ EFFORT = Effort(batch_size=2)
 def model(twin: Path, tmp_path: Path) -> Model:
     """A twin with its float16 graph."""
     model = Model.load(with_graph(twin, tmp_path / "model", lambda _: None), VERSION)
-    derived_file(model, Recipe(HALF_GRAPH, "test", halve))
+    derive_file(model, Derivation(HALF_GRAPH, "test", halve))
     return model
 
 
@@ -102,7 +102,7 @@ def test_an_onnx_runtime_without_cuda_is_refused_with_the_install_line(
 
 def test_a_graph_that_cannot_be_loaded_is_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
-    derived_file(model, Recipe(HALF_GRAPH, "another", write_nonsense))
+    derive_file(model, Derivation(HALF_GRAPH, "another", write_nonsense))
     with pytest.raises(ModelError, match=r"cannot load .*model\.fp16\.onnx"), OnnxRuntimeCudaBackend(model, EFFORT):
         pass
 
@@ -174,7 +174,7 @@ def test_an_engine_is_kept_for_model_outputs_batch_and_versions(
     assert first == folder(model)
     assert first.is_relative_to(tmp_path / "bsbatch")
     another = with_graph(model.folder, tmp_path / "another", lambda graph: setattr(graph, "doc_string", "another"))
-    monkeypatch.setattr(gpu_module, "intact", lambda *_: model.folder / HALF_GRAPH)
+    monkeypatch.setattr(gpu_module, "find_intact_file", lambda *_: model.folder / HALF_GRAPH)
     folders = [first, folder(model, 3), folder(model, with_cams=True), folder(Model.load(another, VERSION))]
     monkeypatch.setattr(onnxruntime, "__version__", "9.9")
     assert len({*folders, folder(model)}) == 5

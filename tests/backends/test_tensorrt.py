@@ -30,7 +30,7 @@ from bsbatch.cuda.gpu import Gpu
 from bsbatch.cuda.ring import MODEL
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
 from bsbatch.imaging.preprocess import VERSION as PREPROCESSING
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
@@ -49,7 +49,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     (folder / GRAPH).write_bytes(b"graph")
     write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, PREPROCESSING, "tiny"))
     model = Model.load(folder, PREPROCESSING)
-    derived_file(model, Recipe(KEY.name, str(KEY), write_plan))
+    derive_file(model, Derivation(KEY.name, str(KEY), write_plan))
     return model
 
 
@@ -68,7 +68,7 @@ def mapped(model: Model) -> Model:
     write_manifest(model.folder, manifest)
     model = Model.load(model.folder, PREPROCESSING)
     key = replace(KEY, outputs=("probabilities", "cam"))
-    derived_file(model, Recipe(key.name, str(key), write_plan_with_cams))
+    derive_file(model, Derivation(key.name, str(key), write_plan_with_cams))
     return model
 
 
@@ -149,7 +149,7 @@ def test_without_a_place_to_remember_it_the_largest_batch_is_taken(
     def nowhere(*_: object) -> Path:
         raise ModelError("there is no place")
 
-    monkeypatch.setattr(module, "derived_file", nowhere)
+    monkeypatch.setattr(module, "derive_file", nowhere)
     with TensorRtBackend(model, Effort(threads=2)) as backend:
         assert backend.batch_size == 12
 

@@ -94,7 +94,7 @@ def test_where_nothing_can_be_kept_it_is_compared_each_time(
         raise ModelError("there is no place")
 
     copy = copied(model, tmp_path)
-    monkeypatch.setattr(winograd, "derived_file", nowhere)
+    monkeypatch.setattr(winograd, "derive_file", nowhere)
     with WinogradBackend(copy, TWO):
         pass
 

@@ -16,7 +16,7 @@ from bsbatch.cuda.gpu import gpu
 from bsbatch.cuda.interface import Interface
 from bsbatch.cuda.ring import MODEL, PARTS, Place, Ring
 from bsbatch.errors import UsageError
-from bsbatch.host.threads import in_background
+from bsbatch.host.threads import run_in_background
 from bsbatch.imaging.preprocess import compact, compose
 
 Make = Callable[[], Device]
@@ -208,7 +208,7 @@ def test_what_was_freed_is_neither_used_nor_freed_again(make: Make, name: str) -
 @pytest.mark.parametrize("use", USES)
 def test_another_thread_is_refused(make: Make, use: str) -> None:
     with make() as device, things_of(device) as things, pytest.raises(MisuseError, match="another thread"):
-        in_background(lambda: USES[use](device, things)).result()
+        run_in_background(lambda: USES[use](device, things)).result()
 
 
 @pytest.mark.parametrize("use", ["memory", "pinned memory", "a stream", "an event", "free memory"])

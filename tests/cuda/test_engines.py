@@ -9,7 +9,7 @@ import pytest
 from bsbatch.cuda.engines import EngineKey, Place, find_engine
 from bsbatch.errors import ModelError
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
 
 KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0123456789abcdef", (1, 32, 64), ("probabilities",))
@@ -35,7 +35,7 @@ def write_plan(_: Path, aside: Path) -> None:
 
 
 def compiled(model: Model, key: EngineKey = KEY) -> Path:
-    return derived_file(model, Recipe(key.name, str(key), write_plan))
+    return derive_file(model, Derivation(key.name, str(key), write_plan))
 
 
 def test_a_key_survives_its_way_into_the_manifest() -> None:
@@ -66,7 +66,7 @@ def test_an_engine_with_maps_lies_beside_the_one_without(model: Model) -> None:
 
 
 def test_an_engine_of_other_outputs_under_the_name_of_another_is_refused(model: Model) -> None:
-    derived_file(model, Recipe(KEY.name, str(replace(KEY, outputs=("probabilities", "cam"))), write_plan))
+    derive_file(model, Derivation(KEY.name, str(replace(KEY, outputs=("probabilities", "cam"))), write_plan))
     with pytest.raises(ModelError, match=r"sm_89\.engine is foreign, it gives probabilities and cam"):
         find_engine(model, PLACE)
 
@@ -130,13 +130,13 @@ def test_an_engine_of_another_graph_is_refused(model: Model) -> None:
 def test_a_foreign_engine_under_the_name_of_another_is_refused(model: Model) -> None:
     """As after a copy by hand, of the file and of its entry."""
     foreign = replace(KEY, target="sm_120")
-    derived_file(model, Recipe(KEY.name, str(foreign), write_plan))
+    derive_file(model, Derivation(KEY.name, str(foreign), write_plan))
     with pytest.raises(ModelError, match=r"sm_89\.engine is foreign, made by tensorrt_rtx for sm_120"):
         find_engine(model, PLACE)
 
 
 @pytest.mark.parametrize("maker", ["MNN 3.6.1", "a | b | c | d | e | f | g"])
 def test_a_file_that_no_compiler_made_is_refused(model: Model, maker: str) -> None:
-    derived_file(model, Recipe(KEY.name, maker, write_plan))
+    derive_file(model, Derivation(KEY.name, maker, write_plan))
     with pytest.raises(ModelError, match="is no engine that this bsbatch knows"):
         find_engine(model, PLACE)

@@ -20,7 +20,7 @@ from bsbatch.cuda.ring import Place
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings
 from bsbatch.errors import BackendError
 from bsbatch.host.device_thread import DeviceThread, distribute
-from bsbatch.host.threads import FreeList, in_background, ordered_map
+from bsbatch.host.threads import FreeList, ordered_map, run_in_background
 from bsbatch.records import Inference
 
 SETTINGS = WorkerSettings(batch=4, slots=3, places=24, layout=SMALL)
@@ -172,7 +172,7 @@ def test_work_of_the_owner_in_another_thread_is_refused() -> None:
 
 def test_who_waits_for_a_place_is_sent_away_when_the_list_closes() -> None:
     places = Places()
-    waiting = [in_background(places.free.take) for _ in range(2)]
+    waiting = [run_in_background(places.free.take) for _ in range(2)]
     places.free.close()
     for answer in waiting:
         with pytest.raises(CancelledError, match="has ended"):

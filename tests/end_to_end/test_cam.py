@@ -12,7 +12,7 @@ from tests.archives import PATIENT_NAME, uid, write_plain
 from tests.end_to_end.tables import bsbatch, results
 
 from bsbatch.models.directory import GRAPH, read_manifest, sha256_of, write_manifest
-from bsbatch.models.onnx.pruning import without_output
+from bsbatch.models.onnx.pruning import remove_output
 from bsbatch.registry import BACKENDS
 from bsbatch.store.tables import CAM_COLUMNS, RESULT_COLUMNS
 from bsbatch_build.export.export import ExportSettings, export
@@ -37,7 +37,7 @@ def run(archive: Path, out: Path, *options: str | Path) -> Path:
 def without_maps(model: Path, folder: Path) -> Path:
     """The model as it was exported before there were maps."""
     folder.mkdir()
-    (folder / GRAPH).write_bytes(without_output((model / GRAPH).read_bytes(), "cam"))
+    (folder / GRAPH).write_bytes(remove_output((model / GRAPH).read_bytes(), "cam"))
     manifest = replace(read_manifest(model), files={GRAPH: sha256_of(folder / GRAPH)}, cam_name=None, derived={})
     write_manifest(folder, manifest)
     return folder

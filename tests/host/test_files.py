@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bsbatch.host.files import cache_folder, exclusive, put_in_place, replace_text
+from bsbatch.host.files import cache_folder, lock_folder, put_in_place, replace_text
 
 
 def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,11 +56,11 @@ def test_only_one_is_in_a_folder_at_a_time_and_no_file_tells(tmp_path: Path) -> 
     entered: list[str] = []
 
     def enter() -> None:
-        with exclusive(tmp_path):
+        with lock_folder(tmp_path):
             entered.append("second")
 
     second = threading.Thread(target=enter)
-    with exclusive(tmp_path):
+    with lock_folder(tmp_path):
         second.start()
         second.join(0.3)
         entered.append("first")
@@ -70,7 +70,9 @@ def test_only_one_is_in_a_folder_at_a_time_and_no_file_tells(tmp_path: Path) -> 
 
 
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
-    script = "import os, sys; from bsbatch.host.files import exclusive; exclusive(sys.argv[1]).__enter__(); os._exit(7)"
+    script = (
+        "import os, sys; from bsbatch.host.files import lock_folder; lock_folder(sys.argv[1]).__enter__(); os._exit(7)"
+    )
     assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == 7
-    with exclusive(tmp_path):
+    with lock_folder(tmp_path):
         pass

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.host.waiting import PATIENCE, idle, threads_named, wait_until
 
-from bsbatch.host.interruption import interruptible
-from bsbatch.host.threads import in_background
+from bsbatch.host.interruption import handle_interrupts
+from bsbatch.host.threads import run_in_background
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -17,10 +17,10 @@ def test_the_first_signal_asks_and_the_second_stops(number: int) -> None:
     announced: list[str] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
-    with interruptible(lambda: announced.append("stopping")) as interruption:
-        assert not interruption.is_asked
+    with handle_interrupts(lambda: announced.append("stopping")) as interruption:
+        assert not interruption.is_requested
         os.kill(os.getpid(), number)
-        assert wait_until(lambda: interruption.is_asked)
+        assert wait_until(lambda: interruption.is_requested)
         assert announced == ["stopping"]
         with pytest.raises(KeyboardInterrupt):
             signal_and_wait(number)
@@ -37,7 +37,7 @@ def signal_and_wait(number: int) -> None:
 def test_handlers_are_restored_after_an_error() -> None:
     before = signal.getsignal(signal.SIGINT)
 
-    with pytest.raises(ValueError, match="inside"), interruptible(lambda: None):
+    with pytest.raises(ValueError, match="inside"), handle_interrupts(lambda: None):
         raise ValueError("inside")
 
     assert signal.getsignal(signal.SIGINT) is before
@@ -46,7 +46,7 @@ def test_handlers_are_restored_after_an_error() -> None:
 def test_two_signals_during_one_long_call_are_two() -> None:
     sender = subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -INT {os.getpid()}; sleep 0.1; kill -INT {os.getpid()}"])
 
-    with interruptible(lambda: None), pytest.raises(KeyboardInterrupt):
+    with handle_interrupts(lambda: None), pytest.raises(KeyboardInterrupt):
         work_and_wait()
 
     assert sender.wait(PATIENCE) == 0
@@ -59,12 +59,12 @@ def work_and_wait() -> None:
 
 TWO_KINDS_AT_ONCE = """
 import os, signal, time
-from bsbatch.host.interruption import interruptible
+from bsbatch.host.interruption import handle_interrupts
 
 both, errors = [signal.SIGINT, signal.SIGTERM], set()
 for _ in range(20):
     try:
-        with interruptible(lambda: None):
+        with handle_interrupts(lambda: None):
             signal.pthread_sigmask(signal.SIG_BLOCK, both)
             for number in both:
                 os.kill(os.getpid(), number)
@@ -87,12 +87,12 @@ def test_another_signal_does_not_ask() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
     try:
-        with interruptible(lambda: None) as interruption:
+        with handle_interrupts(lambda: None) as interruption:
             os.kill(os.getpid(), signal.SIGUSR1)
             wait_until(lambda: bool(heard))
             time.sleep(0.05)
 
-            assert not interruption.is_asked
+            assert not interruption.is_requested
     finally:
         signal.signal(signal.SIGUSR1, before)
 
@@ -100,7 +100,7 @@ def test_another_signal_does_not_ask() -> None:
 @pytest.mark.parametrize("is_main_thread", [True, False])
 def test_nothing_stays_open_behind_it(is_main_thread: bool) -> None:
     def run() -> None:
-        with interruptible(lambda: None):
+        with handle_interrupts(lambda: None):
             pass
 
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -109,7 +109,7 @@ def test_nothing_stays_open_behind_it(is_main_thread: bool) -> None:
         if is_main_thread:
             run()
         else:
-            in_background(run).result(PATIENCE)
+            run_in_background(run).result(PATIENCE)
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert threads_named("bsbatch-signals") == []
@@ -120,9 +120,9 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     inside: list[object] = []
 
     def run() -> None:
-        with interruptible(lambda: None):
+        with handle_interrupts(lambda: None):
             inside.append(signal.getsignal(signal.SIGINT))
 
-    in_background(run).result(PATIENCE)
+    run_in_background(run).result(PATIENCE)
 
     assert inside == [before]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.host.waiting import PATIENCE, threads_named, wait_until
 
 from bsbatch.host import threads
-from bsbatch.host.threads import FreeList, in_background, one_behind, ordered_map, prefetch, quick_map
+from bsbatch.host.threads import FreeList, adaptive_map, ordered_map, prefetch, run_behind, run_in_background
 
 
 class Counting:
@@ -103,11 +103,11 @@ def test_results_come_in_order_wherever_they_were_made(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(threads, "_WORTH_A_THREAD", worth_a_thread)
         patched.setattr(threads, "_FIRST_TURN", 2)
-        assert list(quick_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
+        assert list(adaptive_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
 
 
 def test_what_does_not_wait_stays_in_its_thread() -> None:
-    where = set(quick_map(lambda _: threading.current_thread(), range(5000), 2, 50))
+    where = set(adaptive_map(lambda _: threading.current_thread(), range(5000), 2, 50))
 
     assert where == {threading.current_thread()}
 
@@ -121,7 +121,7 @@ def test_threads_take_over_while_there_is_something_to_wait_for() -> None:
             time.sleep(0.003)
         return threading.current_thread()
 
-    results = quick_map(work, iter(range(10_000)), 3, 2)
+    results = adaptive_map(work, iter(range(10_000)), 3, 2)
     here = threading.current_thread()
     first = [next(results) for _ in range(20)]
     slow.clear()
@@ -134,7 +134,7 @@ def test_threads_take_over_while_there_is_something_to_wait_for() -> None:
 
 
 def test_leaving_a_quick_map_leaves_no_worker_behind() -> None:
-    results = quick_map(lambda _: time.sleep(0.003), range(1000), 2, 2)
+    results = adaptive_map(lambda _: time.sleep(0.003), range(1000), 2, 2)
 
     for _ in range(10):
         next(results)
@@ -256,7 +256,7 @@ def test_a_call_that_is_one_behind_leaves_its_caller_free() -> None:
         assert is_free.wait(PATIENCE)
         done.append(number)
 
-    with one_behind(work) as call:
+    with run_behind(work) as call:
         call(1)
         assert done == []
         is_free.set()
@@ -276,7 +276,7 @@ def test_calls_that_are_one_behind_never_overlap() -> None:
         order.append(number)
         busy.release()
 
-    with one_behind(work) as call:
+    with run_behind(work) as call:
         for number in range(20):
             call(number)
 
@@ -289,7 +289,7 @@ def test_the_error_of_a_call_is_raised_by_the_next_one() -> None:
             raise ValueError(number)
 
     begun: list[int] = []
-    with pytest.raises(ValueError, match="1"), one_behind(work) as call:  # noqa: PT012 - which call raises is the point
+    with pytest.raises(ValueError, match="1"), run_behind(work) as call:  # noqa: PT012 - which call raises is the point
         for number in range(5):
             call(number)
             begun.append(number)
@@ -301,7 +301,7 @@ def test_the_error_of_the_last_call_is_raised_at_the_end() -> None:
     def work(number: int) -> None:
         raise ValueError(number)
 
-    with pytest.raises(ValueError, match="7"), one_behind(work) as call:
+    with pytest.raises(ValueError, match="7"), run_behind(work) as call:
         call(7)
 
 
@@ -310,7 +310,7 @@ def test_the_error_of_the_block_comes_before_that_of_the_call() -> None:
         raise ValueError(number)
 
     def fail() -> None:
-        with one_behind(work) as call:
+        with run_behind(work) as call:
             call(7)
             raise KeyError("block")
 
@@ -320,7 +320,7 @@ def test_the_error_of_the_block_comes_before_that_of_the_call() -> None:
 
 
 def test_a_result_of_the_background_arrives() -> None:
-    assert in_background(lambda: 7).result(PATIENCE) == 7
+    assert run_in_background(lambda: 7).result(PATIENCE) == 7
 
 
 def test_an_error_of_the_background_arrives() -> None:
@@ -328,7 +328,7 @@ def test_an_error_of_the_background_arrives() -> None:
         raise ValueError("behind")
 
     with pytest.raises(ValueError, match="behind"):
-        in_background(fail).result(PATIENCE)
+        run_in_background(fail).result(PATIENCE)
 
 
 def test_what_is_given_back_last_is_taken_first() -> None:
@@ -336,6 +336,6 @@ def test_what_is_given_back_last_is_taken_first() -> None:
     free.give_back("cold")
     free.give_back("warm")
     assert (free.take(), free.take()) == ("warm", "cold")
-    waiting = in_background(free.take)
+    waiting = run_in_background(free.take)
     free.give_back("late")
     assert waiting.result(PATIENCE) == "late"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError
-from bsbatch.host.machine import answer_of
+from bsbatch.host.machine import output_of
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 
 
@@ -250,6 +250,6 @@ def test_a_signal_to_the_whole_group_ends_no_worker_before_the_parent_wants_it(n
 
 
 def test_a_program_of_the_system_answers_or_there_is_no_answer() -> None:
-    assert answer_of([sys.executable, "-c", "print(' 42 ')"]) == "42"
-    assert answer_of([sys.executable, "-c", "raise SystemExit(1)"]) is None
-    assert answer_of(["no-such-program-of-this-system"]) is None
+    assert output_of([sys.executable, "-c", "print(' 42 ')"]) == "42"
+    assert output_of([sys.executable, "-c", "raise SystemExit(1)"]) is None
+    assert output_of(["no-such-program-of-this-system"]) is None

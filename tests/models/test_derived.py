@@ -11,7 +11,7 @@ import pytest
 
 from bsbatch.errors import ModelError
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.derived import Recipe, derived_file, intact
+from bsbatch.models.derived import Derivation, derive_file, find_intact_file
 from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
 
 Make = Callable[[Path, Path], None]
@@ -34,7 +34,7 @@ class Maker:
 
     def __init__(self, version: str = "1") -> None:
         self.calls = 0
-        self.recipe = Recipe("model.out", f"maker {version}", self.make)
+        self.derivation = Derivation("model.out", f"maker {version}", self.make)
 
     def make(self, graph: Path, aside: Path) -> None:
         self.calls += 1
@@ -48,18 +48,18 @@ def loaded(model: Model) -> Model:
 def test_the_file_is_made_once_and_lies_beside_the_model_with_its_hash_in_the_manifest(model: Model) -> None:
     maker = Maker()
 
-    path = derived_file(model, maker.recipe)
+    path = derive_file(model, maker.derivation)
 
     assert (path, path.read_bytes()) == (model.folder / "model.out", CONTENT)
     entry = loaded(model).manifest.derived["model.out"]
     assert entry.sha256 == sha256_of(path)
-    assert derived_file(model, maker.recipe) == derived_file(loaded(model), maker.recipe) == path
+    assert derive_file(model, maker.derivation) == derive_file(loaded(model), maker.derivation) == path
     assert maker.calls == 1
     assert sorted(file.name for file in model.folder.iterdir()) == sorted([GRAPH, MANIFEST, "model.out"])
 
 
 def test_the_model_stays_the_same_model(model: Model) -> None:
-    derived_file(model, Maker().recipe)
+    derive_file(model, Maker().derivation)
 
     after = loaded(model)
 
@@ -69,11 +69,11 @@ def test_the_model_stays_the_same_model(model: Model) -> None:
 
 def test_two_files_of_one_model_do_not_displace_each_other(model: Model) -> None:
     one, two = Maker(), Maker()
-    two.recipe = replace(two.recipe, name="other.out")
+    two.derivation = replace(two.derivation, name="other.out")
 
     for _ in range(2):
-        derived_file(model, one.recipe)
-        derived_file(model, two.recipe)
+        derive_file(model, one.derivation)
+        derive_file(model, two.derivation)
 
     assert (one.calls, two.calls) == (1, 1)
     assert set(loaded(model).manifest.derived) == {"model.out", "other.out"}
@@ -94,30 +94,30 @@ def forget(model: Model) -> None:
 @pytest.mark.parametrize("deed", [damage, lose, forget])
 def test_a_file_that_is_not_what_the_manifest_says_is_made_again(deed: Callable[[Model], None], model: Model) -> None:
     maker = Maker()
-    derived_file(model, maker.recipe)
+    derive_file(model, maker.derivation)
     deed(model)
 
-    assert derived_file(model, maker.recipe).read_bytes() == CONTENT
+    assert derive_file(model, maker.derivation).read_bytes() == CONTENT
     assert maker.calls == 2
 
 
 def test_another_version_of_the_maker_makes_it_again(model: Model) -> None:
-    derived_file(model, Maker("1").recipe)
+    derive_file(model, Maker("1").derivation)
     second = Maker("2")
 
-    derived_file(model, second.recipe)
+    derive_file(model, second.derivation)
 
     assert second.calls == 1
     assert loaded(model).manifest.derived["model.out"].maker == "maker 2"
 
 
 def test_another_graph_in_the_same_folder_is_made_again(model: Model) -> None:
-    derived_file(model, Maker().recipe)
+    derive_file(model, Maker().derivation)
     kept = loaded(model).manifest.derived
     (model.folder / GRAPH).write_bytes(b"other")
     write_manifest(model.folder, replace(model.manifest, files={GRAPH: sha256_of(model.folder / GRAPH)}, derived=kept))
 
-    assert derived_file(loaded(model), Maker().recipe).read_bytes() == b"made of other"
+    assert derive_file(loaded(model), Maker().derivation).read_bytes() == b"made of other"
 
 
 def test_what_cannot_be_made_leaves_everything_as_it_was(model: Model) -> None:
@@ -126,7 +126,7 @@ def test_what_cannot_be_made_leaves_everything_as_it_was(model: Model) -> None:
         raise ModelError("no")
 
     with pytest.raises(ModelError, match="no"):
-        derived_file(model, Recipe("model.out", "maker 1", fail))
+        derive_file(model, Derivation("model.out", "maker 1", fail))
 
     assert loaded(model).manifest == model.manifest
     assert sorted(path.name for path in model.folder.iterdir()) == sorted([GRAPH, MANIFEST])
@@ -140,8 +140,8 @@ def test_two_at_once_make_it_once(model: Model) -> None:
         maker.make(graph, aside)
 
     paths: list[Path] = []
-    recipe = replace(maker.recipe, make=slowly)
-    threads = [threading.Thread(target=lambda: paths.append(derived_file(model, recipe))) for _ in range(3)]
+    derivation = replace(maker.derivation, make=slowly)
+    threads = [threading.Thread(target=lambda: paths.append(derive_file(model, derivation))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -155,7 +155,7 @@ def test_two_at_once_make_it_once(model: Model) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
-from bsbatch.models.derived import Recipe, derived_file, intact
+from bsbatch.models.derived import Derivation, derive_file, find_intact_file
 from bsbatch.errors import ModelError
 from bsbatch.models.directory import Model
 from bsbatch.imaging.preprocess import VERSION
@@ -165,7 +165,7 @@ def make(graph, aside):
     aside.write_bytes(b"made of " + graph.read_bytes())
 
 try:
-    print(derived_file(Model.load(Path(sys.argv[1]), VERSION), Recipe("model.out", "maker 1", make)))
+    print(derive_file(Model.load(Path(sys.argv[1]), VERSION), Derivation("model.out", "maker 1", make)))
 except ModelError as error:
     print(error)
 """
@@ -220,12 +220,12 @@ def test_a_manifest_with_a_damaged_entry_is_refused(model: Model) -> None:
 
 
 def test_a_file_is_intact_until_it_is_changed_or_gone_or_of_another_graph(model: Model) -> None:
-    assert intact(model, "model.out") is None
-    path = derived_file(model, Maker().recipe)
-    assert intact(model, "model.out") == path
+    assert find_intact_file(model, "model.out") is None
+    path = derive_file(model, Maker().derivation)
+    assert find_intact_file(model, "model.out") == path
     other = Model(model.folder, replace(model.manifest, files={GRAPH: "0" * 64}))
-    assert intact(other, "model.out") is None
+    assert find_intact_file(other, "model.out") is None
     path.write_bytes(b"changed")
-    assert intact(model, "model.out") is None
+    assert find_intact_file(model, "model.out") is None
     path.unlink()
-    assert intact(model, "model.out") is None
+    assert find_intact_file(model, "model.out") is None

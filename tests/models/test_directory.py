@@ -6,7 +6,7 @@ import pytest
 
 from bsbatch.errors import ModelError
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, located, sha256_of, write_manifest
+from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, resolve_folder, sha256_of, write_manifest
 
 ADVICE = "export"
 
@@ -149,6 +149,6 @@ def test_a_folder_called_demo_that_holds_no_model_does_not_hide_the_one_that_com
     monkeypatch.chdir(tmp_path)
     Path("demo").mkdir()  # as `make demo` does, for its results
 
-    assert located(Path("demo")).is_absolute()
+    assert resolve_folder(Path("demo")).is_absolute()
     Path("demo", "manifest.json").touch()
-    assert located(Path("demo")) == Path("demo")
+    assert resolve_folder(Path("demo")) == Path("demo")

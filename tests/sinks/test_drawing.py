@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bsbatch.records import HeatMap, ViewPixels
-from bsbatch.sinks.drawing import Caption, Image, draw, overlaid, sheet_of, small_overlay, small_scan
+from bsbatch.sinks.drawing import Caption, Image, draw, overlay_view, sheet_of, small_overlay, small_scan
 
 SURE = Caption(0.93, 0.5, ())
 EMPTY = np.zeros((32, 16), np.float32)
@@ -35,7 +35,7 @@ def test_without_heat_a_view_is_the_square_root_of_its_counts_in_inverse_grey() 
     counts = np.zeros((64, 16), np.uint16)
     counts[:32], counts[40, 8] = 100, 25
 
-    image = overlaid(ViewPixels(counts), EMPTY)
+    image = overlay_view(ViewPixels(counts), EMPTY)
 
     assert image.shape == (64, 16, 3)
     assert is_grey(image).all()
@@ -48,18 +48,18 @@ def test_one_hot_pixel_does_not_make_the_bones_pale() -> None:
     counts = np.full((512, 128), 25, np.uint16)
     counts[100, 64] = 60000
 
-    assert (overlaid(ViewPixels(counts), EMPTY) == 0).all()
+    assert (overlay_view(ViewPixels(counts), EMPTY) == 0).all()
 
 
 def test_a_view_without_counts_is_white() -> None:
-    assert (overlaid(ViewPixels(np.zeros((64, 16), np.int16)), EMPTY) == 255).all()
-    assert (overlaid(ViewPixels(np.full((64, 16), -3, np.int16)), EMPTY) == 255).all()
+    assert (overlay_view(ViewPixels(np.zeros((64, 16), np.int16)), EMPTY) == 255).all()
+    assert (overlay_view(ViewPixels(np.full((64, 16), -3, np.int16)), EMPTY) == 255).all()
 
 
 def test_the_map_lies_where_it_belongs_at_the_views_own_size() -> None:
     """Bilinear: a cell's colour fades out over the cells beside it and reaches no further."""
     rows, columns = 640, 160
-    image = overlaid(ViewPixels(np.zeros((rows, columns), np.uint16)), half(10, 4))
+    image = overlay_view(ViewPixels(np.zeros((rows, columns), np.uint16)), half(10, 4))
 
     coloured = ~is_grey(image)
     found = np.argwhere(coloured)
@@ -73,7 +73,7 @@ def test_the_map_lies_where_it_belongs_at_the_views_own_size() -> None:
 def test_colours_get_evenly_lighter_where_the_map_covers_the_scan() -> None:
     """Lightness as the eye sees it (CIE L*) of a map that rises from 0 to 1."""
     ramp = np.repeat(np.linspace(0, 1, 32, dtype=np.float32)[:, np.newaxis], 16, axis=1)
-    image = overlaid(ViewPixels(np.zeros((256, 16), np.uint16)), ramp)
+    image = overlay_view(ViewPixels(np.zeros((256, 16), np.uint16)), ramp)
     lightness = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[:, 8, 0]
 
     opaque = lightness[140:]
@@ -85,7 +85,7 @@ def test_colours_get_evenly_lighter_where_the_map_covers_the_scan() -> None:
 def test_the_scan_shows_through_the_hottest_place() -> None:
     counts = np.zeros((64, 16), np.uint16)
     counts[::2] = 50
-    image = overlaid(ViewPixels(counts), np.ones((32, 16), np.float32))
+    image = overlay_view(ViewPixels(counts), np.ones((32, 16), np.float32))
 
     assert not is_grey(image).any()
     assert (image[1::2].astype(int) - image[::2].astype(int)).min() > 50
@@ -98,13 +98,13 @@ def test_views_of_any_size_are_shown_as_they_are(size: tuple[int, int]) -> None:
     image = draw((anterior, posterior), heat(), SURE)
 
     for pixels in (anterior, posterior):
-        assert contains(image, overlaid(pixels, EMPTY))
+        assert contains(image, overlay_view(pixels, EMPTY))
 
 
 def test_views_of_two_sizes_stand_side_by_side() -> None:
     image = draw((view(128, 32), view(64, 16)), heat(), SURE)
 
-    assert contains(image, overlaid(view(128, 32), EMPTY))
+    assert contains(image, overlay_view(view(128, 32), EMPTY))
 
 
 def contains(image: Image, part: Image) -> bool:

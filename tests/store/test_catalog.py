@@ -7,7 +7,7 @@ from bsbatch.errors import OutputError
 from bsbatch.reasons import Reason, Stage
 from bsbatch.records import ObjectRef, SettledObject, UnitOutcome, Verdict
 from bsbatch.sinks.parquet import ParquetSink
-from bsbatch.store.catalog import Catalog, take_stock
+from bsbatch.store.catalog import Catalog, open_catalog
 from bsbatch.store.tables import OBJECTS, Provenance
 
 
@@ -29,7 +29,7 @@ def test_an_empty_folder_settles_nothing_and_is_not_compared_with_the_disk(tmp_p
     def unwalked() -> list[ObjectRef]:
         raise AssertionError("walked for nothing")
 
-    catalog = take_stock(tmp_path / "nowhere", (item for _ in range(1) for item in unwalked()))
+    catalog = open_catalog(tmp_path / "nowhere", (item for _ in range(1) for item in unwalked()))
 
     assert not catalog.is_settled(ref("a"))
 
@@ -37,7 +37,7 @@ def test_an_empty_folder_settles_nothing_and_is_not_compared_with_the_disk(tmp_p
 def test_an_unchanged_skipped_object_is_settled_and_a_changed_one_goes(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"), ref("b"))
 
-    catalog = take_stock(tmp_path, [ref("a"), ref("b", mtime_ns=2)])
+    catalog = open_catalog(tmp_path, [ref("a"), ref("b", mtime_ns=2)])
 
     assert catalog.is_settled(ref("a"))
     assert not catalog.is_settled(ref("b", mtime_ns=2))
@@ -48,7 +48,7 @@ def test_a_failed_object_is_tried_again(tmp_path: Path) -> None:
     commit(tmp_path, Reason.PERMISSION_DENIED, ref("a"))
     commit(tmp_path, Reason.NOT_DICOM, ref("b"))
 
-    catalog = take_stock(tmp_path, [ref("a"), ref("b")])
+    catalog = open_catalog(tmp_path, [ref("a"), ref("b")])
 
     assert not catalog.is_settled(ref("a"))
     assert sources(tmp_path) == ["b"]
@@ -56,7 +56,7 @@ def test_a_failed_object_is_tried_again(tmp_path: Path) -> None:
 
 def test_an_object_that_is_gone_keeps_its_row(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"))
-    take_stock(tmp_path, [ref("b")])
+    open_catalog(tmp_path, [ref("b")])
     assert sources(tmp_path) == ["a"]
 
 
@@ -64,7 +64,7 @@ def test_parts_without_a_change_are_not_written_again(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"))
     (part,) = (tmp_path / OBJECTS).glob("part-*")
     before = part.stat().st_mtime_ns
-    take_stock(tmp_path, [ref("a")])
+    open_catalog(tmp_path, [ref("a")])
     assert part.stat().st_mtime_ns == before
 
 
@@ -72,7 +72,7 @@ def test_a_part_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"))
     (tmp_path / OBJECTS / "part-000001.parquet").write_bytes(b"nonsense")
     with pytest.raises(OutputError, match=r"part-000001.parquet cannot be read"):
-        take_stock(tmp_path, [ref("a")])
+        open_catalog(tmp_path, [ref("a")])
 
 
 def test_a_fresh_catalog_knows_nothing() -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from bsbatch.cuda.library import Flavour
 from bsbatch.errors import UsageError
-from bsbatch.host.interruption import Interruption, interruptible
+from bsbatch.host.interruption import Interruption, handle_interrupts
 from bsbatch.registry import load
 
 _INSTALL = 'no engine: neither TensorRT (pip install "bsbatch[tensorrt]") nor TensorRT-RTX ("bsbatch[rtx]") is here'
@@ -40,7 +40,7 @@ def compile_(
         model, flavour, architectures, _numbers(batch)
     )
     console = Console(stderr=True)
-    with interruptible(lambda: console.print("stopping")) as interruption, _Bars(console, interruption) as bars:
+    with handle_interrupts(lambda: console.print("stopping")) as interruption, _Bars(console, interruption) as bars:
         made = load("bsbatch_build.export.compile_tensorrt:compile_model")(settings, bars)
     _show(Console(emoji=False), made)
 
@@ -76,7 +76,7 @@ class _Bars:
         if self._examinations is None:
             self._examinations = self._progress.add_task(what, total=load("bsbatch_build.export.precision:STEPS"))
         self._progress.update(self._examinations, advance=1, description=what)
-        if self._interruption.is_asked:
+        if self._interruption.is_requested:
             raise KeyboardInterrupt
 
     def started(self, phase: str, steps: int) -> None:
@@ -88,7 +88,7 @@ class _Bars:
         """Move a bar; False where somebody asked to stop."""
         if phase in self._phases:
             self._progress.update(self._phases[phase], completed=step + 1)
-        return not self._interruption.is_asked
+        return not self._interruption.is_requested
 
     def finished(self, phase: str) -> None:
         """Take a bar away."""

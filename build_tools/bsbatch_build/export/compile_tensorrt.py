@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from bsbatch.cuda.engines import Engine, EngineKey, Place, find_engine
 from bsbatch.cuda.library import LIBRARIES, Flavour, Library, installed
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
-from bsbatch.host.files import cache_folder, exclusive, put_in_place
+from bsbatch.host.files import cache_folder, lock_folder, put_in_place
 from bsbatch.imaging import preprocess
 from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Manifest, Model, sha256_of
 from bsbatch_build.export.convert import to_bytes
 from bsbatch_build.export.precision import PRECISION, HalfGraph, half_graph, products_as_sums, read_graph
@@ -140,7 +140,7 @@ def _compiled(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[i
     key = EngineKey(
         place.library, place.version, place.target, PRECISION, sha256_of(graph)[:16], batches, place.outputs
     )
-    derived_file(model, Recipe(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
+    derive_file(model, Derivation(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
     return find_engine(model, place)
 
 
@@ -234,7 +234,7 @@ def _timing_file(place: Place) -> Path | None:
 def _keep(path: Path, timings: bytes) -> None:
     aside = path.with_name(f".{path.name}.partial")
     try:
-        with exclusive(path.parent):
+        with lock_folder(path.parent):
             aside.write_bytes(timings)
             put_in_place(aside, path)
     except OSError as error:  # the next one is timed again

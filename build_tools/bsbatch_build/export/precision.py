@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import ModelError
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import HALF_GRAPH, Model
 from bsbatch_build import toolchain
 from bsbatch_build.checks.golden import golden_examinations
@@ -85,7 +85,7 @@ def half_graph(model: Model, on_step: OnStep = lambda _: None) -> HalfGraph:
         A weight or an activation is beyond float16, or a probability differs by more than 5e-3 or flips a label.
     """
     maker = f"bsbatch-fp16 {VERSION} for threshold {model.manifest.threshold:g}"
-    path = derived_file(model, Recipe(FILE, maker, partial(_make, model=model, on_step=on_step)))
+    path = derive_file(model, Derivation(FILE, maker, partial(_make, model=model, on_step=on_step)))
     (content,) = (entry.value for entry in read_graph(path).metadata_props if entry.key == _METADATA)
     return HalfGraph(path, Rounding(**json.loads(content)))
 

@@ -20,7 +20,7 @@ from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Manifest, Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
@@ -214,7 +214,7 @@ def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float =
 
 def _converted(model: Model) -> Path:
     make = partial(_convert_elsewhere, names=_names(model.manifest))
-    return derived_file(model, Recipe(FILE, f"MNN {installed_version('MNN')}", make))
+    return derive_file(model, Derivation(FILE, f"MNN {installed_version('MNN')}", make))
 
 
 def _convert_elsewhere(graph: Path, aside: Path, names: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.models.directory import Model
-from bsbatch.models.onnx.pruning import without_output
+from bsbatch.models.onnx.pruning import remove_output
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 
@@ -84,4 +84,4 @@ class OnnxRuntimeBackend:
         cam_name = self._model.manifest.cam_name
         if cam_name is None or cam_name in self._outputs:
             return self._model.graph
-        return without_output(self._model.graph.read_bytes(), cam_name)
+        return remove_output(self._model.graph.read_bytes(), cam_name)

@@ -15,9 +15,9 @@ from bsbatch.cuda.gpu import versions
 from bsbatch.cuda.ring import MODEL
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.host.files import cache_folder
-from bsbatch.models.derived import intact
+from bsbatch.models.derived import find_intact_file
 from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
-from bsbatch.models.onnx.pruning import for_outputs
+from bsbatch.models.onnx.pruning import prune_to_outputs
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS
@@ -51,7 +51,7 @@ class OnnxRuntimeCudaBackend:
         self._session: Any = None
 
     def __enter__(self) -> Self:
-        path = intact(self._model, HALF_GRAPH)
+        path = find_intact_file(self._model, HALF_GRAPH)
         if path is None:
             folder = self._model.folder
             raise ModelError(f"{folder} has no {HALF_GRAPH} of its graph: bsbatch-build compile {folder}")
@@ -61,7 +61,7 @@ class OnnxRuntimeCudaBackend:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         try:
-            graph = for_outputs(path.read_bytes(), self._outputs, self._model.manifest.cam_name)
+            graph = prune_to_outputs(path.read_bytes(), self._outputs, self._model.manifest.cam_name)
             self._session = onnxruntime.InferenceSession(graph, sess_options=options, providers=self._providers())
         except Exception as error:  # onnxruntime's errors share no public base class
             raise ModelError(f"ONNX Runtime cannot load {path}: {type(error).__name__}") from error

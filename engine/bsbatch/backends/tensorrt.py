@@ -27,7 +27,7 @@ from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import FreeList, ordered_map
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
@@ -153,7 +153,7 @@ class TensorRtBackend:
         most = self._slot
         name = f"{engine.key.name.removesuffix('.engine')}.batch.json"
         try:
-            path = derived_file(self._model, Recipe(name, f"{engine.key} | {', '.join(labels)}", sweep))
+            path = derive_file(self._model, Derivation(name, f"{engine.key} | {', '.join(labels)}", sweep))
         except ModelError as error:  # nowhere to keep it: a run shall not end for that
             logger.debug("no sweep of batches: %s", error)
             return most

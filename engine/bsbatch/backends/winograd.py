@@ -18,9 +18,9 @@ from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, OtherGraphError
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.threads import FreeList, ordered_map
-from bsbatch.models.derived import Recipe, derived_file
+from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Model
-from bsbatch.models.onnx.pruning import for_outputs
+from bsbatch.models.onnx.pruning import prune_to_outputs
 from bsbatch.models.onnx.trunk import split
 from bsbatch.native.library import VERSION, open_library
 from bsbatch.native.winograd import Convolutions, Floats
@@ -126,7 +126,7 @@ class WinogradBackend:
 
         name = PROOF if len(self._outputs) == 1 else PROOF.replace(".json", ".cam.json")
         try:
-            derived_file(self._model, Recipe(name, f"bsbatch-native {VERSION}.{network.convolutions.lanes}", prove))
+            derive_file(self._model, Derivation(name, f"bsbatch-native {VERSION}.{network.convolutions.lanes}", prove))
         except ModelError:  # nowhere to keep it, or it failed: then it says so again
             difference(self._model.graph)
 
@@ -142,7 +142,7 @@ class _Network:
                 "or use --backend mnn"
             )
         try:
-            graph = for_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
+            graph = prune_to_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
             parts = split(graph, *_IMAGE[1:])
             self.convolutions = Convolutions(library, parts.trunk, *_IMAGE[1:])
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import bsbatch
 from bsbatch.cuda import gpu
-from bsbatch.host.machine import answer_of, usable_cpus, usable_memory
+from bsbatch.host.machine import output_of, usable_cpus, usable_memory
 from bsbatch.registry import installed_version
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -67,13 +67,13 @@ def environment(processor: Processor, packages: tuple[str, ...] = _PACKAGES) -> 
 def commit() -> str | None:
     """The commit that is checked out where bsbatch lies, with ``+`` where files differ; None outside of a checkout."""
     place = ["git", "-C", os.fspath(Path(bsbatch.__file__).parent)]
-    is_tracked = answer_of([*place, "ls-files", "--error-unmatch", "__init__.py"]) is not None
+    is_tracked = output_of([*place, "ls-files", "--error-unmatch", "__init__.py"]) is not None
     head = (
-        answer_of([*place, "rev-parse", "HEAD"]) if is_tracked else None
+        output_of([*place, "rev-parse", "HEAD"]) if is_tracked else None
     )  # a venv may lie in somebody else's checkout
     if head is None:
         return None
-    return head[:12] + ("+" if answer_of([*place, "status", "--porcelain", "--untracked-files=no"]) else "")
+    return head[:12] + ("+" if output_of([*place, "status", "--porcelain", "--untracked-files=no"]) else "")
 
 
 def _versions(packages: tuple[str, ...]) -> Mapping[str, str]:

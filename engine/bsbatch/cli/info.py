@@ -52,7 +52,7 @@ def info(
 
 def _graph_of(folder: Path) -> str:
     model = import_module("bsbatch.models.directory")
-    return str(model.read_manifest(model.located(folder)).files[model.GRAPH][:16])
+    return str(model.read_manifest(model.resolve_folder(folder)).files[model.GRAPH][:16])
 
 
 def _facts(choices: list[Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from bsbatch.errors import ModelError
-from bsbatch.models.derived import Kept, kept
+from bsbatch.models.derived import DerivedFile, find_derived_files
 from bsbatch.models.directory import GRAPH, Model, sha256_of
 
 _SEPARATOR = " | "
@@ -87,7 +87,7 @@ def find_engine(model: Model, place: Place) -> Engine:
         There is none, or it is corrupted, outdated or foreign.
     """
     name = _name(place.library, place.target, place.outputs)
-    found = kept(model, name)
+    found = find_derived_files(model, name)
     refusals: list[ModelError] = []
     for file in found:
         try:
@@ -99,7 +99,7 @@ def find_engine(model: Model, place: Place) -> Engine:
     raise ModelError(f"{model.folder} has no {name}: {_advice(model)}")
 
 
-def _checked(file: Kept, model: Model, place: Place) -> EngineKey:
+def _checked(file: DerivedFile, model: Model, place: Place) -> EngineKey:
     path, advice = file.path, _advice(model)
     try:
         key = EngineKey.parse(file.entry.maker)
@@ -118,7 +118,7 @@ def _checked(file: Kept, model: Model, place: Place) -> EngineKey:
     return key
 
 
-def _check_bytes(file: Kept, advice: str) -> None:
+def _check_bytes(file: DerivedFile, advice: str) -> None:
     try:
         actual = sha256_of(file.path)
     except OSError as error:

@@ -56,7 +56,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Be the only one who changes a folder, after waiting for who does; leaves no file, and ends with its process.
 
     Raises

@@ -25,7 +25,7 @@ class Interruption:
         self._read_end = -1
 
     @property
-    def is_asked(self) -> bool:
+    def is_requested(self) -> bool:
         """True from the first signal on."""
         return self._count > 0
 
@@ -36,7 +36,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watch(self) -> Iterator[None]:
         """Announce the first signal at once, whatever the main thread is busy with."""
         self._read_end, write_end = os.pipe()
         os.set_blocking(self._read_end, False)
@@ -73,7 +73,7 @@ class Interruption:
 
 
 @contextmanager
-def interruptible(announce: Callable[[], None]) -> Iterator[Interruption]:
+def handle_interrupts(announce: Callable[[], None]) -> Iterator[Interruption]:
     """Turn the first SIGINT or SIGTERM into a polite request; the second one raises `KeyboardInterrupt`.
 
     Parameters
@@ -85,7 +85,7 @@ def interruptible(announce: Callable[[], None]) -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield interruption
         return
-    with interruption.watched(), _handled_by(interruption.handle):
+    with interruption.watch(), _handled_by(interruption.handle):
         yield interruption
 
 

@@ -70,7 +70,7 @@ def _number_in(path: Path) -> int | None:
         return None
 
 
-def answer_of(command: list[str]) -> str | None:
+def output_of(command: list[str]) -> str | None:
     """What a program of the system writes, stripped; None where it is not there, fails or takes ten seconds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PROGRAM_SECONDS)

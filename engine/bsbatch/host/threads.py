@@ -59,7 +59,7 @@ def ordered_map(
                 future.cancel()
 
 
-def quick_map(
+def adaptive_map(
     function: Callable[[In], Out], items: Iterable[In], workers: int, chunk: int
 ) -> Generator[Out, None, None]:
     """`ordered_map` of a function that may be too quick for threads: they take over only where it keeps one waiting.
@@ -140,7 +140,7 @@ def _produce(
 
 
 @contextmanager
-def one_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]:
+def run_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]:
     """Give a function that works in another thread while its caller goes on, one call at a time and in order.
 
     Each call waits for the one before and raises its error; the end of the block waits for the last one.
@@ -192,7 +192,7 @@ class FreeList(Generic[In]):
         self._free.put(None)
 
 
-def in_background(function: Callable[[], Out]) -> "Pending[Out]":
+def run_in_background(function: Callable[[], Out]) -> "Pending[Out]":
     """Call a function in a thread that does not keep the program alive."""
     future: Future[Out] = Future()
 

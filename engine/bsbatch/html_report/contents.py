@@ -12,7 +12,7 @@ from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.html_report.examinations import Shown, read_examinations
 from bsbatch.html_report.gallery import Picture, links_of, pictures_of
 from bsbatch.html_report.settings import FILE, ReportConfig
-from bsbatch.models.directory import DEMO, GRAPH, located, read_manifest
+from bsbatch.models.directory import DEMO, GRAPH, read_manifest, resolve_folder
 from bsbatch.registry import EVALUATION, load
 from bsbatch.store.flow import Flow
 from bsbatch.store.folder import read_run_file
@@ -102,7 +102,7 @@ def _evaluated(evaluation: Any) -> tuple[Mapping[str, Any] | None, dict[str, boo
 def _card(folder: Path | None, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The card of the run's own model, never of another one."""
     model_id = (run.get("model") or {}).get("model_id")
-    place = located(folder if folder is not None else Path(DEMO))
+    place = resolve_folder(folder if folder is not None else Path(DEMO))
     if folder is None and (model_id is None or not place.is_dir()):
         return None
     found = read_manifest(place).files[GRAPH][:16]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bsbatch.errors import ModelError
-from bsbatch.host.files import cache_folder, exclusive, put_in_place, replace_text
+from bsbatch.host.files import cache_folder, lock_folder, put_in_place, replace_text
 from bsbatch.models.directory import GRAPH, MANIFEST, Derived, Manifest, Model, manifest_text, read_manifest, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Derivation:
     """How to make a file of a graph."""
 
     name: str
@@ -27,33 +27,33 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class DerivedFile:
     """A file that a manifest names; nobody has looked at it."""
 
     path: Path
     entry: Derived
 
 
-def kept(model: Model, name: str) -> list[Kept]:
+def find_derived_files(model: Model, name: str) -> list[DerivedFile]:
     """What was kept under a name, whoever made it, of this graph or another; the model's folder before the cache."""
     folders = [model.folder, *_all_in_cache(model)]
     manifests = [(folder, _manifest_in(folder)) for folder in folders]
     return [
-        Kept(folder / name, manifest.derived[name])
+        DerivedFile(folder / name, manifest.derived[name])
         for folder, manifest in manifests
         if manifest is not None and name in manifest.derived
     ]
 
 
-def intact(model: Model, name: str) -> Path | None:
+def find_intact_file(model: Model, name: str) -> Path | None:
     """A file that was made of this graph and is as it was made; None where there is none."""
-    for file in kept(model, name):
+    for file in find_derived_files(model, name):
         if file.entry.source == model.manifest.files[GRAPH] and _has_sha256(file.path, file.entry.sha256):
             return file.path
     return None
 
 
-def derived_file(model: Model, recipe: Recipe) -> Path:
+def derive_file(model: Model, derivation: Derivation) -> Path:
     """Where the file lies, after it was made if need be.
 
     Raises
@@ -62,25 +62,25 @@ def derived_file(model: Model, recipe: Recipe) -> Path:
         It cannot be made of this graph, or there is no place to keep it.
     """
     beside = [] if model.is_bundled else [model.folder]
-    folders = [*beside, *_in_cache(model, recipe)]
+    folders = [*beside, *_in_cache(model, derivation)]
     for folder in folders:
-        if _is_kept(folder, model, recipe):
-            return folder / recipe.name
+        if _is_kept(folder, model, derivation):
+            return folder / derivation.name
     refusals = []
     for folder in folders:
         try:
-            return _made(folder, model, recipe)
+            return _made(folder, model, derivation)
         except OSError as error:
             refusals.append(f"{folder} ({error.strerror or error})")
     raise ModelError(
-        f"there is no place for {recipe.name}, which {recipe.maker} makes of the model: cannot write to "
+        f"there is no place for {derivation.name}, which {derivation.maker} makes of the model: cannot write to "
         f"{' nor to '.join(refusals)}. Grant access, or set XDG_CACHE_HOME to a folder with room"
     )
 
 
-def _in_cache(model: Model, recipe: Recipe) -> list[Path]:
+def _in_cache(model: Model, derivation: Derivation) -> list[Path]:
     try:
-        return [cache_folder() / "models" / f"{model.manifest.files[GRAPH]}-{recipe.maker.replace(' ', '-')}"]
+        return [cache_folder() / "models" / f"{model.manifest.files[GRAPH]}-{derivation.maker.replace(' ', '-')}"]
     except OSError:  # no home: the model's folder is the only place
         return []
 
@@ -92,31 +92,31 @@ def _all_in_cache(model: Model) -> list[Path]:
         return []
 
 
-def _made(folder: Path, model: Model, recipe: Recipe) -> Path:
+def _made(folder: Path, model: Model, derivation: Derivation) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path, aside = folder / recipe.name, folder / f".{recipe.name}.partial"
-    with exclusive(folder):
-        if _is_kept(folder, model, recipe):  # another run made it meanwhile
+    path, aside = folder / derivation.name, folder / f".{derivation.name}.partial"
+    with lock_folder(folder):
+        if _is_kept(folder, model, derivation):  # another run made it meanwhile
             return path
         try:
             aside.write_bytes(b"")  # fails before the work where nothing can be written
-            recipe.make(model.graph, aside)
-            entry = Derived(sha256_of(aside), model.manifest.files[GRAPH], recipe.maker)
+            derivation.make(model.graph, aside)
+            entry = Derived(sha256_of(aside), model.manifest.files[GRAPH], derivation.maker)
             put_in_place(aside, path)
         finally:
             aside.unlink(missing_ok=True)
         manifest = _manifest_in(folder) or model.manifest
-        named = replace(manifest, derived={**manifest.derived, recipe.name: entry})
+        named = replace(manifest, derived={**manifest.derived, derivation.name: entry})
         replace_text(folder / MANIFEST, manifest_text(named))
     return path
 
 
-def _is_kept(folder: Path, model: Model, recipe: Recipe) -> bool:
+def _is_kept(folder: Path, model: Model, derivation: Derivation) -> bool:
     manifest = _manifest_in(folder)
-    entry = manifest.derived.get(recipe.name) if manifest is not None else None
-    if entry is None or (entry.source, entry.maker) != (model.manifest.files[GRAPH], recipe.maker):
+    entry = manifest.derived.get(derivation.name) if manifest is not None else None
+    if entry is None or (entry.source, entry.maker) != (model.manifest.files[GRAPH], derivation.maker):
         return False
-    return _has_sha256(folder / recipe.name, entry.sha256)
+    return _has_sha256(folder / derivation.name, entry.sha256)
 
 
 def _has_sha256(path: Path, expected: str) -> bool:

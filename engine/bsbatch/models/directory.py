@@ -145,7 +145,7 @@ class Model:
         Parameters
         ----------
         folder
-            Where ``manifest.json`` lies, see `located`.
+            Where ``manifest.json`` lies, see `resolve_folder`.
         preprocessing_version
             The version that this program preprocesses with.
 
@@ -154,7 +154,7 @@ class Model:
         ModelError
             A file is missing or not the one the manifest describes, or the model belongs to another preprocessing.
         """
-        folder = located(folder)
+        folder = resolve_folder(folder)
         manifest = read_manifest(folder)
         for name, expected in manifest.files.items():
             _check_file(folder / name, expected)
@@ -166,7 +166,7 @@ class Model:
         return cls(folder, manifest)
 
 
-def located(folder: Path) -> Path:
+def resolve_folder(folder: Path) -> Path:
     """The folder itself; for ``demo``, where no model lies in such a folder, the one that comes with bsbatch.
 
     ``bsbatch demo --out demo`` makes a folder of that name for its results.

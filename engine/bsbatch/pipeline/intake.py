@@ -9,7 +9,7 @@ from bsbatch.dicom.pairing import Event, Pairer
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError
-from bsbatch.host.threads import quick_map
+from bsbatch.host.threads import adaptive_map
 from bsbatch.pipeline.verdicts import _verdict
 from bsbatch.protocols import Source
 from bsbatch.pseudonyms import Pseudonymiser
@@ -87,7 +87,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         pairer = Pairer(self.catalog.seen, self.catalog.closed)
-        for found in quick_map(self._inspect, self._unsettled(), self.threads, _HEADERS_AT_ONCE):
+        for found in adaptive_map(self._inspect, self._unsettled(), self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, SettledObject):
                 yield found
             else:
@@ -105,7 +105,7 @@ class Intake:
     def _inspect(self, ref: ObjectRef) -> ScanObject | SettledObject:
         if ref.problem is not None:
             return SettledObject(ref, None, ref.problem)
-        with self.telemetry.timed("header"):
+        with self.telemetry.measure("header"):
             try:
                 header = self._header(ref)
             except (ItemError, OSError) as error:

@@ -86,7 +86,7 @@ class Screening:
     def _awaited(self, ready: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; how long the backend waited for them is measured."""
         while True:
-            with self.telemetry.timed("wait"):
+            with self.telemetry.measure("wait"):
                 batch = next(ready, None)
             if batch is None:
                 return
@@ -119,7 +119,7 @@ class Screening:
         for stage, seconds in zip(_STAGES, taken.seconds, strict=True):
             self.telemetry.add(stage, seconds, 1)
         views = ViewPixels(taken.stored[0]), ViewPixels(taken.stored[1])
-        with self.telemetry.timed("quality", 0):
+        with self.telemetry.measure("quality", 0):
             quality = assess(exam, *views, taken.figures)
         try:
             check_ranges(taken.ranges, None if place is None else place.scales)
@@ -135,7 +135,7 @@ class Screening:
 
     def _in_steps(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure:
         try:
-            with self.telemetry.timed("pixels"):
+            with self.telemetry.measure("pixels"):
                 views = self._read_both(anterior, posterior)
         except (ItemError, WorkerLostError, OSError) as error:
             return Failure(exam, _verdict(Stage.PIXELS, error))
@@ -153,10 +153,10 @@ class Screening:
             return read_frames(stream, scan.header, frames)
 
     def _preprocess(self, exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Sample | Failure:
-        with self.telemetry.timed("quality"):
+        with self.telemetry.measure("quality"):
             quality = assess(exam, anterior, posterior)
         try:
-            with self.telemetry.timed("preprocess"):
+            with self.telemetry.measure("preprocess"):
                 image = self._composed(anterior.values, posterior.values)
         except ItemError as error:
             return Failure(exam, _verdict(Stage.PREPROCESS, error), quality)
@@ -195,7 +195,7 @@ class Screening:
         """Looked for here, where there are threads, and not between two batches."""
         if self.explainer.mode is CamMode.NONE:
             return None
-        with self.telemetry.timed("body"):
+        with self.telemetry.measure("body"):
             is_composed = isinstance(image, np.ndarray)
             return body_of(image if is_composed else compose(anterior.values, posterior.values))
 
@@ -206,7 +206,7 @@ class Screening:
     def _infer(self, images: Any) -> Iterator[Score]:
         if images is None:
             return iter(())
-        with self.telemetry.timed("infer", len(images)):
+        with self.telemetry.measure("infer", len(images)):
             given = self.backend.infer(images)
         cams = repeat(None) if given.cams is None else given.cams
         return zip(map(float, given.probabilities[:, 1]), cams, strict=False)
@@ -216,7 +216,7 @@ class Screening:
             return Failure(sample.exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), sample.quality)
         explanation: Explanation | None = None
         if cam is not None and self.explainer.wants(p_metastasis):
-            with self.telemetry.timed("explain"):
+            with self.telemetry.measure("explain"):
                 explanation = self.explainer.explain(p_metastasis, cam, sample)
         return Prediction(sample.exam, sample.quality, p_metastasis, explanation)
 

@@ -12,9 +12,9 @@ import numpy as np
 from bsbatch.config import RunConfig
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError
 from bsbatch.executors.local import LocalExecutor
-from bsbatch.host.interruption import Interruption, interruptible
+from bsbatch.host.interruption import Interruption, handle_interrupts
 from bsbatch.host.malloc import keep_freed_memory
-from bsbatch.host.threads import Pending, in_background, one_behind, prefetch
+from bsbatch.host.threads import Pending, prefetch, run_behind, run_in_background
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging.gradcam import Explainer
 from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
@@ -28,8 +28,8 @@ from bsbatch.run.run_file import run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
-from bsbatch.store.catalog import take_stock
-from bsbatch.store.folder import check, clear, locked, write_run_file
+from bsbatch.store.catalog import open_catalog
+from bsbatch.store.folder import check, clear, lock_output, write_run_file
 from bsbatch.store.reconcile import reconcile
 from bsbatch.store.tables import OBJECTS, to_table
 from bsbatch.telemetry import Telemetry
@@ -54,11 +54,11 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         if config.dry_run:
             return rehearse(config, reporter)
         setup = resolve(config, reporter)
-        with locked(setup.out):
+        with lock_output(setup.out):
             if not config.fresh:
                 check(setup.out, config.archive, setup.provenance.config_hash)
             # pyarrow imports pandas with its first table, where that is installed: not beside the first images
-            ready = in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
+            ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
             with make_backend(setup) as backend:
                 unit_size = _prove(backend)  # before anything is deleted
                 ready.result()
@@ -69,13 +69,13 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
 
 def _run(setup: RunSetup, backend: Any, unit_size: int, reporter: Reporter) -> Report:
     telemetry, started = Telemetry(), time.monotonic()
-    catalog = take_stock(setup.out, _listed(setup))
+    catalog = open_catalog(setup.out, _listed(setup))
     sink = ParquetSink(setup.out, setup.provenance)
     overlays = _overlays(setup)
     intake = Intake(setup.source, setup.config.selection, catalog, setup.pseudonymiser, telemetry, setup.threads)
     write_run_file(setup.out, run_content(setup, Ending.RUNNING, {}))
     try:
-        with interruptible(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
+        with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
             screening = Screening(
                 setup.source,
                 backend,
@@ -122,14 +122,14 @@ def _execute(
     """Drain the pipeline, commit each unit while the next one is at work, and stop early only between two of them."""
 
     def commit(outcome: UnitOutcome) -> None:
-        with intake.telemetry.timed("commit"):
+        with intake.telemetry.measure("commit"):
             for sink in sinks:
                 sink.commit(outcome)
 
     scored = 0
     executor: Executor = LocalExecutor()
     with (
-        one_behind(commit) as hand_over,
+        run_behind(commit) as hand_over,
         closing(prefetch(units, _UNITS_AHEAD)) as planned,
         closing(executor.run(planned, screening.execute)) as outcomes,
     ):
@@ -137,7 +137,7 @@ def _execute(
             hand_over(outcome)
             watch.reporter.advance(len(outcome.settled), 0, 0)
             scored += _scored_in(outcome)
-            if watch.interruption.is_asked:
+            if watch.interruption.is_requested:
                 return Ending.INTERRUPTED, scored
     return (Ending.COMPLETE if intake.is_exhausted else Ending.LIMITED), scored
 
@@ -183,7 +183,7 @@ def _scored_in(outcome: UnitOutcome) -> int:
 
 
 def _count(setup: RunSetup) -> "Pending[int]":
-    return in_background(lambda: sum(1 for _ in setup.source))
+    return run_in_background(lambda: sum(1 for _ in setup.source))
 
 
 def _listed(setup: RunSetup) -> Any:

@@ -71,7 +71,7 @@ def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) 
     caption
         What stands over it.
     """
-    left, right = (overlaid(view, cells) for view, cells in zip(views, np.hsplit(heat.cells, 2), strict=True))
+    left, right = (overlay_view(view, cells) for view, cells in zip(views, np.hsplit(heat.cells, 2), strict=True))
     height = max(len(left), len(right))
     inner = left.shape[1] + _GAP + right.shape[1] + _GAP + _BAR + _TICKS
     canvas = np.full((_HEADER + height + _FOOTER, max(_NARROWEST, 2 * _MARGIN + inner), 3), 255, np.uint8)
@@ -83,7 +83,7 @@ def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) 
     return canvas
 
 
-def overlaid(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
+def overlay_view(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
     """One view ``(rows, columns)`` in inverse grey, and its half of the map ``(32, 16)`` over it."""
     grey = _inverse_grey(view.counts)
     rows, columns = grey.shape

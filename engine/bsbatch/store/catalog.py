@@ -46,7 +46,7 @@ class Catalog:
         return index < len(self.settled) and bool(self.settled[index] == key)
 
 
-def take_stock(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
+def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
     """Take out the rows that this run shall do again, and read the rest.
 
     Parameters

@@ -2,11 +2,8 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from bsbatch.reasons import Status
-from bsbatch.records import Unit
-from bsbatch.store.tables import OK
 
 
 @dataclass(slots=True)
@@ -36,8 +33,8 @@ class Flow:
         total = self.examinations.total()
         return self.examinations[Status.FAILED] / total if total else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``run.json``."""
+    def as_dict(self) -> dict[str, object]:
+        """Return the counts as they appear in ``run.json``."""
         return {
             "seen": self.seen,
             "pending": self.pending,
@@ -50,22 +47,14 @@ class Flow:
             "error_rate": round(self.error_rate, 6),
         }
 
-    def add_plan(self, unit: Unit) -> None:
-        """Count what would become of a unit, as far as its headers tell."""
-        for item in unit.settled:
-            self._add_object(item.verdict.status, item.verdict.reason)
-        for exam in unit.exams:
-            reason = exam.defect.reason if exam.defect is not None else None
-            self._add_examination(Status.FAILED if reason else OK, reason)
-            for _ in exam.scans:
-                self._add_object(Status.FAILED if reason else Status.USED, reason)
-
-    def _add_object(self, status: str, reason: str | None) -> None:
+    def count_object(self, status: str, reason: str | None) -> None:
+        """Count one object by status and, unless it was used, by reason."""
         self.objects[status] += 1
         if reason is not None:
             self.object_reasons[status, reason] += 1
 
-    def _add_examination(self, status: str, reason: str | None) -> None:
+    def count_examination(self, status: str, reason: str | None) -> None:
+        """Count one examination by status and, if it failed, by reason."""
         self.examinations[status] += 1
         if reason is not None:
             self.examination_reasons[reason] += 1

@@ -42,7 +42,7 @@ def open_output(out: Path, archive: Path) -> Path:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def lock_output(out: Path) -> Iterator[None]:
     """One run at a time in a folder; the lock dies with its process.
 
     Raises

@@ -64,7 +64,7 @@ def _read_objects(out: Path, flow: Flow) -> Any:
     """Digests of the examinations that used objects belong to, each once."""
     sources, used = array("Q"), array("Q")
     for row in all_rows(out / OBJECTS, ["source", "status", "reason", "exam_id"]):
-        flow._add_object(row["status"], row["reason"])
+        flow.count_object(row["status"], row["reason"])
         sources.append(digest(row["source"]))
         if row["status"] == Status.USED:
             used.append(digest(row["exam_id"]))
@@ -76,7 +76,7 @@ def _read_results(out: Path, flow: Flow) -> Any:
     """Digests of the scored examinations, sorted."""
     exams, scored = array("Q"), array("Q")
     for row in all_rows(out / RESULTS, ["exam_id", "status", "reason", "predicted"]):
-        flow._add_examination(row["status"], row["reason"])
+        flow.count_examination(row["status"], row["reason"])
         flow.positive += row["predicted"] == 1
         exams.append(digest(row["exam_id"]))
         if row["status"] == OK:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.config import Effort
 from bsbatch.imaging import preprocess
-from bsbatch.models.directory import DEMO, Model, located
+from bsbatch.models.directory import DEMO, Model, resolve_folder
 from bsbatch_build.checks.export_check import random_images
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.checks.restore import restore
@@ -92,7 +92,7 @@ def test_maps_of_both_classes_are_those_of_the_gradient_tape(sign: int, model: A
 
 def test_maps_of_the_shipped_model_are_those_of_the_gradient_tape() -> None:
     """Its weights in Keras' VGG16, two phantoms; the graph stores weights as float16 and computes in float32."""
-    model = Model.load(located(Path(DEMO)), preprocess.VERSION)
+    model = Model.load(resolve_folder(Path(DEMO)), preprocess.VERSION)
     network, images = restore(model.graph), golden_examinations(SCANS, seed=0).images[:2]
 
     with OnnxRuntimeBackend(model, Effort(), with_cams=True) as backend:

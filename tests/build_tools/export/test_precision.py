@@ -17,7 +17,7 @@ from bsbatch.cuda import library
 from bsbatch.errors import ModelError
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import GRAPH, Model
-from bsbatch.models.onnx.pruning import without_output
+from bsbatch.models.onnx.pruning import remove_output
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.cli import app
 from bsbatch_build.export import precision
@@ -125,7 +125,7 @@ def test_a_second_output_that_looks_at_the_activations_reads_them_in_float32(ful
 def test_every_float16_tensor_is_what_an_independent_interpreter_rounds_it_to(typed: Any) -> None:
     """ONNX' own interpreter sums in another order, so the last bit of float16 may differ, no more."""
     image = golden_examinations(2, 0).images[:1, :, :64, :64].astype(np.float16)
-    small = onnx.load_from_string(without_output(typed.SerializeToString(), "cam"))  # maps are of 512 x 512 images only
+    small = onnx.load_from_string(remove_output(typed.SerializeToString(), "cam"))  # maps are of 512 x 512 images only
     for dimension in small.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.dim_value = 64
     actual = Stepwise(small).run(image)

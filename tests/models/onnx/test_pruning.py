@@ -7,7 +7,7 @@ from onnx import helper, numpy_helper
 from onnxruntime import InferenceSession
 
 from bsbatch.models.directory import GRAPH
-from bsbatch.models.onnx.pruning import without_output
+from bsbatch.models.onnx.pruning import remove_output
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def graph(twin: Path) -> bytes:
 
 
 def test_the_output_goes_with_all_that_serves_it_alone(graph: bytes) -> None:
-    whole, pruned = onnx.load_from_string(graph), onnx.load_from_string(without_output(graph, "cam"))
+    whole, pruned = onnx.load_from_string(graph), onnx.load_from_string(remove_output(graph, "cam"))
 
     onnx.checker.check_model(pruned, full_check=True)
     assert [output.name for output in pruned.graph.output] == ["probabilities"]
@@ -33,14 +33,12 @@ def test_what_is_left_keeps_its_bytes(graph: bytes) -> None:
         for item in [item for item in field if item.name.split("/")[0] == "cam"]:
             field.remove(item)
 
-    assert without_output(graph, "cam") == whole.SerializeToString(deterministic=True)
+    assert remove_output(graph, "cam") == whole.SerializeToString(deterministic=True)
 
 
 def test_probabilities_have_the_same_bits(graph: bytes) -> None:
     images = np.random.default_rng(0).random((2, 1, 512, 512), np.float32)
-    sessions = [
-        InferenceSession(it, providers=["CPUExecutionProvider"]) for it in (graph, without_output(graph, "cam"))
-    ]
+    sessions = [InferenceSession(it, providers=["CPUExecutionProvider"]) for it in (graph, remove_output(graph, "cam"))]
 
     whole, pruned = (session.run(["probabilities"], {"image": images})[0] for session in sessions)
 
@@ -48,7 +46,7 @@ def test_probabilities_have_the_same_bits(graph: bytes) -> None:
 
 
 def test_a_graph_without_the_output_is_left_as_it_is(graph: bytes) -> None:
-    assert without_output(graph, "ca") == graph
+    assert remove_output(graph, "ca") == graph
 
 
 @pytest.mark.parametrize("cells", [1, 40, 5000])
@@ -59,11 +57,11 @@ def test_fields_of_any_length_are_copied(cells: int) -> None:
     value = helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, (cells,))
     model = helper.make_model(helper.make_graph([node], "small", [], [value], [weights]))
 
-    assert without_output(model.SerializeToString(), "cam") == model.SerializeToString()
+    assert remove_output(model.SerializeToString(), "cam") == model.SerializeToString()
 
 
 @pytest.mark.parametrize("length", [1, 2, 100])
 def test_a_file_that_was_cut_is_an_error_or_no_graph(length: int, graph: bytes) -> None:
     with pytest.raises((ValueError, KeyError)):
-        without_output(b"\xff" * length, "cam")
+        remove_output(b"\xff" * length, "cam")
     assert graph

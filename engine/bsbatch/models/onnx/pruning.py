@@ -6,7 +6,7 @@ field begins and ends, so a run needs no package ``onnx``. The numbers of the fi
 
 from collections.abc import Iterator, Sequence
 
-from bsbatch.models.onnx.wire import delimited, fields, parts
+from bsbatch.models.onnx.wire import bytes_field, fields, parts
 
 _GRAPH = 7
 """Of a ModelProto."""
@@ -16,7 +16,7 @@ _NAME = {_NODE: 3, _INITIALIZER: 8, _OUTPUT: 1}
 """Of a NodeProto, a TensorProto, a ValueInfoProto."""
 
 
-def without_output(graph: bytes, output: str) -> bytes:
+def remove_output(graph: bytes, output: str) -> bytes:
     """Leave out an output, and the nodes and initialisers ``{output}/...`` that serve it alone.
 
     Parameters
@@ -35,15 +35,15 @@ def without_output(graph: bytes, output: str) -> bytes:
     return b"".join(_model_pieces(view, output.encode()))
 
 
-def for_outputs(graph: bytes, outputs: Sequence[str], cam_name: str | None) -> bytes:
+def prune_to_outputs(graph: bytes, outputs: Sequence[str], cam_name: str | None) -> bytes:
     """The graph without its map where that is not among the outputs that are wanted."""
-    return graph if cam_name is None or cam_name in outputs else without_output(graph, cam_name)
+    return graph if cam_name is None or cam_name in outputs else remove_output(graph, cam_name)
 
 
 def _model_pieces(model: memoryview, output: bytes) -> Iterator[memoryview | bytes]:
     for field in fields(model):
         if field.number == _GRAPH:
-            yield delimited(_GRAPH, _kept(model[field.content : field.end], output))
+            yield bytes_field(_GRAPH, _kept(model[field.content : field.end], output))
         else:
             yield model[field.start : field.end]
 

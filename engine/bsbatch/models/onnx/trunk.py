@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.models.onnx.wire import delimited, fields, integer, integers, parts
+from bsbatch.models.onnx.wire import bytes_field, fields, integer_field, integers, parts
 
 _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT = 1, 5, 11
@@ -144,7 +144,7 @@ class _Graph:
     ) -> Iterator[memoryview | bytes]:
         for field in fields(model):
             is_graph = field.number == _GRAPH
-            yield delimited(_GRAPH, self._left(links, used, given)) if is_graph else model[field.start : field.end]
+            yield bytes_field(_GRAPH, self._left(links, used, given)) if is_graph else model[field.start : field.end]
 
     def _left(self, links: list[tuple[_Node, str, bool]], used: set[str], given: bytes) -> Iterator[memoryview | bytes]:
         computed = used | {name for node, relu, _ in links for name in (*node.outputs, relu)}
@@ -174,6 +174,6 @@ def _texts(message: memoryview, number: int) -> list[str]:
 
 def _described(name: str, shape: tuple[int, ...]) -> bytes:
     """An input of a graph: a ValueInfoProto of ``(N, *shape)`` float32."""
-    sizes = [delimited(1, [delimited(2, [b"N"])]), *(delimited(1, [integer(1, size)]) for size in shape)]
-    tensor = delimited(1, [integer(1, _FLOAT), delimited(2, sizes)])
-    return delimited(_INPUT, [delimited(1, [name.encode()]), delimited(2, [tensor])])
+    sizes = [bytes_field(1, [bytes_field(2, [b"N"])]), *(bytes_field(1, [integer_field(1, size)]) for size in shape)]
+    tensor = bytes_field(1, [integer_field(1, _FLOAT), bytes_field(2, sizes)])
+    return bytes_field(_INPUT, [bytes_field(1, [name.encode()]), bytes_field(2, [tensor])])

@@ -74,18 +74,18 @@ def integers(message: memoryview, number: int) -> list[int]:
     return found
 
 
-def delimited(number: int, pieces: Iterable[memoryview | bytes]) -> bytes:
+def bytes_field(number: int, pieces: Iterable[memoryview | bytes]) -> bytes:
     """A field that holds a message or bytes."""
     content = b"".join(pieces)
-    return varint(number << 3 | _DELIMITED) + varint(len(content)) + content
+    return encode_varint(number << 3 | _DELIMITED) + encode_varint(len(content)) + content
 
 
-def integer(number: int, value: int) -> bytes:
+def integer_field(number: int, value: int) -> bytes:
     """A field that holds an integer."""
-    return varint(number << 3 | _VARINT) + varint(value)
+    return encode_varint(number << 3 | _VARINT) + encode_varint(value)
 
 
-def varint(value: int) -> bytes:
+def encode_varint(value: int) -> bytes:
     """Encode a number."""
     encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits
