@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
 from bsbatch.config import Effort
 from bsbatch.dicom.headers.read import HEAD, header_in
-from bsbatch.dicom.pixels import place_of
+from bsbatch.dicom.pixels import frame_offset
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import ordered_map
 from bsbatch.imaging.preprocess import SHAPE
 from bsbatch.native.files import head_of
-from bsbatch.native.view_pairs import compiled
+from bsbatch.native.view_pairs import pair_functions
 from bsbatch.pipeline.screening import IN_A_PIECE, PIECES_AHEAD
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
@@ -67,16 +67,11 @@ def _images_of(files: list[Path]) -> Iterator[NDArray[np.float32]]:
 
 def _image_of(file: Path) -> NDArray[np.float32]:
     """What the peer does and no more: it, too, takes the first frame for the anterior view."""
-    native, path = compiled(), str(file)
+    native, path = pair_functions(), str(file)
     header = header_in(head_of(path, HEAD), file.stat().st_size, may_be_scan)
-    front, back = (place_of(header, frame) if header is not None else None for frame in (1, 2))
+    front, back = (frame_offset(header, frame) if header is not None else None for frame in (1, 2))
     image = np.empty(SHAPE, np.float32)
-    if (
-        native is None
-        or front is None
-        or back is None
-        or not native.take_in(((path, front), (path, back)), None, image)
-    ):
+    if native is None or front is None or back is None or not native.load(((path, front), (path, back)), None, image):
         raise DifferentResultsError(f"{file} was not read by the compiled part: install bsbatch where a C compiler is")
     return image
 

@@ -1,4 +1,4 @@
-"""The compiled part, made of its source with every warning an error."""
+"""The library, compiled from source with every warning an error."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ import pytest
 
 from bsbatch.native.build import compile_views
 from bsbatch.native.library import open_library
-from bsbatch.native.view_pairs import Views
+from bsbatch.native.view_pairs import PairFunctions
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 PROCESSORS = {
@@ -17,7 +17,7 @@ PROCESSORS = {
     "one with AVX2": '-D__builtin_cpu_supports(name)=(sizeof(name)<=sizeof("avx2"))',
     "any processor": "-D__builtin_cpu_supports(name)=0",
 }
-"""What the compiler is told of each: the functions made for it are then the ones that are called."""
+"""Compiler option for each processor, which selects the functions compiled for it."""
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def library_for(processor: str, library: Path) -> Path:
-    """The library as it is for one of `PROCESSORS`, compiled beside that for this one."""
+    """The library for one of `PROCESSORS`, compiled beside the library for this one."""
     if "AVX2" in processor and "avx2" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         pytest.skip("this processor has no AVX2")
     path = library.with_name(f"lib{processor.rsplit(maxsplit=1)[-1]}.so") if PROCESSORS[processor] else library
@@ -40,8 +40,8 @@ def library_for(processor: str, library: Path) -> Path:
 
 
 @pytest.fixture(scope="session", params=PROCESSORS)
-def native(library: Path, request: pytest.FixtureRequest) -> Views:
-    """Its functions, as they are for this processor and as they are for those with fewer of the wide instructions."""
+def native(library: Path, request: pytest.FixtureRequest) -> PairFunctions:
+    """The functions for this processor, for one with AVX2 and for one without vector extensions."""
     opened = open_library(library_for(request.param, library))
     assert opened is not None
-    return Views(opened)
+    return PairFunctions(opened)

@@ -1,11 +1,11 @@
-/* Calls all functions on memory of just the right size, for sanitizers to watch; random counts, and the extremes. */
+/* Calls every function on buffers of exactly the right size, under sanitizers, with random and extreme counts. */
 #include "files.c"
 #include "view_pairs.c"
 #include "winograd.c"
 
 #include <stdio.h>
 
-static uint16_t *filled(size_t number, uint32_t kind)
+static uint16_t *fill(size_t number, uint32_t kind)
 {
     uint16_t *counts = malloc(number * sizeof *counts);
     uint32_t state = 12345 + kind;
@@ -21,37 +21,37 @@ static int measure_all(uint64_t rows, uint64_t columns)
     static const uint32_t limits[2] = {UINT16_MAX, UINT32_MAX};
     int failures = 0;
     for (uint32_t kind = 0; kind < 4; kind++) {
-        uint16_t *front = filled(rows * columns, kind), *back = filled(rows * columns, 3 - kind);
-        struct pair_figures figures;
-        failures += bsbatch_measure(front, back, rows, columns, limits, &figures) != DONE;
-        failures += kind == 1 && figures.views[0].total != UINT16_MAX * rows * columns;
-        failures += kind == 1 && figures.views[0].saturated != rows * columns;
+        uint16_t *front = fill(rows * columns, kind), *back = fill(rows * columns, 3 - kind);
+        struct pair_statistics statistics;
+        failures += bsbatch_measure(front, back, rows, columns, limits, &statistics) != DONE;
+        failures += kind == 1 && statistics.views[0].total != UINT16_MAX * rows * columns;
+        failures += kind == 1 && statistics.views[0].saturated != rows * columns;
         free(front);
         free(back);
     }
     return failures;
 }
 
-/* Two views in a file, one behind the other; then a file that is cut off. */
-static int take_in_all(const uint16_t *views, const char *path)
+/* Two contiguous views in a file; then an offset one byte too large. */
+static int load_all(const uint16_t *views, const char *path)
 {
-    struct pair_figures figures;
-    struct order order = {.paths = {path, path}, .offsets = {4, 4 + 2 * PIXELS}, .figures = &figures};
+    struct pair_statistics statistics;
+    struct load_request request = {.paths = {path, path}, .offsets = {4, 4 + 2 * PIXELS}, .statistics = &statistics};
     FILE *file = fopen(path, "wb");
     if (file == NULL)
         return 1;
     int failures = fwrite("name", 1, 4, file) != 4 || fwrite(views, 4, PIXELS, file) != PIXELS || fclose(file) != 0;
-    order.pixels = malloc(4 * PIXELS);
-    order.image = malloc(512 * 512 * sizeof *order.image);
-    failures += bsbatch_take_in(&order) != DONE || memcmp(order.pixels, views, 4 * PIXELS) != 0;
-    order.offsets[1] += 1;
-    failures += bsbatch_take_in(&order) != NOT_HERE;
+    request.pixels = malloc(4 * PIXELS);
+    request.image = malloc(512 * 512 * sizeof *request.image);
+    failures += bsbatch_take_in(&request) != DONE || memcmp(request.pixels, views, 4 * PIXELS) != 0;
+    request.offsets[1] += 1;
+    failures += bsbatch_take_in(&request) != NOT_HERE;
     char *bytes = malloc(8);
     failures += bsbatch_read(path, 0, 8, bytes) != 8 || bsbatch_read(path, 4 + 4 * PIXELS - 3, 8, bytes) != 3;
     failures += bsbatch_read("/", 0, 8, bytes) != -EISDIR || bsbatch_read("", 0, 8, bytes) != -ENOENT;
     free(bytes);
-    free(order.pixels);
-    free(order.image);
+    free(request.pixels);
+    free(request.image);
     return failures;
 }
 
@@ -63,12 +63,13 @@ static float *floats(size_t number)
     return values;
 }
 
-/* Three layers, the second with maxima, for each width of vectors that this processor has. */
+/* Three layers, the second with max pooling, for each vector width that this processor has. */
 static int convolve_all(void)
 {
     int failures = 0;
     for (uint32_t lanes = bsbatch_lanes(); lanes >= 4; lanes /= 2) {
-        struct convolution layers[3] = {{1, 32, 16, 24, 0, NULL, NULL}, {32, 64, 16, 24, 1, NULL, NULL}, {64, 32, 8, 12, 0, NULL, NULL}};
+        struct convolution layers[3] = {
+            {1, 32, 16, 24, 0, NULL, NULL}, {32, 64, 16, 24, 1, NULL, NULL}, {64, 32, 8, 12, 0, NULL, NULL}};
         float *kernels[3], *biases[3];
         for (int i = 0; i < 3; i++) {
             float *plain = floats(9 * layers[i].in * layers[i].out);
@@ -78,8 +79,8 @@ static int convolve_all(void)
             free(plain);
         }
         uint64_t size = bsbatch_room(layers, 3, lanes);
-        float *image = floats(16 * 24), *room = floats(size), *features = floats(32 * 8 * 12);
-        bsbatch_convolve(layers, 3, lanes, image, room, features);
+        float *image = floats(16 * 24), *workspace = floats(size), *features = floats(32 * 8 * 12);
+        bsbatch_convolve(layers, 3, lanes, image, workspace, features);
         failures += size == 0 || !(features[0] >= 0);
         layers[2].rows = 4;
         failures += bsbatch_room(layers, 3, lanes) != 0 || bsbatch_room(layers, 0, lanes) != 0;
@@ -88,7 +89,7 @@ static int convolve_all(void)
             free(biases[i]);
         }
         free(image);
-        free(room);
+        free(workspace);
         free(features);
     }
     return failures;
@@ -97,14 +98,14 @@ static int convolve_all(void)
 int main(int number, char **arguments)
 {
     uint32_t ranges[4];
-    uint16_t *front = filled(1024 * 256, 2), *back = filled(1024 * 256, 3), *counts = filled(512 * 512, 0);
+    uint16_t *front = fill(1024 * 256, 2), *back = fill(1024 * 256, 3), *counts = fill(512 * 512, 0);
     float *image = malloc(512 * 512 * sizeof *image);
     int failures = bsbatch_compose(front, back, ranges, image) != DONE;
     failures += bsbatch_compact(front, back, ranges, counts) != NOT_HERE;
     failures += bsbatch_compact(back, back, ranges, counts) != DONE;
-    uint16_t *views = filled(2 * PIXELS, 3);
+    uint16_t *views = fill(2 * PIXELS, 3);
     failures += convolve_all();
-    failures += number != 2 || take_in_all(views, arguments[1]);
+    failures += number != 2 || load_all(views, arguments[1]);
     free(views);
     free(front);
     free(back);

@@ -1,4 +1,4 @@
-"""What `pip install` makes: a wheel with the compiled part, or where there is no compiler one for everywhere."""
+"""`pip install` makes a platform wheel with the library, or without a compiler a wheel for every platform."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ MAKE = "import os, sys; from hatchling.build import build_wheel; os.chdir(sys.ar
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """The repository without models, whose megabytes need not be packed for this, with a library left from before."""
+    """The repository without its large models, with a stale library in it."""
     pytest.importorskip("hatchling", reason="wheels are made by hatchling")
     root = tmp_path / "source"
     for folder in ("engine", "build_tools"):
@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def wheel_of(source: Path, out: Path, **environment: str) -> tuple[str, set[str], str]:
-    """Its name, its files and what was said while it was made."""
+    """Name, files and build log of the wheel."""
     out.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", MAKE, source, out],
@@ -42,7 +42,7 @@ def wheel_of(source: Path, out: Path, **environment: str) -> tuple[str, set[str]
 
 
 @pytest.mark.usefixtures("library")
-def test_a_wheel_holds_the_compiled_part_and_names_its_platform(source: Path, tmp_path: Path) -> None:
+def test_a_wheel_holds_the_library_and_names_its_platform(source: Path, tmp_path: Path) -> None:
     name, files, _ = wheel_of(source, tmp_path / "out")
 
     assert "-py3-none-" in name
@@ -59,13 +59,13 @@ def test_a_wheel_holds_the_compiled_part_and_names_its_platform(source: Path, tm
         ({"CC": "false"}, "failed"),
     ],
 )
-def test_without_a_compiler_the_wheel_is_for_everywhere(
+def test_without_a_compiler_the_wheel_is_for_every_platform(
     source: Path, tmp_path: Path, environment: dict[str, str], words: str
 ) -> None:
-    name, files, said = wheel_of(source, tmp_path / "out", **environment)
+    name, files, log = wheel_of(source, tmp_path / "out", **environment)
 
     assert name.endswith("-py3-none-any.whl")
     assert "bsbatch/native/libviews.so" not in files
     assert "bsbatch/native/view_pairs.py" in files
-    assert words in said
+    assert words in log
     assert not (source / "engine/bsbatch/native/libviews.so").exists()

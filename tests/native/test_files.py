@@ -1,4 +1,4 @@
-"""The first bytes of a file: the same bytes, or the same error, with and without the compiled part."""
+"""The first bytes of a file: the same bytes or the same error, in compiled code and in Python."""
 
 import os
 from collections.abc import Callable
@@ -15,19 +15,19 @@ DATA = bytes(range(256)) * 40
 
 @pytest.fixture(params=["compiled", "by Python"], autouse=True)
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each kind."""
+    """Use compiled code, or Python."""
     path: Path = request.getfixturevalue("library") if request.param == "compiled" else Path("nowhere")
-    compiled: Callable[[], object] = files._compiled.__wrapped__
+    load: Callable[[], object] = files._load_read.__wrapped__
     with monkeypatch.context() as patch:
         patch.setattr(files, "open_library", lambda: open_library(path))
-        made = compiled()
-    assert (made is None) == (request.param == "by Python")
-    monkeypatch.setattr(files, "_compiled", lambda: made)
+        read = load()
+    assert (read is None) == (request.param == "by Python")
+    monkeypatch.setattr(files, "_load_read", lambda: read)
 
 
 @pytest.mark.parametrize("count", [1, 8192, len(DATA), len(DATA) + 1])
 @pytest.mark.parametrize("name", ["a", "ä", "\udcff", "日本"], ids=["ascii", "latin", "no text", "wide"])
-def test_as_many_bytes_are_read_as_there_are(tmp_path: Path, name: str, count: int) -> None:
+def test_the_bytes_asked_for_are_read_or_all_of_a_shorter_file(tmp_path: Path, name: str, count: int) -> None:
     path = os.fspath(tmp_path / name)
     with open(path, "wb") as stream:  # noqa: PTH123 - a path that is no text
         stream.write(DATA)
@@ -40,7 +40,7 @@ def test_an_empty_file_has_no_bytes(tmp_path: Path) -> None:
     assert head_of(str(tmp_path / "a"), 10) == b""
 
 
-def test_an_absent_file_is_told_from_one_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_absent_file_and_a_folder_raise_errors_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         head_of(str(tmp_path / "absent"), 10)
     with pytest.raises(IsADirectoryError):

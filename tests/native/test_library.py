@@ -1,57 +1,57 @@
-"""Whatever lies where the compiled part should be, bsbatch works."""
+"""Without a usable library, bsbatch works in numpy."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from bsbatch.native import library as room
+from bsbatch.native import library as library_module
 from bsbatch.native import view_pairs
 from bsbatch.native.build import compile_views
 from bsbatch.native.library import open_library
 
 
-def test_a_library_of_this_version_is_opened(library: Path) -> None:
+def test_a_library_of_this_version_is_loaded(library: Path) -> None:
     assert open_library(library) is not None
 
 
-def test_an_absent_library_is_none(tmp_path: Path) -> None:
+def test_an_absent_library_is_not_loaded(tmp_path: Path) -> None:
     assert open_library(tmp_path / "libviews.so") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no library at all", b"\x7fELF" + bytes(200)])
-def test_a_damaged_library_is_none(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_library_is_not_loaded(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "libviews.so"
     path.write_bytes(content)
     assert open_library(path) is None
 
 
-def test_a_library_of_something_else_is_none(library: Path, tmp_path: Path) -> None:
+def test_another_library_of_that_name_is_not_loaded(library: Path, tmp_path: Path) -> None:
     source, path = tmp_path / "other.c", tmp_path / "libother.so"
     source.write_text("int other(void) { return 1; }\n")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", path, source], check=True)
     assert open_library(path) is None
 
 
-def test_a_library_of_another_version_is_none(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "VERSION", room.VERSION + 1)
+def test_a_library_of_another_version_is_not_loaded(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library_module, "VERSION", library_module.VERSION + 1)
     assert open_library(library) is None
 
 
 def test_without_a_library_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(view_pairs, "open_library", lambda: open_library(tmp_path / "absent"))
-    assert view_pairs.compiled.__wrapped__() is None
+    assert view_pairs.pair_functions.__wrapped__() is None
 
 
-def test_a_compiler_that_fails_leaves_nothing_and_says_why(
+def test_a_failed_compilation_leaves_no_file_and_returns_the_error(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "libviews.so"
 
-    said = compile_views(target, ["-no-such-option"])
+    failure = compile_views(target, ["-no-such-option"])
     monkeypatch.setenv("CC", str(tmp_path / "no compiler"))
     absent = compile_views(target)
 
-    assert "no-such-option" in str(said)
+    assert "no-such-option" in str(failure)
     assert "cannot be run" in str(absent)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Compiled code and numpy say the same of the same views, to the last bit."""
+"""Compiled code and numpy give the same results for the same views, to the last bit."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ from bsbatch.imaging import preprocess, quality
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.quality import assess
 from bsbatch.native.library import LIBRARY
-from bsbatch.native.view_pairs import Frame, Views
+from bsbatch.native.view_pairs import Frame, PairFunctions
 from bsbatch.records import Quality, ViewPixels
 
 COMMON = (1024, 256)
@@ -35,41 +35,41 @@ SANITIZED = ("-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sani
 Counts = NDArray[np.uint16]
 
 
-class Recorded(Views):
-    """Knows how often it did the work."""
+class CountingFunctions(PairFunctions):
+    """Counts the calls that compiled code did not refuse."""
 
-    def __init__(self, native: Views) -> None:
+    def __init__(self, native: PairFunctions) -> None:
         self.__dict__.update(native.__dict__)
-        self.done = 0
+        self.accepted = 0
 
     def measure(self, *arguments: Any) -> Any:
-        return self._noted(super().measure(*arguments))
+        return self._count(super().measure(*arguments))
 
     def compose(self, *arguments: Any) -> Any:
-        return self._noted(super().compose(*arguments))
+        return self._count(super().compose(*arguments))
 
     def compact(self, *arguments: Any) -> Any:
-        return self._noted(super().compact(*arguments))
+        return self._count(super().compact(*arguments))
 
-    def _noted(self, result: Any) -> Any:
-        self.done += result is not None
+    def _count(self, result: Any) -> Any:
+        self.accepted += result is not None
         return result
 
 
 @contextmanager
-def using(native: Views | None) -> Iterator[None]:
+def using(native: PairFunctions | None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (quality, preprocess):
-            patch.setattr(module, "compiled", lambda: native)
+            patch.setattr(module, "pair_functions", lambda: native)
         yield
 
 
-def measured(native: Views | None, front: ViewPixels, back: ViewPixels, bits_stored: int = 16) -> Quality:
+def measure(native: PairFunctions | None, front: ViewPixels, back: ViewPixels, bits_stored: int = 16) -> Quality:
     with using(native):
         return assess(examine((scan("AP", "both", bits_stored=bits_stored),)), front, back)
 
 
-def composed(native: Views | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
+def compose_with(native: PairFunctions | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
     with using(native):
         try:
             return compose(front, back).tobytes()
@@ -77,7 +77,7 @@ def composed(native: Views | None, front: NDArray[Any], back: NDArray[Any]) -> b
             return str(error.reason)
 
 
-def compacted(native: Views | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
+def compact_with(native: PairFunctions | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
     counts, scales = np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)
     with using(native):
         try:
@@ -94,7 +94,7 @@ def one_pixel(shape: tuple[int, int], random: np.random.Generator, value: int) -
 
 
 def body(shape: tuple[int, int], random: np.random.Generator) -> Counts:
-    """Counts that crowd together as those of a body do, with a hot spot."""
+    """Counts in the shape of a body, with a hot spot."""
     rows, columns = (np.linspace(-1, 1, size) for size in shape)
     inside = np.hypot(rows[:, np.newaxis], columns * 1.5 - random.normal(0, 0.1)) < 0.9
     hot = np.hypot(rows[:, np.newaxis] - 0.3, columns - 0.2) < 0.1
@@ -121,53 +121,55 @@ contents = st.sampled_from(sorted(CONTENTS))
 seeds = st.integers(0, 2**32 - 1)
 
 
-def made(content: str, shape: tuple[int, int], seed: int) -> Counts:
+def counts_of(content: str, shape: tuple[int, int], seed: int) -> Counts:
     return np.asarray(CONTENTS[content](shape, np.random.default_rng(seed)), np.uint16)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.tuples(contents, contents), st.sampled_from(SHAPES), seeds, st.sampled_from([16, 12, 8, 1]))
-def test_the_quality_figures_are_those_of_numpy(
-    native: Views, kinds: tuple[str, str], shape: tuple[int, int], seed: int, bits_stored: int
+def test_the_quality_metrics_equal_those_of_numpy(
+    native: PairFunctions, kinds: tuple[str, str], shape: tuple[int, int], seed: int, bits_stored: int
 ) -> None:
-    recorded = Recorded(native)
-    views = ViewPixels(made(kinds[0], shape, seed)), ViewPixels(made(kinds[1], shape, seed + 1))
+    counting = CountingFunctions(native)
+    views = ViewPixels(counts_of(kinds[0], shape, seed)), ViewPixels(counts_of(kinds[1], shape, seed + 1))
 
-    found = measured(recorded, *views, bits_stored=bits_stored)
+    found = measure(counting, *views, bits_stored=bits_stored)
 
-    assert found == measured(None, *views, bits_stored=bits_stored)
-    assert recorded.done == 1
-
-
-@settings(deadline=None, max_examples=40)
-@given(contents, contents, seeds)
-def test_the_image_is_that_of_numpy(native: Views, front: str, back: str, seed: int) -> None:
-    recorded = Recorded(native)
-    views = made(front, COMMON, seed), made(back, COMMON, seed + 1)
-
-    assert composed(recorded, *views) == composed(None, *views)
-    assert recorded.done == 1
+    assert found == measure(None, *views, bits_stored=bits_stored)
+    assert counting.accepted == 1
 
 
 @settings(deadline=None, max_examples=40)
 @given(contents, contents, seeds)
-def test_what_a_gpu_makes_the_image_of_is_that_of_numpy(native: Views, front: str, back: str, seed: int) -> None:
-    views = made(front, COMMON, seed), made(back, COMMON, seed + 1)
+def test_the_image_equals_that_of_numpy(native: PairFunctions, front: str, back: str, seed: int) -> None:
+    counting = CountingFunctions(native)
+    views = counts_of(front, COMMON, seed), counts_of(back, COMMON, seed + 1)
 
-    assert compacted(native, *views) == compacted(None, *views)
+    assert compose_with(counting, *views) == compose_with(None, *views)
+    assert counting.accepted == 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(contents, contents, seeds)
+def test_the_counts_for_a_gpu_equal_those_of_numpy(native: PairFunctions, front: str, back: str, seed: int) -> None:
+    views = counts_of(front, COMMON, seed), counts_of(back, COMMON, seed + 1)
+
+    assert compact_with(native, *views) == compact_with(None, *views)
 
 
 @pytest.mark.parametrize("shape", OTHERS)
-def test_matrices_of_no_common_size_are_left_to_numpy(native: Views, shape: tuple[int, int]) -> None:
-    recorded = Recorded(native)
-    views = ViewPixels(made("poisson", shape, 1)), ViewPixels(made("poisson", shape, 2))
+def test_matrices_of_unsupported_sizes_are_left_to_numpy(native: PairFunctions, shape: tuple[int, int]) -> None:
+    counting = CountingFunctions(native)
+    views = ViewPixels(counts_of("poisson", shape, 1)), ViewPixels(counts_of("poisson", shape, 2))
 
-    assert measured(recorded, *views) == measured(None, *views)
-    assert composed(recorded, views[0].values, views[1].values) == composed(None, views[0].values, views[1].values)
-    assert recorded.done == 0
+    assert measure(counting, *views) == measure(None, *views)
+    assert compose_with(counting, views[0].values, views[1].values) == compose_with(
+        None, views[0].values, views[1].values
+    )
+    assert counting.accepted == 0
 
 
-FRONT, BACK = made("body", COMMON, 1), made("body", COMMON, 2)
+FRONT, BACK = counts_of("body", COMMON, 1), counts_of("body", COMMON, 2)
 
 
 @pytest.mark.parametrize(
@@ -183,24 +185,24 @@ FRONT, BACK = made("body", COMMON, 1), made("body", COMMON, 2)
     ],
     ids=["signed", "big-endian", "eight bits", "floats", "mirrored", "by columns", "of two sizes"],
 )
-def test_views_in_another_form_are_left_to_numpy(native: Views, front: NDArray[Any], back: NDArray[Any]) -> None:
-    recorded = Recorded(native)
+def test_views_in_another_form_are_left_to_numpy(
+    native: PairFunctions, front: NDArray[Any], back: NDArray[Any]
+) -> None:
+    counting = CountingFunctions(native)
 
-    assert composed(recorded, front, back) == composed(None, front, back)
-    assert measured(recorded, ViewPixels(front), ViewPixels(back)) == measured(
-        None, ViewPixels(front), ViewPixels(back)
-    )
-    assert recorded.done == 0
+    assert compose_with(counting, front, back) == compose_with(None, front, back)
+    assert measure(counting, ViewPixels(front), ViewPixels(back)) == measure(None, ViewPixels(front), ViewPixels(back))
+    assert counting.accepted == 0
 
 
 @pytest.mark.parametrize("changes", [{"slope": 2.0}, {"intercept": -1.0}, {"is_inverted": True}])
-def test_rescaled_and_inverted_views_are_left_to_numpy(native: Views, changes: dict[str, Any]) -> None:
-    recorded = Recorded(native)
-    measured(recorded, ViewPixels(FRONT), ViewPixels(BACK, **changes))
-    assert recorded.done == 0
+def test_rescaled_and_inverted_views_are_left_to_numpy(native: PairFunctions, changes: dict[str, Any]) -> None:
+    counting = CountingFunctions(native)
+    measure(counting, ViewPixels(FRONT), ViewPixels(BACK, **changes))
+    assert counting.accepted == 0
 
 
-def test_a_target_that_is_not_in_one_piece_is_left_to_numpy(native: Views) -> None:
+def test_a_target_that_is_not_contiguous_is_left_to_numpy(native: PairFunctions) -> None:
     counts, scales = np.zeros((512, 1024), np.uint16)[:, ::2], np.zeros((2, 2), np.float32)
     with using(native):
         compact(FRONT, BACK, counts, scales)
@@ -209,19 +211,19 @@ def test_a_target_that_is_not_in_one_piece_is_left_to_numpy(native: Views) -> No
 
 @dataclass(frozen=True)
 class Stored:
-    """Two views as bytes in files: name and offset of each."""
+    """Two views in files: name and offset of each."""
 
     files: dict[str, bytes]
     front: tuple[str, int]
     back: tuple[str, int]
 
-    def written(self, folder: Path) -> tuple[Frame, Frame]:
+    def write(self, folder: Path) -> tuple[Frame, Frame]:
         for name, data in self.files.items():
             (folder / name).write_bytes(data)
         return (str(folder / self.front[0]), self.front[1]), (str(folder / self.back[0]), self.back[1])
 
 
-A, P = made("body", COMMON, 3), made("body", COMMON, 4)
+A, P = counts_of("body", COMMON, 3), counts_of("body", COMMON, 4)
 SIZE = A.nbytes
 STORED = {
     "one behind the other": Stored({"a": b"x" * 984 + A.tobytes() + P.tobytes()}, ("a", 984), ("a", 984 + SIZE)),
@@ -234,41 +236,41 @@ LIMITS = 65535, 65535
 
 
 @pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
-def test_views_are_taken_in_wherever_they_lie(native: Views, stored: Stored, tmp_path: Path) -> None:
-    frames, image = stored.written(tmp_path), np.empty((512, 512), np.float32)
+def test_views_are_loaded_from_any_offset_and_file(native: PairFunctions, stored: Stored, tmp_path: Path) -> None:
+    frames, image = stored.write(tmp_path), np.empty((512, 512), np.float32)
 
-    taken = native.take_in(frames, LIMITS, image)
+    pair = native.load(frames, LIMITS, image)
 
-    assert taken is not None
-    np.testing.assert_array_equal(taken.stored, [A, P])
-    assert image.tobytes() == composed(None, A, P)
+    assert pair is not None
+    np.testing.assert_array_equal(pair.stored, [A, P])
+    assert image.tobytes() == compose_with(None, A, P)
     views = ViewPixels(A), ViewPixels(P)
     with using(None):
         exam = examine((scan("AP", "both"),))
-        assert assess(exam, *views, taken.figures) == assess(exam, *views)
-    assert all(0 <= seconds < 10 for seconds in taken.seconds)
+        assert assess(exam, *views, pair.statistics) == assess(exam, *views)
+    assert all(0 <= seconds < 10 for seconds in pair.seconds)
 
 
-def test_views_are_taken_in_without_figures_and_as_counts(native: Views, tmp_path: Path) -> None:
-    frames, counts = STORED["in two files"].written(tmp_path), np.empty((512, 512), np.uint16)
+def test_views_are_loaded_as_counts_without_statistics(native: PairFunctions, tmp_path: Path) -> None:
+    frames, counts = STORED["in two files"].write(tmp_path), np.empty((512, 512), np.uint16)
 
-    taken = native.take_in(frames, None, counts)
+    pair = native.load(frames, None, counts)
 
-    assert taken is not None
-    assert taken.figures is None
+    assert pair is not None
+    assert pair.statistics is None
     scales = np.zeros((2, 2), np.float32)
-    check_ranges(taken.ranges, scales)
-    assert counts.tobytes() + scales.tobytes() == compacted(None, A, P)
+    check_ranges(pair.ranges, scales)
+    assert counts.tobytes() + scales.tobytes() == compact_with(None, A, P)
 
 
-def test_a_view_without_anything_to_show_is_told_by_its_range(native: Views, tmp_path: Path) -> None:
-    frames = Stored({"a": A.tobytes() + bytes(SIZE)}, ("a", 0), ("a", SIZE)).written(tmp_path)
+def test_a_constant_view_has_an_empty_range(native: PairFunctions, tmp_path: Path) -> None:
+    frames = Stored({"a": A.tobytes() + bytes(SIZE)}, ("a", 0), ("a", SIZE)).write(tmp_path)
 
-    taken = native.take_in(frames, LIMITS, np.empty((512, 512), np.float32))
+    pair = native.load(frames, LIMITS, np.empty((512, 512), np.float32))
 
-    assert taken is not None
+    assert pair is not None
     with pytest.raises(ItemError, match="single count"):
-        check_ranges(taken.ranges)
+        check_ranges(pair.ranges)
 
 
 @pytest.mark.parametrize(
@@ -282,35 +284,35 @@ def test_a_view_without_anything_to_show_is_told_by_its_range(native: Views, tmp
     ],
     ids=["cut off", "beyond the end", "one absent", "both absent", "a folder"],
 )
-def test_what_cannot_be_read_is_left_to_who_says_why(native: Views, stored: Stored, tmp_path: Path) -> None:
-    frames, before = stored.written(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+def test_a_view_that_cannot_be_read_is_left_to_python(native: PairFunctions, stored: Stored, tmp_path: Path) -> None:
+    frames, before = stored.write(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
 
-    assert native.take_in(frames, LIMITS, np.empty((512, 512), np.float32)) is None
+    assert native.load(frames, LIMITS, np.empty((512, 512), np.float32)) is None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_sums_that_16_bits_do_not_hold_are_left_to_numpy(native: Views, tmp_path: Path) -> None:
+def test_sums_beyond_16_bits_are_left_to_numpy(native: PairFunctions, tmp_path: Path) -> None:
     full = np.full(COMMON, 65535, np.uint16)
-    frames = Stored({"a": A.tobytes() + full.tobytes()}, ("a", 0), ("a", SIZE)).written(tmp_path)
+    frames = Stored({"a": A.tobytes() + full.tobytes()}, ("a", 0), ("a", SIZE)).write(tmp_path)
 
-    assert native.take_in(frames, LIMITS, np.empty((512, 512), np.uint16)) is None
+    assert native.load(frames, LIMITS, np.empty((512, 512), np.uint16)) is None
 
 
-def test_phantoms_have_the_same_figures_and_images(native: Views, phantoms: Path) -> None:
-    recorded, compared = Recorded(native), 0
+def test_phantoms_have_the_same_metrics_and_images(native: PairFunctions, phantoms: Path) -> None:
+    counting, compared = CountingFunctions(native), 0
     for path in sorted((phantoms / "archive").rglob("*")):
         views = views_of(path)
         if views:
-            assert measured(recorded, views[0], views[1]) == measured(None, views[0], views[1])
+            assert measure(counting, views[0], views[1]) == measure(None, views[0], views[1])
             pair = views[0].values, views[1].values
-            assert composed(recorded, *pair) == composed(None, *pair)
+            assert compose_with(counting, *pair) == compose_with(None, *pair)
             compared += 1
     assert compared > 10
-    assert recorded.done > compared
+    assert counting.accepted > compared
 
 
 def views_of(path: Path) -> tuple[ViewPixels, ...]:
-    """The first two frames of an object that holds as many."""
+    """Both frames of an NM object of two frames; empty for any other file."""
     if not path.is_file():
         return ()
     with path.open("rb") as stream:
@@ -321,7 +323,7 @@ def views_of(path: Path) -> tuple[ViewPixels, ...]:
             return ()
 
 
-def test_nothing_is_read_or_written_beside_the_views(tmp_path: Path) -> None:
+def test_no_function_reads_or_writes_beyond_its_buffers(tmp_path: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")

@@ -1,4 +1,4 @@
-"""Compiled convolutions against sums in float64, for every width of vectors."""
+"""Compiled convolutions compared with sums in float64, for every vector width."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from bsbatch.native.winograd import Convolutions
 Floats = NDArray[np.float32]
 Layer = tuple[Floats, Floats, bool]
 ROUNDING = 2e-5
-"""As a share of the largest value: some of Winograd's points are eight times what they are made of."""
+"""Tolerance, relative to the largest value: Winograd's transforms have coefficients up to 8."""
 
 
 @pytest.fixture(scope="module", params=PROCESSORS)
@@ -57,7 +57,7 @@ def expected(layers: Sequence[Layer], image: Floats) -> NDArray[np.float64]:
     st.lists(st.booleans(), min_size=3, max_size=3),
     st.integers(0, 2**32 - 1),
 )
-def test_features_are_those_of_the_definition(
+def test_features_equal_the_definition_of_a_convolution(
     native: CDLL, widths: list[int], blocks: tuple[int, int], pooled: list[bool], seed: int
 ) -> None:
     layers = layers_of([8, *widths], [False, *pooled[: len(widths)]], seed)
@@ -65,22 +65,22 @@ def test_features_are_those_of_the_definition(
     image = np.random.default_rng(seed).random((rows, columns), np.float32)
 
     convolutions = Convolutions(native, layers, rows, columns)
-    found = convolutions.features(image, convolutions.room())
+    found = convolutions.features(image, convolutions.workspace())
 
     wanted = expected(layers, image)
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() <= ROUNDING * max(1.0, np.abs(wanted).max())
 
 
-def test_what_was_computed_before_leaves_nothing_behind(native: CDLL) -> None:
+def test_earlier_content_of_the_workspace_does_not_matter(native: CDLL) -> None:
     layers, random = layers_of([16, 32, 32], [False, True, False], 0), np.random.default_rng(1)
     convolutions, images = Convolutions(native, layers, 32, 48), random.random((2, 32, 48), np.float32)
-    room = convolutions.room()
+    workspace = convolutions.workspace()
 
-    first = convolutions.features(images[0], room)
-    convolutions.features(images[1] * 1000, room)
-    room[:] = np.nan
-    again = convolutions.features(images[0], room)
+    first = convolutions.features(images[0], workspace)
+    convolutions.features(images[1] * 1000, workspace)
+    workspace[:] = np.nan
+    again = convolutions.features(images[0], workspace)
 
     np.testing.assert_array_equal(again, first)
 
@@ -90,25 +90,27 @@ def test_threads_share_the_kernels(native: CDLL) -> None:
     convolutions, images = Convolutions(native, layers, 64, 64), random.random((40, 64, 64), np.float32)
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda image: convolutions.features(image, convolutions.room()), images))
+        found = list(pool.map(lambda image: convolutions.features(image, convolutions.workspace()), images))
 
-    room = convolutions.room()
+    workspace = convolutions.workspace()
     for image, features in zip(images, found, strict=True):
-        np.testing.assert_array_equal(features, convolutions.features(image, room))
+        np.testing.assert_array_equal(features, convolutions.features(image, workspace))
 
 
-def test_an_image_that_does_not_lie_in_one_piece_is_taken_as_it_looks(native: CDLL) -> None:
+def test_an_image_that_is_not_contiguous_is_copied(native: CDLL) -> None:
     layers, image = layers_of([8, 8], [False, False], 0), np.random.default_rng(1).random((16, 32), np.float32)
     convolutions = Convolutions(native, layers, 16, 32)
 
-    mirrored = convolutions.features(image[:, ::-1], convolutions.room())
+    mirrored = convolutions.features(image[:, ::-1], convolutions.workspace())
 
-    np.testing.assert_array_equal(mirrored, convolutions.features(image[:, ::-1].copy(), convolutions.room()))
+    np.testing.assert_array_equal(mirrored, convolutions.features(image[:, ::-1].copy(), convolutions.workspace()))
 
 
 @pytest.mark.parametrize(
     ("shape", "pooled"), [((30, 32), [False, False]), ((32, 6), [False, False]), ((12, 16), [False, True, False])]
 )
-def test_sizes_that_leave_a_rest_are_refused(native: CDLL, shape: tuple[int, int], pooled: list[bool]) -> None:
+def test_sizes_that_are_no_multiple_of_four_are_refused(
+    native: CDLL, shape: tuple[int, int], pooled: list[bool]
+) -> None:
     with pytest.raises(ValueError, match="no convolutions of these sizes"):
         Convolutions(native, layers_of([8] * len(pooled), pooled, 0), *shape)

@@ -22,7 +22,7 @@ from bsbatch.dicom.pairing import examine
 from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
-from bsbatch.native.view_pairs import Views, compiled
+from bsbatch.native.view_pairs import PairFunctions, pair_functions
 from bsbatch.pipeline import screening as screening_module
 from bsbatch.pipeline.batching import Batch, batches
 from bsbatch.pipeline.intake import Intake
@@ -195,12 +195,12 @@ class Lending(FakeBackend):
             self.places.give_back(self.Place(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
 
 
-def prepared(archive: Path, backend: FakeBackend, native: Views | None) -> list[tuple[object, ...]]:
+def prepared(archive: Path, backend: FakeBackend, native: PairFunctions | None) -> list[tuple[object, ...]]:
     """What becomes of every examination, images and what a GPU makes them of as bytes."""
     found: list[tuple[object, ...]] = []
     with pytest.MonkeyPatch.context() as patch, Isolation() as isolation:
         for module in (screening_module, preprocess, quality):
-            patch.setattr(module, "compiled", lambda: native)
+            patch.setattr(module, "pair_functions", lambda: native)
         work = Screening(DirectorySource(archive), backend, Telemetry(), isolation, 1, 1, lambda _outcomes: None)
         for exam in (exam for unit in units_of(archive, 100) for exam in unit.exams):
             item = work._sample(exam)
@@ -218,7 +218,7 @@ def prepared(archive: Path, backend: FakeBackend, native: Views | None) -> list[
 def test_compiled_code_changes_nothing_of_what_becomes_of_an_archive(
     phantoms: Path, tmp_path: Path, make: Callable[[], FakeBackend]
 ) -> None:
-    native = compiled()
+    native = pair_functions()
     if native is None:
         pytest.skip("bsbatch was installed without a C compiler")
     archive = tmp_path / "archive"
@@ -239,6 +239,6 @@ def test_places_come_back_from_what_has_nothing_to_show(tmp_path: Path) -> None:
         write(dataset_of(Scan(study), NOTHING), tmp_path / str(study))
     backend = Lending(1)  # which the second one would wait for
 
-    found = prepared(tmp_path, backend, compiled())
+    found = prepared(tmp_path, backend, pair_functions())
 
     assert [verdict.reason for verdict, _ in found if isinstance(verdict, Verdict)] == [Reason.ALL_ZERO] * 3

@@ -16,11 +16,11 @@ from tests.archives import Scan, ct_slice, dataset_of, write
 from bsbatch.backends.fake import FakeBackend
 from bsbatch.config import Effort, Selection
 from bsbatch.dicom.headers import fast
-from bsbatch.dicom.headers.templates import Layouts
+from bsbatch.dicom.headers.templates import TemplateCache
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
-from bsbatch.native.view_pairs import compiled
+from bsbatch.native.view_pairs import pair_functions
 from bsbatch.pipeline import screening
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.screening import Screening
@@ -99,7 +99,7 @@ def events_of(source: DirectorySource) -> Iterator[Examination | SettledObject]:
 
 @pytest.fixture(autouse=True)
 def nothing_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_LAYOUTS", Layouts())
+    monkeypatch.setattr(fast, "_TEMPLATES", TemplateCache())
 
 
 @pytest.fixture(params=[*OTHERS, "phantom"])
@@ -147,7 +147,7 @@ def test_a_header_that_looks_like_none_before_costs_a_few_calls_for_each_element
 @pytest.fixture
 def without_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (quality, preprocess, screening):
-        monkeypatch.setattr(module, "compiled", lambda: None)
+        monkeypatch.setattr(module, "pair_functions", lambda: None)
 
 
 @pytest.mark.usefixtures("without_compiled_part")
@@ -173,16 +173,16 @@ def test_the_header_of_an_object_of_two_views_costs_few_calls(scan: CountedSourc
 def test_its_pixels_are_taken_in_by_one_call_of_compiled_code_and_few_others(
     scan: CountedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    native = compiled()
+    native = pair_functions()
     if native is None:
         pytest.skip("bsbatch was installed without a C compiler")
-    taken_in, take_in = list[Any](), native._take_in
+    requests, load = list[Any](), native._load
 
-    def counted(order: Any) -> Any:
-        taken_in.append(order)
-        return take_in(order)
+    def count(request: Any) -> Any:
+        requests.append(request)
+        return load(request)
 
-    monkeypatch.setattr(native, "_take_in", counted)
+    monkeypatch.setattr(native, "_load", count)
     (exam,) = events_of(scan)
     scan.work.clear()
     assert isinstance(exam, Examination)
@@ -191,7 +191,7 @@ def test_its_pixels_are_taken_in_by_one_call_of_compiled_code_and_few_others(
     sample = screening._sample(exam)
 
     assert isinstance(sample, Sample)
-    assert len(taken_in) == 1
+    assert len(requests) == 1
     assert not scan.work
     assert calls_of(lambda: screening._sample(exam)) < 130
 

@@ -70,7 +70,7 @@ class WinogradBackend:
         self._prove(network)
         self._rooms = FreeList()
         for _ in range(self.lanes):
-            self._rooms.give_back(network.convolutions.room())
+            self._rooms.give_back(network.convolutions.workspace())
         self._network = network
         return self
 
@@ -111,7 +111,7 @@ class WinogradBackend:
             self._rooms.give_back(room)
 
     def _prove(self, network: "_Network") -> None:
-        names, room = (self._model.manifest.input_name, *self._outputs), network.convolutions.room()
+        names, room = (self._model.manifest.input_name, *self._outputs), network.convolutions.workspace()
 
         def prove(graph: Path, aside: Path) -> None:
             aside.write_text(json.dumps({"largest_difference": difference(graph)}), encoding="utf-8")

@@ -38,7 +38,7 @@ def needs_codec(header: Header) -> bool:
     return header.transfer_syntax not in _SAFE
 
 
-def place_of(header: Header, frame: int) -> int | None:
+def frame_offset(header: Header, frame: int) -> int | None:
     """The byte at which a frame begins, 1-based, if it is of the common kind that compiled code takes; else None.
 
     That is 1024 x 256 counts as unsigned little-endian integers of 16 bits, without a rescale and not inverted.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import ItemError
-from bsbatch.native.view_pairs import Ranges, compiled
+from bsbatch.native.view_pairs import Ranges, pair_functions
 from bsbatch.reasons import EXPLANATIONS, Reason
 
 VERSION = 1
@@ -45,7 +45,7 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
         ``all_zero`` or ``constant_image``: a view has nothing to show.
     """
     image = np.empty(SHAPE, np.float32)
-    native = compiled()
+    native = pair_functions()
     ranges = native.compose(anterior, posterior, image) if native is not None else None
     if ranges is None:
         _scale(anterior, image[:, :VIEW_COLUMNS])
@@ -86,7 +86,7 @@ def compact(
     ItemError
         See `compose`.
     """
-    native = compiled()
+    native = pair_functions()
     ranges = native.compact(anterior, posterior, counts) if native is not None else None
     if ranges is not None:
         check_ranges(ranges, scales)

@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from bsbatch.native.view_pairs import PairFigures, ViewFigures, compiled
+from bsbatch.native.view_pairs import PairStatistics, ViewStatistics, pair_functions
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality, ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
@@ -72,7 +72,9 @@ _Measured = tuple[_Figures, _Figures, float]
 """Both views, and their laterality."""
 
 
-def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairFigures | None = None) -> Quality:
+def assess(
+    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairStatistics | None = None
+) -> Quality:
     """Measure both views of an examination, ``(rows, columns)`` counts each, unless compiled code has done it already.
 
     Parameters
@@ -113,11 +115,13 @@ def limits_of(exam: Examination) -> tuple[int, int]:
     return _largest_stored(exam.anterior), _largest_stored(exam.posterior)
 
 
-def _measured(exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairFigures | None) -> _Measured:
+def _measured(
+    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairStatistics | None
+) -> _Measured:
     """All that is asked of every pixel: by compiled code where it is here and can, else by numpy, to the same bits."""
     front, back = anterior.values, posterior.values
     limits = limits_of(exam)
-    native = compiled() if found is None and front is anterior.stored and back is posterior.stored else None
+    native = pair_functions() if found is None and front is anterior.stored and back is posterior.stored else None
     if native is not None:
         found = native.measure(front, back, limits)
     if found is None:
@@ -139,7 +143,7 @@ def _figures(values: Pixels, stored: Pixels, limit: int) -> _Figures:
     )
 
 
-def _as_figures(view: ViewFigures) -> _Figures:
+def _as_figures(view: ViewStatistics) -> _Figures:
     ratio = _ratio(np.float32(view.high), np.float32(view.lower), np.float32(view.higher), view.positive)
     return _Figures(float(view.total), view.low, view.high, ratio, view.saturated, bool(view.is_cut))
 

@@ -1,1 +1,1 @@
-"""What is done to every pixel of a common examination, compiled where there was a C compiler to install with."""
+"""Optional C code for the work on every pixel, compiled at installation if there is a C compiler."""

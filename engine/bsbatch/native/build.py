@@ -1,4 +1,4 @@
-"""Compiles the C sources here: for the build hook ``hatch_build.py``, which reads this file alone, and for tests."""
+"""Compiles the C sources of this folder, for tests and for ``hatch_build.py``, which loads this file alone."""
 
 import os
 import shlex
@@ -7,31 +7,33 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-_ROOM = Path(__file__).parent
+_FOLDER = Path(__file__).parent
 _SAME_BITS = ("-fno-math-errno", "-ffp-contract=off")
-"""Square roots without a call, and no multiplication fused with an addition, which numpy does not do either."""
+"""Square roots without a function call; no fused multiplication and addition, as in numpy."""
 SOURCES: dict[Path, tuple[str, ...]] = {
-    _ROOM / "view_pairs.c": _SAME_BITS,
-    _ROOM / "files.c": (),
-    _ROOM / "winograd.c": ("-ffp-contract=fast",),
+    _FOLDER / "view_pairs.c": _SAME_BITS,
+    _FOLDER / "files.c": (),
+    _FOLDER / "winograd.c": ("-ffp-contract=fast",),
 }
-"""And the options of each."""
+"""Source file -> compiler options of its own."""
 _OPTIONS = ("-std=c11", "-O3", "-fPIC", "-fvisibility=hidden")
 
 
 def compile_views(target: Path, options: Sequence[str] = ()) -> str | None:
-    """Make a shared library with ``$CC`` or ``cc``, aside and then renamed: another process may be using the old one.
+    """Compile the shared library with ``$CC`` or ``cc``.
+
+    It is written under another name and renamed, because another process may be using an older one.
 
     Parameters
     ----------
     target
-        The library.
+        Path of the library.
     options
-        More of them for the compiler.
+        Further options for the compiler.
 
     Returns
     -------
-    Why there is none; None where there is one now.
+    None, or the error message if it cannot be compiled.
     """
     aside = target.with_name(f"{target.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or "cc")
@@ -51,7 +53,3 @@ def compile_views(target: Path, options: Sequence[str] = ()) -> str | None:
             aside.unlink(missing_ok=True)
             return f"{compiler[0]} failed: {error.stderr.strip()}"
     return None
-
-
-def _run(command: Sequence[str | Path]) -> None:
-    subprocess.run(command, capture_output=True, text=True, errors="replace", check=True)

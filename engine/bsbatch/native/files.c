@@ -1,6 +1,6 @@
 /*
- * Bytes of files, and all that is done to the two views of the common kind of examination, in one call each: whoever
- * comes back from a call waits for Python's lock, and there are a dozen of them where Python reads a file.
+ * Reading a file, and reading, measuring and composing two 1024 x 256 views, in one call each. A thread that returns
+ * from a call has to wait for the GIL, and Python makes a dozen calls to read a file.
  */
 #define _POSIX_C_SOURCE 200809L
 #define _FILE_OFFSET_BITS 64
@@ -15,7 +15,7 @@
 enum { PIXELS = 1024 * 256 };
 static const int64_t VIEW_BYTES = PIXELS * (int64_t)sizeof(uint16_t);
 
-/* Bytes that were read, fewer where the file ends; below zero, an error's number. */
+/* Returns the number of bytes read, fewer at the end of the file, or -errno. */
 static int64_t read_at(int file, int64_t offset, int64_t count, void *bytes)
 {
     int64_t done = 0;
@@ -41,24 +41,24 @@ OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, vo
     return done;
 }
 
-static int32_t read_views(const struct order *order)
+static int32_t read_views(const struct load_request *request)
 {
-    if (order->paths[0] != order->paths[1]) {
+    if (request->paths[0] != request->paths[1]) {
         for (int side = 0; side < 2; side++)
-            if (bsbatch_read(order->paths[side], order->offsets[side], VIEW_BYTES, order->pixels + side * PIXELS) !=
-                VIEW_BYTES)
+            if (bsbatch_read(request->paths[side], request->offsets[side], VIEW_BYTES,
+                             request->pixels + side * PIXELS) != VIEW_BYTES)
                 return NOT_HERE;
         return DONE;
     }
-    int file = open(order->paths[0], O_RDONLY | O_CLOEXEC);
+    int file = open(request->paths[0], O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return NOT_HERE;
     int64_t done = 0;
-    if (order->offsets[1] == order->offsets[0] + VIEW_BYTES)
-        done = read_at(file, order->offsets[0], 2 * VIEW_BYTES, order->pixels);
+    if (request->offsets[1] == request->offsets[0] + VIEW_BYTES)
+        done = read_at(file, request->offsets[0], 2 * VIEW_BYTES, request->pixels);
     else
         for (int side = 0; side < 2; side++)
-            done += read_at(file, order->offsets[side], VIEW_BYTES, order->pixels + side * PIXELS);
+            done += read_at(file, request->offsets[side], VIEW_BYTES, request->pixels + side * PIXELS);
     close(file);
     return done == 2 * VIEW_BYTES ? DONE : NOT_HERE;
 }
@@ -72,20 +72,21 @@ static double seconds_since(struct timespec *start)
     return seconds;
 }
 
-/* Read, measure, compose; `NOT_HERE` where any of it cannot be done, and then nothing of the order counts. */
-OFFERED int32_t bsbatch_take_in(struct order *order)
+/* Read, measure, compose. If one of them fails, returns NOT_HERE and the outputs are undefined. */
+OFFERED int32_t bsbatch_take_in(struct load_request *request)
 {
-    const uint16_t *front = order->pixels, *back = order->pixels + PIXELS;
+    const uint16_t *front = request->pixels, *back = request->pixels + PIXELS;
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    if (read_views(order) != DONE)
+    if (read_views(request) != DONE)
         return NOT_HERE;
-    order->seconds[0] = seconds_since(&start);
-    if (order->figures != NULL && bsbatch_measure(front, back, 1024, 256, order->limits, order->figures) != DONE)
+    request->seconds[0] = seconds_since(&start);
+    if (request->statistics != NULL &&
+        bsbatch_measure(front, back, 1024, 256, request->limits, request->statistics) != DONE)
         return NOT_HERE;
-    order->seconds[1] = seconds_since(&start);
-    int32_t result = order->image != NULL ? bsbatch_compose(front, back, order->ranges, order->image)
-                                          : bsbatch_compact(front, back, order->ranges, order->counts);
-    order->seconds[2] = seconds_since(&start);
+    request->seconds[1] = seconds_since(&start);
+    int32_t result = request->image != NULL ? bsbatch_compose(front, back, request->ranges, request->image)
+                                          : bsbatch_compact(front, back, request->ranges, request->counts);
+    request->seconds[2] = seconds_since(&start);
     return result;
 }

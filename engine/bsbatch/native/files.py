@@ -1,46 +1,49 @@
-"""The first bytes of a file: opened, read and closed in one call where there is a compiled part."""
+"""First bytes of a file: opened, read and closed in one call of compiled code, or by Python without it."""
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 from bsbatch.native.library import open_library
 
+_Read = Callable[[bytes, int, int, ctypes.Array[ctypes.c_char]], int]
+"""``bsbatch_read``: path, offset, count and buffer to the number of bytes read, or to a negative error number."""
+
 _PATHS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-"""How a path is encoded; `os.fsencode` takes several calls of the interpreter, for every file."""
+"""Encoding and error handler of paths; calling `os.fsencode` for every file is slower."""
 
 
 def head_of(path: str, count: int) -> bytes:
     """Read the first bytes of a file.
 
-    Python lets go of its lock for each of three system calls, and whoever comes back waits for it.
+    In Python, opening, reading and closing each release the GIL, and the thread then has to wait for it.
 
     Parameters
     ----------
     path
         Of a file.
     count
-        Bytes, or as many as it has.
+        Number of bytes; fewer are returned if the file is shorter.
 
     Raises
     ------
     OSError
         It cannot be opened or read.
     """
-    read = _compiled()
+    read = _load_read()
     if read is None:
         return _read(path, count)
     buffer = (ctypes.c_char * count)()
-    done: int = read(path.encode(*_PATHS), 0, count, buffer)
+    done = read(path.encode(*_PATHS), 0, count, buffer)
     if done < 0:
         raise OSError(-done, os.strerror(-done))
     return buffer.raw[:done]
 
 
 def _read(path: str, count: int) -> bytes:
-    """A file system may give less than it holds."""
+    """Read until ``count`` bytes or the end: a file system may return fewer bytes than asked for."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.read(file, count)
@@ -52,7 +55,7 @@ def _read(path: str, count: int) -> bytes:
 
 
 @lru_cache(None)
-def _compiled() -> Any:
+def _load_read() -> _Read | None:
     library = open_library()
     if library is None:
         return None

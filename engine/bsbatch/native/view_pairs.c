@@ -1,11 +1,11 @@
 /*
- * What is done to every pixel of the common kind of examination, in few passes and without Python's lock.
+ * Statistics and model input of two views of uint16 counts, in few passes over the pixels and without the GIL.
  *
- * quality.py and preprocess.py do the same with numpy and judge what stands here: equal to the last bit. So all sums
- * are of integers, and square root, division and conversion are rounded as IEEE 754 says; -ffast-math would break
- * that, -ffp-contract=off keeps a compiler from fusing what numpy does not.
+ * quality.py and preprocess.py do the same with numpy and are the reference: results are equal to the last bit. So all
+ * sums are of integers, and square root, division and conversion are rounded as IEEE 754 specifies. -ffast-math would
+ * break that; -ffp-contract=off keeps the compiler from fusing operations that numpy does not fuse.
  *
- * Views are (rows, columns) counts of 16 bits, row by row: both of one size, rows a multiple of 2, columns one of 16.
+ * Views are (rows, columns) uint16, row-major, both of one shape; rows are a multiple of 2, columns of 16.
  */
 #include "native.h"
 
@@ -16,8 +16,8 @@
 #define INLINED static inline __attribute__((always_inline))
 
 /*
- * One library for every processor: what stands in `name_for_any` is compiled again for wider instructions. The widest
- * are worth it where little is computed for each pixel; what measures is 5 % slower with them.
+ * One library for every processor: `name_for_any` is compiled again for AVX2 and AVX-512. AVX-512 pays off only for
+ * functions that compute little per pixel; `measure` is 5 % slower with it.
  */
 #if defined(__x86_64__)
 #define VARIANT(name, wide, features, parameters, arguments)                                                          \
@@ -78,7 +78,7 @@ INLINED uint16_t largest(const uint16_t *counts, size_t number)
 
 INLINED size_t at_least(const uint16_t *counts, size_t number, uint16_t limit)
 {
-    enum { PIECE = 1 << 15 }; /* what 16 bits can count */
+    enum { PIECE = 1 << 15 }; /* a 16-bit counter must not overflow */
     size_t found = 0;
     for (size_t start = 0; start < number; start += PIECE) {
         size_t end = number - start < PIECE ? number : start + PIECE;
@@ -91,10 +91,10 @@ INLINED size_t at_least(const uint16_t *counts, size_t number, uint16_t limit)
 }
 
 /*
- * The count that `rank` counts reach, the largest of which has rank 1; it is known to lie in [low, high], and mostly
- * near low, so the steps double before they are halved.
+ * The count of a given rank, where the largest has rank 1. It lies in [low, high], mostly near low, so the search
+ * doubles its steps first and halves them then.
  */
-INLINED uint16_t ranked(const uint16_t *counts, size_t number, size_t rank, uint16_t low, uint16_t high)
+INLINED uint16_t count_of_rank(const uint16_t *counts, size_t number, size_t rank, uint16_t low, uint16_t high)
 {
     uint32_t least = low, most = high, step = 1;
     while (least + step <= most) {
@@ -116,39 +116,40 @@ INLINED uint16_t ranked(const uint16_t *counts, size_t number, size_t rank, uint
 }
 
 /*
- * The two counts between which the 99th percentile of the positive ones lies. So many blocks whose maximum is not
- * below some count hold at least so many counts that are not: all that are sought lie in such blocks.
+ * The two counts on either side of the 99th percentile of the positive counts. If n blocks have a maximum of at least
+ * c, at least n counts are c or more. So the largest n counts all lie in blocks whose maximum reaches the n-th largest
+ * maximum, and only those blocks are searched.
  */
-INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint32_t *places,
-                        struct view_figures *figures)
+INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint32_t *indices,
+                        struct view_statistics *statistics)
 {
-    uint16_t *chosen = (uint16_t *)(places + pixels / BLOCK);
+    uint16_t *chosen = (uint16_t *)(indices + pixels / BLOCK);
     size_t blocks = pixels / BLOCK, number = 0;
-    if (figures->positive == 0)
+    if (statistics->positive == 0)
         return;
-    uint64_t last = figures->positive - 1;
+    uint64_t last = statistics->positive - 1;
     size_t above = (size_t)(last - (uint64_t)((double)last * 0.99));
-    uint16_t low = (uint16_t)figures->low, high = (uint16_t)figures->high;
+    uint16_t low = (uint16_t)statistics->low, high = (uint16_t)statistics->high;
     if (above + 1 <= blocks)
-        low = ranked(maxima, blocks, above + 1, low, high);
-    for (size_t block = 0; block < blocks; block++) { /* no branch, which could only be guessed */
-        places[number] = (uint32_t)block;
+        low = count_of_rank(maxima, blocks, above + 1, low, high);
+    for (size_t block = 0; block < blocks; block++) { /* without a branch, which would be mispredicted */
+        indices[number] = (uint32_t)block;
         number += maxima[block] >= low;
     }
     for (size_t i = 0; i < number; i++)
-        memcpy(chosen + i * BLOCK, view + places[i] * BLOCK, BLOCK * sizeof *view);
+        memcpy(chosen + i * BLOCK, view + indices[i] * BLOCK, BLOCK * sizeof *view);
     number *= BLOCK;
-    figures->lower = figures->higher = ranked(chosen, number, above + 1, low, high);
-    if (above > 0 && figures->lower < high && at_least(chosen, number, (uint16_t)(figures->lower + 1)) == above)
-        figures->higher = least_beyond(chosen, number, (uint16_t)figures->lower);
+    statistics->lower = statistics->higher = count_of_rank(chosen, number, above + 1, low, high);
+    if (above > 0 && statistics->lower < high && at_least(chosen, number, (uint16_t)(statistics->lower + 1)) == above)
+        statistics->higher = least_beyond(chosen, number, (uint16_t)statistics->lower);
 }
 
-/* Square roots of the sums of 2 x 2 counts, in steps of 1/256, rounded; gives the sum of all. */
+/* Square roots of the sums of 2 x 2 counts, rounded to steps of 1/256; returns the sum of all counts. */
 INLINED uint32_t roots_of(const uint16_t *upper, const uint16_t *below, size_t number, int32_t *roots)
 {
     uint32_t total = 0; /* of at most 2 * MOST_COLUMNS counts */
     for (size_t i = 0; i < number; i++) {
-        uint32_t two, others; /* a pair each; which of them comes first does not matter */
+        uint32_t two, others; /* two counts each, in either order */
         memcpy(&two, upper + 2 * i, sizeof two);
         memcpy(&others, below + 2 * i, sizeof others);
         int32_t counts = (int32_t)((two & 0xFFFF) + (two >> 16) + (others & 0xFFFF) + (others >> 16));
@@ -158,7 +159,7 @@ INLINED uint32_t roots_of(const uint16_t *upper, const uint16_t *below, size_t n
     return total;
 }
 
-INLINED void add_roots(const int32_t *roots, size_t number, struct view_figures *figures)
+INLINED void add_roots(const int32_t *roots, size_t number, struct view_statistics *statistics)
 {
     uint32_t total = 0; /* of at most MOST_COLUMNS / 2 roots up to 2^17 */
     int64_t squares = 0;
@@ -166,11 +167,11 @@ INLINED void add_roots(const int32_t *roots, size_t number, struct view_figures 
         total += (uint32_t)roots[i];
         squares += (int64_t)roots[i] * roots[i];
     }
-    figures->root_total += total;
-    figures->root_squares += (uint64_t)squares;
+    statistics->root_total += total;
+    statistics->root_squares += (uint64_t)squares;
 }
 
-/* What tells the sides of the front apart, times what tells those of the back apart when it is seen from the front. */
+/* Sum of products: left-right difference of the front, times right-left difference of the back. */
 INLINED int64_t antisymmetry(const int32_t *front, const int32_t *back, size_t number)
 {
     int64_t found = 0;
@@ -179,19 +180,19 @@ INLINED int64_t antisymmetry(const int32_t *front, const int32_t *back, size_t n
     return found;
 }
 
-/* Two rows that lie one behind the other. */
-INLINED void add_rows(const uint16_t *rows, size_t number, uint16_t *maxima, struct view_figures *figures)
+/* Add two adjacent rows to the statistics; store the maximum of each block. */
+INLINED void add_rows(const uint16_t *rows, size_t number, uint16_t *maxima, struct view_statistics *statistics)
 {
     size_t positive = at_least(rows, number, 1);
     uint16_t low = positive < number ? 0 : least(rows, number);
-    figures->positive += positive;
-    figures->low = low < figures->low ? low : figures->low;
+    statistics->positive += positive;
+    statistics->low = low < statistics->low ? low : statistics->low;
     for (size_t block = 0; block < number / BLOCK; block++)
         maxima[block] = largest(rows + block * BLOCK, BLOCK);
 }
 
 INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2],
-                                uint32_t *scratch, struct pair_figures *figures)
+                                uint32_t *scratch, struct pair_statistics *statistics)
 {
     size_t pixels = rows * columns, blocks = pixels / BLOCK, half = columns / 2;
     uint16_t *maxima[2] = {(uint16_t *)scratch, (uint16_t *)scratch + blocks};
@@ -199,14 +200,14 @@ INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, siz
     for (size_t row = 0; row < rows; row += 2) {
         for (int side = 0; side < 2; side++) {
             const uint16_t *upper = views[side] + row * columns;
-            add_rows(upper, 2 * columns, maxima[side] + row * columns / BLOCK, &figures->views[side]);
-            figures->views[side].total += roots_of(upper, upper + columns, half, roots[side]);
-            add_roots(roots[side], half, &figures->views[side]);
+            add_rows(upper, 2 * columns, maxima[side] + row * columns / BLOCK, &statistics->views[side]);
+            statistics->views[side].total += roots_of(upper, upper + columns, half, roots[side]);
+            add_roots(roots[side], half, &statistics->views[side]);
         }
-        figures->antisymmetry += antisymmetry(roots[0], roots[1], half);
+        statistics->antisymmetry += antisymmetry(roots[0], roots[1], half);
     }
     for (int side = 0; side < 2; side++) {
-        struct view_figures *view = &figures->views[side];
+        struct view_statistics *view = &statistics->views[side];
         view->high = largest(maxima[side], blocks);
         if (view->high >= limits[side])
             view->saturated = (uint32_t)at_least(views[side], pixels, (uint16_t)limits[side]);
@@ -219,12 +220,12 @@ INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, siz
 
 FOR_EACH(measure,
          (const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2], uint32_t *scratch,
-          struct pair_figures *figures),
-         (views, rows, columns, limits, scratch, figures))
+          struct pair_statistics *statistics),
+         (views, rows, columns, limits, scratch, statistics))
 
-/* Figures of two views; a count that reaches its view's limit is saturated. */
+/* Statistics of two views; a count that reaches its view's limit is saturated. */
 OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uint64_t rows, uint64_t columns,
-                                const uint32_t *limits, struct pair_figures *figures)
+                                const uint32_t *limits, struct pair_statistics *statistics)
 {
     if (rows == 0 || columns == 0 || columns > MOST_COLUMNS || rows > MOST_PIXELS / columns || rows % 2 || columns % 16)
         return NOT_HERE;
@@ -233,14 +234,14 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
     uint32_t *scratch = malloc((blocks + blocks) * sizeof *scratch + pixels * sizeof *front);
     if (scratch == NULL)
         return NOT_HERE;
-    memset(figures, 0, sizeof *figures);
-    figures->views[0].low = figures->views[1].low = UINT16_MAX;
-    int32_t result = measure(views, (size_t)rows, (size_t)columns, limits, scratch, figures);
+    memset(statistics, 0, sizeof *statistics);
+    statistics->views[0].low = statistics->views[1].low = UINT16_MAX;
+    int32_t result = measure(views, (size_t)rows, (size_t)columns, limits, scratch, statistics);
     free(scratch);
     return result;
 }
 
-/* Least and largest sum of two rows. */
+/* Minimum and maximum of the sums of two rows. */
 INLINED void find_range(const uint16_t *view, uint32_t range[2])
 {
     int32_t low = INT32_MAX, high = 0;
@@ -299,13 +300,13 @@ FOR_EACH_AND_WIDEST(compose, (const uint16_t *front, const uint16_t *back, uint3
 FOR_EACH_AND_WIDEST(compact, (const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts),
          (front, back, ranges, counts))
 
-/* The image of two views of 1024 x 256; its ranges alone where a view has nothing to show. */
+/* Ranges of two 1024 x 256 views, and the image of both unless one of them is constant. */
 OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image)
 {
     return compose(front, back, ranges, image);
 }
 
-/* Sums of two rows for a GPU to scale, where 16 bits hold them. */
+/* Sums of two rows, for a GPU to scale; NOT_HERE if 16 bits do not hold them. */
 OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts)
 {
     return compact(front, back, ranges, counts);

@@ -1,11 +1,13 @@
-"""Two views of the common kind, measured and made into an image by compiled code; one call lets go of the GIL once.
+"""Pairs of 1024 x 256 views read, measured and composed by compiled code that releases the GIL once a call.
 
-Every function says None where this is nothing for it. Then numpy does the work, and would give the same bits.
+A method returns None if its input is of another kind or its work fails. The caller then uses numpy, which gives the
+same bits.
 """
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,13 +22,13 @@ _MOST = 0xFFFFFFFF
 Pixels = NDArray[Any]
 """``(rows, columns)`` counts of any type of number."""
 Ranges = tuple[int, int, int, int]
-"""Least and largest sum of two rows, of the anterior and of the posterior view."""
+"""Minimum and maximum of the sums of two rows, of the anterior and of the posterior view."""
 Frame = tuple[str, int]
-"""The file that holds a view, and where in it: ``(1024, 256)`` counts, little-endian integers of 16 bits."""
+"""Path of a file and byte offset of a view in it: ``(1024, 256)`` counts, little-endian integers of 16 bits."""
 
 
-class ViewFigures(ctypes.Structure):
-    """Of one view; ``struct view_figures``."""
+class ViewStatistics(ctypes.Structure):
+    """Statistics of one view; ``struct view_statistics``."""
 
     _fields_ = (
         ("total", ctypes.c_uint64),
@@ -45,29 +47,29 @@ class ViewFigures(ctypes.Structure):
     """Pixels above zero."""
     root_total: int
     root_squares: int
-    """Sums of the roots that `bsbatch.imaging.quality` compares the views by, and of their squares."""
+    """Sums of the square roots by which `bsbatch.imaging.quality` compares the views, and of the squares of those."""
     low: int
     high: int
     lower: int
     higher: int
-    """The two counts between which the 99th percentile of the positive ones lies; 0 where there are none."""
+    """The two counts on either side of the 99th percentile of the positive pixels; 0 if no pixel is positive."""
     saturated: int
     """Pixels that reach the view's limit."""
     is_cut: int
-    """1 where the first two rows and the last two hold counts, else 0."""
+    """1 if both the first two rows and the last two hold counts, else 0."""
 
 
-class PairFigures(ctypes.Structure):
-    """Of both views; ``struct pair_figures``."""
+class PairStatistics(ctypes.Structure):
+    """Statistics of both views; ``struct pair_statistics``."""
 
-    _fields_ = (("views", ViewFigures * 2), ("antisymmetry", ctypes.c_int64))
-    views: tuple[ViewFigures, ViewFigures]
+    _fields_ = (("views", ViewStatistics * 2), ("antisymmetry", ctypes.c_int64))
+    views: tuple[ViewStatistics, ViewStatistics]
     antisymmetry: int
     """See `bsbatch.imaging.quality`."""
 
 
-class Order(ctypes.Structure):
-    """Two views: where they lie, and where what is made of them shall go; ``struct order``, its pairs taken apart."""
+class LoadRequest(ctypes.Structure):
+    """Files, limits and output buffers of two views; ``struct load_request`` with its pairs as single fields."""
 
     _fields_ = (
         ("front_path", ctypes.c_char_p),
@@ -77,7 +79,7 @@ class Order(ctypes.Structure):
         ("front_limit", ctypes.c_uint32),
         ("back_limit", ctypes.c_uint32),
         ("pixels", ctypes.c_void_p),
-        ("figures", ctypes.c_void_p),
+        ("statistics", ctypes.c_void_p),
         ("image", ctypes.c_void_p),
         ("counts", ctypes.c_void_p),
         ("ranges", ctypes.c_uint32 * 4),
@@ -85,102 +87,113 @@ class Order(ctypes.Structure):
     )
 
 
-class Taken(NamedTuple):
-    """Two views that were taken in."""
+class LoadedPair(NamedTuple):
+    """Pixels and statistics of two views that `PairFunctions.load` has read."""
 
     stored: Pixels
     """``(2, 1024, 256) uint16``, the anterior view first."""
-    figures: PairFigures | None
+    statistics: PairStatistics | None
     ranges: Ranges
     seconds: tuple[float, float, float]
-    """Of reading, measuring and composing."""
+    """Time spent on reading, measuring and composing."""
 
 
-class Views:
-    """The functions of a library."""
+class PairFunctions:
+    """The functions of the compiled library that work on two views."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._measure = library.bsbatch_measure
         self._compose = library.bsbatch_compose
         self._compact = library.bsbatch_compact
-        self._take_in = library.bsbatch_take_in
+        self._load = library.bsbatch_take_in
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         self._measure.argtypes = (pointer, pointer, number, number, pointer, pointer)
         self._compose.argtypes = self._compact.argtypes = (pointer, pointer, pointer, pointer)
-        self._take_in.argtypes = (pointer,)
+        self._load.argtypes = (pointer,)
 
-    def take_in(
-        self, frames: tuple[Frame, Frame], limits: tuple[int, int] | None, target: NDArray[Any]
-    ) -> Taken | None:
-        """Read two views, measure them and fill what `compose` or `compact` fill, all in one call.
+    def load(
+        self,
+        frames: tuple[Frame, Frame],
+        limits: tuple[int, int] | None,
+        target: NDArray[np.float32] | NDArray[np.uint16],
+    ) -> LoadedPair | None:
+        """Read two views, measure them and fill ``target`` as `compose` or `compact` does, in one call.
 
-        None where a file cannot be read, too: whoever reads it in steps is told why.
+        Return None also if a file cannot be read: reading it in Python then raises the error.
 
         Parameters
         ----------
         frames
             Of the anterior and of the posterior view.
         limits
-            See `measure`; None where nobody asks for figures.
+            See `measure`; None if no statistics are wanted.
         target
             ``(512, 512)``, float32 for an image, uint16 for counts.
         """
         if sys.byteorder != "little" or not target.flags.c_contiguous:
             return None
         stored = np.empty((2, *_COMMON), np.uint16)
-        figures = None if limits is None else PairFigures()
+        statistics = None if limits is None else PairStatistics()
         (front, front_offset), (back, back_offset) = frames
-        path, place = os.fsencode(front), target.ctypes.data
-        order = Order(
+        path, address = os.fsencode(front), target.ctypes.data
+        request = LoadRequest(
             path,
             path if back == front else os.fsencode(back),
             front_offset,
             back_offset,
             *(min(limit, _MOST) for limit in limits or ()),
             pixels=stored.ctypes.data,
-            figures=None if figures is None else ctypes.addressof(figures),
-            image=place if target.dtype == np.float32 else None,
-            counts=place if target.dtype == np.uint16 else None,
+            statistics=None if statistics is None else ctypes.addressof(statistics),
+            image=address if target.dtype == np.float32 else None,
+            counts=address if target.dtype == np.uint16 else None,
         )
-        if self._take_in(ctypes.byref(order)):
+        if self._load(ctypes.byref(request)):
             return None
-        return Taken(stored, figures, tuple(order.ranges), tuple(order.seconds))
+        return LoadedPair(stored, statistics, tuple(request.ranges), tuple(request.seconds))
 
-    def measure(self, anterior: Pixels, posterior: Pixels, limits: tuple[int, int]) -> PairFigures | None:
-        """What tells about the quality of two views; a pixel that reaches its view's limit is saturated."""
+    def measure(self, anterior: Pixels, posterior: Pixels, limits: tuple[int, int]) -> PairStatistics | None:
+        """Compute the statistics of two views.
+
+        Parameters
+        ----------
+        anterior, posterior
+            ``(rows, columns) uint16`` counts.
+        limits
+            For each view the value from which on a pixel is saturated.
+        """
         if not _is_pair(anterior, posterior):
             return None
-        figures = PairFigures()
+        statistics = PairStatistics()
         lowest = (ctypes.c_uint32 * 2)(*(min(limit, _MOST) for limit in limits))
-        places = anterior.ctypes.data, posterior.ctypes.data
-        refused = self._measure(*places, *anterior.shape, lowest, ctypes.byref(figures))
-        return None if refused else figures
+        addresses = anterior.ctypes.data, posterior.ctypes.data
+        is_refused = self._measure(*addresses, *anterior.shape, lowest, ctypes.byref(statistics))
+        return None if is_refused else statistics
 
     def compose(self, anterior: Pixels, posterior: Pixels, image: NDArray[np.float32]) -> Ranges | None:
-        """Fill a ``(512, 512)`` image, or tell by a range without a width that a view has nothing to show."""
+        """Fill a ``(512, 512)`` image, unless a view is constant: its minimum and maximum are then equal."""
         return self._fill(self._compose, anterior, posterior, image)
 
     def compact(self, anterior: Pixels, posterior: Pixels, counts: NDArray[np.uint16]) -> Ranges | None:
-        """Fill ``(512, 512)`` sums of two rows, where 16 bits hold them."""
+        """Fill ``(512, 512)`` sums of two rows, if 16 bits hold them."""
         return self._fill(self._compact, anterior, posterior, counts)
 
-    def _fill(self, function: Any, anterior: Pixels, posterior: Pixels, target: Pixels) -> Ranges | None:
+    def _fill(self, function: Callable[..., int], anterior: Pixels, posterior: Pixels, target: Pixels) -> Ranges | None:
         if anterior.shape != _COMMON or not _is_pair(anterior, posterior) or not target.flags.c_contiguous:
             return None
         ranges = (ctypes.c_uint32 * 4)()
-        refused = function(anterior.ctypes.data, posterior.ctypes.data, ranges, target.ctypes.data)
-        return None if refused else (ranges[0], ranges[1], ranges[2], ranges[3])
+        is_refused = function(anterior.ctypes.data, posterior.ctypes.data, ranges, target.ctypes.data)
+        return None if is_refused else (ranges[0], ranges[1], ranges[2], ranges[3])
 
 
 @lru_cache(None)
-def compiled() -> Views | None:
-    """The compiled part; None where there is none."""
+def pair_functions() -> PairFunctions | None:
+    """Return the functions of the installed library; None if it is absent or of another version."""
     library = open_library()
-    return None if library is None else Views(library)
+    return None if library is None else PairFunctions(library)
 
 
 def _is_pair(anterior: Pixels, posterior: Pixels) -> bool:
-    """Whether both are 16-bit integers of this machine, row by row, and of one size."""
+    """True if both are contiguous, native 16-bit unsigned integers of one shape."""
     return (
         anterior.dtype == posterior.dtype == np.uint16
         and anterior.shape == posterior.shape

@@ -1,6 +1,6 @@
 /*
- * A chain of 3 x 3 convolutions, each with a bias and a ReLU, some with 2 x 2 maxima behind: from an image of one
- * channel to features. One image, one thread; who has more of both calls it in parallel. See winograd.h.
+ * A chain of 3 x 3 convolutions, each followed by bias and ReLU, some by 2 x 2 max pooling: from an image of one
+ * channel to features. One call computes one image on one thread; threads may call it in parallel. See winograd.h.
  */
 #include "native.h"
 
@@ -9,7 +9,7 @@
 
 enum { POINTS = 36, GAP = 16, FEWEST_TILES = 24, MOST_TILES = 64, MOST_LANES = 16, ALIGNED = 16 };
 
-/* Rows of products lie GAP floats further apart than they are long, for a power of two would crowd a cache's sets. */
+/* Rows of products are padded by GAP floats: a stride of a power of two would map them to the same cache sets. */
 static size_t tiles_at_once(const struct convolution *layer)
 {
     size_t tiles = (layer->in + layer->out) / 8;
@@ -58,7 +58,7 @@ OFFERED uint32_t bsbatch_lanes(void)
     return 4;
 }
 
-/* (out, in, 3, 3) as `bsbatch_convolve` takes them: (36, out / 2 lanes, in, 2 lanes), or (9, out) of one channel. */
+/* Kernels (out, in, 3, 3), transformed to (36, out / 2 lanes, in, 2 lanes), or to (9, out) if in is 1. */
 OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, uint32_t lanes, float *arranged)
 {
     static const double g[6][3] = {{1.0 / 4, 0, 0},
@@ -74,7 +74,7 @@ OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, ui
                 arranged[i * out + k] = kernels[9 * k + i];
         return;
     }
-    float points[POINTS][2 * MOST_LANES]; /* gathered here: where they go lies a power of two apart */
+    float points[POINTS][2 * MOST_LANES]; /* collected first: the destinations are a power of two apart */
     for (size_t first = 0; first < out; first += panel)
         for (size_t c = 0; c < in; c++) {
             for (size_t k = 0; k < panel; k++) {
@@ -102,44 +102,48 @@ static size_t columns_of(const struct convolution *layer)
     return layer->is_pooled ? layer->columns / 2 : layer->columns;
 }
 
-static size_t rounded(size_t floats)
+static size_t round_up(size_t floats)
 {
     return (floats + ALIGNED - 1) / ALIGNED * ALIGNED;
 }
 
-static size_t bordered(size_t channels, size_t rows, size_t columns)
+static size_t size_with_border(size_t channels, size_t rows, size_t columns)
 {
-    return rounded(channels * (rows + 2) * (columns + 2));
+    return round_up(channels * (rows + 2) * (columns + 2));
 }
 
-/* Floats for the image, for what every second layer gives, for what the others give, and for points and products. */
-static void measure_room(const struct convolution *layers, uint64_t number, size_t room[4])
+/* Floats for the image, the outputs of layers 0, 2, ..., those of layers 1, 3, ..., and points and products. */
+static void measure_workspace(const struct convolution *layers, uint64_t number, size_t workspace[4])
 {
-    memset(room, 0, 4 * sizeof *room);
-    room[0] = bordered(1, layers[0].rows, layers[0].columns);
+    memset(workspace, 0, 4 * sizeof *workspace);
+    workspace[0] = size_with_border(1, layers[0].rows, layers[0].columns);
     for (size_t i = 0; i < number; i++) {
-        size_t given = bordered(layers[i].out, rows_of(layers + i), columns_of(layers + i));
+        size_t given = size_with_border(layers[i].out, rows_of(layers + i), columns_of(layers + i));
         size_t used = POINTS * tiles_at_once(layers + i) * (layers[i].in + layers[i].out + 2 * GAP);
-        room[1 + i % 2] = given > room[1 + i % 2] ? given : room[1 + i % 2];
-        room[3] = i > 0 && used > room[3] ? used : room[3];
+        workspace[1 + i % 2] = given > workspace[1 + i % 2] ? given : workspace[1 + i % 2];
+        workspace[3] = i > 0 && used > workspace[3] ? used : workspace[3];
     }
 }
 
-/* Floats that `bsbatch_convolve` works in; 0 where it cannot compute these layers with so many lanes. */
+/* Size of the workspace of `bsbatch_convolve` in floats; 0 if it cannot compute these layers with these lanes. */
 OFFERED uint64_t bsbatch_room(const struct convolution *layers, uint64_t number, uint32_t lanes)
 {
-    size_t room[4];
+    size_t workspace[4];
     if (number == 0 || layers[0].in != 1 || layers[0].is_pooled)
         return 0;
     for (size_t i = 0; i < number; i++) {
         const struct convolution *layer = layers + i, *before = layer - 1;
-        if (layer->out % (2 * lanes) || layer->rows % 4 || layer->columns % 4 || layer->rows == 0 || layer->columns == 0)
+        if (layer->out % (2 * lanes) || layer->rows % 4 || layer->columns % 4)
             return 0;
-        if (i > 0 && (layer->in != before->out || layer->rows != rows_of(before) || layer->columns != columns_of(before)))
+        if (layer->rows == 0 || layer->columns == 0)
+            return 0;
+        if (i > 0 && (layer->in != before->out || layer->rows != rows_of(before)))
+            return 0;
+        if (i > 0 && layer->columns != columns_of(before))
             return 0;
     }
-    measure_room(layers, number, room);
-    return room[0] + room[1] + room[2] + room[3];
+    measure_workspace(layers, number, workspace);
+    return workspace[0] + workspace[1] + workspace[2] + workspace[3];
 }
 
 static void clear_border(float *image, size_t groups, size_t rows, size_t columns, size_t lanes)
@@ -147,38 +151,38 @@ static void clear_border(float *image, size_t groups, size_t rows, size_t column
     size_t row = (columns + 2) * lanes;
     for (size_t group = 0; group < groups; group++, image += (rows + 2) * row) {
         memset(image, 0, (row + lanes) * sizeof *image);
-        for (size_t y = 1; y <= rows; y++) /* the end of a row and the beginning of the next */
+        for (size_t y = 1; y <= rows; y++) /* end of a row and start of the next */
             memset(image + (y + 1) * row - lanes, 0, 2 * lanes * sizeof *image);
         memset(image + (rows + 1) * row, 0, row * sizeof *image);
     }
 }
 
-static void convolve_with(const struct convolution *layer, size_t lanes, const float *in, float *out, float *room)
+static void convolve_with(const struct convolution *layer, size_t lanes, const float *in, float *out, float *workspace)
 {
 #if defined(__x86_64__)
     if (lanes == 16)
-        layer->in == 1 ? convolve_first_of_16(layer, in, out) : convolve_of_16(layer, in, out, room);
+        layer->in == 1 ? convolve_first_of_16(layer, in, out) : convolve_of_16(layer, in, out, workspace);
     if (lanes == 8)
-        layer->in == 1 ? convolve_first_of_8(layer, in, out) : convolve_of_8(layer, in, out, room);
+        layer->in == 1 ? convolve_first_of_8(layer, in, out) : convolve_of_8(layer, in, out, workspace);
 #endif
     if (lanes == 4)
-        layer->in == 1 ? convolve_first_of_4(layer, in, out) : convolve_of_4(layer, in, out, room);
+        layer->in == 1 ? convolve_first_of_4(layer, in, out) : convolve_of_4(layer, in, out, workspace);
 }
 
 /*
- * (rows, columns) to features (out, rows, columns) of the last layer. Kernels are arranged; kernels, biases and the
- * room, of `bsbatch_room` floats, are aligned to 64 bytes.
+ * Features (out, rows, columns) of the last layer, of an image (rows, columns). Kernels are those of `bsbatch_arrange`;
+ * the workspace has `bsbatch_room` floats. Kernels, biases and workspace are aligned to 64 bytes.
  */
 OFFERED void bsbatch_convolve(const struct convolution *layers, uint64_t number, uint32_t lanes, const float *image,
-                              float *room, float *features)
+                              float *workspace, float *features)
 {
     size_t parts[4], rows = layers[0].rows, columns = layers[0].columns;
-    measure_room(layers, number, parts);
-    float *given[2] = {room + parts[0], room + parts[0] + parts[1]}, *points = given[1] + parts[2];
-    clear_border(room, 1, rows, columns, 1);
+    measure_workspace(layers, number, parts);
+    float *given[2] = {workspace + parts[0], workspace + parts[0] + parts[1]}, *points = given[1] + parts[2];
+    clear_border(workspace, 1, rows, columns, 1);
     for (size_t y = 0; y < rows; y++)
-        memcpy(room + (y + 1) * (columns + 2) + 1, image + y * columns, columns * sizeof *image);
-    const float *in = room;
+        memcpy(workspace + (y + 1) * (columns + 2) + 1, image + y * columns, columns * sizeof *image);
+    const float *in = workspace;
     for (size_t i = 0; i < number; i++) {
         rows = rows_of(layers + i), columns = columns_of(layers + i);
         clear_border(given[i % 2], layers[i].out / lanes, rows, columns, lanes);

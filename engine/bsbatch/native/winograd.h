@@ -1,10 +1,12 @@
 /*
- * Convolutions for one width of vectors; whoever includes this says which: LANES floats in a vector, TILES that the
- * registers hold sums for, CASE for each number up to that, NAME and TARGET of the functions.
+ * Convolutions for one vector width, included once for each. The includer defines LANES (floats in a vector), TILES
+ * (tiles whose sums fit into the registers), CASES (a CASE for each number up to TILES), and the functions' NAME and
+ * TARGET.
  *
- * Winograd's F(4 x 4, 3 x 3), Lavin and Gray, CVPR 2016, section 4: each 4 x 4 outputs of a channel are made of 6 x 6
- * inputs by 36 products in place of 144, after sums that are the same for all channels that go out. Images are
- * (channels / LANES, rows + 2, columns + 2, LANES) with a border of zeros, so that no tile is a special one.
+ * Winograd's F(4 x 4, 3 x 3), Lavin and Gray, CVPR 2016, section 4: each 4 x 4 tile of an output channel is computed
+ * from 6 x 6 inputs with 36 products in place of 144. The input transform is shared by all output channels. Images are
+ * (channels / LANES, rows + 2, columns + 2, LANES) with a border of zeros, so that tiles at the edge need no special
+ * case.
  */
 #define VEC NAME(vector)
 #define MASK NAME(mask)
@@ -51,7 +53,7 @@ FUNCTION void NAME(backward)(const VEC m[6], VEC values[4])
     values[3] = b + 8.0f * d + m[5];
 }
 
-FUNCTION void NAME(take_tile)(const float *image, size_t row, float *points, size_t point)
+FUNCTION void NAME(load_tile)(const float *image, size_t row, float *points, size_t point)
 {
     VEC half[6][6];
     for (size_t j = 0; j < 6; j++) {
@@ -70,7 +72,8 @@ FUNCTION void NAME(take_tile)(const float *image, size_t row, float *points, siz
     }
 }
 
-FUNCTION void NAME(give_tile)(const float *points, size_t point, VEC bias, float *image, size_t row, uint64_t is_pooled)
+FUNCTION void NAME(store_tile)(const float *points, size_t point, VEC bias, float *image, size_t row,
+                               uint64_t is_pooled)
 {
     VEC half[4][6], values[4][4];
     const VEC zero = {0};
@@ -100,7 +103,7 @@ FUNCTION void NAME(give_tile)(const float *points, size_t point, VEC bias, float
                                      NAME(larger)(values[2 * i + 1][2 * j], values[2 * i + 1][2 * j + 1])));
 }
 
-/* (tiles, depth) times (depth, 2 LANES); all sums stay in registers. What is `next` is fetched meanwhile. */
+/* (tiles, depth) times (depth, 2 LANES). All sums stay in registers; `next` is prefetched. */
 FUNCTION void NAME(multiply)(const float *left, size_t left_row, const float *right, const float *next, size_t depth,
                              float *product, size_t product_row, const size_t tiles)
 {
@@ -138,26 +141,26 @@ static TARGET void NAME(multiply_some)(const float *left, size_t left_row, const
 #undef CASE
 }
 
-static TARGET void NAME(convolve)(const struct convolution *layer, const float *in, float *out, float *room)
+static TARGET void NAME(convolve)(const struct convolution *layer, const float *in, float *out, float *workspace)
 {
     size_t depth = layer->in, width = layer->out, across = layer->columns / 4, total = layer->rows / 4 * across;
     size_t most = tiles_at_once(layer), left_row = depth + GAP, product_row = width + GAP;
     size_t in_row = (layer->columns + 2) * LANES, in_plane = (layer->rows + 2) * in_row;
     size_t side = layer->is_pooled ? 2 : 4;
     size_t out_row = (across * side + 2) * LANES, out_plane = (layer->rows / 4 * side + 2) * out_row;
-    float *left = room, *product = room + POINTS * most * left_row;
+    float *left = workspace, *product = workspace + POINTS * most * left_row;
     for (size_t first = 0; first < total; first += most) {
         size_t tiles = total - first < most ? total - first : most;
         for (size_t group = 0; group < depth / LANES; group++)
             for (size_t t = 0; t < tiles; t++) {
                 size_t y = 4 * ((first + t) / across), x = 4 * ((first + t) % across);
-                NAME(take_tile)(in + group * in_plane + y * in_row + x * LANES, in_row, left + t * left_row + group * LANES,
-                                most * left_row);
+                NAME(load_tile)(in + group * in_plane + y * in_row + x * LANES, in_row,
+                                left + t * left_row + group * LANES, most * left_row);
             }
         for (size_t point = 0; point < POINTS; point++)
             for (size_t k = 0; k < width; k += 2 * LANES) {
                 const float *right = layer->kernels + (point * width + k) * depth, *next = right + 2 * LANES * depth;
-                for (size_t t = 0; t < tiles; t += TILES) /* the panel behind this one is fetched once */
+                for (size_t t = 0; t < tiles; t += TILES) /* prefetch the next panel once */
                     NAME(multiply_some)(left + (point * most + t) * left_row, left_row, right,
                                         t == 0 && next < layer->kernels + POINTS * width * depth ? next : NULL, depth,
                                         product + (point * most + t) * product_row + k, product_row,
@@ -167,14 +170,14 @@ static TARGET void NAME(convolve)(const struct convolution *layer, const float *
             VEC bias = NAME(load)(layer->bias + group * LANES);
             for (size_t t = 0; t < tiles; t++) {
                 size_t y = side * ((first + t) / across) + 1, x = side * ((first + t) % across) + 1;
-                NAME(give_tile)(product + t * product_row + group * LANES, most * product_row, bias,
+                NAME(store_tile)(product + t * product_row + group * LANES, most * product_row, bias,
                                 out + group * out_plane + y * out_row + x * LANES, out_row, layer->is_pooled);
             }
         }
     }
 }
 
-/* Of one channel: nine products a value are few. `in` is (rows + 2, columns + 2) with a border of zeros. */
+/* First layer, of one channel, without Winograd: `in` is (rows + 2, columns + 2) with a border of zeros. */
 static TARGET void NAME(convolve_first)(const struct convolution *layer, const float *in, float *out)
 {
     size_t in_row = layer->columns + 2, out_row = in_row * LANES, out_plane = (layer->rows + 2) * out_row;

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.config import CamMode
-from bsbatch.dicom.pixels import decode_frames, needs_codec, place_of, read_frames
+from bsbatch.dicom.pixels import decode_frames, frame_offset, needs_codec, read_frames
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.host.threads import FreeList, ordered_map, prefetch
 from bsbatch.host.workers import Isolation
@@ -18,7 +18,7 @@ from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
 from bsbatch.imaging.preprocess import SHAPE, check_ranges, compact, compose
 from bsbatch.imaging.quality import assess, limits_of
-from bsbatch.native.view_pairs import Frame, compiled
+from bsbatch.native.view_pairs import Frame, pair_functions
 from bsbatch.pipeline.batching import Batch, batches
 from bsbatch.pipeline.verdicts import _verdict
 from bsbatch.protocols import Backend, Source
@@ -107,12 +107,12 @@ class Screening:
 
     def _at_once(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure | None:
         """From files to image in one call of compiled code, as most examinations go; None for every other one."""
-        native, front, back = compiled(), self._frame(anterior), self._frame(posterior)
+        native, front, back = pair_functions(), self._frame(anterior), self._frame(posterior)
         if native is None or front is None or back is None:
             return None
         place = self._place()
         target = np.empty(SHAPE, np.float32) if place is None else place.counts
-        taken = native.take_in((front, back), limits_of(exam), target)
+        taken = native.load((front, back), limits_of(exam), target)
         if taken is None:
             self._give_back(place)
             return None
@@ -120,7 +120,7 @@ class Screening:
             self.telemetry.add(stage, seconds, 1)
         views = ViewPixels(taken.stored[0]), ViewPixels(taken.stored[1])
         with self.telemetry.measure("quality", 0):
-            quality = assess(exam, *views, taken.figures)
+            quality = assess(exam, *views, taken.statistics)
         try:
             check_ranges(taken.ranges, None if place is None else place.scales)
         except ItemError as error:
@@ -130,7 +130,7 @@ class Screening:
 
     def _frame(self, view: ExamView) -> Frame | None:
         """Where the file system has it, if it is what compiled code takes."""
-        path, place = self.source.path(view.scan.ref), place_of(view.scan.header, view.frame.frame)
+        path, place = self.source.path(view.scan.ref), frame_offset(view.scan.header, view.frame.frame)
         return (path, place) if path is not None and place is not None else None
 
     def _in_steps(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure:

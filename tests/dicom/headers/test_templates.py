@@ -14,7 +14,7 @@ from tests.dicom.objects import dataset, encode, item
 from bsbatch.dicom.headers import fast
 from bsbatch.dicom.headers import templates as layouts_module
 from bsbatch.dicom.headers.elements import UnclearError
-from bsbatch.dicom.headers.templates import Layouts, Walked
+from bsbatch.dicom.headers.templates import TemplateCache, Walk
 from bsbatch.dicom.headers.values import text
 from bsbatch.dicom.selection import may_be_scan
 
@@ -25,7 +25,7 @@ BEHIND_COLUMNS = (
 SLICE = {"Modality": "CT", "InstanceNumber": 1}
 
 
-def walk(data: bytes) -> Walked | None:
+def walk(data: bytes) -> Walk | None:
     """What a walk comes to; None where it leaves the header to pydicom."""
     try:
         return fast._walk(fast._Source(BytesIO(data), data, len(data)), may_be_scan)
@@ -33,9 +33,9 @@ def walk(data: bytes) -> Walked | None:
         return None
 
 
-def known(*objects: bytes) -> Layouts:
+def known(*objects: bytes) -> TemplateCache:
     """The layouts of some objects, each met twice."""
-    layouts = Layouts()
+    layouts = TemplateCache()
     for data in objects:
         for _ in range(2):
             walked = walk(data)
@@ -81,7 +81,7 @@ def test_a_header_in_another_encoding_is_not_recognised() -> None:
 
 
 def test_a_header_that_is_met_for_the_first_time_is_only_walked() -> None:
-    layouts, data = Layouts(), made()
+    layouts, data = TemplateCache(), made()
     walked = walk(data)
     assert walked is not None
 
@@ -93,13 +93,13 @@ def test_a_header_that_is_met_for_the_first_time_is_only_walked() -> None:
 
 def test_where_nothing_is_ever_laid_out_alike_few_layouts_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     made_of: list[bytes] = []
-    original = layouts_module._layout
+    original = layouts_module._make_template
 
-    def counted(data: bytes, walked: Walked, is_whole: bool) -> Any:
+    def counted(data: bytes, walked: Walk, is_whole: bool) -> Any:
         made_of.append(data)
         return original(data, walked, is_whole)
 
-    monkeypatch.setattr(layouts_module, "_layout", counted)
+    monkeypatch.setattr(layouts_module, "_make_template", counted)
 
     known(*(made(StudyDescription="x" * (2 * number % 60), Rows=number) for number in range(200)))
 

@@ -13,7 +13,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from bsbatch.dicom.headers import attributes, values
 from bsbatch.dicom.headers.elements import UNDEFINED, Found, UnclearError, Walker, Wanted, are_fragments_whole, check
-from bsbatch.dicom.headers.templates import DATASET, Layouts, Walked
+from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Walk
 from bsbatch.records import Detector, Header, PixelData
 
 HEAD = 8192
@@ -63,10 +63,10 @@ class _Source(NamedTuple):
 
 
 def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
-    walked = _LAYOUTS.recall(source.data)
+    walked = _TEMPLATES.recall(source.data)
     if walked is None or walked.is_wanted != is_wanted(values.text(walked.found, "Modality") or ""):
         walked = _walk(source, is_wanted)
-        _LAYOUTS.remember(source.data, walked, walked.stop == source.size < HEAD)
+        _TEMPLATES.remember(source.data, walked, walked.stop == source.size < HEAD)
     found, codec = walked.found, values.codec(walked.found)
     sop_uid = values.unique_text(found, "SOPInstanceUID") or values.unique_text(found, "MediaStorageSOPInstanceUID")
     acquisition_time = values.unique_text(found, "AcquisitionTime")
@@ -82,10 +82,10 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
     return Header._make(own + _alike(tuple(map(found.get, _OF_CAMERA)), codec, walked.is_implicit))
 
 
-_LAYOUTS = Layouts()
+_TEMPLATES = TemplateCache()
 
 
-def _walk(source: _Source, is_wanted: Callable[[str], bool]) -> Walked:
+def _walk(source: _Source, is_wanted: Callable[[str], bool]) -> Walk:
     data, size = source.data, source.size
     found, start = Walker(data, is_implicit=False).dataset(DATASET, size, _OF_META, attributes.META)
     walker = Walker(data, is_implicit=_syntax(found) == ImplicitVRLittleEndian)
@@ -95,7 +95,7 @@ def _walk(source: _Source, is_wanted: Callable[[str], bool]) -> Walked:
     tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
     rest, stop = walker.dataset(stop, size, tags, wanted)
     check(stop <= size)
-    return Walked(found | first | rest, start, stop, walker.is_implicit, is_more_wanted)
+    return Walk(found | first | rest, start, stop, walker.is_implicit, is_more_wanted)
 
 
 def _syntax(found: Found) -> str:

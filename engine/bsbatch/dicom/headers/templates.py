@@ -31,7 +31,7 @@ _FEWEST = 2
 """Values that a layout has at least; every image has more."""
 
 
-class Walked(NamedTuple):
+class Walk(NamedTuple):
     """What a walk through a header came to; a tuple, for every file has one."""
 
     found: Found
@@ -45,7 +45,7 @@ class Walked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _Template:
     end: int
     """Bytes of the file that it speaks of."""
     is_whole: bool
@@ -69,13 +69,13 @@ class _Layout:
         return (np.frombuffer(whole_words, np.uint64, len(self.mask)) & self.mask).tobytes() == self.expected
 
 
-class Layouts:
+class TemplateCache:
     """The layouts met lately; threads may share it."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, _Alike] = {}
 
-    def recall(self, data: bytes) -> Walked | None:
+    def recall(self, data: bytes) -> Walk | None:
         """What a walk would come to, if the header is laid out as one that was walked.
 
         Parameters
@@ -89,10 +89,10 @@ class Layouts:
         for layout in alike.layouts:
             if layout.fits(data):
                 alike.misses = 0
-                return Walked(dict(zip(layout.keywords, layout.values(data), strict=True)), *layout.pattern)
+                return Walk(dict(zip(layout.keywords, layout.values(data), strict=True)), *layout.pattern)
         return None
 
-    def remember(self, data: bytes, walked: Walked, is_whole: bool) -> None:
+    def remember(self, data: bytes, walked: Walk, is_whole: bool) -> None:
         """Keep the layout of a header that was walked, if it is not the first that begins so.
 
         Making a layout takes longer than walking: where many in a row were new, only one in 64 is made, to try again.
@@ -112,22 +112,22 @@ class Layouts:
         alike = self._known.setdefault(data[_BEGINNING], _Alike())
         alike.misses += 1
         if 1 < alike.misses <= _MOST_MISSES:
-            alike.layouts = (_layout(data[:end], walked, is_whole), *alike.layouts[: _MOST_ALIKE - 1])
+            alike.layouts = (_make_template(data[:end], walked, is_whole), *alike.layouts[: _MOST_ALIKE - 1])
         elif alike.misses % _RARELY == 0:
-            alike.layouts = (_layout(data[:end], walked, is_whole),)
+            alike.layouts = (_make_template(data[:end], walked, is_whole),)
 
 
 @dataclass(slots=True)
 class _Alike:
     """Headers that begin with the same bytes."""
 
-    layouts: tuple[_Layout, ...] = ()
+    layouts: tuple[_Template, ...] = ()
     """The latest first."""
     misses: int = 0
     """How many in a row were laid out as none of them."""
 
 
-def _layout(data: bytes, walked: Walked, is_whole: bool) -> _Layout:
+def _make_template(data: bytes, walked: Walk, is_whole: bool) -> _Template:
     mask, places = bytearray(-(-len(data) // _WORD) * _WORD), {}
     for span in _spans(data, walked):
         attribute = attributes.EVERY.get(span.tag)
@@ -141,9 +141,9 @@ def _layout(data: bytes, walked: Walked, is_whole: bool) -> _Layout:
         mask[len(data) - _NEXT : len(data)] = b"\xff" * _NEXT
     words = np.frombuffer(bytes(mask), np.uint64)
     expected = (np.frombuffer(data.ljust(len(mask), b"\0"), np.uint64) & words).tobytes()
-    return _Layout(len(data), is_whole, words, expected, tuple(places), itemgetter(*places.values()), walked[1:])
+    return _Template(len(data), is_whole, words, expected, tuple(places), itemgetter(*places.values()), walked[1:])
 
 
-def _spans(data: bytes, walked: Walked) -> Iterator[Span]:
+def _spans(data: bytes, walked: Walk) -> Iterator[Span]:
     yield from Walker(data, is_implicit=False).spans(DATASET, walked.start)
     yield from Walker(data, walked.is_implicit).spans(walked.start, walked.stop)
