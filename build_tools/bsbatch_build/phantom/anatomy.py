@@ -1,4 +1,4 @@
-"""The whole reference adult, drawn once and shared."""
+"""The reference adult: all strokes, drawn once and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THICKNESS = {
     Segment.SHANK: 105.0,
     Segment.FOOT: 90.0,
 }
-"""Front to back in millimetres at girth 1."""
+"""Body thickness from front to back in millimetres, at girth 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,6 @@ class Anatomy:
 
 @cache
 def reference_adult() -> Anatomy:
-    """Skeleton, organs and outline without disease."""
+    """Skeleton, organs and soft tissue outline without disease."""
     bones = (*skull(), *spine(), *ribs(), *sternum(), *pelvis(), *limbs())
     return Anatomy(bones, tuple(organs()), tuple(outline()))

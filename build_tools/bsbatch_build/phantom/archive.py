@@ -1,4 +1,4 @@
-"""Writes a whole set: archive, labels, masks and what a reader should make of every file."""
+"""Write a phantom set: archive, labels, masks, and the expected status of every file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from numpy.random import Generator
 from pydicom.uid import NuclearMedicineImageStorage
 
 from bsbatch.host.machine import usable_cpus
-from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, companions, duplicated
-from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, Examination, write_down
+from bsbatch.reasons import Status
+from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, draw_companions, draw_duplicate
+from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, PhantomScan, build_datasets
 from bsbatch_build.phantom.encoding import SHARES, Encoding, encode
-from bsbatch_build.phantom.entries import Entry, Filed, Folder, Outcome, Status, study_folder
+from bsbatch_build.phantom.entries import ArchiveFile, Expectation, PhantomFile, StudyFolder, study_folder
 from bsbatch_build.phantom.headers import Origin
-from bsbatch_build.phantom.identity import Identity, draw_identity, stream
+from bsbatch_build.phantom.identity import Identity, draw_identity, random_stream
 from bsbatch_build.phantom.plan import SetPlan, SetSummary, assign
 from bsbatch_build.phantom.render import VIEWS
 from bsbatch_build.phantom.study import Study, make_study
@@ -31,14 +32,14 @@ LABEL_HEADER = ("study_uid", "label", "centre", "split", "lesions")
 EXPECTED_HEADER = ("source", "kind", "status", "reason")
 
 _IMAGES, _HEADERS, _CLUTTER, _EXTRAS = 1, 2, 3, 4
-"""Purposes of the random streams of one study."""
+"""Keys of the random streams of one study, by purpose."""
 
 _COMPRESSION = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
-_ALONE = 64
-"""Up to so many studies are made before a second process would have started."""
-_AT_ONCE = 8
-"""Studies that a process is given at a time."""
+_SERIAL_STUDIES = 64
+"""Up to this number of studies, one process finishes before a second one would have started."""
+_CHUNK = 8
+"""Studies submitted to a process at a time."""
 
 Label = tuple[str, int, str, str, int]
 """A row of labels.csv."""
@@ -47,20 +48,20 @@ Expected = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """All files of one labelled study and of the extra studies beside it."""
+class StudyFiles:
+    """All files of one labelled study and of the extra studies generated with it."""
 
     label: Label
-    files: tuple[Filed, ...]
+    files: tuple[ArchiveFile, ...]
     masks: tuple[tuple[str, bytes], ...]
-    """File names below the folder of masks, and PNG bytes."""
+    """File names below the masks folder, with PNG bytes."""
 
 
 def write_set(out: Path, plan: SetPlan, on_study: Callable[[int], object] = lambda _: None) -> SetSummary:
-    """Write the set that ``plan`` describes into the empty or new folder ``out``.
+    """Write the set described by ``plan`` into the new or empty folder ``out``.
 
-    ``on_study`` is called with the number of studies written. Raises ValueError where ``out`` holds
-    anything.
+    ``on_study`` is called after each study with the number of studies written. Raises ValueError if
+    ``out`` is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder. Name a new one, or empty it first.")
@@ -68,7 +69,7 @@ def write_set(out: Path, plan: SetPlan, on_study: Callable[[int], object] = lamb
     (out / "masks").mkdir(exist_ok=True)
     labels: list[Label] = []
     expected: list[Expected] = []
-    for number, (label, rows) in enumerate(_written(out, plan), start=1):
+    for number, (label, rows) in enumerate(_write_studies(out, plan), start=1):
         labels.append(label)
         expected += rows
         on_study(number)
@@ -77,20 +78,20 @@ def write_set(out: Path, plan: SetPlan, on_study: Callable[[int], object] = lamb
     return _summary(labels, expected)
 
 
-def _written(out: Path, plan: SetPlan) -> Iterator[tuple[Label, list[Expected]]]:
-    """Write one study after the other, several at a time where there are cores; each hangs on its own number only."""
-    write, processes = partial(_write, out, plan), usable_cpus()
-    if processes == 1 or plan.studies <= _ALONE:
+def _write_studies(out: Path, plan: SetPlan) -> Iterator[tuple[Label, list[Expected]]]:
+    """Write the studies, in parallel on several CPUs; the content of each depends only on its index."""
+    write, processes = partial(_write_study, out, plan), usable_cpus()
+    if processes == 1 or plan.studies <= _SERIAL_STUDIES:
         yield from map(write, range(plan.studies))
         return
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        yield from pool.map(write, range(plan.studies), chunksize=_AT_ONCE)
+        yield from pool.map(write, range(plan.studies), chunksize=_CHUNK)
 
 
-def _write(out: Path, plan: SetPlan, index: int) -> tuple[Label, list[Expected]]:
-    part = _part(plan, index)
-    _store(out, part)
-    return part.label, [_expected_row(filed) for filed in part.files]
+def _write_study(out: Path, plan: SetPlan, index: int) -> tuple[Label, list[Expected]]:
+    content = _study_files(plan, index)
+    _store(out, content)
+    return content.label, [_row_of(file) for file in content.files]
 
 
 def _summary(labels: list[Label], expected: list[Expected]) -> SetSummary:
@@ -105,80 +106,80 @@ def _summary(labels: list[Label], expected: list[Expected]) -> SetSummary:
     )
 
 
-def _expected_row(filed: Filed) -> Expected:
-    entry = filed.entry
-    return filed.source, entry.kind, entry.outcome.status.value, entry.outcome.reason
+def _row_of(archived: ArchiveFile) -> Expected:
+    file = archived.file
+    return archived.source, file.kind, file.expectation.status.value, file.expectation.reason
 
 
-def _store(out: Path, part: Part) -> None:
-    for filed in part.files:
-        path = out / "archive" / filed.source
+def _store(out: Path, content: StudyFiles) -> None:
+    for archived in content.files:
+        path = out / "archive" / archived.source
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(filed.entry.data)
-    for name, data in part.masks:
+        path.write_bytes(archived.file.data)
+    for name, data in content.masks:
         (out / "masks" / name).write_bytes(data)
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream_out:
-        writer = csv.writer(stream_out, lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
 
 
 def study_of(plan: SetPlan, index: int) -> Study:
-    """Patient, disease and views of study ``index``: what the archive of this plan holds, without its files."""
+    """Make patient, disease and views of study ``index`` as in the archive of this plan, without its files."""
     return make_study(assign(plan, index), np.random.SeedSequence([plan.seed, _IMAGES, index]))
 
 
-def _part(plan: SetPlan, index: int) -> Part:
+def _study_files(plan: SetPlan, index: int) -> StudyFiles:
     study = study_of(plan, index)
-    assignment = study.subject.assignment
-    rng = stream(plan.seed, _HEADERS, index)
+    assignment = study.case.assignment
+    rng = random_stream(plan.seed, _HEADERS, index)
     identity = draw_identity(rng, plan.seed, f"{assignment.centre.name}{index:05d}")
-    examination = _examination(study, identity, rng)
-    entries = _objects(study, examination, rng)
-    files: list[Filed] = []
+    scan = _scan(study, identity, rng)
+    contents = _objects(study, scan, rng)
+    files: list[ArchiveFile] = []
     if plan.clutter:
-        clutter = stream(plan.seed, _CLUTTER, index)
-        beside = companions(index, examination, clutter)
-        copies = duplicated(index, entries, clutter)
-        entries = [*_shuffled([*entries, *beside], clutter), *copies]
+        clutter = random_stream(plan.seed, _CLUTTER, index)
+        companions = draw_companions(index, scan, clutter)
+        copies = draw_duplicate(index, contents, clutter)
+        contents = [*_shuffle([*contents, *companions], clutter), *copies]
         files += _extra_studies(plan, index)
-    files += _folder(identity, rng).file(entries)
-    lesions = len(study.subject.lesions)
+    files += _folder(identity, rng).assign_paths(contents)
+    lesions = len(study.case.lesions)
     label = (identity.study_uid, int(assignment.positive), assignment.centre.name, lesions)
     row = (*label[:3], assignment.split.value, lesions)
-    return Part(row, tuple(files), tuple(_masks(identity.study_uid, study)))
+    return StudyFiles(row, tuple(files), tuple(_masks(identity.study_uid, study)))
 
 
-def _shuffled(entries: list[Entry], rng: Generator) -> list[Entry]:
-    return [entries[place] for place in rng.permutation(len(entries))]
+def _shuffle(files: list[PhantomFile], rng: Generator) -> list[PhantomFile]:
+    return [files[position] for position in rng.permutation(len(files))]
 
 
-def _examination(study: Study, identity: Identity, rng: Generator) -> Examination:
-    acquisition = study.subject.acquisition
+def _scan(study: Study, identity: Identity, rng: Generator) -> PhantomScan:
+    acquisition = study.case.acquisition
     camera, spacing = acquisition.camera, acquisition.optics.spacing
     order = (POSTERIOR, ANTERIOR) if acquisition.posterior_first else (ANTERIOR, POSTERIOR)
-    origin = Origin(identity, study.subject.patient, camera, spacing)
-    return Examination(origin, study.views, order, int(rng.integers(4)))
+    origin = Origin(identity, study.case.patient, camera, spacing)
+    return PhantomScan(origin, study.views, order, int(rng.integers(4)))
 
 
-def _objects(study: Study, examination: Examination, rng: Generator) -> list[Entry]:
+def _objects(study: Study, scan: PhantomScan, rng: Generator) -> list[PhantomFile]:
     encodings, shares = zip(*SHARES, strict=True)
     encoding = Encoding(encodings[int(rng.choice(len(encodings), p=shares))])
-    dialect = study.subject.assignment.habit.dialect
+    dialect = study.case.assignment.installation.dialect
     return [
-        Entry(
+        PhantomFile(
             dialect.value,
-            Outcome(Status.USED),
+            Expectation(Status.USED),
             encode(dataset, encoding, dataset.get("SOPClassUID", NuclearMedicineImageStorage)),
         )
-        for dataset in write_down(dialect, examination)
+        for dataset in build_datasets(dialect, scan)
     ]
 
 
-def _folder(identity: Identity, rng: Generator) -> Folder:
+def _folder(identity: Identity, rng: Generator) -> StudyFolder:
     return study_folder(
         int(rng.integers(4)),
         patient=identity.patient_id,
@@ -187,26 +188,26 @@ def _folder(identity: Identity, rng: Generator) -> Folder:
     )
 
 
-def _extra_studies(plan: SetPlan, index: int) -> list[Filed]:
-    """Whole-body scans that fail; one of each kind beside the first of every round of studies."""
+def _extra_studies(plan: SetPlan, index: int) -> list[ArchiveFile]:
+    """Make whole-body scans that must fail: one of each kind with the first study of every round."""
     if index % ROUND:
         return []
-    files: list[Filed] = []
+    files: list[ArchiveFile] = []
     for number, kind in enumerate(EXTRA_STUDIES):
         assignment = replace(assign(plan, index), positive=False)
         sequence = np.random.SeedSequence([plan.seed, _EXTRAS, index, number])
         study = make_study(assignment, sequence)
-        rng = stream(plan.seed, _EXTRAS, index, number, _HEADERS)
+        rng = random_stream(plan.seed, _EXTRAS, index, number, _HEADERS)
         label = f"{assignment.centre.name}{index:05d}X{number}"
         identity = draw_identity(rng, plan.seed, label)
-        examination = _examination(study, identity, rng)
-        entries = [Entry(kind.name, kind.outcome, data) for data in kind.make(examination, rng)]
-        files += _folder(identity, rng).file(entries)
+        scan = _scan(study, identity, rng)
+        contents = [PhantomFile(kind.name, kind.expectation, data) for data in kind.make(scan, rng)]
+        files += _folder(identity, rng).assign_paths(contents)
     return files
 
 
 def _masks(study_uid: str, study: Study) -> Iterator[tuple[str, bytes]]:
-    if not study.subject.assignment.positive:
+    if not study.case.assignment.positive:
         return
     for view, mask in zip(VIEWS, study.masks, strict=True):
         ok, data = cv2.imencode(".png", mask, _COMPRESSION)

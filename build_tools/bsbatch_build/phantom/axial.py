@@ -10,7 +10,7 @@ import numpy as np
 
 from bsbatch_build.phantom.geometry import (
     LEFT,
-    Place,
+    Location,
     Segment,
     Stroke,
     area,
@@ -49,37 +49,37 @@ _RIB_TABLE = (
 
 
 def skull() -> list[Stroke]:
-    """Calvarium as a shell, skull base behind, face and mandible in front."""
+    """Calvarium (a shell), skull base at the back, face and mandible at the front."""
     strokes = [*_vault(), *_face()]
     for stroke in (
-        ellipse(Place("face", _HEAD, 0.18, LEFT), (40, 172), (12, 13), 1.5),
-        ring(Place("face", _HEAD, 0.12, LEFT), (31, 140), (19, 16), (5, 0.9)),
-        ellipse(Place("mandible", _HEAD, 0.45, LEFT), (60, 160), (9, 10), 1.5),
+        ellipse(Location("face", _HEAD, 0.18, LEFT), (40, 172), (12, 13), 1.5),
+        ring(Location("face", _HEAD, 0.12, LEFT), (31, 140), (19, 16), (5, 0.9)),
+        ellipse(Location("mandible", _HEAD, 0.45, LEFT), (60, 160), (9, 10), 1.5),
     ):
-        strokes += [stroke, stroke.mirrored()]
+        strokes += [stroke, stroke.mirror()]
     return strokes
 
 
 def _vault() -> list[Stroke]:
     return [
-        ellipse(Place("skull", _HEAD, 0.5), (0, 98), (74, 95), 1.25),
-        ring(Place("skull", _HEAD, 0.5), (0, 98), (75, 96), (19, 0.75)),
-        ring(Place("skull", _HEAD, 0.5), (0, 98), (76, 97), (8, 0.8)),
-        ellipse(Place("skull", _HEAD, 0.2), (0, 122), (56, 13), 0.5),
-        ellipse(Place("skull_base", _HEAD, 0.78), (0, 152), (58, 22), 0.8),
-        ellipse(Place("skull_base", _HEAD, 0.78), (0, 168), (34, 17), 1.0),
-        ellipse(Place("skull_base", _HEAD, 0.85), (0, 128), (9, 9), 0.5),
+        ellipse(Location("skull", _HEAD, 0.5), (0, 98), (74, 95), 1.25),
+        ring(Location("skull", _HEAD, 0.5), (0, 98), (75, 96), (19, 0.75)),
+        ring(Location("skull", _HEAD, 0.5), (0, 98), (76, 97), (8, 0.8)),
+        ellipse(Location("skull", _HEAD, 0.2), (0, 122), (56, 13), 0.5),
+        ellipse(Location("skull_base", _HEAD, 0.78), (0, 152), (58, 22), 0.8),
+        ellipse(Location("skull_base", _HEAD, 0.78), (0, 168), (34, 17), 1.0),
+        ellipse(Location("skull_base", _HEAD, 0.85), (0, 128), (9, 9), 0.5),
     ]
 
 
 def _face() -> list[Stroke]:
     return [
-        ellipse(Place("face", _HEAD, 0.3), (0, 190), (50, 46), 0.7),
-        ellipse(Place("face", _HEAD, 0.12), (0, 172), (17, 22), 3.0),
-        ellipse(Place("face", _HEAD, 0.15), (0, 196), (26, 15), 2.4),
-        ellipse(Place("face", _HEAD, 0.2), (0, 150), (42, 9), 0.9),
+        ellipse(Location("face", _HEAD, 0.3), (0, 190), (50, 46), 0.7),
+        ellipse(Location("face", _HEAD, 0.12), (0, 172), (17, 22), 3.0),
+        ellipse(Location("face", _HEAD, 0.15), (0, 196), (26, 15), 2.4),
+        ellipse(Location("face", _HEAD, 0.2), (0, 150), (42, 9), 0.9),
         tube(
-            Place("mandible", _HEAD, 0.2),
+            Location("mandible", _HEAD, 0.2),
             [(-60, 158), (-55, 205), (-26, 234), (0, 240), (26, 234), (55, 205), (60, 158)],
             [6, 7, 7, 7, 7, 7, 6],
             1.3,
@@ -88,7 +88,7 @@ def _face() -> list[Stroke]:
 
 
 def spine() -> list[Stroke]:
-    """Every vertebra as body, two facet joints and spinous process, down to the coccyx."""
+    """Vertebrae from C1 to the coccyx, each with body, two facet joints and spinous process."""
     strokes: list[Stroke] = []
     for region, count, top, bottom in _LEVELS:
         growth = np.linspace(0.84, 1.16, count)
@@ -117,41 +117,41 @@ def _vertebra(level: str, region: str, top: float, bottom: float) -> list[Stroke
     corners = [(-half, high), (half, high), (waist, middle), (half, low), (-half, low)]
     corners.append((-waist, middle))
     joint = ellipse(
-        Place(level, segment, depth + 0.17, LEFT),
+        Location(level, segment, depth + 0.17, LEFT),
         (0.62 * half, bottom - 2),
         (6, 0.24 * height),
         facet,
     )
     process = [(0.0, middle), (0.0, bottom)]
     return [
-        area(Place(level, segment, depth), corners, body),
+        area(Location(level, segment, depth), corners, body),
         joint,
-        joint.mirrored(),
-        tube(Place(level, segment, depth + 0.22), process, 4.0, 0.6 * facet),
+        joint.mirror(),
+        tube(Location(level, segment, depth + 0.22), process, 4.0, 0.6 * facet),
     ]
 
 
 def _sacrum() -> list[Stroke]:
     corners = [(-48, 726), (48, 726), (36, 772), (15, 822), (-15, 822), (-36, 772)]
     joint = tube(
-        Place("sacroiliac", _TRUNK, 0.76, LEFT),
+        Location("sacroiliac", _TRUNK, 0.76, LEFT),
         bezier((47, 724), (46, 760), (29, 796)),
         np.linspace(8.5, 6.0, 9),
         3.6,
     )
-    crest = tube(Place("sacrum", _TRUNK, 0.88), [(0, 730), (0, 805)], 5.0, 1.2)
-    coccyx = tube(Place("sacrum", _TRUNK, 0.86), [(0, 818), (0, 848)], [8.0, 5.0], 1.4)
-    body = area(Place("sacrum", _TRUNK, 0.78), corners, 2.5)
-    return [body, joint, joint.mirrored(), crest, coccyx]
+    crest = tube(Location("sacrum", _TRUNK, 0.88), [(0, 730), (0, 805)], 5.0, 1.2)
+    coccyx = tube(Location("sacrum", _TRUNK, 0.86), [(0, 818), (0, 848)], [8.0, 5.0], 1.4)
+    body = area(Location("sacrum", _TRUNK, 0.78), corners, 2.5)
+    return [body, joint, joint.mirror(), crest, coccyx]
 
 
 def ribs() -> list[Stroke]:
-    """Twelve pairs, each in a back, a side and a front part of its own depth."""
+    """Twelve pairs of ribs, each in parts of different depth: back, side and front."""
     strokes: list[Stroke] = []
     heads = np.linspace(THORACIC_TOP + 4, LUMBAR_TOP - 30, 12)
     for number, (row, head) in enumerate(zip(_RIB_TABLE, heads, strict=True), start=1):
         for stroke in _rib(number, row, float(head)):
-            strokes += [stroke, stroke.mirrored()]
+            strokes += [stroke, stroke.mirror()]
     return strokes
 
 
@@ -160,32 +160,32 @@ def _rib(number: int, row: tuple[float, float, float, float], head: float) -> li
     name, side = f"rib_{number}", head + drop
     back = bezier((20, head), (0.78 * half, head + 0.02 * drop), (half, side), 13)
     parts = [
-        tube(Place(name, _TRUNK, 0.90, LEFT), back[:8], 4.6, 1.45),
-        tube(Place(name, _TRUNK, 0.72, LEFT), back[7:], np.linspace(4.6, 5.4, 6), 2.1),
+        tube(Location(name, _TRUNK, 0.90, LEFT), back[:8], 4.6, 1.45),
+        tube(Location(name, _TRUNK, 0.72, LEFT), back[7:], np.linspace(4.6, 5.4, 6), 2.1),
     ]
     if end_x:
         low = side + end_drop
         front = bezier((half, side), (1.0 * half, side + 0.9 * end_drop), (end_x, low), 13)
         parts += [
-            tube(Place(name, _TRUNK, 0.42, LEFT), front[:6], np.linspace(5.4, 4.8, 6), 2.1),
-            tube(Place(name, _TRUNK, 0.16, LEFT), front[5:], 5.0, 0.95),
-            ellipse(Place(name, _TRUNK, 0.10, LEFT), (end_x + 2, low), (6, 5), 0.5),
+            tube(Location(name, _TRUNK, 0.42, LEFT), front[:6], np.linspace(5.4, 4.8, 6), 2.1),
+            tube(Location(name, _TRUNK, 0.16, LEFT), front[5:], 5.0, 0.95),
+            ellipse(Location(name, _TRUNK, 0.10, LEFT), (end_x + 2, low), (6, 5), 0.5),
         ]
     return parts
 
 
 def sternum() -> list[Stroke]:
     """Manubrium, body and xiphoid process, with the joints of the clavicles."""
-    joint = ellipse(Place("sternum", _TRUNK, 0.12, LEFT), (25, 322), (9, 9), 1.7)
+    joint = ellipse(Location("sternum", _TRUNK, 0.12, LEFT), (25, 322), (9, 9), 1.7)
     manubrium = [(-31, 322), (-12, 328), (12, 328), (31, 322), (19, 368), (-19, 368)]
     return [
-        area(Place("sternum", _TRUNK, 0.12), manubrium, 2.5),
-        ellipse(Place("sternum", _TRUNK, 0.1), (0, 370), (15, 6), 1.3),
-        tube(Place("sternum", _TRUNK, 0.1), [(0, 372), (0, 420), (0, 466)], [13, 15, 12], 2.0),
-        tube(Place("sternum", _TRUNK, 0.1), [(0, 466), (0, 488)], [6, 3], 1.0),
-        ellipse(Place("larynx", _TRUNK, 0.15), (0, 272), (13, 19), 1.5),
+        area(Location("sternum", _TRUNK, 0.12), manubrium, 2.5),
+        ellipse(Location("sternum", _TRUNK, 0.1), (0, 370), (15, 6), 1.3),
+        tube(Location("sternum", _TRUNK, 0.1), [(0, 372), (0, 420), (0, 466)], [13, 15, 12], 2.0),
+        tube(Location("sternum", _TRUNK, 0.1), [(0, 466), (0, 488)], [6, 3], 1.0),
+        ellipse(Location("larynx", _TRUNK, 0.15), (0, 272), (13, 19), 1.5),
         joint,
-        joint.mirrored(),
+        joint.mirror(),
     ]
 
 
@@ -193,8 +193,8 @@ def pelvis() -> list[Stroke]:
     """Iliac wings and crests, acetabula, pubic and ischial rami."""
     strokes: list[Stroke] = []
     for stroke in (*_ilium(), *_lower_pelvis()):
-        strokes += [stroke, stroke.mirrored()]
-    symphysis = tube(Place("pubis", _TRUNK, 0.22), [(0, 822), (0, 850)], 7.0, 1.2)
+        strokes += [stroke, stroke.mirror()]
+    symphysis = tube(Location("pubis", _TRUNK, 0.22), [(0, 822), (0, 850)], 7.0, 1.2)
     return [*strokes, symphysis]
 
 
@@ -202,18 +202,18 @@ def _ilium() -> list[Stroke]:
     crest = bezier((50, 712), (78, 632), (122, 704), 15)
     wing = [*crest, (124, 742), (104, 784), (78, 782), (50, 758)]
     return [
-        area(Place("ilium", _TRUNK, 0.55, LEFT), wing, 1.5),
-        tube(Place("ilium", _TRUNK, 0.80, LEFT), crest[:8], np.linspace(9, 7, 8), 2.2),
-        tube(Place("ilium", _TRUNK, 0.35, LEFT), crest[7:], np.linspace(7, 8, 8), 1.7),
-        ellipse(Place("ilium", _TRUNK, 0.16, LEFT), (122, 724), (7, 14), 1.6),
-        tube(Place("ilium", _TRUNK, 0.84, LEFT), [(50, 712), (52, 752)], 7.0, 1.5),
+        area(Location("ilium", _TRUNK, 0.55, LEFT), wing, 1.5),
+        tube(Location("ilium", _TRUNK, 0.80, LEFT), crest[:8], np.linspace(9, 7, 8), 2.2),
+        tube(Location("ilium", _TRUNK, 0.35, LEFT), crest[7:], np.linspace(7, 8, 8), 1.7),
+        ellipse(Location("ilium", _TRUNK, 0.16, LEFT), (122, 724), (7, 14), 1.6),
+        tube(Location("ilium", _TRUNK, 0.84, LEFT), [(50, 712), (52, 752)], 7.0, 1.5),
     ]
 
 
 def _lower_pelvis() -> list[Stroke]:
     return [
-        ring(Place("acetabulum", _TRUNK, 0.5, LEFT), (90, 799), (34, 33), (17, 1.7)),
-        tube(Place("pubis", _TRUNK, 0.3, LEFT), bezier((70, 806), (38, 806), (6, 826)), 7.5, 2.1),
-        tube(Place("ischium", _TRUNK, 0.5, LEFT), bezier((8, 846), (26, 872), (50, 880)), 7.0, 2.0),
-        tube(Place("ischium", _TRUNK, 0.72, LEFT), [(82, 822), (64, 872)], [13, 12], 2.7),
+        ring(Location("acetabulum", _TRUNK, 0.5, LEFT), (90, 799), (34, 33), (17, 1.7)),
+        tube(Location("pubis", _TRUNK, 0.3, LEFT), bezier((70, 806), (38, 806), (6, 826)), 7.5, 2.1),
+        tube(Location("ischium", _TRUNK, 0.5, LEFT), bezier((8, 846), (26, 872), (50, 880)), 7.0, 2.0),
+        tube(Location("ischium", _TRUNK, 0.72, LEFT), [(82, 822), (64, 872)], [13, 12], 2.7),
     ]

@@ -1,7 +1,7 @@
-"""Three centres with cameras, protocols, header dialects and prevalences of their own.
+"""Three centres, each with its own cameras, protocols, header dialects and prevalence.
 
-Numbers of patients are those of Ibrahim et al., Cancer Imaging 2023;23:12, table 1. Counts reach from
-fast protocols (0.3 to 0.7 M a view) to a slow one (3.6 M), as seen in real headers.
+Numbers of patients are those of Ibrahim et al., Cancer Imaging 2023;23:12, table 1. Counts range
+from fast protocols (0.3 to 0.7 M per view) to a slow one (3.6 M), as in real headers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bsbatch_build.phantom.render import Optics
 
 
 class Dialect(StrEnum):
-    """How a vendor writes an examination down."""
+    """A vendor's way to encode an examination in DICOM objects."""
 
     GE_TWO_FRAME = "ge_two_frame"
     SIEMENS_TWO_FRAME = "siemens_two_frame"
@@ -28,19 +28,19 @@ class Dialect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A gamma camera as its headers and its images show it."""
+    """A gamma camera: header values and imaging properties."""
 
     manufacturer: str
     model: str
     software: str
     spacing: float
-    """Millimetres a pixel at 1024 x 256."""
+    """Millimetres per pixel at 1024 x 256."""
     intrinsic: float
     """Intrinsic resolution, full width at half maximum in millimetres."""
     collimator: tuple[float, float]
     """Hole width and effective hole length in millimetres."""
     speed: float
-    """Table speed in millimetres a second."""
+    """Table speed in millimetres per second."""
 
 
 GE_670 = Camera("GE MEDICAL SYSTEMS", "Discovery NM/CT 670", "Xeleris 3.1108", 2.40112, 3.9, (1.5, 33.0), 4.43)
@@ -52,10 +52,11 @@ ANYSCAN = Camera("Mediso", "AnyScan SC", "Nucline 3.00", 2.24, 3.4, (1.2, 25.5),
 
 
 @dataclass(frozen=True, slots=True)
-class Habit:
-    """A camera with the dialect of its archive."""
+class Installation:
+    """A camera of a centre, with the dialect of its archive."""
 
     share: float
+    """Share of the centre's examinations, 0 to 1."""
     camera: Camera
     dialect: Dialect
 
@@ -67,15 +68,15 @@ class Centre:
     name: str
     patients: int
     positives: int
-    habits: tuple[Habit, ...]
+    installations: tuple[Installation, ...]
     counts: tuple[float, float, float, float]
-    """Counts a view: median, log standard deviation, least and greatest."""
+    """Counts per view: median, log standard deviation, minimum and maximum."""
     odd_matrix: float
     """Share of 1024 x 512 and 512 x 256 matrices."""
     gap: tuple[float, float]
     """Range of the distance from the collimator to the patient in millimetres."""
     test: bool = False
-    """Whether its examinations make the external test set."""
+    """True if its examinations are the external test set."""
 
 
 CENTRES = {
@@ -83,10 +84,10 @@ CENTRES = {
         name="A",
         patients=1019,
         positives=293,
-        habits=(
-            Habit(0.55, SYMBIA, Dialect.SIEMENS_TWO_FRAME),
-            Habit(0.25, GE_670, Dialect.GE_TWO_FRAME),
-            Habit(0.20, SYMBIA, Dialect.SEPARATE_SERIES),
+        installations=(
+            Installation(0.55, SYMBIA, Dialect.SIEMENS_TWO_FRAME),
+            Installation(0.25, GE_670, Dialect.GE_TWO_FRAME),
+            Installation(0.20, SYMBIA, Dialect.SEPARATE_SERIES),
         ),
         counts=(0.62e6, 0.35, 0.30e6, 1.6e6),
         odd_matrix=0.0,
@@ -96,10 +97,10 @@ CENTRES = {
         name="B",
         patients=348,
         positives=118,
-        habits=(
-            Habit(0.45, GE_MG, Dialect.GE_OLD_SINGLE),
-            Habit(0.30, GE_670, Dialect.GE_TWO_FRAME),
-            Habit(0.25, BRIGHTVIEW, Dialect.STANDARD_CODES),
+        installations=(
+            Installation(0.45, GE_MG, Dialect.GE_OLD_SINGLE),
+            Installation(0.30, GE_670, Dialect.GE_TWO_FRAME),
+            Installation(0.25, BRIGHTVIEW, Dialect.STANDARD_CODES),
         ),
         counts=(1.1e6, 0.45, 0.35e6, 3.6e6),
         odd_matrix=0.04,
@@ -109,11 +110,11 @@ CENTRES = {
         name="C",
         patients=998,
         positives=411,
-        habits=(
-            Habit(0.30, ANYSCAN, Dialect.STANDARD_CODES),
-            Habit(0.25, GE_INFINIA, Dialect.GE_TWO_FRAME),
-            Habit(0.25, SYMBIA, Dialect.EMPTIED),
-            Habit(0.20, BRIGHTVIEW, Dialect.SEPARATE_SERIES),
+        installations=(
+            Installation(0.30, ANYSCAN, Dialect.STANDARD_CODES),
+            Installation(0.25, GE_INFINIA, Dialect.GE_TWO_FRAME),
+            Installation(0.25, SYMBIA, Dialect.EMPTIED),
+            Installation(0.20, BRIGHTVIEW, Dialect.SEPARATE_SERIES),
         ),
         counts=(1.5e6, 0.40, 0.45e6, 3.6e6),
         odd_matrix=0.08,
@@ -131,26 +132,26 @@ class Matrix:
     rows: int
     columns: int
     spacing: float | None = None
-    """Millimetres a pixel; None for the camera's own at 1024 x 256."""
+    """Millimetres per pixel; None for the camera's own at 1024 x 256."""
 
 
 _USUAL = Matrix(1024, 256)
 _ODD = (Matrix(1024, 512, 1.95), Matrix(512, 256, 3.9))
-"""Archives of wider fields: 2 m by 1 m."""
+"""Matrices with a wider field of view: 2 m by 1 m."""
 
 _FIRST_ROW = (6, 46)
 _SCANNED = (0.745, 0.835)
-"""Share of the rows that the table travels over, after the 73 to 84 % of real scans."""
+"""Range of the share of rows scanned by the moving table; 73 to 84 % in real scans."""
 _LOW_COUNTS, _LOW_FACTOR = 0.06, 0.55
-"""Share of scans with too few counts, and what is left of their counts."""
+"""Share of scans with too few counts, and the factor on their counts."""
 _TRUNCATED = 0.03
-"""Share of patients whose head lies outside the scan."""
+"""Share of patients with the head outside the scan."""
 _ABOVE, _CUT = (15.0, 70.0), (-180.0, -40.0)
-"""Millimetres from the first scanned row to the vertex, whole and truncated."""
+"""Ranges of millimetres from the first scanned row to the vertex: whole body, truncated scan."""
 _TABLE = 1860.0
-"""Millimetres scanned with the wider fields."""
+"""Millimetres scanned with the wider fields of view."""
 _MASKED = 0.05
-"""Share of the columns at either side outside the field of view."""
+"""Share of the columns outside the field of view, at each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,26 +163,26 @@ class Acquisition:
     dialect: Dialect
     optics: Optics
     window: tuple[int, int]
-    """First and last row (exclusive) that hold counts."""
+    """First and last row (exclusive) with counts."""
     mask: int
-    """Columns at either side without counts."""
+    """Columns without counts, at each side."""
     totals: tuple[float, float]
     """Expected counts, anterior and posterior."""
     posterior_first: bool
 
 
-def draw_acquisition(rng: Generator, centre: Centre, habit: Habit) -> Acquisition:
+def draw_acquisition(rng: Generator, centre: Centre, installation: Installation) -> Acquisition:
     """Draw matrix, resolution, counts and patient position."""
     matrix = _USUAL if rng.random() >= centre.odd_matrix else _ODD[int(rng.integers(len(_ODD)))]
-    spacing = matrix.spacing or habit.camera.spacing
+    spacing = matrix.spacing or installation.camera.spacing
     first = round(int(rng.integers(*_FIRST_ROW)) * matrix.rows / _USUAL.rows)
     scanned = float(rng.uniform(*_SCANNED)) * matrix.rows
     length = _TABLE / spacing if matrix.spacing else scanned
     return Acquisition(
         centre=centre,
-        camera=habit.camera,
-        dialect=habit.dialect,
-        optics=_draw_optics(rng, centre, habit.camera, (matrix, spacing, first)),
+        camera=installation.camera,
+        dialect=installation.dialect,
+        optics=_draw_optics(rng, centre, installation.camera, (matrix, spacing, first)),
         window=(first, min(round(first + length), matrix.rows)),
         mask=round(_MASKED * matrix.columns),
         totals=_draw_totals(rng, centre),

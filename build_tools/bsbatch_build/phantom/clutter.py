@@ -1,4 +1,4 @@
-"""Which clutter lies beside which study."""
+"""Kinds of clutter, and the choice of clutter for each study."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import partial
 
 from numpy.random import Generator
 
+from bsbatch.reasons import Status
 from bsbatch_build.phantom import clutter_nm, clutter_other
-from bsbatch_build.phantom.dialects import Examination
-from bsbatch_build.phantom.entries import Entry, Outcome, Status
+from bsbatch_build.phantom.dialects import PhantomScan
+from bsbatch_build.phantom.entries import Expectation, PhantomFile
 
 ROUND = 40
-"""Every kind of clutter lies beside the first of each 40 studies."""
+"""The first of every 40 studies gets every kind of clutter."""
 
-Maker = Callable[[Examination, Generator], list[bytes]]
+Maker = Callable[[PhantomScan, Generator], list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,76 +25,78 @@ class Kind:
 
     name: str
     make: Maker
-    outcome: Outcome
+    expectation: Expectation
     rate: float = 0.0
-    """Share of the other studies that have it."""
+    """Share of the other studies that get it."""
     file_name: str = ""
 
 
-def _one(make: Callable[[Examination, Generator], bytes], examination: Examination, rng: Generator) -> list[bytes]:
-    return [make(examination, rng)]
+def _make_one(make: Callable[[PhantomScan, Generator], bytes], scan: PhantomScan, rng: Generator) -> list[bytes]:
+    return [make(scan, rng)]
 
 
-def _skipped(reason: str) -> Outcome:
-    return Outcome(Status.SKIPPED, reason)
+def _skip(reason: str) -> Expectation:
+    return Expectation(Status.SKIPPED, reason)
 
 
-def _failed(reason: str) -> Outcome:
-    return Outcome(Status.FAILED, reason)
+def _fail(reason: str) -> Expectation:
+    return Expectation(Status.FAILED, reason)
 
 
-_OTHER, _CAPTURE = _skipped("modality_not_nm"), _skipped("sc_display_capture")
-_DOCUMENT, _NOT_DICOM = _skipped("structured_report_or_pdf"), _skipped("not_dicom")
-_NOT_WHOLE_BODY = _skipped("not_whole_body")
+_OTHER, _CAPTURE = _skip("modality_not_nm"), _skip("sc_display_capture")
+_DOCUMENT, _NOT_DICOM = _skip("structured_report_or_pdf"), _skip("not_dicom")
+_NOT_WHOLE_BODY = _skip("not_whole_body")
 
 COMPANIONS = (
     Kind("ct_slice", clutter_other.ct_slices, _OTHER, 0.08),
-    Kind("truncated_ct", clutter_other.truncated_ct, _OTHER),
+    Kind("truncated_ct", clutter_other.ct_cut_short, _OTHER),
     Kind("rt_structure_set", clutter_other.structure_set, _OTHER, 0.02),
-    Kind("pet", clutter_other.pet, _skipped("pet"), 0.02),
+    Kind("pet", clutter_other.pet, _skip("pet"), 0.02),
     Kind("structured_report", clutter_other.report, _DOCUMENT, 0.05),
     Kind("encapsulated_pdf", clutter_other.document, _DOCUMENT, 0.05),
     Kind("grey_capture", clutter_other.grey_capture, _CAPTURE, 0.08),
     Kind("colour_capture", clutter_other.colour_capture, _CAPTURE, 0.08),
-    Kind("static", partial(_one, clutter_nm.spot_view), _NOT_WHOLE_BODY, 0.10),
-    Kind("dynamic", partial(_one, clutter_nm.dynamic), _NOT_WHOLE_BODY, 0.03),
-    Kind("tomo", partial(_one, clutter_nm.tomography), _NOT_WHOLE_BODY, 0.05),
-    Kind("recon_tomo", partial(_one, clutter_nm.reconstruction), _NOT_WHOLE_BODY, 0.05),
-    Kind("dicomdir", clutter_other.directory, _skipped("dicomdir"), 0.0, "DICOMDIR"),
-    Kind("garbage", clutter_other.garbage, _failed("decode_failed")),
+    Kind("static", partial(_make_one, clutter_nm.spot_view), _NOT_WHOLE_BODY, 0.10),
+    Kind("dynamic", partial(_make_one, clutter_nm.dynamic_scan), _NOT_WHOLE_BODY, 0.03),
+    Kind("tomo", partial(_make_one, clutter_nm.tomography), _NOT_WHOLE_BODY, 0.05),
+    Kind("recon_tomo", partial(_make_one, clutter_nm.reconstruction), _NOT_WHOLE_BODY, 0.05),
+    Kind("dicomdir", clutter_other.directory, _skip("dicomdir"), 0.0, "DICOMDIR"),
+    Kind("garbage", clutter_other.garbage, _fail("decode_failed")),
     Kind("text", clutter_other.text, _NOT_DICOM, 0.02, "README.txt"),
     Kind("png", clutter_other.picture, _NOT_DICOM, 0.02, "preview.png"),
     Kind("empty", clutter_other.nothing, _NOT_DICOM, 0.01, "empty.dcm"),
 )
-"""Objects that lie in the folder of a usable study and belong to it."""
+"""Objects in the folder of a usable study, with its identity."""
 
 EXTRA_STUDIES = (
-    Kind("truncated_whole_body", partial(_one, clutter_nm.truncated), _failed("truncated_pixel_data")),
-    Kind("lone_view", partial(_one, clutter_nm.lone_view), _failed("single_view_only")),
-    Kind("unlabelled", partial(_one, clutter_nm.unlabelled), _failed("view_unresolved")),
-    Kind("contradicting", partial(_one, clutter_nm.contradicting), _failed("view_conflict")),
-    Kind("all_zero", partial(_one, clutter_nm.all_zero), _failed("all_zero")),
+    Kind("truncated_whole_body", partial(_make_one, clutter_nm.scan_cut_short), _fail("truncated_pixel_data")),
+    Kind("lone_view", partial(_make_one, clutter_nm.lone_view), _fail("single_view_only")),
+    Kind("unlabelled", partial(_make_one, clutter_nm.scan_without_labels), _fail("view_unresolved")),
+    Kind("contradicting", partial(_make_one, clutter_nm.scan_with_contradictions), _fail("view_conflict")),
+    Kind("all_zero", partial(_make_one, clutter_nm.scan_with_zero_view), _fail("all_zero")),
 )
-"""Whole-body scans that fail, each a study of its own and without a label."""
+"""Whole-body scans that must fail; each is a study of its own without a label."""
 
-DUPLICATE = _skipped("duplicate_view")
-"""Outcome of the second copy of an object."""
+DUPLICATE = _skip("duplicate_view")
+"""Expectation for the second copy of an object."""
 DUPLICATES = 0.04
-"""Share of the studies with one object twice."""
+"""Share of the studies that hold one object twice."""
 
 
-def companions(index: int, examination: Examination, rng: Generator) -> list[Entry]:
-    """What lies beside study ``index``."""
+def draw_companions(index: int, scan: PhantomScan, rng: Generator) -> list[PhantomFile]:
+    """Draw the clutter in the folder of study ``index``."""
     everything = index % ROUND == 0
     chosen = [kind for kind in COMPANIONS if rng.random() < kind.rate or everything]
     return [
-        Entry(kind.name, kind.outcome, data, kind.file_name) for kind in chosen for data in kind.make(examination, rng)
+        PhantomFile(kind.name, kind.expectation, data, kind.file_name)
+        for kind in chosen
+        for data in kind.make(scan, rng)
     ]
 
 
-def duplicated(index: int, originals: list[Entry], rng: Generator) -> list[Entry]:
-    """A second copy of the first object, in some studies."""
+def draw_duplicate(index: int, originals: list[PhantomFile], rng: Generator) -> list[PhantomFile]:
+    """Return a second copy of the first object in some studies, else an empty list."""
     if index % ROUND and rng.random() >= DUPLICATES:
         return []
     original = originals[0]
-    return [Entry(original.kind, DUPLICATE, original.data)]
+    return [PhantomFile(original.kind, DUPLICATE, original.data)]

@@ -1,4 +1,4 @@
-"""Nuclear medicine objects that are no usable bone scan (PS3.3 C.8.4)."""
+"""Nuclear medicine clutter: NM objects that are not usable bone scans (PS3.3 C.8.4)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydicom.uid import NuclearMedicineImageStorage
 from bsbatch_build.phantom.dialects import (
     ANTERIOR,
     POSTERIOR,
-    Examination,
+    PhantomScan,
     separate_series,
     standard_codes,
 )
@@ -35,18 +35,18 @@ from bsbatch_build.phantom.headers import (
 _DESCRIPTION = "Bone scan"
 _SMALL = 64
 _PIXEL = 4.8
-"""Millimetres a pixel of the small matrices."""
+"""Millimetres per pixel of the small matrices."""
 
 
 def nm_file(dataset: Dataset) -> bytes:
-    """An explicit little endian NM file."""
+    """Encode an NM object as an explicit little endian file."""
     return encode(dataset, Encoding.EXPLICIT, NuclearMedicineImageStorage)
 
 
-def _nm(examination: Examination, pixels: Pixels, image_type: str, spacing: float) -> Dataset:
+def _nm_object(scan: PhantomScan, pixels: Pixels, image_type: str, spacing: float) -> Dataset:
     name = image_type.capitalize()
     instance = Instance(image_type, 1, _DESCRIPTION, name, after=1800)
-    dataset = common(examination.origin, instance, "NM", NuclearMedicineImageStorage)
+    dataset = common(scan.origin, instance, "NM", NuclearMedicineImageStorage)
     add_nm_image(dataset, pixels, image_type, spacing)
     add_isotope(dataset)
     add_detectors(dataset, [detector(180)], 1)
@@ -54,27 +54,27 @@ def _nm(examination: Examination, pixels: Pixels, image_type: str, spacing: floa
 
 
 def _ball(rng: Generator, frames: int, counts: float) -> NDArray[np.uint16]:
-    """Frames of a blurred ball: enough to be an image, nothing to be taken for a body."""
+    """Draw frames of a blurred ball: an image that does not resemble a body."""
     y, x = np.mgrid[-1 : 1 : _SMALL * 1j, -1 : 1 : _SMALL * 1j]
     shape = np.exp(-3.0 * (x**2 + y**2))
     return rng.poisson(counts * shape, (frames, _SMALL, _SMALL)).astype(np.uint16)
 
 
-def spot_view(examination: Examination, _: Generator) -> bytes:
+def spot_view(scan: PhantomScan, _: Generator) -> bytes:
     """A STATIC view of the thorax."""
-    rows, columns = examination.views[ANTERIOR].shape
+    rows, columns = scan.views[ANTERIOR].shape
     top = rows // 6
-    part = np.ascontiguousarray(examination.views[ANTERIOR][top : top + columns])
-    spacing = examination.origin.spacing
-    dataset = _nm(examination, part[np.newaxis], "STATIC", spacing)
+    part = np.ascontiguousarray(scan.views[ANTERIOR][top : top + columns])
+    spacing = scan.origin.spacing
+    dataset = _nm_object(scan, part[np.newaxis], "STATIC", spacing)
     dataset.ActualFrameDuration = "300000"
     return nm_file(dataset)
 
 
-def dynamic(examination: Examination, rng: Generator) -> bytes:
+def dynamic_scan(scan: PhantomScan, rng: Generator) -> bytes:
     """The flow phase of a three-phase scan."""
     frames = 8
-    dataset = _nm(examination, _ball(rng, frames, 6.0), "DYNAMIC", _PIXEL)
+    dataset = _nm_object(scan, _ball(rng, frames, 6.0), "DYNAMIC", _PIXEL)
     dataset.FrameIncrementPointer = _pointer(0x0010, 0x0020, 0x0030, 0x0100)
     dataset.EnergyWindowVector = dataset.DetectorVector = dataset.PhaseVector = [1] * frames
     dataset.TimeSliceVector = list(range(1, frames + 1))
@@ -90,10 +90,10 @@ def _pointer(*elements: int) -> list[BaseTag]:
     return pointers(*(Tag(0x0054, element) for element in elements))
 
 
-def tomography(examination: Examination, rng: Generator) -> bytes:
+def tomography(scan: PhantomScan, rng: Generator) -> bytes:
     """Projections of a SPECT acquisition."""
     frames = 16
-    dataset = _nm(examination, _ball(rng, frames, 4.0), "TOMO", _PIXEL)
+    dataset = _nm_object(scan, _ball(rng, frames, 4.0), "TOMO", _PIXEL)
     dataset.FrameIncrementPointer = _pointer(0x0010, 0x0020, 0x0050, 0x0090)
     dataset.EnergyWindowVector = dataset.DetectorVector = dataset.RotationVector = [1] * frames
     dataset.AngularViewVector = list(range(1, frames + 1))
@@ -111,10 +111,10 @@ def _rotation(frames: int) -> Dataset:
     return turn
 
 
-def reconstruction(examination: Examination, rng: Generator) -> bytes:
+def reconstruction(scan: PhantomScan, rng: Generator) -> bytes:
     """Slices of a reconstructed SPECT."""
     frames = 16
-    dataset = _nm(examination, _ball(rng, frames, 30.0), "RECON TOMO", _PIXEL)
+    dataset = _nm_object(scan, _ball(rng, frames, 30.0), "RECON TOMO", _PIXEL)
     dataset.FrameIncrementPointer = _pointer(0x0080)
     dataset.SliceVector = list(range(1, frames + 1))
     dataset.NumberOfSlices = frames
@@ -128,36 +128,36 @@ def reconstruction(examination: Examination, rng: Generator) -> bytes:
     return nm_file(dataset)
 
 
-def truncated(examination: Examination, _: Generator) -> bytes:
+def scan_cut_short(scan: PhantomScan, _: Generator) -> bytes:
     """A whole-body scan whose file ends within the pixel data."""
-    data = nm_file(standard_codes(examination)[0])
+    data = nm_file(standard_codes(scan)[0])
     return data[: int(0.6 * len(data))]
 
 
-def lone_view(examination: Examination, _: Generator) -> bytes:
-    """One view whose partner never arrived."""
-    return nm_file(separate_series(replace(examination, variant=0))[0])
+def lone_view(scan: PhantomScan, _: Generator) -> bytes:
+    """One view of a pair; the other one is missing."""
+    return nm_file(separate_series(replace(scan, variant=0))[0])
 
 
-def unlabelled(examination: Examination, _: Generator) -> bytes:
-    """Two frames that nothing tells apart."""
-    pixels = examination.stacked(ANTERIOR, POSTERIOR)
+def scan_without_labels(scan: PhantomScan, _: Generator) -> bytes:
+    """Two frames without any view label."""
+    pixels = scan.stack_views(ANTERIOR, POSTERIOR)
     instance = Instance("whole body", 1, _DESCRIPTION, "Whole body")
-    dataset = whole_body(examination.origin, instance, pixels)
+    dataset = whole_body(scan.origin, instance, pixels)
     add_detectors(dataset, [detector(None), detector(None)], 2)
     return nm_file(dataset)
 
 
-def contradicting(examination: Examination, _: Generator) -> bytes:
-    """View codes and start angles that say the opposite of each other."""
-    dataset = standard_codes(replace(examination, variant=1))[0]
+def scan_with_contradictions(scan: PhantomScan, _: Generator) -> bytes:
+    """View codes and start angles that contradict each other."""
+    dataset = standard_codes(replace(scan, variant=1))[0]
     first, second = dataset.DetectorInformationSequence
     first.StartAngle, second.StartAngle = second.StartAngle, first.StartAngle
     return nm_file(dataset)
 
 
-def all_zero(examination: Examination, _: Generator) -> bytes:
+def scan_with_zero_view(scan: PhantomScan, _: Generator) -> bytes:
     """An acquisition whose second detector was off."""
-    anterior, posterior = examination.views
-    silent = replace(examination, views=(anterior, np.zeros_like(posterior)))
+    anterior, posterior = scan.views
+    silent = replace(scan, views=(anterior, np.zeros_like(posterior)))
     return nm_file(standard_codes(silent)[0])

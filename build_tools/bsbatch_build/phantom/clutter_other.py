@@ -1,4 +1,4 @@
-"""What else an archive holds: other modalities, captures, documents, things that are no DICOM."""
+"""Other clutter: other modalities, screen captures, documents and files that are not DICOM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from bsbatch_build.phantom.dialects import Examination
+from bsbatch_build.phantom.dialects import PhantomScan
 from bsbatch_build.phantom.encoding import Encoding, encode
 from bsbatch_build.phantom.headers import NOTE, Instance, add_pixels, code, common
 
@@ -32,9 +32,9 @@ _PDF = (
 )
 
 
-def _object(examination: Examination, modality: str, sop_class: str, number: int = 1) -> Dataset:
+def _object(scan: PhantomScan, modality: str, sop_class: str, number: int = 1) -> Dataset:
     instance = Instance(modality, number, "Bone scan", "", after=2400)
-    return common(examination.origin, instance, modality, sop_class)
+    return common(scan.origin, instance, modality, sop_class)
 
 
 def _slice(rng: Generator) -> NDArray[np.uint16]:
@@ -44,17 +44,17 @@ def _slice(rng: Generator) -> NDArray[np.uint16]:
     return np.clip(noisy, 0, 4095).astype(np.uint16)[np.newaxis]
 
 
-def ct_slices(examination: Examination, rng: Generator) -> list[bytes]:
-    """Slices of the CT of a SPECT/CT."""
+def ct_slices(scan: PhantomScan, rng: Generator) -> list[bytes]:
+    """CT slices of a SPECT/CT."""
     files = []
     for number in range(1, _SLICES + 1):
-        dataset = _object(examination, "CT", CTImageStorage, number)
+        dataset = _object(scan, "CT", CTImageStorage, number)
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
         add_pixels(dataset, _slice(rng), 7.8)
         del dataset.NumberOfFrames
         dataset.ImagePositionPatient = ["-250", "-250", str(5 * number)]
         dataset.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
-        dataset.FrameOfReferenceUID = examination.origin.identity.uid("ct frame")
+        dataset.FrameOfReferenceUID = scan.origin.identity.uid("ct frame")
         dataset.RescaleIntercept, dataset.RescaleSlope = "-1024", "1"
         dataset.SliceThickness = "5"
         dataset.KVP = "120"
@@ -62,15 +62,15 @@ def ct_slices(examination: Examination, rng: Generator) -> list[bytes]:
     return files
 
 
-def truncated_ct(examination: Examination, rng: Generator) -> list[bytes]:
-    """A CT slice that ends within its pixels."""
-    data = ct_slices(examination, rng)[0]
+def ct_cut_short(scan: PhantomScan, rng: Generator) -> list[bytes]:
+    """A CT slice whose file ends within the pixel data."""
+    data = ct_slices(scan, rng)[0]
     return [data[: len(data) - _SLICE * _SLICE]]
 
 
-def pet(examination: Examination, rng: Generator) -> list[bytes]:
+def pet(scan: PhantomScan, rng: Generator) -> list[bytes]:
     """One PET slice."""
-    dataset = _object(examination, "PT", PositronEmissionTomographyImageStorage)
+    dataset = _object(scan, "PT", PositronEmissionTomographyImageStorage)
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
     add_pixels(dataset, _slice(rng), 7.8)
     del dataset.NumberOfFrames
@@ -78,18 +78,18 @@ def pet(examination: Examination, rng: Generator) -> list[bytes]:
     return [encode(dataset, Encoding.EXPLICIT, PositronEmissionTomographyImageStorage)]
 
 
-def structure_set(examination: Examination, _: Generator) -> list[bytes]:
-    """An RT Structure Set without a structure."""
-    dataset = _object(examination, "RTSTRUCT", RTStructureSetStorage)
+def structure_set(scan: PhantomScan, _: Generator) -> list[bytes]:
+    """An RT Structure Set without structures."""
+    dataset = _object(scan, "RTSTRUCT", RTStructureSetStorage)
     dataset.StructureSetLabel = "SYNTHETIC"
     dataset.StructureSetDate = dataset.StructureSetTime = ""
     dataset.StructureSetROISequence = Items([])
     return [encode(dataset, Encoding.EXPLICIT, RTStructureSetStorage)]
 
 
-def report(examination: Examination, _: Generator) -> list[bytes]:
+def report(scan: PhantomScan, _: Generator) -> list[bytes]:
     """A Basic Text SR of one sentence."""
-    dataset = _object(examination, "SR", BasicTextSRStorage)
+    dataset = _object(scan, "SR", BasicTextSRStorage)
     dataset.ValueType = "CONTAINER"
     dataset.ContinuityOfContent = "SEPARATE"
     dataset.ConceptNameCodeSequence = Items([code("18748-4", "LN", "Diagnostic imaging report")])
@@ -101,40 +101,40 @@ def report(examination: Examination, _: Generator) -> list[bytes]:
     return [encode(dataset, Encoding.EXPLICIT, BasicTextSRStorage)]
 
 
-def document(examination: Examination, _: Generator) -> list[bytes]:
+def document(scan: PhantomScan, _: Generator) -> list[bytes]:
     """An encapsulated PDF without pages."""
-    dataset = _object(examination, "DOC", EncapsulatedPDFStorage)
+    dataset = _object(scan, "DOC", EncapsulatedPDFStorage)
     dataset.BurnedInAnnotation, dataset.DocumentTitle = "NO", "Synthetic phantom"
     dataset.ConversionType, dataset.MIMETypeOfEncapsulatedDocument = "WSD", "application/pdf"
     dataset.EncapsulatedDocument = _PDF + b" " * (len(_PDF) % 2)
     return [encode(dataset, Encoding.EXPLICIT, EncapsulatedPDFStorage)]
 
 
-def _screen(examination: Examination) -> NDArray[np.uint8]:
-    """Both views side by side in inverse grey, (rows, columns)."""
+def _screen(scan: PhantomScan) -> NDArray[np.uint8]:
+    """Draw both views side by side in inverse grey, (rows, columns)."""
     halves = []
-    for view in examination.views:
+    for view in scan.views:
         small = cv2.resize(view.astype(np.float32), _SCREEN, interpolation=cv2.INTER_AREA)
         window = max(float(small.max()) * 0.3, 1.0)
         halves.append(255 - np.clip(small / window * 255, 0, 255).astype(np.uint8))
     return np.hstack(halves)
 
 
-def grey_capture(examination: Examination, _: Generator) -> list[bytes]:
-    """A workstation's screen as 8-bit grey, modality NM as such captures often say."""
-    dataset = _object(examination, "NM", SecondaryCaptureImageStorage)
+def grey_capture(scan: PhantomScan, _: Generator) -> list[bytes]:
+    """A workstation's screen as 8-bit grey; its modality is NM, as in many such captures."""
+    dataset = _object(scan, "NM", SecondaryCaptureImageStorage)
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ConversionType = "WSD"
-    add_pixels(dataset, _screen(examination)[np.newaxis], 1.0)
+    add_pixels(dataset, _screen(scan)[np.newaxis], 1.0)
     del dataset.NumberOfFrames, dataset.PixelSpacing
     return [encode(dataset, Encoding.EXPLICIT, SecondaryCaptureImageStorage)]
 
 
-def colour_capture(examination: Examination, _: Generator) -> list[bytes]:
-    """The same in colour, with a caption burned in."""
-    screen = np.repeat(_screen(examination)[:, :, np.newaxis], 3, axis=2)
+def colour_capture(scan: PhantomScan, _: Generator) -> list[bytes]:
+    """A workstation's screen in colour, with a burned-in caption."""
+    screen = np.repeat(_screen(scan)[:, :, np.newaxis], 3, axis=2)
     cv2.putText(screen, "SYNTHETIC", (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (200, 0, 0))
-    dataset = _object(examination, "OT", SecondaryCaptureImageStorage)
+    dataset = _object(scan, "OT", SecondaryCaptureImageStorage)
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ConversionType = "WSD"
     add_pixels(dataset, screen[:1], 1.0)
@@ -146,10 +146,10 @@ def colour_capture(examination: Examination, _: Generator) -> list[bytes]:
     return [encode(dataset, Encoding.EXPLICIT, SecondaryCaptureImageStorage)]
 
 
-def directory(examination: Examination, _: Generator) -> list[bytes]:
+def directory(scan: PhantomScan, _: Generator) -> list[bytes]:
     """A DICOMDIR without records."""
     dataset = Dataset()
-    dataset.SOPInstanceUID = examination.origin.identity.uid("dicomdir")
+    dataset.SOPInstanceUID = scan.origin.identity.uid("dicomdir")
     dataset.FileSetID = "PHANTOM"
     dataset.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = 0
     dataset.OffsetOfTheLastDirectoryRecordOfTheRootDirectoryEntity = 0
@@ -158,24 +158,24 @@ def directory(examination: Examination, _: Generator) -> list[bytes]:
     return [encode(dataset, Encoding.EXPLICIT, MediaStorageDirectoryStorage)]
 
 
-def garbage(_: Examination, rng: Generator) -> list[bytes]:
-    """The prefix of DICOM, then noise."""
+def garbage(_: PhantomScan, rng: Generator) -> list[bytes]:
+    """The DICOM preamble and prefix, followed by noise."""
     return [bytes(128) + b"DICM" + rng.bytes(3000)]
 
 
-def text(_: Examination, __: Generator) -> list[bytes]:
-    """A note that somebody left."""
+def text(_: PhantomScan, __: Generator) -> list[bytes]:
+    """A text note."""
     return [(NOTE + "\n").encode()]
 
 
-def picture(examination: Examination, _: Generator) -> list[bytes]:
+def picture(scan: PhantomScan, _: Generator) -> list[bytes]:
     """A PNG of the scan."""
-    ok, data = cv2.imencode(".png", _screen(examination))
+    ok, data = cv2.imencode(".png", _screen(scan))
     if not ok:
         raise RuntimeError("OpenCV could not write a PNG.")
     return [data.tobytes()]
 
 
-def nothing(_: Examination, __: Generator) -> list[bytes]:
+def nothing(_: PhantomScan, __: Generator) -> list[bytes]:
     """An empty file."""
     return [b""]

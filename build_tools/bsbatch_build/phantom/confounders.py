@@ -1,7 +1,7 @@
-"""What is not a metastasis and may look like one; drawn alike for both classes.
+"""Foci that resemble metastases; drawn alike for both classes.
 
-Kinds and rates follow what was seen in real scans (injection site, catheter and bag, contamination,
-degenerative joints) and common textbook pitfalls; the rates are ours.
+The kinds were seen in real scans (injection site, catheter and bag, contamination, degenerative
+joints) or are common textbook pitfalls. The rates are estimates of our own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.random import Generator
 from bsbatch_build.phantom.geometry import (
     LEFT,
     RIGHT,
-    Place,
+    Location,
     Segment,
     Stroke,
     bezier,
@@ -29,7 +29,7 @@ _TRUNK = Segment.TRUNK
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A joint that may be worn, given for the left side."""
+    """A joint that may show degenerative uptake; coordinates are those of the left side."""
 
     segment: Segment
     rate: float
@@ -66,8 +66,8 @@ _JOINT_UPTAKE = (1.3, 0.65)
 
 
 def draw_confounders(rng: Generator, age: int, bones: Sequence[Stroke]) -> list[Stroke]:
-    """All foci that are no metastases, in the reference adult's coordinates."""
-    strokes = _worn_joints(rng, age)
+    """Draw all foci that are not metastases, in the coordinates of the reference adult."""
+    strokes = _joint_wear(rng, age)
     for rate, draw in _RARE:
         if rng.random() < rate:
             strokes += draw(rng)
@@ -78,7 +78,7 @@ def draw_confounders(rng: Generator, age: int, bones: Sequence[Stroke]) -> list[
     return strokes
 
 
-def _worn_joints(rng: Generator, age: int) -> list[Stroke]:
+def _joint_wear(rng: Generator, age: int) -> list[Stroke]:
     wear = float(np.clip((age - 20) / 46, 0.2, 1.5))
     return [
         _focus(rng, joint, side)
@@ -93,10 +93,10 @@ def _focus(rng: Generator, joint: Joint, side: int) -> Stroke:
     x, y = joint.centre + rng.uniform(-1.0, 1.0, 2) * joint.reach
     median, spread = _JOINT_UPTAKE
     uptake = median * float(np.exp(rng.normal(0.0, spread)))
-    # a deep joint must take up more to be seen at all
+    # attenuation would hide a deep joint of the same uptake
     uptake *= 1.0 + 2.0 * joint.depth * (joint.segment is _TRUNK)
-    place = Place("joint", joint.segment, joint.depth, side)
-    return spot(rng, place, (side * x, y), (float(rng.uniform(*_JOINT_RADIUS)), uptake))
+    location = Location("joint", joint.segment, joint.depth, side)
+    return spot(rng, location, (side * x, y), (float(rng.uniform(*_JOINT_RADIUS)), uptake))
 
 
 def _side(rng: Generator) -> int:
@@ -108,11 +108,11 @@ def _injection(rng: Generator) -> list[Stroke]:
     at_elbow = bool(rng.integers(2))
     y = 592.0 if at_elbow else float(rng.uniform(826, 880))
     segment = Segment.UPPER_ARM if at_elbow else Segment.FOREARM
-    place = Place("injection", segment, 0.3, side)
+    location = Location("injection", segment, 0.3, side)
     x = side * (163.0 + float(rng.uniform(-16, 16)))
-    strokes = [spot(rng, place, (x, y), (float(rng.uniform(4, 9)), uptake))]
+    strokes = [spot(rng, location, (x, y), (float(rng.uniform(4, 9)), uptake))]
     if rng.random() < _VEIN:
-        vein = Place("vein", Segment.UPPER_ARM if at_elbow else Segment.FOREARM, 0.3, side)
+        vein = Location("vein", Segment.UPPER_ARM if at_elbow else Segment.FOREARM, 0.3, side)
         end = (side * 150.0, y - float(rng.uniform(80, 220)))
         path = bezier((x, y), (x + side * 14, (y + end[1]) / 2), end)
         strokes.append(tube(vein, path, 3.0, float(rng.uniform(1.0, 4.0))))
@@ -121,21 +121,21 @@ def _injection(rng: Generator) -> list[Stroke]:
 
 def _catheter(rng: Generator) -> list[Stroke]:
     side = _side(rng)
-    place = Place("catheter", _TRUNK, 0.05)
+    location = Location("catheter", _TRUNK, 0.05)
     thigh, knee = (side * rng.uniform(15, 70), 1040.0), (side * rng.uniform(20, 150), 1350.0)
     end = (side * float(rng.uniform(20, 160)), float(rng.uniform(1500, 1830)))
     path = np.concatenate([bezier((0, 850), (0, 900), thigh), bezier(thigh, knee, end)[1:]])
-    line = tube(place, path, 2.5, float(rng.uniform(1.5, 5.0)))
-    bag = ellipse(place, end, (rng.uniform(18, 40), rng.uniform(25, 60)), float(rng.uniform(1.0, 6.0)))
+    line = tube(location, path, 2.5, float(rng.uniform(1.5, 5.0)))
+    bag = ellipse(location, end, (rng.uniform(18, 40), rng.uniform(25, 60)), float(rng.uniform(1.0, 6.0)))
     return [line, bag]
 
 
 def _contamination(rng: Generator) -> list[Stroke]:
-    place = Place("urine", _TRUNK, 0.05)
+    location = Location("urine", _TRUNK, 0.05)
     return [
         spot(
             rng,
-            place,
+            location,
             (float(rng.normal(0, 26)), float(rng.uniform(870, 1010))),
             (float(rng.uniform(5, 18)), float(2.5 * np.exp(rng.normal(0.0, 0.8)))),
         )
@@ -143,73 +143,75 @@ def _contamination(rng: Generator) -> list[Stroke]:
     ]
 
 
-def _dilated_kidney(rng: Generator) -> list[Stroke]:
+def _hydronephrosis(rng: Generator) -> list[Stroke]:
     side = _side(rng)
-    place = Place("ureter", _TRUNK, 0.68, side)
+    location = Location("ureter", _TRUNK, 0.68, side)
     uptake = float(rng.uniform(4, 14))
-    pelvis = ellipse(place, (side * 60, 606), (13, 20), uptake)
+    pelvis = ellipse(location, (side * 60, 606), (13, 20), uptake)
     path = bezier((side * 54, 622), (side * 34, 700), (side * 22, 776))
     shown = int(rng.integers(4, len(path) + 1))
-    return [pelvis, tube(place, path[:shown], 3.0, 0.5 * uptake)]
+    return [pelvis, tube(location, path[:shown], 3.0, 0.5 * uptake)]
 
 
 def _thyroid(rng: Generator) -> list[Stroke]:
     uptake = float(rng.uniform(1.0, 4.0))
-    place = Place("thyroid", _TRUNK, 0.2)
-    lobes = [ellipse(place, (side * 14, 290), (8, 18), uptake) for side in (LEFT, RIGHT)]
-    stomach = ellipse(Place("stomach", _TRUNK, 0.35), (58, 560), (38, 50), 0.3 * uptake)
+    location = Location("thyroid", _TRUNK, 0.2)
+    lobes = [ellipse(location, (side * 14, 290), (8, 18), uptake) for side in (LEFT, RIGHT)]
+    stomach = ellipse(Location("stomach", _TRUNK, 0.35), (58, 560), (38, 50), 0.3 * uptake)
     return [*lobes, stomach]
 
 
 def _sinus(rng: Generator) -> list[Stroke]:
-    place = Place("sinus", Segment.HEAD, 0.2)
+    location = Location("sinus", Segment.HEAD, 0.2)
     x = float(rng.normal(0.0, 22.0))
-    return [spot(rng, place, (x, float(rng.uniform(165, 215))), (9.0, float(rng.uniform(1.5, 5.0))))]
+    return [spot(rng, location, (x, float(rng.uniform(165, 215))), (9.0, float(rng.uniform(1.5, 5.0))))]
 
 
 def _breasts(rng: Generator) -> list[Stroke]:
-    place = Place("breast", _TRUNK, 0.02)
+    location = Location("breast", _TRUNK, 0.02)
     uptake = float(rng.uniform(0.15, 0.5))
-    return [ellipse(place, (side * 78, 455), (52, 46), uptake) for side in (LEFT, RIGHT)]
+    return [ellipse(location, (side * 78, 455), (52, 46), uptake) for side in (LEFT, RIGHT)]
 
 
 _RARE: tuple[tuple[float, Callable[[Generator], list[Stroke]]], ...] = (
     (0.55, _injection),
     (0.08, _catheter),
     (0.08, _contamination),
-    (0.06, _dilated_kidney),
+    (0.06, _hydronephrosis),
     (0.02, _thyroid),
     (0.15, _sinus),
     (0.15, _breasts),
 )
-"""Probability of each and what draws it."""
+"""Probability of each, with the function that draws it."""
 
 _FRACTURES, _COMPRESSIONS = 0.07, 0.06
 _VEIN, _THORACIC = 0.30, 0.60
-"""Share of injections whose vein shows; share of collapsed vertebrae that are thoracic."""
+"""Share of injections with a visible vein; share of collapsed vertebrae that are thoracic."""
 
 
 def _rib_fractures(rng: Generator, bones: Sequence[Stroke]) -> list[Stroke]:
-    """Foci in a line: the same place of several neighbouring ribs."""
+    """Draw foci in a line: the same point of several neighbouring ribs."""
     side, first, number = _side(rng), int(rng.integers(3, 9)), int(rng.integers(2, 6))
     names = {f"rib_{rib}" for rib in range(first, min(first + number, 11))}
     depth = (0.90, 0.72, 0.42)[int(rng.integers(3))]
-    place = float(rng.uniform(0.2, 0.8))
+    share = float(rng.uniform(0.2, 0.8))
     uptake = float(4.0 * np.exp(rng.normal(0.0, 0.5)))
     hosts = [
-        bone for bone in bones if bone.place.bone in names and bone.place.side == side and bone.place.depth == depth
+        bone
+        for bone in bones
+        if bone.location.bone in names and bone.location.side == side and bone.location.depth == depth
     ]
-    centres = [bone.axis[int(place * len(bone.axis))] + rng.normal(0.0, 4.0, 2) for bone in hosts]
-    where = Place("fracture", _TRUNK, depth, side)
-    return [spot(rng, where, (float(x), float(y)), (6.0, uptake * float(rng.uniform(0.4, 1.3)))) for x, y in centres]
+    centres = [bone.axis[int(share * len(bone.axis))] + rng.normal(0.0, 4.0, 2) for bone in hosts]
+    location = Location("fracture", _TRUNK, depth, side)
+    return [spot(rng, location, (float(x), float(y)), (6.0, uptake * float(rng.uniform(0.4, 1.3)))) for x, y in centres]
 
 
 def _compression(rng: Generator, bones: Sequence[Stroke]) -> list[Stroke]:
-    """A collapsed vertebra: a hot bar as wide as the vertebra."""
+    """Draw a collapsed vertebra: a hot bar as wide as the vertebra."""
     level = f"thoracic_{rng.integers(6, 13)}" if rng.random() < _THORACIC else f"lumbar_{rng.integers(1, 6)}"
-    body = next(bone for bone in bones if bone.place.bone == level)
+    body = next(bone for bone in bones if bone.location.bone == level)
     middle = body.contour.mean(axis=0)
     half = float(np.ptp(body.contour[:, 0])) / 2
     path = [(middle[0] - half, middle[1]), (middle[0] + half, middle[1])]
-    place = Place("fracture", _TRUNK, body.place.depth)
-    return [tube(place, path, float(rng.uniform(4, 8)), body.uptake * float(rng.uniform(1.0, 3.0)))]
+    location = Location("fracture", _TRUNK, body.location.depth)
+    return [tube(location, path, float(rng.uniform(4, 8)), body.uptake * float(rng.uniform(1.0, 3.0)))]

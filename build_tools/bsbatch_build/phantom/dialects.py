@@ -1,8 +1,8 @@
-"""Whole-body examinations as six vendors' archives write them down.
+"""Whole-body examinations as DICOM objects in the dialects of six archives.
 
-Every dialect is a valid NM object but for the defect that it imitates: ge_old_single is a Secondary
-Capture object that calls itself NM, emptied lacks its SOP class and vectors. The real files behind
-them are those of docs/phantoms.md.
+Every dialect is a valid NM object except for the defect that it imitates: ge_old_single is a
+Secondary Capture object with Modality NM; emptied lacks its SOP class and vectors. docs/phantoms.md
+describes the imitated files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bsbatch_build.phantom.headers import (
 )
 
 ANTERIOR, POSTERIOR = 0, 1
-"""Index of a view in Examination.views."""
+"""Index of a view in PhantomScan.views."""
 
 _ANGLE_OF = (180, 0)
 """(0054,0200) Start Angle: 0 degrees is at the patient's back (PS3.3 C.8.4.11)."""
@@ -44,8 +44,8 @@ _LEAST_SPREAD = 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examination:
-    """Two views and all that a header says about them."""
+class PhantomScan:
+    """Two views and the values of their headers."""
 
     origin: Origin
     views: tuple[NDArray[np.uint16], NDArray[np.uint16]]
@@ -53,16 +53,16 @@ class Examination:
     order: tuple[int, int]
     """Views in the order of frames or files."""
     variant: int
-    """0 to 3; picks among the forms that one vendor uses."""
+    """0 to 3; selects one of the variants that a vendor uses."""
 
-    def stacked(self, *views: int) -> NDArray[np.uint16]:
-        """Frames (n, rows, columns) of the views named."""
+    def stack_views(self, *views: int) -> NDArray[np.uint16]:
+        """Stack the given views into frames (n, rows, columns)."""
         return np.stack([self.views[view] for view in views])
 
 
-def write_down(dialect: Dialect, examination: Examination) -> list[Dataset]:
-    """The DICOM objects of one examination."""
-    return _WRITERS[dialect](examination)
+def build_datasets(dialect: Dialect, scan: PhantomScan) -> list[Dataset]:
+    """Build the DICOM objects of one examination."""
+    return _WRITERS[dialect](scan)
 
 
 def _label_views(dataset: Dataset, labels: list[str]) -> None:
@@ -72,52 +72,52 @@ def _label_views(dataset: Dataset, labels: list[str]) -> None:
     block.add_new(_PICTURE_NAME, "LO", value)
 
 
-def _two_frames(examination: Examination, pixels: Pixels, names: tuple[str, str]) -> Dataset:
+def _two_frames(scan: PhantomScan, pixels: Pixels, names: tuple[str, str]) -> Dataset:
     study, series = names
     instance = Instance("whole body", 1, study, series)
-    return whole_body(examination.origin, instance, pixels)
+    return whole_body(scan.origin, instance, pixels)
 
 
-def ge_two_frame(examination: Examination) -> list[Dataset]:
-    """Discovery 670: labels in private elements, empty InstanceNumber, a useless frame duration."""
-    pixels = examination.stacked(*examination.order)
-    dataset = _two_frames(examination, pixels, ("Bone Scan Tc99m", "WholeBody"))
-    heads = [detector(_ANGLE_OF[view]) for view in examination.order]
+def ge_two_frame(scan: PhantomScan) -> list[Dataset]:
+    """Discovery 670: labels in private elements, empty InstanceNumber, an implausible frame duration."""
+    pixels = scan.stack_views(*scan.order)
+    dataset = _two_frames(scan, pixels, ("Bone Scan Tc99m", "WholeBody"))
+    heads = [detector(_ANGLE_OF[view]) for view in scan.order]
     add_detectors(dataset, heads, len(heads))
     dataset.InstanceNumber = ""
     dataset.BodyPartExamined = "CHEST"
     dataset.ActualFrameDuration = "90000"
-    _label_views(dataset, [("ANT", "POST")[view] for view in examination.order])
+    _label_views(dataset, [("ANT", "POST")[view] for view in scan.order])
     return [dataset]
 
 
-def siemens_two_frame(examination: Examination) -> list[Dataset]:
+def siemens_two_frame(scan: PhantomScan) -> list[Dataset]:
     """Symbia: start angles 180 and 360, with local view codes or labels that end in _E and _F.
 
-    Real ones also carry an empty View Code Sequence, which is no valid NM object and left out here.
+    Real objects also carry an empty View Code Sequence. It makes an NM object invalid and is left out.
     """
-    pixels = examination.stacked(*examination.order)
-    dataset = _two_frames(examination, pixels, ("Skelett^Ganzkoerper", "WB"))
+    pixels = scan.stack_views(*scan.order)
+    dataset = _two_frames(scan, pixels, ("Skelett^Ganzkoerper", "WB"))
     heads = []
-    for view in examination.order:
+    for view in scan.order:
         head = detector((180, 360)[view])
-        if examination.variant == 0:
+        if scan.variant == 0:
             meaning = ("FACE ANT", "FACE POST")[view]
             head.ViewCodeSequence = Items([code(("ANT", "POST")[view], "99NMG", meaning)])
         heads.append(head)
     add_detectors(dataset, heads, len(heads))
-    if examination.variant > 1:
-        _label_views(dataset, [("WB_E", "WB_F")[view] for view in examination.order])
+    if scan.variant > 1:
+        _label_views(dataset, [("WB_E", "WB_F")[view] for view in scan.order])
     return [dataset]
 
 
-def ge_old_single(examination: Examination) -> list[Dataset]:
-    """Millennium MG: one signed Secondary Capture object a view, told apart by ImageID."""
+def ge_old_single(scan: PhantomScan) -> list[Dataset]:
+    """Millennium MG: one signed Secondary Capture object per view, distinguished by ImageID."""
     datasets = []
-    for number, view in enumerate(examination.order, start=1):
-        pixels = examination.stacked(view).astype(np.int16)
+    for number, view in enumerate(scan.order, start=1):
+        pixels = scan.stack_views(view).astype(np.int16)
         instance = Instance("whole body", number, "Whole Body Bone", "")
-        dataset = whole_body(examination.origin, instance, pixels)
+        dataset = whole_body(scan.origin, instance, pixels)
         dataset.SOPClassUID = SecondaryCaptureImageStorage
         dataset.ConversionType = "WSD"
         dataset.BodyPartExamined = "WHOLE BODY"
@@ -130,17 +130,17 @@ def ge_old_single(examination: Examination) -> list[Dataset]:
     return datasets
 
 
-def separate_series(examination: Examination) -> list[Dataset]:
-    """One series a view, named ANT or POST; sometimes without a frame of reference in common."""
+def separate_series(scan: PhantomScan) -> list[Dataset]:
+    """One series per view, named ANT or POST; sometimes without a common frame of reference."""
     datasets = []
-    for view in examination.order:
+    for view in scan.order:
         name = ("ANT", "POST")[view]
         instance = Instance(name, 1, "Whole Body Bone", name)
-        dataset = whole_body(examination.origin, instance, examination.stacked(view))
+        dataset = whole_body(scan.origin, instance, scan.stack_views(view))
         add_detectors(dataset, [detector(_ANGLE_OF[view])], 1)
-        if examination.variant % 2:
+        if scan.variant % 2:
             del dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator
-        if examination.variant > 1:
+        if scan.variant > 1:
             del dataset.DetectorInformationSequence[0].StartAngle
         datasets.append(dataset)
     return datasets
@@ -151,16 +151,16 @@ _STANDARD = (
     ("399001007", "SCT", "Posterior projection"),
 )
 _RETIRED = (("G-5215", "SRT", "Anterior"), ("G-5216", "SRT", "Posterior"))
-"""PS3.16 CID 26, as it is and as it was before SNOMED CT."""
+"""PS3.16 CID 26: the current SNOMED CT codes and the retired SRT codes."""
 
 
-def standard_codes(examination: Examination) -> list[Dataset]:
-    """What the standard asks for: a View Code Sequence from CID 26 in each detector."""
-    pixels = examination.stacked(*examination.order)
-    dataset = _two_frames(examination, pixels, ("Bone scan whole body", "Whole body delayed"))
-    codes = _RETIRED if examination.variant == 0 else _STANDARD
+def standard_codes(scan: PhantomScan) -> list[Dataset]:
+    """Objects as in the standard: a View Code Sequence from CID 26 in each detector."""
+    pixels = scan.stack_views(*scan.order)
+    dataset = _two_frames(scan, pixels, ("Bone scan whole body", "Whole body delayed"))
+    codes = _RETIRED if scan.variant == 0 else _STANDARD
     heads = []
-    for view in examination.order:
+    for view in scan.order:
         head = detector(_ANGLE_OF[view])
         head.ViewCodeSequence = Items([code(*codes[view])])
         heads.append(head)
@@ -168,35 +168,35 @@ def standard_codes(examination: Examination) -> list[Dataset]:
     return [dataset]
 
 
-def emptied(examination: Examination) -> list[Dataset]:
-    """A rewritten export: 8-bit values, SOP class, image type and vectors lost, local view labels."""
-    saturated = np.minimum(examination.stacked(*examination.order), _LEAST_SPREAD)
-    dataset = _two_frames(examination, saturated, ("", ""))
+def bare_export(scan: PhantomScan) -> list[Dataset]:
+    """A rewritten export: values up to 255, no SOP class, image type or vectors, local view labels."""
+    saturated = np.minimum(scan.stack_views(*scan.order), _LEAST_SPREAD)
+    dataset = _two_frames(scan, saturated, ("", ""))
     heads = []
-    for view in examination.order:
+    for view in scan.order:
         head = detector(None)
-        if examination.variant != 1:
+        if scan.variant != 1:
             head.ViewCodeSequence = Items([code(("AN", "PO")[view], "99LOCAL", ("Anterior", "Posterior")[view])])
         heads.append(head)
     add_detectors(dataset, heads, len(heads))
-    if examination.variant:
-        positions = [("Anterior", "Posterior")[view] for view in examination.order]
-        dataset.add(_unchecked("ViewPosition", "CS", positions))
+    if scan.variant:
+        positions = [("Anterior", "Posterior")[view] for view in scan.order]
+        dataset.add(_invalid_element("ViewPosition", "CS", positions))
     for keyword in ("SOPClassUID", "ImageType", "DetectorVector", "FrameIncrementPointer"):
         delattr(dataset, keyword)
     return [dataset]
 
 
-def _unchecked(keyword: str, vr: str, value: list[str]) -> DataElement:
-    """An element that breaks its value representation, as real files do."""
+def _invalid_element(keyword: str, vr: str, value: list[str]) -> DataElement:
+    """Build an element that violates its value representation, as in real files."""
     return DataElement(Tag(keyword), vr, value, validation_mode=config.IGNORE)
 
 
-_WRITERS: dict[Dialect, Callable[[Examination], list[Dataset]]] = {
+_WRITERS: dict[Dialect, Callable[[PhantomScan], list[Dataset]]] = {
     Dialect.GE_TWO_FRAME: ge_two_frame,
     Dialect.SIEMENS_TWO_FRAME: siemens_two_frame,
     Dialect.GE_OLD_SINGLE: ge_old_single,
     Dialect.SEPARATE_SERIES: separate_series,
     Dialect.STANDARD_CODES: standard_codes,
-    Dialect.EMPTIED: emptied,
+    Dialect.EMPTIED: bare_export,
 }

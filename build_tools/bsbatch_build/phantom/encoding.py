@@ -1,4 +1,4 @@
-"""Data sets to bytes, in the transfer syntaxes that archives hold."""
+"""Encode data sets as DICOM files, in the transfer syntaxes of real archives."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _IMPLEMENTATION = UID("2.25.245783290136274409836212735960147234901")
 _VERSION = "BSBATCH_PHANTOM"
 _BYTE, _SIXTEEN = 255, 16
 _DTYPES = (np.uint16, np.int16)
-"""By (0028,0103) Pixel Representation; little endian, as phantoms are made on."""
+"""By (0028,0103) Pixel Representation; phantoms are made on little endian machines."""
 
 
 class Encoding(StrEnum):
-    """How the bytes of an object are laid out."""
+    """Transfer syntax or sample size of an object."""
 
     EXPLICIT = "explicit"
     IMPLICIT = "implicit"
@@ -43,7 +43,7 @@ SHARES = (
     (Encoding.RLE, 0.02),
     (Encoding.EIGHT_BIT, 0.03),
 )
-"""Share of the examinations in each."""
+"""Share of the examinations in each encoding."""
 
 _SYNTAXES = {
     Encoding.EXPLICIT: ExplicitVRLittleEndian,
@@ -56,9 +56,9 @@ _SYNTAXES = {
 
 
 def encode(dataset: Dataset, encoding: Encoding, sop_class: str) -> bytes:
-    """A whole DICOM file (PS3.10); the data set is changed to suit.
+    """Encode a data set as a DICOM file (PS3.10). The data set is modified.
 
-    ``sop_class`` goes into the file meta information, which the data set may contradict.
+    ``sop_class`` goes into the file meta information; the data set may contradict it.
     """
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(sop_class)
@@ -67,13 +67,13 @@ def encode(dataset: Dataset, encoding: Encoding, sop_class: str) -> bytes:
     meta.ImplementationClassUID = _IMPLEMENTATION
     meta.ImplementationVersionName = _VERSION
     dataset.file_meta = meta
-    _lay_out(dataset, encoding)
+    _change_pixels(dataset, encoding)
     buffer = io.BytesIO()
     dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()
 
 
-def _lay_out(dataset: Dataset, encoding: Encoding) -> None:
+def _change_pixels(dataset: Dataset, encoding: Encoding) -> None:
     if encoding is Encoding.EIGHT_BIT:
         _to_bytes(dataset)
     elif encoding is Encoding.BIG_ENDIAN and dataset.BitsAllocated == _SIXTEEN:
@@ -91,7 +91,7 @@ def _lay_out(dataset: Dataset, encoding: Encoding) -> None:
 
 
 def _to_bytes(dataset: Dataset) -> None:
-    """Saturate at 255, as 8-bit archives do."""
+    """Convert the pixels to 8 bits, saturated at 255 as in 8-bit archives."""
     pixels = np.minimum(np.frombuffer(dataset.PixelData, np.uint16), _BYTE).astype(np.uint8)
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit = 7

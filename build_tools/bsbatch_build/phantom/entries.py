@@ -1,46 +1,39 @@
-"""Files of the archive and what a reader is expected to make of them."""
+"""Files of a phantom archive, each with the status and reason code expected from a reader."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Status(StrEnum):
-    """What becomes of a file."""
-
-    USED = "used"
-    SKIPPED = "skipped"
-    FAILED = "failed"
+from bsbatch.reasons import Status
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """Status and reason code, empty where the file is used."""
+class Expectation:
+    """Expected status and reason code of a file; the code is empty for a used file."""
 
     status: Status
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One file, not yet given its place."""
+class PhantomFile:
+    """Content of one file, before it has a path."""
 
     kind: str
     """Dialect, or kind of clutter."""
-    outcome: Outcome
+    expectation: Expectation
     data: bytes
     name: str = ""
-    """File name where it matters, such as DICOMDIR; else numbered."""
+    """File name if it matters, such as DICOMDIR; empty for a numbered name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
-    """One file in its place."""
+class ArchiveFile:
+    """One file with its path in the archive."""
 
     source: str
     """Path below the archive, with forward slashes."""
-    entry: Entry
+    file: PhantomFile
 
 
 _NAMES = (
@@ -49,26 +42,26 @@ _NAMES = (
     ("{uid}", "{number:04d}.dcm"),
     ("PACS/{year}/{patient}", "NM.{number:04d}.IMA"),
 )
-"""Folder and file names in the way of four kinds of export."""
+"""Folder and file names in the styles of four kinds of export."""
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
-    """Where the files of one study go."""
+class StudyFolder:
+    """Folder of one study, with the pattern of its file names."""
 
     path: str
     pattern: str
 
-    def file(self, entries: list[Entry]) -> list[Filed]:
-        """Number the files in the order given."""
+    def assign_paths(self, files: list[PhantomFile]) -> list[ArchiveFile]:
+        """Number the files in the given order, from 1."""
         return [
-            Filed(f"{self.path}/{entry.name or self.pattern.format(number=number)}", entry)
-            for number, entry in enumerate(entries, start=1)
+            ArchiveFile(f"{self.path}/{file.name or self.pattern.format(number=number)}", file)
+            for number, file in enumerate(files, start=1)
         ]
 
 
-def study_folder(style: int, *, patient: str, uid: str, date: str) -> Folder:
-    """The folder of a study in one of four styles."""
+def study_folder(style: int, *, patient: str, uid: str, date: str) -> StudyFolder:
+    """Return the folder of a study in one of four styles."""
     path, pattern = _NAMES[style % len(_NAMES)]
     words = {"centre": patient.rpartition("-")[2][0], "patient": patient, "uid": uid, "date": date}
-    return Folder(path.format(year=date[:4], **words), pattern)
+    return StudyFolder(path.format(year=date[:4], **words), pattern)

@@ -1,4 +1,4 @@
-"""Modules of the NM Image IOD that every dialect shares (PS3.3 A.5 and C.8.4)."""
+"""Header modules of the NM Image IOD shared by all dialects (PS3.3 A.5 and C.8.4)."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ Pixels = NDArray[np.uint16] | NDArray[np.int16] | NDArray[np.uint8]
 """(frames, rows, columns)."""
 
 _WINDOW_KEV = (129.96, 151.04)
-"""Of the GE 670 header: 140.5 keV and 7.5 % to either side."""
+"""Energy window of the GE 670 header: 140.5 keV ± 7.5 %."""
 
 _ENERGY_WINDOW, _DETECTOR = Tag(0x0054, 0x0010), Tag(0x0054, 0x0020)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Patient, camera and identity: what a header tells of a study."""
+    """Patient, camera and identity of a study, as in its headers."""
 
     identity: Identity
     patient: Patient
     camera: Camera
     spacing: float
-    """Millimetres a pixel."""
+    """Millimetres per pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Names of one object."""
+    """Series, number and descriptions of one object."""
 
     series: str
     """Key of its series within the study."""
     number: int | None
-    """(0020,0013) Instance Number; None is empty."""
+    """(0020,0013) Instance Number; None for an empty value."""
     study_description: str
     series_description: str
     after: int = 0
-    """Seconds from the beginning of the study."""
+    """Seconds from the start of the study."""
 
 
 def code(value: str, scheme: str, meaning: str) -> Dataset:
-    """One item of a code sequence (PS3.3 8.8)."""
+    """Build one item of a code sequence (PS3.3 8.8)."""
     item = Dataset()
     item.CodeValue = value
     item.CodingSchemeDesignator = scheme
@@ -62,7 +62,7 @@ def code(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def common(origin: Origin, instance: Instance, modality: str, sop_class: str) -> Dataset:
-    """Patient, study, series, equipment and SOP common modules of any object."""
+    """Build the patient, study, series, equipment and SOP common modules of any object."""
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 100"
     dataset.SOPClassUID = sop_class
@@ -83,7 +83,7 @@ def _add_study(dataset: Dataset, identity: Identity, instance: Instance) -> None
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = identity.date
     dataset.ContentDate = identity.date
     dataset.StudyTime = identity.time
-    later = identity.later(instance.after)
+    later = identity.time_after(instance.after)
     dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = later
     dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = instance.study_description
@@ -105,7 +105,7 @@ def _add_patient(dataset: Dataset, identity: Identity, patient: Patient) -> None
 
 
 def add_pixels(dataset: Dataset, pixels: Pixels, spacing: float) -> None:
-    """Image Pixel and Multi-frame modules (PS3.3 C.7.6.3, C.7.6.6)."""
+    """Add the Image Pixel and Multi-frame modules (PS3.3 C.7.6.3, C.7.6.6)."""
     frames, rows, columns = pixels.shape
     bits = 8 * pixels.dtype.itemsize
     dataset.SamplesPerPixel = 1
@@ -121,7 +121,7 @@ def add_pixels(dataset: Dataset, pixels: Pixels, spacing: float) -> None:
 
 
 def add_nm_image(dataset: Dataset, pixels: Pixels, image_type: str, spacing: float) -> None:
-    """NM Image module and NM/PET Patient Orientation (PS3.3 C.8.4.9, C.8.4.6)."""
+    """Add the NM Image and NM/PET Patient Orientation modules (PS3.3 C.8.4.9, C.8.4.6)."""
     dataset.ImageType = ["ORIGINAL", "PRIMARY", image_type, "EMISSION"]
     dataset.ImageComments = NOTE
     dataset.CountsAccumulated = str(int(pixels.sum(dtype=np.int64)))
@@ -135,7 +135,7 @@ def add_nm_image(dataset: Dataset, pixels: Pixels, image_type: str, spacing: flo
 
 
 def add_isotope(dataset: Dataset) -> None:
-    """NM Isotope module: one window at 140 keV, technetium-99m (PS3.3 C.8.4.10)."""
+    """Add the NM Isotope module: one window at 140 keV, technetium-99m (PS3.3 C.8.4.10)."""
     limits = Dataset()
     limits.EnergyWindowLowerLimit, limits.EnergyWindowUpperLimit = (f"{kev}" for kev in _WINDOW_KEV)
     window = Dataset()
@@ -150,7 +150,7 @@ def add_isotope(dataset: Dataset) -> None:
 
 
 def add_detectors(dataset: Dataset, detectors: Sequence[Dataset], frames: int) -> None:
-    """NM Detector module and vectors: frame n is seen by detector n (PS3.3 C.8.4.8, C.8.4.11)."""
+    """Add the NM Detector module and vectors: frame n belongs to detector n (PS3.3 C.8.4.8, C.8.4.11)."""
     dataset.FrameIncrementPointer = pointers(_ENERGY_WINDOW, _DETECTOR)
     dataset.EnergyWindowVector = [1] * frames if frames > 1 else 1
     dataset.DetectorVector = list(range(1, frames + 1)) if frames > 1 else 1
@@ -159,12 +159,12 @@ def add_detectors(dataset: Dataset, detectors: Sequence[Dataset], frames: int) -
 
 
 def pointers(*tags: BaseTag) -> list[BaseTag]:
-    """Value of (0028,0009) Frame Increment Pointer."""
+    """Return a value of (0028,0009) Frame Increment Pointer."""
     return list(tags)
 
 
 def detector(start_angle: int | None) -> Dataset:
-    """One head with a parallel-hole collimator; angles count from the patient's back."""
+    """Build one detector with a parallel-hole collimator; 0 degrees is at the patient's back."""
     item = Dataset()
     item.CollimatorGridName = "LEHR"
     item.CollimatorType = "PARA"
@@ -179,7 +179,7 @@ def detector(start_angle: int | None) -> Dataset:
 
 
 def whole_body(origin: Origin, instance: Instance, pixels: Pixels) -> Dataset:
-    """A WHOLE BODY object of any dialect, without detectors."""
+    """Build a WHOLE BODY object of any dialect, without detectors."""
     dataset = common(origin, instance, "NM", NuclearMedicineImageStorage)
     add_nm_image(dataset, pixels, "WHOLE BODY", origin.spacing)
     add_isotope(dataset)

@@ -1,4 +1,4 @@
-"""Names, dates and UIDs of a synthetic study: made from its seed, never from a person."""
+"""Names, dates and UIDs of a synthetic study, derived from its seed and never from a person."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _DAYS = 9 * 365
 """Studies of 2010 to 2018, as in the paper."""
 
 _UID_BYTES = 15
-"""120 bits stay below the 39 digits that 2.25 allows (PS3.5 B.2)."""
+"""Bytes of a UID: 120 bits stay below the limit of 39 digits under 2.25 (PS3.5 B.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the objects of one study have in common."""
+    """Values shared by the objects of one study."""
 
     seed: int
     label: str
-    """Centre and number, such as A00012; extra studies add a letter."""
+    """Centre and number, such as A00012; extra studies append X and a digit."""
     date: str
     """YYYYMMDD."""
     time: str
     """HHMMSS, local."""
 
     def uid(self, *what: str | int) -> str:
-        """A UID under 2.25 that depends on the seed, the study and ``what`` only."""
+        """Return a UID under 2.25 that depends only on the seed, the study and ``what``."""
         text = "/".join(str(part) for part in (self.seed, self.label, *what))
         digest = hashlib.sha256(text.encode()).digest()
         return f"2.25.{int.from_bytes(digest[:_UID_BYTES], 'big')}"
@@ -50,8 +50,8 @@ class Identity:
         """(0010,0020), such as PHANTOM-A00012."""
         return f"PHANTOM-{self.label}"
 
-    def later(self, seconds: int) -> str:
-        """The time of day ``seconds`` after the study began, HHMMSS."""
+    def time_after(self, seconds: int) -> str:
+        """Return the time of day ``seconds`` after the start of the study, HHMMSS."""
         start = dt.datetime.strptime(self.date + self.time, "%Y%m%d%H%M%S")
         return (start + dt.timedelta(seconds=seconds)).strftime("%H%M%S")
 
@@ -65,6 +65,6 @@ def draw_identity(rng: Generator, seed: int, label: str) -> Identity:
     return Identity(seed, label, day.strftime("%Y%m%d"), moment.strftime("%H%M%S"))
 
 
-def stream(seed: int, *path: int) -> Generator:
-    """A generator for one purpose of one study."""
+def random_stream(seed: int, *path: int) -> Generator:
+    """Return the random generator for one purpose of one study."""
     return np.random.default_rng(np.random.SeedSequence([seed, *path]))

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 
-from bsbatch_build.phantom.geometry import Place, Points, Segment, Stroke
+from bsbatch_build.phantom.geometry import Location, Points, Segment, Stroke
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A group of bones and how many of 150 patients had lesions there."""
+    """A group of bones, with the number of patients with lesions there, out of 150."""
 
     patients: int
     bones: tuple[str, ...]
-    """Beginnings of the names in Place.bone."""
+    """Prefixes of the names in Location.bone."""
 
 
 SITES = (
@@ -40,22 +40,22 @@ SITES = (
 
 @dataclass(frozen=True, slots=True)
 class LesionRanges:
-    """Distributions; log-normal ones as median, log standard deviation, least and greatest."""
+    """Parameters of the distributions; log-normal ones as median, log standard deviation, minimum, maximum."""
 
     superscan: float = 10 / 150
     """Share of the patients with metastases."""
     further: float = 3.0
     """Mean number of lesions beyond the first (geometric)."""
     most: int = 32
-    """Greatest number outside superscans."""
+    """Largest number of lesions without a superscan."""
     superscan_lesions: tuple[int, int] = (40, 90)
-    """Masks number lesions in 8 bits: 254 would be the limit."""
+    """Least (inclusive) and most (exclusive). The 8-bit numbers in the masks allow 254 at most."""
     diameter: tuple[float, float, float, float] = (23.0, 0.38, 10.0, 60.0)
     """Millimetres."""
     contrast: tuple[float, float, float, float] = (2.9, 0.42, 1.5, 9.0)
-    """Uptake of the lesion over that of its bone."""
+    """Ratio of the lesion's uptake to that of its bone."""
     least_uptake: float = 1.3
-    """Bones of less uptake than this count as having it, lest their lesions vanish."""
+    """Lower limit of the bone uptake in that ratio, so that lesions of faint bones remain visible."""
 
 
 RANGES = LesionRanges()
@@ -63,7 +63,7 @@ RANGES = LesionRanges()
 
 @dataclass(frozen=True, slots=True)
 class SuperscanGains:
-    """What a superscan does to the uptake of everything else (BONENAVI 2020: kidneys vanish)."""
+    """Factors of a superscan on uptake: in bones, organs, soft tissue and lesions (BONENAVI 2020: kidneys vanish)."""
 
     axial: float = 2.1
     limbs: float = 1.3
@@ -74,7 +74,7 @@ class SuperscanGains:
 
 SUPERSCAN = SuperscanGains()
 _CONSPICUOUS = 6.0
-"""Factor on the uptake of a lesion in an easy set."""
+"""Factor on the uptake of lesions in an easy set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Disease:
 
 
 def draw_disease(rng: Generator, bones: Sequence[Stroke]) -> Disease:
-    """Draw the lesions of a patient who has metastases, in the reference adult's coordinates."""
+    """Draw the lesions of a patient with metastases, in the coordinates of the reference adult."""
     superscan = bool(rng.random() < RANGES.superscan)
     if superscan:
         number = int(rng.integers(*RANGES.superscan_lesions))
@@ -96,17 +96,17 @@ def draw_disease(rng: Generator, bones: Sequence[Stroke]) -> Disease:
     sites = rng.choice(len(SITES), size=number, p=weights / weights.sum())
     lesions = [_lesion(rng, _hosts(bones, SITES[site])) for site in sites]
     if superscan:
-        lesions = [lesion.brightened(SUPERSCAN.lesions) for lesion in lesions]
+        lesions = [lesion.scale_uptake(SUPERSCAN.lesions) for lesion in lesions]
     return Disease(tuple(lesions), superscan)
 
 
-def made_conspicuous(disease: Disease) -> Disease:
-    """The same lesions, so bright that nobody can miss them."""
-    return replace(disease, lesions=tuple(lesion.brightened(_CONSPICUOUS) for lesion in disease.lesions))
+def make_conspicuous(disease: Disease) -> Disease:
+    """Brighten the lesions until they are unmistakable."""
+    return replace(disease, lesions=tuple(lesion.scale_uptake(_CONSPICUOUS) for lesion in disease.lesions))
 
 
 def _hosts(bones: Sequence[Stroke], site: Site) -> list[Stroke]:
-    return [stroke for stroke in bones if stroke.place.bone.startswith(site.bones)]
+    return [stroke for stroke in bones if stroke.location.bone.startswith(site.bones)]
 
 
 def _log_normal(rng: Generator, shape: tuple[float, float, float, float]) -> float:
@@ -121,18 +121,18 @@ def _lesion(rng: Generator, hosts: Sequence[Stroke]) -> Stroke:
     index = int(rng.integers(len(host.axis)))
     centre = host.axis[index] + rng.normal(0.0, 1.5, 2)
     contour = irregular(rng, centre, radius, _direction(host, index))
-    place = replace(host.place, bone="lesion")
-    return Stroke(place, contour, centre[np.newaxis], added)
+    location = replace(host.location, bone="lesion")
+    return Stroke(location, contour, centre[np.newaxis], added)
 
 
 def _direction(host: Stroke, index: int) -> float:
-    """Angle of the bone's axis in radians; lesions grow along it."""
+    """Return the angle of the bone's axis in radians; lesions are stretched along it."""
     before, after = host.axis[max(index - 1, 0)], host.axis[min(index + 1, len(host.axis) - 1)]
     return float(np.arctan2(after[1] - before[1], after[0] - before[0]))
 
 
 def irregular(rng: Generator, centre: Points, radius: float, direction: float) -> Points:
-    """A lumpy outline (20, 2), stretched along ``direction`` by up to 60 %."""
+    """Draw a lumpy outline (20, 2), stretched by up to 60 % along ``direction`` (radians)."""
     angle = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
     lumps = 1.0 + sum(
         rng.normal(0.0, 0.12) * np.cos(order * angle + rng.uniform(0.0, 2.0 * np.pi)) for order in (2, 3, 4)
@@ -147,14 +147,14 @@ def irregular(rng: Generator, centre: Points, radius: float, direction: float) -
     return np.asarray(centre + turned)
 
 
-def spot(rng: Generator, place: Place, centre: tuple[float, float], size: tuple[float, float]) -> Stroke:
-    """A lumpy focus of ``size`` (radius in millimetres, uptake)."""
+def spot(rng: Generator, location: Location, centre: tuple[float, float], size: tuple[float, float]) -> Stroke:
+    """Draw a lumpy focus of ``size`` (radius in millimetres, uptake)."""
     middle = np.asarray(centre, dtype=np.float64)
     contour = irregular(rng, middle, size[0], rng.uniform(0.0, np.pi))
-    return Stroke(place, contour, middle[np.newaxis], size[1])
+    return Stroke(location, contour, middle[np.newaxis], size[1])
 
 
-def with_superscan(stroke: Stroke) -> Stroke:
-    """A bone's stroke in a patient with a superscan."""
-    axial = stroke.place.segment in (Segment.TRUNK, Segment.HEAD)
-    return stroke.brightened(SUPERSCAN.axial if axial else SUPERSCAN.limbs)
+def apply_superscan(stroke: Stroke) -> Stroke:
+    """Return a bone's stroke with the uptake it has in a patient with a superscan."""
+    axial = stroke.location.segment in (Segment.TRUNK, Segment.HEAD)
+    return stroke.scale_uptake(SUPERSCAN.axial if axial else SUPERSCAN.limbs)

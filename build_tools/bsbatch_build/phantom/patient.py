@@ -15,7 +15,7 @@ _HEIGHTS = {"M": (1750.0, 75.0), "F": (1630.0, 68.0)}
 """Mean and standard deviation of stature in millimetres."""
 
 _MEN = 0.58
-"""Share of men: prostate cancer leads among those who send patients."""
+"""Share of men; prostate cancer leads among the reasons for referral."""
 
 _HEIGHT_RANGE = (1450.0, 1930.0)
 
@@ -29,7 +29,7 @@ class Sex(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Posture:
-    """Angles in degrees; positive turns a limb outwards. Pairs hold left, right."""
+    """Joint angles in degrees; positive angles turn a limb outwards. Pairs hold left, right."""
 
     head_tilt: float
     lean: float
@@ -39,12 +39,12 @@ class Posture:
     shanks: tuple[float, float]
     feet: tuple[float, float]
     scoliosis: float
-    """Greatest sideways bend of the spine in millimetres."""
+    """Largest sideways bend of the spine in millimetres."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kinetics:
-    """Gains on the reference uptakes; 1 is the reference adult three hours after injection."""
+    """Factors on the reference uptakes; 1 is the reference adult three hours after injection."""
 
     bone: float
     soft: float
@@ -55,7 +55,7 @@ class Kinetics:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """Everything about a patient but the disease."""
+    """A patient without the disease: build, posture and tracer kinetics."""
 
     sex: Sex
     age: int
@@ -63,9 +63,9 @@ class Patient:
     height: float
     """Stature in millimetres."""
     frame: float
-    """Skeletal width over that of the reference adult."""
+    """Ratio of skeletal width to that of the reference adult."""
     girth: float
-    """Soft tissue width and depth over that of the reference adult."""
+    """Ratio of soft tissue width and depth to those of the reference adult."""
     posture: Posture
     kinetics: Kinetics
 
@@ -98,15 +98,15 @@ def _pair(rng: Generator, mean: float, spread: float) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Oddities:
-    """Shares of patients who do not lie as asked, and how far they are off."""
+class UnusualPostures:
+    """Rates and ranges of unusual postures."""
 
     bent_elbow: float = 0.10
-    """One hand lies on the pelvis or the belly."""
+    """Share of patients with one hand on the pelvis or the belly."""
     elbow_range: tuple[float, float] = (-75.0, -25.0)
     """Degrees."""
     arm_out: float = 0.06
-    """One arm leaves the field of view."""
+    """Share of patients with one arm outside the field of view."""
     arm_range: tuple[float, float] = (20.0, 45.0)
     """Degrees."""
     turned_feet: float = 0.12
@@ -117,29 +117,29 @@ class Oddities:
     """Standard deviation of the bend in millimetres."""
 
 
-_ODDITIES = Oddities()
+_UNUSUAL = UnusualPostures()
 
 
 def _draw_posture(rng: Generator, girth: float) -> Posture:
-    odd = _ODDITIES
-    curved = rng.random() < odd.scoliosis
+    unusual = _UNUSUAL
+    curved = rng.random() < unusual.scoliosis
     return Posture(
         head_tilt=float(rng.normal(0.0, 5.0)),
         lean=float(rng.normal(0.0, 0.8)),
-        # arms follow the flanks of a heavy patient
-        arms=_one_odd(rng, _pair(rng, 7.0 + 25.0 * (girth - 1.0), 2.5), odd.arm_out, odd.arm_range),
-        elbows=_one_odd(rng, _pair(rng, -6.0, 5.0), odd.bent_elbow, odd.elbow_range),
+        # the arms of a heavy patient follow the flanks
+        arms=_draw_pair(rng, _pair(rng, 7.0 + 25.0 * (girth - 1.0), 2.5), unusual.arm_out, unusual.arm_range),
+        elbows=_draw_pair(rng, _pair(rng, -6.0, 5.0), unusual.bent_elbow, unusual.elbow_range),
         thighs=_pair(rng, 1.5, 1.6),
         shanks=_pair(rng, -0.5, 1.4),
-        feet=_one_odd(rng, _pair(rng, 14.0, 11.0), odd.turned_feet, odd.feet_range),
-        scoliosis=float(rng.normal(0.0, odd.scoliosis_spread if curved else 4.0)),
+        feet=_draw_pair(rng, _pair(rng, 14.0, 11.0), unusual.turned_feet, unusual.feet_range),
+        scoliosis=float(rng.normal(0.0, unusual.scoliosis_spread if curved else 4.0)),
     )
 
 
-def _one_odd(
+def _draw_pair(
     rng: Generator, usual: tuple[float, float], rate: float, range_: tuple[float, float]
 ) -> tuple[float, float]:
-    """The usual pair, or with probability ``rate`` one of the two out of line."""
+    """Return the usual pair; with probability ``rate``, one of the two is drawn from ``range_`` instead."""
     chance, which, angle = rng.random(), bool(rng.integers(2)), float(rng.uniform(*range_))
     if chance >= rate:
         return usual

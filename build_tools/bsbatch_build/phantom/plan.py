@@ -1,4 +1,4 @@
-"""What to make, and what was made."""
+"""The plan of a phantom set, the assignment of each study, and the summary of the written set."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from bsbatch_build.phantom.centres import CENTRES, Centre, Habit
+from bsbatch_build.phantom.centres import CENTRES, Centre, Installation
 
 _MOST_STUDIES = 1_000_000
 
@@ -21,12 +21,12 @@ class Split(StrEnum):
 
 
 class Difficulty(StrEnum):
-    """How hard the classes are to tell apart."""
+    """Difficulty of separating the two classes."""
 
     DEFAULT = "default"
-    """Faint lesions, and everything that is no metastasis and may look like one."""
+    """Faint lesions, and benign foci that resemble metastases."""
     EASY = "easy"
-    """Bright lesions and nothing that resembles them: for tests of training, says nothing about a classifier."""
+    """Bright lesions and nothing that resembles them: for tests of training, no measure of a classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class SetPlan:
     centres: tuple[str, ...] = ("A", "B", "C")
     """Names out of A, B and C, without repetition."""
     clutter: bool = True
-    """Whether the archive also holds what a PACS holds besides bone scans."""
+    """True if the archive also holds the other objects and faults of a PACS export."""
     difficulty: Difficulty = Difficulty.DEFAULT
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made."""
+        """Raise ValueError if a field is out of range."""
         if not 1 <= self.studies <= _MOST_STUDIES:
             raise ValueError(f"studies must be 1 to {_MOST_STUDIES:,}, not {self.studies}.")
         if self.seed < 0:
@@ -59,7 +59,7 @@ class SetPlan:
 
 @dataclass(frozen=True, slots=True)
 class SetSummary:
-    """Counts of what was written."""
+    """Numbers of studies and files written."""
 
     studies: int
     positives: int
@@ -71,11 +71,11 @@ class SetSummary:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What is decided about a study before anything is drawn."""
+    """Centre, camera, class and split of a study, decided before anything is drawn."""
 
     index: int
     centre: Centre
-    habit: Habit
+    installation: Installation
     positive: bool
     split: Split
     difficulty: Difficulty = Difficulty.DEFAULT
@@ -90,21 +90,21 @@ _VALIDATION = 164 / 1367
 
 
 def assign(plan: SetPlan, index: int) -> Assignment:
-    """Centre, camera, class and split of study ``index``.
+    """Choose centre, camera, class and split of study ``index``.
 
-    A low-discrepancy sequence keeps small sets balanced while each study stays independent of how
-    many there are.
+    A low-discrepancy sequence keeps small sets balanced. Each study stays independent of the number
+    of studies.
     """
     start = np.random.default_rng(np.random.SeedSequence([plan.seed])).random(len(_STEPS))
-    where, camera, diseased, held_out = (start + (index + 1) * _STEPS) % 1.0
+    hospital, camera, disease, split_position = (start + (index + 1) * _STEPS) % 1.0
     centres = [CENTRES[name] for name in plan.centres]
-    centre = centres[_pick([centre.patients for centre in centres], float(where))]
-    habit = centre.habits[_pick([habit.share for habit in centre.habits], float(camera))]
-    positive = bool(diseased < centre.positives / centre.patients)
+    centre = centres[_pick([centre.patients for centre in centres], float(hospital))]
+    installation = centre.installations[_pick([one.share for one in centre.installations], float(camera))]
+    positive = bool(disease < centre.positives / centre.patients)
     if centre.test:
-        return Assignment(index, centre, habit, positive, Split.TEST, plan.difficulty)
-    split = Split.VALIDATION if held_out < _VALIDATION else Split.TRAIN
-    return Assignment(index, centre, habit, positive, split, plan.difficulty)
+        return Assignment(index, centre, installation, positive, Split.TEST, plan.difficulty)
+    split = Split.VALIDATION if split_position < _VALIDATION else Split.TRAIN
+    return Assignment(index, centre, installation, positive, split, plan.difficulty)
 
 
 def _pick(weights: list[float] | list[int], position: float) -> int:

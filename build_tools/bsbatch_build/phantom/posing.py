@@ -1,4 +1,4 @@
-"""From the reference adult to this patient: bends, turns and scales contours."""
+"""Transforms from the reference adult to one patient: bend, rotate and scale contours."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _NECK = (0.0, 282.0)
 _HIPS = (0.0, 799.0)
 
 Affine = NDArray[np.float64]
-"""(2, 3) float64: turn, then shift."""
+"""(2, 3) float64: rotation matrix, then translation in millimetres."""
 
 _IDENTITY: Affine = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Body:
-    """A patient's transforms, one for each segment and side."""
+class PosedBody:
+    """The transforms of a patient, one for each segment and side."""
 
     patient: Patient
     transforms: dict[tuple[Segment, int], Affine]
 
-    def place(self, strokes: Iterable[Stroke]) -> list[Stroke]:
-        """The strokes in the patient's own coordinates in millimetres, in the order given."""
+    def transform(self, strokes: Iterable[Stroke]) -> list[Stroke]:
+        """Return the strokes in the patient's coordinates in millimetres, in the given order."""
         ordered = tuple(strokes)
         groups: dict[_Frame, list[int]] = {}
         for index, stroke in enumerate(ordered):
             groups.setdefault(_frame_of(stroke), []).append(index)
-        placed: dict[int, Stroke] = {}
+        transformed: dict[int, Stroke] = {}
         for frame, members in groups.items():
-            moved = self._moved(frame, [ordered[index] for index in members])
-            placed |= zip(members, moved, strict=True)
-        return [placed[index] for index in range(len(ordered))]
+            group = self._transform_group(frame, [ordered[index] for index in members])
+            transformed |= zip(members, group, strict=True)
+        return [transformed[index] for index in range(len(ordered))]
 
-    def _moved(self, frame: _Frame, strokes: list[Stroke]) -> list[Stroke]:
+    def _transform_group(self, frame: _Frame, strokes: list[Stroke]) -> list[Stroke]:
         segment, side, layer = frame
         soft = layer is _Layer.SOFT
         parts = [part for stroke in strokes for part in (stroke.contour, stroke.axis)]
@@ -55,12 +55,12 @@ class Body:
         pieces = np.split(points, np.cumsum([len(part) for part in parts])[:-1])
         pairs = zip(strokes, pieces[::2], pieces[1::2], strict=True)
         return [
-            Stroke(stroke.place, self._widened(contour, axis) if soft else contour, axis, stroke.uptake)
+            Stroke(stroke.location, self._widen(contour, axis) if soft else contour, axis, stroke.uptake)
             for stroke, contour, axis in pairs
         ]
 
-    def _widened(self, contour: Points, axis: Points) -> Points:
-        """Soft tissue at the patient's girth, of which hips and legs take half."""
+    def _widen(self, contour: Points, axis: Points) -> Points:
+        """Widen soft tissue to the patient's girth; hips and legs get half of it."""
         middle = np.concatenate([axis, axis[::-1]])
         rows = middle[:, 1] * (REFERENCE_HEIGHT / self.patient.height)
         share = np.interp(rows, *_GIRTH_SHARE)
@@ -69,11 +69,11 @@ class Body:
 
 
 _GIRTH_SHARE = ((200.0, 300.0, 640.0, 800.0), (0.4, 1.0, 1.0, 0.5))
-"""Millimetres below the vertex of the reference adult, and share of the girth there."""
+"""Millimetres below the vertex of the reference adult, and the share of the girth applied there."""
 
 
 _CENTRAL = (Segment.TRUNK, Segment.HEAD)
-"""Segments that have no side."""
+"""Segments without a side."""
 
 
 class _Layer(Enum):
@@ -85,44 +85,44 @@ class _Layer(Enum):
 _Frame = tuple[Segment, int, _Layer]
 
 _BACK = 0.45
-"""Depth from which strokes follow the spine."""
+"""Strokes at this depth or deeper follow the spine."""
 
 
 def _frame_of(stroke: Stroke) -> _Frame:
-    place = stroke.place
-    side = MIDLINE if place.segment in _CENTRAL else place.side
-    if place.bone == "soft":
-        return place.segment, side, _Layer.SOFT
-    return place.segment, side, _Layer.BACK if place.depth >= _BACK else _Layer.FRONT
+    location = stroke.location
+    side = MIDLINE if location.segment in _CENTRAL else location.side
+    if location.bone == "soft":
+        return location.segment, side, _Layer.SOFT
+    return location.segment, side, _Layer.BACK if location.depth >= _BACK else _Layer.FRONT
 
 
 def _bend(points: Points, amplitude: float) -> Points:
-    """An S-shaped curve between the first thoracic vertebra and the sacrum, fading to the sides."""
+    """Bend points along an S-shaped curve from the first thoracic vertebra to the sacrum, fading to the sides."""
     share = np.clip((points[:, 1] - THORACIC_TOP) / (SACRUM_TOP - THORACIC_TOP), 0.0, 1.0)
     shift = amplitude * np.sin(2.0 * np.pi * share**1.3) * np.exp(-((points[:, 0] / 65.0) ** 2))
     return np.asarray(points + np.stack([shift, np.zeros_like(shift)], axis=1))
 
 
-def _turn(degrees: float, pivot: tuple[float, float]) -> Affine:
+def _rotate(degrees: float, pivot: tuple[float, float]) -> Affine:
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turn = np.array([[cosine, -sine], [sine, cosine]])
-    shift = np.asarray(pivot) - turn @ np.asarray(pivot)
-    return np.concatenate([turn, shift[:, np.newaxis]], axis=1)
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    shift = np.asarray(pivot) - rotation @ np.asarray(pivot)
+    return np.concatenate([rotation, shift[:, np.newaxis]], axis=1)
 
 
-def _after(outer: Affine, inner: Affine) -> Affine:
-    turn = outer[:, :2] @ inner[:, :2]
+def _compose(outer: Affine, inner: Affine) -> Affine:
+    rotation = outer[:, :2] @ inner[:, :2]
     shift = outer[:, :2] @ inner[:, 2] + outer[:, 2]
-    return np.concatenate([turn, shift[:, np.newaxis]], axis=1)
+    return np.concatenate([rotation, shift[:, np.newaxis]], axis=1)
 
 
-def body_of(patient: Patient) -> Body:
-    """Chain the joints of a patient."""
+def pose_body(patient: Patient) -> PosedBody:
+    """Chain the joint rotations of a patient into one transform for each segment."""
     posture = patient.posture
-    trunk = _turn(posture.lean, _HIPS)
+    trunk = _rotate(posture.lean, _HIPS)
     transforms: dict[tuple[Segment, int], Affine] = {
         (Segment.TRUNK, MIDLINE): trunk,
-        (Segment.HEAD, MIDLINE): _after(trunk, _turn(posture.head_tilt, _NECK)),
+        (Segment.HEAD, MIDLINE): _compose(trunk, _rotate(posture.head_tilt, _NECK)),
     }
     for index, side in enumerate((LEFT, RIGHT)):
         arm = (posture.arms[index], posture.elbows[index], 0.4 * posture.elbows[index])
@@ -131,7 +131,7 @@ def body_of(patient: Patient) -> Body:
         leg_parts = (Segment.THIGH, Segment.SHANK, Segment.FOOT)
         transforms |= _chain(trunk, side, arm_parts, zip((SHOULDER, ELBOW, WRIST), arm, strict=True))
         transforms |= _chain(_IDENTITY, side, leg_parts, zip((HIP, KNEE, ANKLE), leg, strict=True))
-    return Body(patient, transforms)
+    return PosedBody(patient, transforms)
 
 
 def _chain(
@@ -143,6 +143,6 @@ def _chain(
     chain: dict[tuple[Segment, int], Affine] = {}
     current = root
     for part, ((x, y), degrees) in zip(parts, joints, strict=True):
-        current = _after(current, _turn(-side * degrees, (side * x, y)))
+        current = _compose(current, _rotate(-side * degrees, (side * x, y)))
         chain[part, side] = current
     return chain

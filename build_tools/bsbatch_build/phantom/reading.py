@@ -1,4 +1,4 @@
-"""Reads a set of phantoms back for looking at it; knows only what dialects.py writes."""
+"""Read a phantom set back; only the dialects of dialects.py are understood."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BACK = 360
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class LabelledExamination:
     """Both views of an examination and its row of labels.csv."""
 
     study_uid: str
@@ -36,10 +36,10 @@ class Reading:
     posterior: Counts
 
 
-def read_set(folder: Path) -> Iterator[Reading]:
-    """Every labelled examination, in the order of labels.csv.
+def read_set(folder: Path) -> Iterator[LabelledExamination]:
+    """Yield every labelled examination, in the order of labels.csv.
 
-    Raises ValueError where ``folder`` is no set that write_set made.
+    Raises ValueError if ``folder`` is not a set made by write_set.
     """
     sources = _sources(folder)
     for row in _rows(folder / "labels.csv"):
@@ -47,12 +47,12 @@ def read_set(folder: Path) -> Iterator[Reading]:
         for path in sources[row["study_uid"]]:
             views |= read_views(path)
         positive = row["label"] == "1"
-        yield Reading(row["study_uid"], positive, row["centre"], views["A"], views["P"])
+        yield LabelledExamination(row["study_uid"], positive, row["centre"], views["A"], views["P"])
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
-        raise ValueError(f"{path.parent} holds no {path.name}. Name a folder that phantom made.")
+        raise ValueError(f"{path.parent} holds no {path.name}. Give a folder made by bsbatch-build phantom.")
     with path.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
 
@@ -68,7 +68,7 @@ def _sources(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_views(path: Path) -> dict[str, Counts]:
-    """The views of one object by side, A or P; a lone unlabelled frame counts as A."""
+    """Return the views of one object by side, A or P; a single frame without a label counts as A."""
     dataset = dcmread(path)
     frames = dataset.pixel_array
     stack = frames.reshape(-1, *frames.shape[-2:])

@@ -1,4 +1,4 @@
-"""Strokes to expected counts in both views, and expected counts to Poisson counts.
+"""Render strokes to expected counts in both views, and draw Poisson counts from them.
 
 Attenuation and blur depend on the depth of each stroke below the surface that faces the detector:
 counts fall with exp(-mu d), mu = 0.12 / cm (technetium-99m in water, broad beam), and the width of
@@ -20,7 +20,7 @@ from bsbatch_build.phantom.anatomy import THICKNESS
 from bsbatch_build.phantom.geometry import Points, Stroke
 
 Counts = NDArray[np.float32]
-"""(rows, columns) float32, expected counts or counts a pixel."""
+"""(rows, columns) float32, expected counts or counts per pixel."""
 
 VIEWS = ("anterior", "posterior")
 
@@ -28,22 +28,23 @@ _MU = 0.012
 """Broad-beam attenuation of 140 keV photons in soft tissue, 1/mm."""
 
 _LAYERS = (0.0, 45.0, 95.0, 1e9)
-"""Edges in millimetres of depth; strokes of one layer share one blur."""
+"""Edges of the depth layers in millimetres; strokes of one layer share one blur."""
 
 _LAYER_DEPTHS = (20.0, 70.0, 130.0)
+"""Depth in millimetres at which the blur of each layer is computed."""
 
 _SHIFT = 4
 """Fractional bits of contour coordinates (cv2.fillPoly)."""
 
 _FULL = 255
 _SIGMA = 1.0 / 2.3548
-"""Standard deviation of a Gaussian over its full width at half maximum."""
+"""Ratio of a Gaussian's standard deviation to its full width at half maximum."""
 
 _SCATTER_SHARE, _SCATTER_WIDTH = 0.11, 24.0
-"""Share of the counts scattered within the energy window; standard deviation in millimetres."""
+"""Share of the counts scattered within the energy window; standard deviation of scatter in millimetres."""
 
 _QUANTUM = 2.0**-12
-"""Expected counts are rounded to this, lest the last bits of a blur (another processor) change a count."""
+"""Expected counts are rounded to this: the last bits of a blur differ between processors and could change a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Optics:
     rows: int
     columns: int
     spacing: float
-    """Millimetres a pixel."""
+    """Millimetres per pixel."""
     intrinsic: float
     """Intrinsic resolution, full width at half maximum in millimetres."""
     collimator: float
@@ -65,10 +66,10 @@ class Optics:
     margin: float
     """Distance from the first row to the vertex in millimetres."""
     centre: float
-    """Column of the patient's midline as a share of the columns."""
+    """Column of the patient's midline, as a share of the columns."""
 
     def sigma(self, depth: float) -> float:
-        """Standard deviation of the point spread in pixels at a depth in millimetres."""
+        """Return the standard deviation of the point spread in pixels, at ``depth`` in millimetres."""
         distance = depth + self.gap
         spread = self.collimator * (self.hole_length + distance) / self.hole_length
         return float(np.hypot(self.intrinsic, spread)) * _SIGMA / self.spacing
@@ -76,24 +77,24 @@ class Optics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What there is to see: placed strokes in millimetres."""
+    """The strokes of one patient, in millimetres, with soft tissue, background and texture."""
 
     strokes: Sequence[Stroke]
     soft: Sequence[Stroke]
     soft_gain: float
     girth: float
-    """Scales the depths that THICKNESS gives."""
+    """Factor on the body depths of THICKNESS."""
     background: float
-    """Counts outside the body over those of the trunk's soft tissue."""
+    """Ratio of the counts outside the body to those of the trunk's soft tissue."""
     texture: Counts
-    """Coarse grid of factors around 1 that make bone uneven; stretched over the matrix."""
+    """Coarse grid of factors around 1, stretched over the matrix; makes bone uptake uneven."""
 
 
 class Canvas:
-    """Sums strokes by view and depth layer; both views in the anterior's geometry."""
+    """Sums of strokes by view and depth layer; both views have the geometry of the anterior one."""
 
     def __init__(self, optics: Optics) -> None:
-        """Start empty, in the matrix of ``optics``."""
+        """Start empty, with the matrix of ``optics``."""
         self._optics = optics
         shape = (len(VIEWS), len(_LAYER_DEPTHS), optics.rows, optics.columns)
         self._layers: Counts = np.zeros(shape, np.float32)
@@ -109,8 +110,8 @@ class Canvas:
             target = self._layers[view, layer, patch.rows, patch.columns]
             target += patch.cover * np.float32(stroke.uptake * weight / _FULL)
 
-    def blurred(self, view: int) -> Counts:
-        """The sum of all layers, each with the blur of its depth."""
+    def blur(self, view: int) -> Counts:
+        """Return the sum of all layers, each with the blur of its depth."""
         total: Counts = np.zeros(self._layers.shape[2:], np.float32)
         for layer, depth in zip(self._layers[view], _LAYER_DEPTHS, strict=True):
             total += cv2.GaussianBlur(layer, (0, 0), self._optics.sigma(depth))
@@ -118,29 +119,29 @@ class Canvas:
 
 
 def _depths(stroke: Stroke, thickness: float) -> tuple[float, float]:
-    """Millimetres of tissue in front of the stroke and behind it."""
-    front = stroke.place.depth * thickness
+    """Return the millimetres of tissue in front of the stroke and behind it."""
+    front = stroke.location.depth * thickness
     return front, thickness - front
 
 
 def attenuation(stroke: Stroke, thickness: float) -> tuple[float, float]:
-    """Share of the photons that reach the anterior and the posterior detector, 0 to 1."""
+    """Return the shares of photons that reach the anterior and the posterior detector, 0 to 1."""
     front, back = _depths(stroke, thickness)
     return float(np.exp(-_MU * front)), float(np.exp(-_MU * back))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """The covered part of the matrix."""
+    """A rasterised contour: its part of the matrix and the cover of each pixel."""
 
     rows: slice
     columns: slice
     cover: NDArray[np.uint8]
-    """0 to 255: share of the pixel that is covered."""
+    """(rows, columns) covered share of each pixel, 0 to 255."""
 
 
 def fill(contour: Points, optics: Optics) -> Patch | None:
-    """Rasterise a contour in millimetres; None where it misses the matrix."""
+    """Rasterise a contour in millimetres. Return None if it misses the matrix."""
     pixels = contour / optics.spacing
     pixels += (optics.centre * optics.columns, optics.margin / optics.spacing)
     low = np.maximum(np.floor(pixels.min(axis=0)).astype(int) - 1, 0)
@@ -165,7 +166,7 @@ def _soft_tissue(scene: Scene, optics: Optics) -> Counts:
     return cv2.GaussianBlur(canvas, (0, 0), 1.3 * optics.sigma(_LAYER_DEPTHS[1])) * np.float32(scene.soft_gain)
 
 
-def _scattered(primary: Counts, optics: Optics) -> Counts:
+def _scatter(primary: Counts, optics: Optics) -> Counts:
     step = 4
     size = (optics.columns // step, optics.rows // step)
     small = cv2.resize(primary, size, interpolation=cv2.INTER_AREA)
@@ -173,27 +174,27 @@ def _scattered(primary: Counts, optics: Optics) -> Counts:
     return np.asarray(cv2.resize(small, (optics.columns, optics.rows)), dtype=np.float32)
 
 
-def expected_counts(scene: Scene, optics: Optics) -> tuple[Counts, Counts]:
-    """Expected relative counts, anterior and posterior, the posterior as seen from behind."""
+def render_views(scene: Scene, optics: Optics) -> tuple[Counts, Counts]:
+    """Render expected relative counts: anterior, and posterior as seen from behind."""
     canvas = Canvas(optics)
     for stroke in scene.strokes:
-        canvas.add(stroke, THICKNESS[stroke.place.segment] * scene.girth)
+        canvas.add(stroke, THICKNESS[stroke.location.segment] * scene.girth)
     soft = _soft_tissue(scene, optics)
     size = (optics.columns, optics.rows)
     texture = cv2.resize(scene.texture, size, interpolation=cv2.INTER_CUBIC)
     anterior, posterior = (
-        _with_scatter(canvas.blurred(view) * texture + soft, optics) + np.float32(scene.background)
+        _add_scatter(canvas.blur(view) * texture + soft, optics) + np.float32(scene.background)
         for view in range(len(VIEWS))
     )
     return anterior, np.ascontiguousarray(posterior[:, ::-1])
 
 
-def _with_scatter(primary: Counts, optics: Optics) -> Counts:
-    return primary + np.float32(_SCATTER_SHARE) * _scattered(primary, optics)
+def _add_scatter(primary: Counts, optics: Optics) -> Counts:
+    return primary + np.float32(_SCATTER_SHARE) * _scatter(primary, optics)
 
 
-def count(expected: Counts, total: float, rng: Generator) -> NDArray[np.uint16]:
-    """Poisson counts whose expectation sums to ``total``."""
+def draw_counts(expected: Counts, total: float, rng: Generator) -> NDArray[np.uint16]:
+    """Draw Poisson counts; the expected counts are scaled to sum to ``total``."""
     scaled = expected.astype(np.float64) * (total / float(expected.sum(dtype=np.float64)))
     scaled = np.round(scaled / _QUANTUM) * _QUANTUM
     counts = rng.poisson(scaled)

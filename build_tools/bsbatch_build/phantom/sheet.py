@@ -10,8 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch_build.phantom.reading import Counts, Reading, read_set, read_views
-from bsbatch_build.phantom.statistics import Figures, figures, markdown, matched_rows, real_rows, summary_row
+from bsbatch_build.phantom.reading import Counts, LabelledExamination, read_set, read_views
+from bsbatch_build.phantom.statistics import (
+    ViewStatistics,
+    markdown,
+    real_rows,
+    rows_at_real_counts,
+    statistics_of,
+    summary_row,
+)
 
 Picture = NDArray[np.uint8]
 """(rows, columns) uint8, black on white."""
@@ -19,19 +26,19 @@ Picture = NDArray[np.uint8]
 _TILE = (176, 704)
 """Columns and rows of one view on the sheet."""
 _ASPECT = 4
-"""Rows over columns; wider matrices are cut at the sides."""
+"""Rows over columns; wider matrices are cropped at the sides."""
 _CAPTION = 16
 _WHITE = 255
 _STEP = 12
-"""Between shades of grey: noise in more of them makes large files."""
+"""Step between shades of grey; finer steps preserve noise and make large files."""
 _PERCENTILE = 99.5
 _GAMMA = 0.6
-"""Between a linear and a square-root window."""
+"""Exponent of the window: between linear (1) and square root (0.5)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What looking at a set gave."""
+    """Results of an inspection: contact sheets and a table of statistics."""
 
     sheets: tuple[Path, ...]
     table: str
@@ -41,33 +48,33 @@ class Inspection:
 
 
 def inspect_set(folder: Path, out: Path, reference: Path | None, each: int) -> Inspection:
-    """Write one sheet for each centre and the table of figures into ``out``.
+    """Write one sheet for each centre and the table of statistics into ``out``.
 
-    A sheet shows up to ``each`` positives and as many negatives. Raises ValueError where ``folder``
-    is no set.
+    A sheet shows up to ``each`` positives and as many negatives. Raises ValueError if ``folder`` is
+    not a phantom set.
     """
-    readings: dict[str, list[Reading]] = {}
-    measured: dict[str, list[Figures]] = {}
-    for reading in read_set(folder):
-        views = (reading.anterior, reading.posterior)
-        measured.setdefault(reading.centre, []).extend(figures(view) for view in views)
-        shown = readings.setdefault(reading.centre, [])
-        if sum(other.positive == reading.positive for other in shown) < each:
-            shown.append(reading)
+    shown: dict[str, list[LabelledExamination]] = {}
+    measured: dict[str, list[ViewStatistics]] = {}
+    for examination in read_set(folder):
+        views = (examination.anterior, examination.posterior)
+        measured.setdefault(examination.centre, []).extend(statistics_of(view) for view in views)
+        group = shown.setdefault(examination.centre, [])
+        if sum(other.positive == examination.positive for other in group) < each:
+            group.append(examination)
     real = list(read_views(reference).values()) if reference else []
     rows = [summary_row(f"centre {name}", measured[name]) for name in sorted(measured)]
-    rows += matched_rows([one for group in measured.values() for one in group])
-    rows += [summary_row("reference", [figures(view) for view in real])] if real else []
+    rows += rows_at_real_counts([one for group in measured.values() for one in group])
+    rows += [summary_row("reference", [statistics_of(view) for view in real])] if real else []
     rows += real_rows()
     out.mkdir(parents=True, exist_ok=True)
-    sheets = tuple(_write(out, name, readings[name], real) for name in sorted(readings))
+    sheets = tuple(_write_sheet(out, name, shown[name], real) for name in sorted(shown))
     table = markdown(rows)
     (out / "statistics.md").write_text(table, encoding="utf-8")
     return Inspection(sheets, table, tuple(rows))
 
 
 def window(view: Counts) -> Picture:
-    """Inverse grey up to the 99.5th percentile of the pixels with counts."""
+    """Map counts to inverse grey, up to the 99.5th percentile of the pixels with counts."""
     hit = view[view > 0]
     top = max(float(np.percentile(hit, _PERCENTILE)), 1.0) if hit.size else 1.0
     return _WHITE - np.round(_WHITE * np.clip(view / top, 0.0, 1.0) ** _GAMMA).astype(np.uint8)
@@ -83,11 +90,11 @@ def _tile(view: Counts, caption: str) -> Picture:
     return tile
 
 
-def _write(out: Path, centre: str, readings: Sequence[Reading], real: Sequence[Counts]) -> Path:
+def _write_sheet(out: Path, centre: str, examinations: Sequence[LabelledExamination], real: Sequence[Counts]) -> Path:
     tiles = [_tile(view, "reference") for view in real]
-    for reading in sorted(readings, key=lambda one: not one.positive):
-        label = "metastases" if reading.positive else "none"
-        tiles += [_tile(reading.anterior, f"ANT {label}"), _tile(reading.posterior, "POST")]
+    for examination in sorted(examinations, key=lambda one: not one.positive):
+        label = "metastases" if examination.positive else "none"
+        tiles += [_tile(examination.anterior, f"ANT {label}"), _tile(examination.posterior, "POST")]
     path = out / f"centre_{centre}.png"
     sheet = np.hstack(tiles)
     inked = np.flatnonzero((sheet < _WHITE).any(axis=1))

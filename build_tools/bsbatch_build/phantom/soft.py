@@ -1,10 +1,10 @@
-"""Soft tissue outline and the organs that excrete the tracer."""
+"""Soft tissue outline, kidneys and bladder of the reference adult."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from bsbatch_build.phantom.geometry import LEFT, Place, Points, Segment, Stroke, ellipse, tube
+from bsbatch_build.phantom.geometry import LEFT, Location, Points, Segment, Stroke, ellipse, tube
 from bsbatch_build.phantom.limbs import ANKLE, ELBOW, HIP, KNEE, SHOULDER, WRIST
 
 _TRUNK_ROWS = (
@@ -26,32 +26,32 @@ _TRUNK_ROWS = (
 )
 
 _SHELLS = ((1.0, 0.55), (0.86, 0.82), (0.62, 1.0))
-"""Share of the width and share of the full thickness: the chord through a rounded body."""
+"""Share of the width and share of the full thickness: chord lengths through a rounded body."""
 
 
 def outline() -> list[Stroke]:
-    """Contours to be painted with the larger value, from the rim inwards."""
+    """Soft tissue contours from the rim inwards; overlaps take the larger value."""
     left = [*_arm(), *_leg()]
-    both = [*left, *(stroke.mirrored() for stroke in left)]
+    both = [*left, *(stroke.mirror() for stroke in left)]
     return [*_head(), *_trunk(), *both]
 
 
-def _shells(place: Place, path: Points, radius: Points, value: float) -> list[Stroke]:
-    return [tube(place, path, radius * width, value * share) for width, share in _SHELLS]
+def _shells(location: Location, path: Points, radius: Points, value: float) -> list[Stroke]:
+    return [tube(location, path, radius * width, value * share) for width, share in _SHELLS]
 
 
 def _head() -> list[Stroke]:
-    place = Place("soft", Segment.HEAD, 0.5)
+    location = Location("soft", Segment.HEAD, 0.5)
     rows = np.array([(2.0, 20), (16, 52), (45, 72), (95, 82), (160, 78), (210, 66), (245, 56), (290, 62)])
     path = np.stack([np.zeros(len(rows)), rows[:, 0]], axis=1)
-    return _shells(place, path, rows[:, 1], 0.5)
+    return _shells(location, path, rows[:, 1], 0.5)
 
 
 def _trunk() -> list[Stroke]:
     rows = np.array(_TRUNK_ROWS)
     path = np.stack([np.zeros(len(rows)), rows[:, 0]], axis=1)
-    place = Place("soft", Segment.TRUNK, 0.5)
-    return [tube(place, path, rows[:, 1] * w, v) for w, v in ((1.0, 0.6), (0.9, 0.85), (0.72, 1.0))]
+    location = Location("soft", Segment.TRUNK, 0.5)
+    return [tube(location, path, rows[:, 1] * w, v) for w, v in ((1.0, 0.6), (0.9, 0.85), (0.72, 1.0))]
 
 
 def _along(start: tuple[float, float], end: tuple[float, float]) -> Points:
@@ -64,9 +64,9 @@ def _arm() -> list[Stroke]:
     lower = np.array([40.0, 43, 40, 35, 31, 29])
     palm = np.array([29.0, 38, 44, 44, 40, 24])
     return [
-        *_shells(Place("soft", Segment.UPPER_ARM, 0.5, LEFT), _along(SHOULDER, ELBOW), upper, 0.52),
-        *_shells(Place("soft", Segment.FOREARM, 0.5, LEFT), _along(ELBOW, WRIST), lower, 0.42),
-        *_shells(Place("soft", Segment.HAND, 0.5, LEFT), _along(WRIST, hand), palm, 0.3),
+        *_shells(Location("soft", Segment.UPPER_ARM, 0.5, LEFT), _along(SHOULDER, ELBOW), upper, 0.52),
+        *_shells(Location("soft", Segment.FOREARM, 0.5, LEFT), _along(ELBOW, WRIST), lower, 0.42),
+        *_shells(Location("soft", Segment.HAND, 0.5, LEFT), _along(WRIST, hand), palm, 0.3),
     ]
 
 
@@ -76,24 +76,24 @@ def _leg() -> list[Stroke]:
     foot = np.array([36.0, 38, 42, 45, 44, 28])
     toes = (ANKLE[0], ANKLE[1] + 168.0)
     return [
-        *_shells(Place("soft", Segment.THIGH, 0.5, LEFT), _along(HIP, KNEE), thigh, 0.72),
-        *_shells(Place("soft", Segment.SHANK, 0.5, LEFT), _along(KNEE, ANKLE), shank, 0.60),
-        *_shells(Place("soft", Segment.FOOT, 0.5, LEFT), _along(ANKLE, toes), foot, 0.46),
+        *_shells(Location("soft", Segment.THIGH, 0.5, LEFT), _along(HIP, KNEE), thigh, 0.72),
+        *_shells(Location("soft", Segment.SHANK, 0.5, LEFT), _along(KNEE, ANKLE), shank, 0.60),
+        *_shells(Location("soft", Segment.FOOT, 0.5, LEFT), _along(ANKLE, toes), foot, 0.46),
     ]
 
 
 def organs() -> list[Stroke]:
-    """Kidneys with their pelves, bladder and genital tissue; gains are drawn per patient."""
+    """Kidneys with renal pelves, bladder and genital tissue, before the gains of a patient."""
     trunk = Segment.TRUNK
     paths = (
         (LEFT, [(52, 560), (66, 588), (76, 640)]),
         (-LEFT, [(-54, 572), (-68, 602), (-78, 654)]),
     )
-    kidneys = [tube(Place("kidney", trunk, 0.74, side), p, [20, 28, 20], 2.4) for side, p in paths]
-    pelves = [ellipse(Place("kidney", trunk, 0.7, s), p[1], (9, 13), 1.8) for s, p in paths]
+    kidneys = [tube(Location("kidney", trunk, 0.74, side), p, [20, 28, 20], 2.4) for side, p in paths]
+    pelves = [ellipse(Location("kidney", trunk, 0.7, s), p[1], (9, 13), 1.8) for s, p in paths]
     return [
         *kidneys,
         *pelves,
-        ellipse(Place("bladder", trunk, 0.3), (0, 790), (36, 24), 12.0),
-        ellipse(Place("genital", trunk, 0.2), (0, 900), (20, 34), 0.5),
+        ellipse(Location("bladder", trunk, 0.3), (0, 790), (36, 24), 12.0),
+        ellipse(Location("genital", trunk, 0.2), (0, 900), (20, 34), 0.5),
     ]

@@ -1,4 +1,4 @@
-"""Histogram figures of views, beside those of real scans."""
+"""Histogram statistics of views, and those of real scans for comparison."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What the histogram of one view says."""
+class ViewStatistics:
+    """Statistics of the histogram of one view."""
 
     counts: float
     """Sum of the pixels in millions."""
     zeros: float
     """Share of pixels without a count, 0 to 1."""
     median: float
-    """Of the pixels with counts, as are the percentiles that follow."""
+    """Median of the pixels with counts; the next four fields refer to these pixels, too."""
     p90: float
     p99: float
     p999: float
     greatest: float
     peak: float
-    """Greatest over p99."""
+    """Ratio of the greatest count to p99."""
     rows: float
     """Share of rows with any count, 0 to 1."""
 
@@ -32,11 +32,11 @@ class Figures:
 _PERCENTS = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 
-def figures(view: NDArray[np.int64]) -> Figures:
-    """Measure one view of counts (rows, columns) that has at least one count."""
+def statistics_of(view: NDArray[np.int64]) -> ViewStatistics:
+    """Compute the statistics of one view of counts (rows, columns) with at least one count."""
     hit = view[view > 0]
     median, p90, p99, p999, greatest = (float(x) for x in np.percentile(hit, _PERCENTS))
-    return Figures(
+    return ViewStatistics(
         counts=float(view.sum()) / 1e6,
         zeros=1.0 - hit.size / view.size,
         median=median,
@@ -49,7 +49,7 @@ def figures(view: NDArray[np.int64]) -> Figures:
     )
 
 
-HEADER = ("views", *(field.name for field in fields(Figures)))
+HEADER = ("views", *(field.name for field in fields(ViewStatistics)))
 
 REAL = (
     (
@@ -72,26 +72,26 @@ _DIGITS = (2, 2, 0, 0, 0, 0, 0, 1, 2)
 
 
 def real_rows() -> list[tuple[str, ...]]:
-    """Rows of real scans in the columns of HEADER."""
+    """Return the rows of real scans, in the columns of HEADER."""
     return [(*row, _REAL_ROWS) for row in REAL]
 
 
-def summary_row(name: str, measured: Sequence[Figures]) -> tuple[str, ...]:
-    """Median and 10th to 90th percentile of every figure."""
+def summary_row(name: str, measured: Sequence[ViewStatistics]) -> tuple[str, ...]:
+    """Return one table row: median and 10th to 90th percentile of every statistic."""
     table = np.array([astuple(one) for one in measured])
     low, middle, high = np.percentile(table, (10, 50, 90), axis=0)
     cells = zip(low, middle, high, _DIGITS, strict=True)
     return (name, *(f"{m:.{d}f} ({a:.{d}f}-{b:.{d}f})" for a, m, b, d in cells))
 
 
-_MATCHED = ((0.36, 0.68), (2.9, 3.7))
-"""Counts of the real scans, in millions: phantoms of these are to be held against them."""
+_REAL_COUNTS = ((0.36, 0.68), (2.9, 3.7))
+"""Ranges of the real scans' counts, in millions; phantoms within them are comparable."""
 
 
-def matched_rows(measured: Sequence[Figures]) -> list[tuple[str, ...]]:
-    """Rows of the views with as many counts as the real scans have."""
+def rows_at_real_counts(measured: Sequence[ViewStatistics]) -> list[tuple[str, ...]]:
+    """Return the rows of the views whose counts lie in the ranges of the real scans."""
     rows = []
-    for low, high in _MATCHED:
+    for low, high in _REAL_COUNTS:
         alike = [one for one in measured if low <= one.counts <= high]
         if alike:
             rows.append(summary_row(f"{len(alike)} views of {low}-{high} M", alike))
@@ -99,6 +99,6 @@ def matched_rows(measured: Sequence[Figures]) -> list[tuple[str, ...]]:
 
 
 def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table under HEADER."""
+    """Format a Markdown table under HEADER."""
     lines = [HEADER, tuple("---" for _ in HEADER), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

@@ -12,12 +12,12 @@ from bsbatch_build.phantom.anatomy import reference_adult
 from bsbatch_build.phantom.centres import Acquisition, draw_acquisition
 from bsbatch_build.phantom.confounders import draw_confounders
 from bsbatch_build.phantom.geometry import Stroke
-from bsbatch_build.phantom.lesions import SUPERSCAN, Disease, draw_disease, made_conspicuous, with_superscan
+from bsbatch_build.phantom.lesions import SUPERSCAN, Disease, apply_superscan, draw_disease, make_conspicuous
 from bsbatch_build.phantom.masks import Mask, lesion_masks
 from bsbatch_build.phantom.patient import Patient, draw_patient
 from bsbatch_build.phantom.plan import Assignment, Difficulty
-from bsbatch_build.phantom.posing import body_of
-from bsbatch_build.phantom.render import Counts, Scene, count, expected_counts
+from bsbatch_build.phantom.posing import pose_body
+from bsbatch_build.phantom.render import Counts, Scene, draw_counts, render_views
 
 _BACKGROUND = 0.008
 _BONE_SPREAD = 0.13
@@ -26,8 +26,8 @@ _TEXTURE_SHAPE, _TEXTURE_SPREAD = (128, 32), 0.19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Subject:
-    """Patient, disease and acquisition, before anything is drawn on a matrix."""
+class PhantomCase:
+    """Everything random about an examination but its noise: patient, disease, acquisition and scene."""
 
     assignment: Assignment
     patient: Patient
@@ -35,59 +35,61 @@ class Subject:
     acquisition: Acquisition
     scene: Scene
     lesions: tuple[Stroke, ...]
-    """Placed lesions, in millimetres; lesion n of a mask is number n - 1 here."""
+    """Lesions in the patient's coordinates in millimetres; number n of a mask has index n - 1 here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
     """A finished examination."""
 
-    subject: Subject
+    case: PhantomCase
     views: tuple[NDArray[np.uint16], NDArray[np.uint16]]
-    """Counts, anterior and posterior as seen from behind, (rows, columns) each."""
+    """Counts of the anterior view and of the posterior view (as seen from behind), (rows, columns) each."""
     masks: tuple[Mask, Mask]
 
 
 def make_study(assignment: Assignment, sequence: np.random.SeedSequence) -> Study:
     """Draw and render one examination from a seed sequence of its own."""
     streams = sequence.spawn(2)
-    subject = draw_subject(assignment, np.random.default_rng(streams[0]))
-    acquisition = subject.acquisition
+    case = draw_case(assignment, np.random.default_rng(streams[0]))
+    acquisition = case.acquisition
     rng = np.random.default_rng(streams[1])
-    expected = (seen(view, acquisition) for view in expected_counts(subject.scene, acquisition.optics))
-    anterior, posterior = (count(view, total, rng) for view, total in zip(expected, acquisition.totals, strict=True))
-    masks = lesion_masks(subject.lesions, subject.scene.girth, acquisition.optics)
-    return Study(subject, (anterior, posterior), masks)
+    expected = (limit_to_field(view, acquisition) for view in render_views(case.scene, acquisition.optics))
+    anterior, posterior = (
+        draw_counts(view, total, rng) for view, total in zip(expected, acquisition.totals, strict=True)
+    )
+    masks = lesion_masks(case.lesions, case.scene.girth, acquisition.optics)
+    return Study(case, (anterior, posterior), masks)
 
 
-def draw_subject(assignment: Assignment, rng: Generator) -> Subject:
-    """Draw everything random about an examination but its noise."""
+def draw_case(assignment: Assignment, rng: Generator) -> PhantomCase:
+    """Draw patient, disease, acquisition and scene."""
     patient = draw_patient(rng)
     bones = reference_adult().bones
     confounders = draw_confounders(rng, patient.age, bones)
-    acquisition = draw_acquisition(rng, assignment.centre, assignment.habit)
+    acquisition = draw_acquisition(rng, assignment.centre, assignment.installation)
     disease = draw_disease(rng, bones) if assignment.positive else Disease()
     if assignment.difficulty is Difficulty.EASY:
-        confounders, disease = [], made_conspicuous(disease)
+        confounders, disease = [], make_conspicuous(disease)
     scene, lesions = _scene(rng, patient, disease, confounders)
-    return Subject(assignment, patient, disease, acquisition, scene, lesions)
+    return PhantomCase(assignment, patient, disease, acquisition, scene, lesions)
 
 
 def _scene(
     rng: Generator, patient: Patient, disease: Disease, confounders: list[Stroke]
 ) -> tuple[Scene, tuple[Stroke, ...]]:
-    adult, body, kinetics = reference_adult(), body_of(patient), patient.kinetics
+    adult, body, kinetics = reference_adult(), pose_body(patient), patient.kinetics
     uneven = kinetics.bone * np.exp(rng.normal(0.0, _BONE_SPREAD, len(adult.bones)))
-    bones = [bone.brightened(float(gain)) for bone, gain in zip(adult.bones, uneven, strict=True)]
+    bones = [bone.scale_uptake(float(gain)) for bone, gain in zip(adult.bones, uneven, strict=True)]
     if disease.superscan:
-        bones = [with_superscan(bone) for bone in bones]
-    lesions = tuple(body.place(disease.lesions)) if disease.lesions else ()
-    fading = SUPERSCAN if disease.superscan else None
-    organs = [_excreting(organ, patient, fading.organs if fading else 1.0) for organ in adult.organs]
+        bones = [apply_superscan(bone) for bone in bones]
+    lesions = tuple(body.transform(disease.lesions)) if disease.lesions else ()
+    gains = SUPERSCAN if disease.superscan else None
+    organs = [_scale_organ(organ, patient, gains.organs if gains else 1.0) for organ in adult.organs]
     scene = Scene(
-        strokes=[*body.place([*bones, *organs, *confounders]), *lesions],
-        soft=body.place(adult.soft),
-        soft_gain=kinetics.soft * (fading.soft if fading else 1.0),
+        strokes=[*body.transform([*bones, *organs, *confounders]), *lesions],
+        soft=body.transform(adult.soft),
+        soft_gain=kinetics.soft * (gains.soft if gains else 1.0),
         girth=patient.girth,
         background=_BACKGROUND,
         texture=_texture(rng),
@@ -99,21 +101,21 @@ def _texture(rng: Generator) -> Counts:
     return np.exp(rng.normal(0.0, _TEXTURE_SPREAD, _TEXTURE_SHAPE)).astype(np.float32)
 
 
-def _excreting(organ: Stroke, patient: Patient, gain: float) -> Stroke:
+def _scale_organ(organ: Stroke, patient: Patient, gain: float) -> Stroke:
     kinetics = patient.kinetics
-    if organ.place.bone == "kidney":
-        return organ.brightened(gain * kinetics.kidneys[organ.place.side < 0])
-    if organ.place.bone != "bladder":
+    if organ.location.bone == "kidney":
+        return organ.scale_uptake(gain * kinetics.kidneys[organ.location.side < 0])
+    if organ.location.bone != "bladder":
         return organ
     middle = organ.contour.mean(axis=0)
     contour = middle + (organ.contour - middle) * kinetics.bladder_size
-    return replace(organ.brightened(max(gain, 0.3) * kinetics.bladder), contour=contour)
+    return replace(organ.scale_uptake(max(gain, 0.3) * kinetics.bladder), contour=contour)
 
 
-def seen(expected: Counts, acquisition: Acquisition) -> Counts:
-    """Zero outside the rows and columns that the detector covers."""
+def limit_to_field(expected: Counts, acquisition: Acquisition) -> Counts:
+    """Set the counts outside the detector's rows and columns to zero."""
     first, last = acquisition.window
-    seen_part = np.zeros_like(expected)
+    limited = np.zeros_like(expected)
     inside = (slice(first, last), slice(acquisition.mask, expected.shape[1] - acquisition.mask))
-    seen_part[inside] = expected[inside]
-    return seen_part
+    limited[inside] = expected[inside]
+    return limited

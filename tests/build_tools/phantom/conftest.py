@@ -1,4 +1,4 @@
-"""Sets of phantoms that the tests share."""
+"""A phantom set shared by the tests."""
 
 import csv
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class WrittenSet:
             return list(csv.DictReader(lines))
 
     def files(self, *statuses: str) -> list[tuple[Path, dict[str, str]]]:
-        """Paths and rows of the files that are to have one of the statuses."""
+        """Paths and rows of the files whose expected status is one of ``statuses``."""
         chosen = [row for row in self.rows("expected.csv") if row["status"] in statuses]
         return [(self.folder / "archive" / row["source"], row) for row in chosen]
 

@@ -33,11 +33,11 @@ def test_equal_plans_give_equal_bytes(tmp_path: Path) -> None:
 def test_several_processes_give_the_bytes_of_one(
     processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phantoms, "_ALONE", 1)
+    monkeypatch.setattr(phantoms, "_SERIAL_STUDIES", 1)
     monkeypatch.setattr(phantoms, "usable_cpus", lambda: processes)
     seen: list[int] = []
     write_set(tmp_path / "one", SetPlan(studies=10, seed=5), seen.append)
-    monkeypatch.setattr(phantoms, "_ALONE", 10)
+    monkeypatch.setattr(phantoms, "_SERIAL_STUDIES", 10)
     write_set(tmp_path / "two", SetPlan(studies=10, seed=5))
     assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
     assert seen == list(range(1, 11))
@@ -49,7 +49,7 @@ def test_another_seed_gives_other_images(tmp_path: Path) -> None:
     assert not set(_digests(tmp_path / "5" / "archive").values()) & set(_digests(tmp_path / "6" / "archive").values())
 
 
-def test_a_study_does_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
+def test_a_study_does_not_depend_on_the_number_of_studies(tmp_path: Path) -> None:
     write_set(tmp_path / "few", SetPlan(studies=1, seed=5))
     write_set(tmp_path / "more", SetPlan(studies=3, seed=5))
     few, more = _digests(tmp_path / "few" / "archive"), _digests(tmp_path / "more" / "archive")
@@ -133,7 +133,7 @@ def test_one_centre_may_be_chosen_and_clutter_left_out(tmp_path: Path) -> None:
     assert summary.files == summary.used
 
 
-def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(ValueError, match="not an empty folder"):
         write_set(tmp_path, SetPlan(studies=1, seed=0))
@@ -150,6 +150,6 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
         (1, 0, ("A", "A"), "twice"),
     ],
 )
-def test_a_plan_that_cannot_be_made_is_refused(studies: int, seed: int, centres: tuple[str, ...], message: str) -> None:
+def test_an_invalid_plan_is_refused(studies: int, seed: int, centres: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SetPlan(studies=studies, seed=seed, centres=centres)

@@ -15,7 +15,7 @@ app.command()(phantom)
 app.command()(inspect)
 
 
-def test_phantom_writes_a_set_and_says_what_is_in_it(tmp_path: Path) -> None:
+def test_phantom_writes_a_set_and_prints_its_summary(tmp_path: Path) -> None:
     out = tmp_path / "set"
     result = CliRunner().invoke(app, ["phantom", str(out), "--studies", "2", "--centre", "A", "--no-clutter"])
     assert result.exit_code == 0

@@ -11,10 +11,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from tests.build_tools.phantom.conftest import WrittenSet
 
 from bsbatch_build.phantom.centres import Dialect
-from bsbatch_build.phantom.dialects import Examination, write_down
+from bsbatch_build.phantom.dialects import PhantomScan, build_datasets
 from bsbatch_build.phantom.encoding import Encoding, encode
 from bsbatch_build.phantom.headers import NOTE, Origin
-from bsbatch_build.phantom.identity import draw_identity, stream
+from bsbatch_build.phantom.identity import draw_identity, random_stream
 from bsbatch_build.phantom.plan import SetPlan, assign
 from bsbatch_build.phantom.reading import read_views
 from bsbatch_build.phantom.study import make_study
@@ -30,11 +30,11 @@ def _nuclear(written: WrittenSet) -> list[tuple[Path, Dataset]]:
 
 
 @pytest.fixture(scope="module")
-def examination() -> Examination:
+def scan() -> PhantomScan:
     study = make_study(assign(SetPlan(studies=1, seed=2), 0), np.random.SeedSequence([2, 1, 0]))
-    identity = draw_identity(stream(2, 9), 2, "A00000")
-    origin = Origin(identity, study.subject.patient, study.subject.acquisition.camera, 2.4)
-    return Examination(origin, study.views, (0, 1), 0)
+    identity = draw_identity(random_stream(2, 9), 2, "A00000")
+    origin = Origin(identity, study.case.patient, study.case.acquisition.camera, 2.4)
+    return PhantomScan(origin, study.views, (0, 1), 0)
 
 
 def test_counts_accumulated_is_the_sum_of_the_pixels(written: WrittenSet) -> None:
@@ -71,38 +71,38 @@ def test_several_transfer_syntaxes_occur(written: WrittenSet) -> None:
 @pytest.mark.parametrize("dialect", list(Dialect))
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_every_encoding_holds_the_same_counts(
-    tmp_path: Path, examination: Examination, dialect: Dialect, encoding: Encoding
+    tmp_path: Path, scan: PhantomScan, dialect: Dialect, encoding: Encoding
 ) -> None:
     views: dict[str, np.ndarray] = {}
-    for number, dataset in enumerate(write_down(dialect, examination)):
+    for number, dataset in enumerate(build_datasets(dialect, scan)):
         path = tmp_path / f"{number}.dcm"
         path.write_bytes(encode(dataset, encoding, dataset.get("SOPClassUID", NM)))
         views |= read_views(path)
     limit = 255 if dialect is Dialect.EMPTIED or encoding is Encoding.EIGHT_BIT else 65535
-    for side, counts in zip("AP", examination.views, strict=True):
+    for side, counts in zip("AP", scan.views, strict=True):
         assert np.array_equal(views[side], np.minimum(counts, limit))
 
 
-def test_labels_of_the_vendors_are_where_they_put_them(examination: Examination) -> None:
-    (ge,) = write_down(Dialect.GE_TWO_FRAME, examination)
+def test_view_labels_are_in_the_attributes_of_each_vendor(scan: PhantomScan) -> None:
+    (ge,) = build_datasets(Dialect.GE_TWO_FRAME, scan)
     assert list(ge[0x0011, 0x1012].value) == list(ge[0x0011, 0x1030].value) == ["ANT", "POST"]
     assert [float(head.StartAngle) for head in ge.DetectorInformationSequence] == [180, 0]
     assert ge.InstanceNumber is None or ge.InstanceNumber == ""
-    (siemens,) = write_down(Dialect.SIEMENS_TWO_FRAME, examination)
+    (siemens,) = build_datasets(Dialect.SIEMENS_TWO_FRAME, scan)
     assert [float(head.StartAngle) for head in siemens.DetectorInformationSequence] == [180, 360]
-    old = write_down(Dialect.GE_OLD_SINGLE, examination)
+    old = build_datasets(Dialect.GE_OLD_SINGLE, scan)
     assert [dataset.ImageID for dataset in old] == ["WHOLE BODY_E", "WHOLE BODY_F"]
     assert {dataset.PixelRepresentation for dataset in old} == {1}
     assert len({dataset.SeriesInstanceUID for dataset in old}) == 1
-    series = write_down(Dialect.SEPARATE_SERIES, examination)
+    series = build_datasets(Dialect.SEPARATE_SERIES, scan)
     assert [dataset.SeriesDescription for dataset in series] == ["ANT", "POST"]
     assert len({dataset.SeriesInstanceUID for dataset in series}) == 2
-    (bare,) = write_down(Dialect.EMPTIED, examination)
+    (bare,) = build_datasets(Dialect.EMPTIED, scan)
     assert not {"SOPClassUID", "ImageType", "DetectorVector", "FrameIncrementPointer"} & set(bare.dir())
 
 
-def _inflated(path: Path, dataset: Dataset, folder: Path) -> Path:
-    """Rewrite a deflated object plainly: Debian's dciodvfy reads no deflated ones."""
+def _inflate(path: Path, dataset: Dataset, folder: Path) -> Path:
+    """Rewrite a deflated object uncompressed: Debian's dciodvfy cannot read deflated ones."""
     if dataset.file_meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
         return path
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -113,13 +113,13 @@ def _inflated(path: Path, dataset: Dataset, folder: Path) -> Path:
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 def test_every_nm_object_is_valid(written: WrittenSet, tmp_path: Path) -> None:
-    """But for ge_old_single, of another SOP class, and emptied, which lacks its own: their defects are the point."""
+    """Except ge_old_single (another SOP class) and emptied (no SOP class): they imitate defects."""
     checked = 0
     for path, dataset in _nuclear(written):
         if dataset.get("SOPClassUID") != NM:
             continue
         report = subprocess.run(
-            ["dciodvfy", str(_inflated(path, dataset, tmp_path))], capture_output=True, text=True, check=False
+            ["dciodvfy", str(_inflate(path, dataset, tmp_path))], capture_output=True, text=True, check=False
         )
         assert [line for line in report.stderr.splitlines() if line.startswith("Error")] == [], path
         checked += 1

@@ -9,16 +9,16 @@ from bsbatch_build.phantom.lesions import SITES, draw_disease
 from bsbatch_build.phantom.masks import lesion_masks
 from bsbatch_build.phantom.plan import Assignment, SetPlan, assign
 from bsbatch_build.phantom.reading import read_set
-from bsbatch_build.phantom.render import count, expected_counts
-from bsbatch_build.phantom.statistics import figures
-from bsbatch_build.phantom.study import Subject, draw_subject, seen
+from bsbatch_build.phantom.render import draw_counts, render_views
+from bsbatch_build.phantom.statistics import statistics_of
+from bsbatch_build.phantom.study import PhantomCase, draw_case, limit_to_field
 
 PLAN = SetPlan(studies=400, seed=11)
 
 
-def _subjects(number: int, *, positive: bool) -> list[Subject]:
+def _cases(number: int, *, positive: bool) -> list[PhantomCase]:
     chosen = [one for one in (assign(PLAN, index) for index in range(PLAN.studies)) if one.positive == positive]
-    return [draw_subject(one, _generator(one)) for one in chosen[:number]]
+    return [draw_case(one, _generator(one)) for one in chosen[:number]]
 
 
 def _generator(assignment: Assignment) -> np.random.Generator:
@@ -37,29 +37,29 @@ def test_the_posterior_view_is_seen_from_behind(written: WrittenSet) -> None:
     assert np.mean(right) > 0.9
 
 
-def test_the_posterior_view_is_no_copy_of_the_anterior() -> None:
-    for subject in _subjects(3, positive=False):
-        anterior, posterior = expected_counts(subject.scene, subject.acquisition.optics)
+def test_the_posterior_view_is_not_a_copy_of_the_anterior() -> None:
+    for case in _cases(3, positive=False):
+        anterior, posterior = render_views(case.scene, case.acquisition.optics)
         assert 0.5 < _correlation(anterior, posterior[:, ::-1]) < 0.99
 
 
 def test_lesions_raise_the_expected_counts_under_their_mask() -> None:
-    for subject in _subjects(8, positive=True):
-        bare = replace(subject.scene, strokes=[s for s in subject.scene.strokes if s.place.bone != "lesion"])
-        optics = subject.acquisition.optics
-        masks = lesion_masks(subject.lesions, subject.scene.girth, optics)
-        pairs = zip(expected_counts(subject.scene, optics), expected_counts(bare, optics), masks, strict=True)
+    for case in _cases(8, positive=True):
+        bare = replace(case.scene, strokes=[s for s in case.scene.strokes if s.location.bone != "lesion"])
+        optics = case.acquisition.optics
+        masks = lesion_masks(case.lesions, case.scene.girth, optics)
+        pairs = zip(render_views(case.scene, optics), render_views(bare, optics), masks, strict=True)
         for with_lesions, without, mask in pairs:
             assert np.all(with_lesions[mask > 0] > without[mask > 0])
 
 
 def test_lesions_are_neither_invisible_nor_all_obvious() -> None:
     contrasts = []
-    for subject in _subjects(25, positive=True):
-        bare = replace(subject.scene, strokes=[s for s in subject.scene.strokes if s.place.bone != "lesion"])
-        optics = subject.acquisition.optics
-        masks = lesion_masks(subject.lesions, subject.scene.girth, optics)
-        pairs = zip(expected_counts(subject.scene, optics), expected_counts(bare, optics), masks, strict=True)
+    for case in _cases(25, positive=True):
+        bare = replace(case.scene, strokes=[s for s in case.scene.strokes if s.location.bone != "lesion"])
+        optics = case.acquisition.optics
+        masks = lesion_masks(case.lesions, case.scene.girth, optics)
+        pairs = zip(render_views(case.scene, optics), render_views(bare, optics), masks, strict=True)
         for with_lesions, without, mask in pairs:
             contrasts += [
                 float((with_lesions[mask == number] / without[mask == number]).max())
@@ -81,14 +81,14 @@ def test_numbers_and_sites_of_lesions_follow_the_literature() -> None:
     assert np.mean(numbers) == pytest.approx(4.2, abs=0.7)
     assert min(numbers) == 1
     assert max(len(disease.lesions) for disease in diseases) <= 90
-    assert all(any(bone.place.bone.startswith(site.bones) for bone in bones) for site in SITES)
+    assert all(any(bone.location.bone.startswith(site.bones) for bone in bones) for site in SITES)
 
 
 @pytest.mark.parametrize(
     ("total", "ranges"),
     [
-        # Ranges of the four GE 670 scans, a little widened where patients differ more than four
-        # can, and the one GE Millennium scan within a factor of 1.5.
+        # Ranges of the four GE 670 scans, slightly widened for the variation between patients, and
+        # the one GE Millennium scan within a factor of 1.5.
         (0.5e6, {"zeros": (0.57, 0.70), "median": (3, 5), "p90": (7, 19), "p99": (12, 39), "rows": (0.73, 0.84)}),
         (3.6e6, {"zeros": (0.40, 0.58), "median": (15, 34), "p90": (37, 84), "p99": (70, 168), "rows": (0.73, 0.86)}),
     ],
@@ -96,11 +96,14 @@ def test_numbers_and_sites_of_lesions_follow_the_literature() -> None:
 def test_histograms_are_those_of_real_scans(total: float, ranges: dict[str, tuple[float, float]]) -> None:
     rng = np.random.default_rng(0)
     measured = []
-    for subject in _subjects(24, positive=False):
-        if (subject.acquisition.optics.rows, subject.acquisition.optics.columns) != (1024, 256):
+    for case in _cases(24, positive=False):
+        if (case.acquisition.optics.rows, case.acquisition.optics.columns) != (1024, 256):
             continue
-        views = expected_counts(subject.scene, subject.acquisition.optics)
-        measured += [figures(count(seen(view, subject.acquisition), total, rng).astype(np.int64)) for view in views]
+        views = render_views(case.scene, case.acquisition.optics)
+        measured += [
+            statistics_of(draw_counts(limit_to_field(view, case.acquisition), total, rng).astype(np.int64))
+            for view in views
+        ]
     for name, (low, high) in ranges.items():
         assert low <= np.median([getattr(one, name) for one in measured]) <= high, name
     assert 1.5 < np.median([one.peak for one in measured]) < 8.7
