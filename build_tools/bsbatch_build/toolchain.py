@@ -25,11 +25,15 @@ Array = NDArray[np.float32]
 
 
 class Tensor(Protocol):
-    """A tensor or a variable of TensorFlow or Keras; `numpy.asarray` reads it."""
+    """A float32 tensor or variable of TensorFlow or Keras."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Size of each axis; None for the batch axis of a symbolic tensor."""
+        ...
+
+    def __array__(self) -> Array:
+        """Copy it into a NumPy array; `numpy.asarray` calls this."""
         ...
 
     def __getitem__(self, index: object, /) -> Self:
@@ -90,6 +94,7 @@ class KerasModel(Protocol):
     input: Tensor
     output: Tensor
     input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
 
     def __call__(self, images: Tensor | Array, /, *, training: bool = False) -> Tensor:
         """Compute the output of a batch."""
@@ -105,6 +110,10 @@ class KerasModel(Protocol):
 
     def set_weights(self, weights: Sequence[Array], /) -> None:
         """Replace the weights of all layers by arrays of the same shapes."""
+        ...
+
+    def count_params(self) -> int:
+        """Count the numbers in all weights."""
         ...
 
     def load_weights(self, path: Path, /) -> None:

@@ -1,1 +1,1 @@
-"""The VGG16 of the paper in Keras: architecture, starting weights, changes of shape."""
+"""The paper's VGG16 in Keras: architecture, starting weights, changes of shape."""

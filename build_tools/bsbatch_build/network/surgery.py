@@ -1,29 +1,26 @@
-"""Changes the shape of trained networks and not what they compute: batch normalisation folded in, channels added,
-several networks side by side in one.
-"""
+"""Edits of trained networks: fold batch normalisation, move the threshold, widen, mirror, join."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import ModelError
 from bsbatch_build.network.network import NORM, NetworkSettings, build, convolution_names
+from bsbatch_build.toolchain import Array, KerasModel
 
-Array = NDArray[np.float32]
 _SHARES = (0.5, 1.5)
-"""Range from which the shares of a channel's copies are drawn, before they are made to add up to 1."""
+"""Range of the random shares of a channel's copies, before they are scaled to add up to 1."""
 
 _LEAST = 1e-6
 _KERNEL_AXES = 4
-"""Of a convolution: rows, columns, channels read, channels made."""
+"""Axes of a convolution's kernel: rows, columns, input channels, output channels."""
 
 
-def fold(network: Any, settings: NetworkSettings) -> Any:
+def fold(network: KerasModel, settings: NetworkSettings) -> KerasModel:
     """Fold batch normalisation into the convolutions.
 
-    A convolution with kernel ``k`` and bias ``b`` and the normalisation behind it are one convolution with kernel
+    A convolution with kernel ``k`` and bias ``b``, followed by batch normalisation, equals one convolution with kernel
     ``k s`` and bias ``(b - mean) s + beta``, where ``s = gamma / sqrt(variance + epsilon)``.
 
     Parameters
@@ -41,11 +38,11 @@ def fold(network: Any, settings: NetworkSettings) -> Any:
     folded = build(settings)
     for layer in folded.layers:
         if layer.weights:
-            layer.set_weights(_folded(network, layer.name))
+            layer.set_weights(_fold_layer(network, layer.name))
     return folded
 
 
-def _folded(network: Any, name: str) -> list[Array]:
+def _fold_layer(network: KerasModel, name: str) -> list[Array]:
     kernel, bias = network.get_layer(name).get_weights()
     if name + NORM not in {layer.name for layer in network.layers}:
         return [kernel, bias]
@@ -55,18 +52,18 @@ def _folded(network: Any, name: str) -> list[Array]:
     return [(kernel * scale).astype(np.float32), ((bias - mean) * scale + beta).astype(np.float32)]
 
 
-def move_threshold(network: Any, threshold: float) -> None:
-    """Shift the bias of the last layer until what had a probability of ``threshold`` has 0.5.
+def move_threshold(network: KerasModel, threshold: float) -> None:
+    """Shift the bias of the last layer so that a probability of ``threshold`` becomes 0.5.
 
-    With two classes softmax is the logistic function of the difference of both logits, so the order of examinations
-    stays, and with it the ROC curve.
+    With two classes softmax is the logistic function of the difference of both logits. The order of the examinations
+    and the ROC curve therefore stay.
 
     Parameters
     ----------
     network
         `bsbatch_build.network.network.build`; changed in place.
     threshold
-        In [0, 1]; what lies closer to either end than 1e-6 is taken for that.
+        In [0, 1]; clipped to [1e-6, 1 - 1e-6].
     """
     last = network.get_layer("predictions")
     kernel, bias = last.get_weights()
@@ -75,24 +72,24 @@ def move_threshold(network: Any, threshold: float) -> None:
     last.set_weights([kernel, bias])
 
 
-def widen(narrow: Any, settings: NetworkSettings) -> Any:
-    """Copy channels until the network has the width of `settings`, without changing what it computes.
+def widen(narrow: KerasModel, settings: NetworkSettings) -> KerasModel:
+    """Copy channels until the network has the width of `settings`; its output stays the same.
 
     Net2WiderNet (Chen, Goodfellow and Shlens, ICLR 2016): each new channel is a copy of an old one, and the weights
-    that read an old channel are divided among its copies. They are divided into unequal random shares, so that the
-    copies get different gradients and part ways without noise.
+    that read an old channel are divided among its copies. The shares are random and unequal: the copies get different
+    gradients and part without added noise.
 
     Parameters
     ----------
     narrow
         `bsbatch_build.network.network.build` at a smaller width.
     settings
-        The width wanted, and the seed of what is drawn.
+        The new width, and the seed of the random shares.
 
     Returns
     -------
     keras.Model
-        The network at that width; its output differs from that of `narrow` by rounding only.
+        The network at that width; its output differs from that of `narrow` only by rounding.
 
     Raises
     ------
@@ -112,11 +109,11 @@ def widen(narrow: Any, settings: NetworkSettings) -> Any:
     return wide
 
 
-def mirror(network: Any, settings: NetworkSettings) -> Any:
-    """Make the network that gives for an image what `network` gives for its mirror image.
+def mirror(network: KerasModel, settings: NetworkSettings) -> KerasModel:
+    """Build the network whose output for an image is the output of `network` for its mirror image.
 
-    Each kernel is mirrored. Convolutions with stride 1 and poolings of an even width see the same either way, and the
-    average over the image knows no sides.
+    Each kernel is mirrored. Convolutions with stride 1, poolings of an even width and the average over the image treat
+    both directions alike.
 
     Parameters
     ----------
@@ -137,18 +134,19 @@ def mirror(network: Any, settings: NetworkSettings) -> Any:
     return mirrored
 
 
-def join(members: Sequence[Any], settings: NetworkSettings) -> Any:
+def join(members: Sequence[KerasModel], settings: NetworkSettings) -> KerasModel:
     """Put networks side by side into one of the width of `settings`, whose logits are the mean of theirs.
 
-    An ensemble (Hansen and Salamon, IEEE PAMI 1990;12:993-1001) for the price of one wide network: each member has
-    channels of its own and reads no others. Channels that are left over are zero.
+    The result is an ensemble (Hansen and Salamon, IEEE PAMI 1990;12:993-1001) at the cost of one wide network: each
+    member has channels of its own and reads no others. Unused channels are zero.
 
     Parameters
     ----------
     members
-        At least one `bsbatch_build.network.network.build`; their channels add up to those of `settings`, or less.
+        At least one `bsbatch_build.network.network.build`; the sum of their channels must not exceed those of
+        `settings`.
     settings
-        The width wanted.
+        The new width.
 
     Returns
     -------
@@ -160,22 +158,22 @@ def join(members: Sequence[Any], settings: NetworkSettings) -> Any:
         layer = joined.get_layer(name)
         kernels, biases = zip(*(member.get_layer(name).get_weights() for member in members), strict=True)
         kernel, bias = map(np.zeros_like, layer.get_weights())
-        reads = [own.shape[-2] * (name != "block1_conv1") for own in kernels]
-        makes = [own.size * (name != "predictions") for own in biases]
-        for own_kernel, own_bias, row, column in zip(kernels, biases, _starts(reads), _starts(makes), strict=True):
+        inputs = [own.shape[-2] * (name != "block1_conv1") for own in kernels]
+        outputs = [own.size * (name != "predictions") for own in biases]
+        for own_kernel, own_bias, row, column in zip(kernels, biases, _offsets(inputs), _offsets(outputs), strict=True):
             rows, columns = own_kernel.shape[-2:]
             kernel[..., row : row + rows, column : column + columns] = own_kernel
             bias[column : column + columns] += own_bias
-        share = len(members) if name == "predictions" else 1
+        share = np.float32(len(members) if name == "predictions" else 1)
         layer.set_weights([kernel / share, bias / share])
     return joined
 
 
-def _starts(sizes: Sequence[int]) -> list[int]:
-    return [sum(sizes[:place]) for place in range(len(sizes))]
+def _offsets(sizes: Sequence[int]) -> list[int]:
+    return [sum(sizes[:index]) for index in range(len(sizes))]
 
 
-def _weights_of(network: Any, name: str, inputs: int) -> tuple[Array, Array]:
+def _weights_of(network: KerasModel, name: str, inputs: int) -> tuple[Array, Array]:
     try:
         kernel, bias = network.get_layer(name).get_weights()
     except ValueError as error:
@@ -186,7 +184,7 @@ def _weights_of(network: Any, name: str, inputs: int) -> tuple[Array, Array]:
 
 
 def _origins(count: int, wanted: int) -> NDArray[np.intp]:
-    """For each of the wanted channels the old one that it copies, all of them about equally often."""
+    """Return the index of the old channel that each new channel copies; all are copied about equally often."""
     if wanted < count:
         raise ModelError(
             f"a network of {count} channels cannot be widened to {wanted}: give a larger --width, or join fewer"
@@ -195,6 +193,6 @@ def _origins(count: int, wanted: int) -> NDArray[np.intp]:
 
 
 def _shares(rng: np.random.Generator, origin: NDArray[np.intp], count: int) -> NDArray[np.float64]:
-    """For each channel its share of the weights that read its origin; those of one origin add up to 1."""
-    drawn = rng.uniform(*_SHARES, len(origin))
-    return np.asarray(drawn / np.bincount(origin, drawn, count)[origin])
+    """Draw for each channel its share of the weights that read its origin; those of one origin add up to 1."""
+    shares = rng.uniform(*_SHARES, len(origin))
+    return np.asarray(shares / np.bincount(origin, shares, count)[origin])

@@ -1,4 +1,4 @@
-"""Where the weights of a network come from: drawn from a seed, ImageNet, or a file."""
+"""Loads the weights of a network: random from a seed, ImageNet, or a file."""
 
 import logging
 import warnings
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,26 +14,27 @@ from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.network.network import CHANNELS, SIDE, NetworkSettings, build
 from bsbatch_build.network.surgery import join, mirror, widen
+from bsbatch_build.toolchain import Array, KerasModel
 
 logger = logging.getLogger(__name__)
 
 RANDOM = "random"
 IMAGENET = "imagenet"
 MESSAGE = 160
-"""Characters of a foreign error that are passed on."""
+"""Characters of a foreign error that a message quotes."""
 SAME_OUTPUT = 1e-5
 """Largest difference of a probability between a model from a file and this network with the file's weights."""
 
 
-def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
+def load(settings: NetworkSettings, *, may_widen: bool = False) -> KerasModel:
     """Build the network and fill in its weights.
 
     Parameters
     ----------
     settings
-        The network, and where its weights come from.
+        Width of the network and origin of its weights.
     may_widen
-        Widen a narrower network from a file instead of refusing it, see `bsbatch_build.network.surgery.widen`.
+        Widen a narrower network from a file instead of raising, see `bsbatch_build.network.surgery.widen`.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
     Raises
     ------
     UsageError
-        The ImageNet weights cannot be had.
+        The ImageNet weights cannot be downloaded.
     ModelError
         The file does not exist, cannot be read, or holds another network.
     """
@@ -56,17 +56,17 @@ def load(settings: NetworkSettings, *, may_widen: bool = False) -> Any:
     return network
 
 
-def load_joined(settings: NetworkSettings, more: Sequence[Path], *, mirrored: bool) -> Any:
+def load_joined(settings: NetworkSettings, more: Sequence[Path], *, mirrored: bool) -> KerasModel:
     """Load several narrow networks as one, see `bsbatch_build.network.surgery.join`.
 
     Parameters
     ----------
     settings
-        The network to make, and the file of the first.
+        Width of the joined network, and the file of the first member.
     more
-        Files of the others.
+        Files of the other members.
     mirrored
-        Whether each is there a second time for the mirrored image.
+        True adds each member a second time, for the mirrored image.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def load_joined(settings: NetworkSettings, more: Sequence[Path], *, mirrored: bo
     return join(members, settings)
 
 
-def load_other(path: Path) -> Any:
-    """Load a whole Keras model as it is, whatever its layers are.
+def load_other(path: Path) -> KerasModel:
+    """Load a whole Keras model of any architecture.
 
     Returns
     -------
@@ -92,11 +92,11 @@ def load_other(path: Path) -> Any:
     Raises
     ------
     ModelError
-        The file does not exist, cannot be loaded, or holds a model of other inputs or outputs.
+        The file does not exist, cannot be loaded, or holds a model with other inputs or outputs.
     """
     try:
-        network = toolchain.keras().models.load_model(path, compile=False)
-    except Exception as error:  # Keras passes on what h5py, zipfile, json and the layers raise
+        network = toolchain.load_model(path)
+    except Exception as error:  # Keras passes on any error of h5py, zipfile, json and the layers
         raise ModelError(
             f"Keras cannot load {path} ({_first_line(error)}): give a .keras file of this version of Keras, without "
             "Lambda layers or layers of its own"
@@ -107,12 +107,12 @@ def load_other(path: Path) -> Any:
     return network
 
 
-def _noise(channels: int) -> Any:
+def _noise(channels: int) -> Array:
     return np.random.default_rng(0).random((1, SIDE, SIDE, channels), dtype=np.float32)
 
 
-def _copy_imagenet(network: Any) -> None:
-    """Fill the convolutions with Keras' ImageNet weights; the head keeps its seeded weights."""
+def _copy_imagenet(network: KerasModel) -> None:
+    """Copy Keras' ImageNet weights into the convolutions; the head keeps its seeded weights."""
     try:
         trunk = toolchain.keras().applications.VGG16(include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises a bare Exception when a download fails.
@@ -126,7 +126,7 @@ def _copy_imagenet(network: Any) -> None:
             network.get_layer(layer.name).set_weights(layer.get_weights())
 
 
-def _copy_file(network: Any, settings: NetworkSettings, *, may_widen: bool) -> None:
+def _copy_file(network: KerasModel, settings: NetworkSettings, *, may_widen: bool) -> None:
     path = Path(settings.weights)
     if not path.is_file():
         raise ModelError(f"--weights {path}: there is no such file; give random, imagenet, or a .keras or .h5 file")
@@ -137,7 +137,7 @@ def _copy_file(network: Any, settings: NetworkSettings, *, may_widen: bool) -> N
         reader(network, path)
 
 
-def _reader_of(path: Path) -> Callable[[Any, Path], None]:
+def _reader_of(path: Path) -> Callable[[KerasModel, Path], None]:
     if path.suffix not in (".keras", ".h5"):
         raise ModelError(f"--weights {path}: give a .keras or .h5 file")
     attributes = _h5_attributes(path) if path.suffix == ".h5" else {"model_config"}
@@ -147,42 +147,42 @@ def _reader_of(path: Path) -> Callable[[Any, Path], None]:
 
 
 def _h5_attributes(path: Path) -> set[str]:
-    with _foreign_errors(path), toolchain.package("h5py").File(path) as stored:
+    with _map_errors(path), toolchain.package("h5py").File(path) as stored:
         return set(stored.attrs)
 
 
-def _copy_widened(network: Any, settings: NetworkSettings, path: Path) -> None:
+def _copy_widened(network: KerasModel, settings: NetworkSettings, path: Path) -> None:
     """Copy the weights of a whole model that may be narrower."""
-    model = _loaded(path)
+    model = _load_model(path)
     network.set_weights(widen(model, settings).get_weights())
     _refuse_other_output(network, model, path)
 
 
-def _loaded(path: Path) -> Any:
-    with _foreign_errors(path):
-        return toolchain.keras().models.load_model(path, compile=False)
+def _load_model(path: Path) -> KerasModel:
+    with _map_errors(path):
+        return toolchain.load_model(path)
 
 
-def _copy_model(network: Any, path: Path) -> None:
-    """Copy the weights of a whole model, and check that with them this network does what that model does."""
-    model = _loaded(path)
+def _copy_model(network: KerasModel, path: Path) -> None:
+    """Copy the weights of a whole model, and check that both networks then have the same output."""
+    model = _load_model(path)
     _refuse_other_shapes(network, model, path)
     network.set_weights(model.get_weights())
     _refuse_other_output(network, model, path)
 
 
-def _copy_layers_by_name(network: Any, path: Path) -> None:
-    """Copy from a weights file of Keras 2: one group for each layer, its attribute ``weight_names`` in order."""
-    with _foreign_errors(path), toolchain.package("h5py").File(path) as stored:
+def _copy_layers_by_name(network: KerasModel, path: Path) -> None:
+    """Copy from a weights file of Keras 2: a group for each layer, its arrays in the order of ``weight_names``."""
+    with _map_errors(path), toolchain.package("h5py").File(path) as stored:
         for layer in network.layers:
             if layer.weights:
                 group = stored[layer.name]
                 layer.set_weights([np.asarray(group[name]) for name in group.attrs["weight_names"]])
 
 
-def _copy_keras3_weights(network: Any, path: Path) -> None:
-    """Load a weights file of Keras 3, which only warns of a layer that it leaves with its random weights."""
-    with _foreign_errors(path), warnings.catch_warnings(record=True) as caught:
+def _copy_keras3_weights(network: KerasModel, path: Path) -> None:
+    """Load a weights file of Keras 3; its warning of a layer that keeps its random weights becomes an error."""
+    with _map_errors(path), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         network.load_weights(path)
     left_random = [str(warning.message) for warning in caught if warning.category is UserWarning]
@@ -193,10 +193,10 @@ def _copy_keras3_weights(network: Any, path: Path) -> None:
 
 
 @contextmanager
-def _foreign_errors(path: Path) -> Iterator[None]:
+def _map_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # Keras and h5py raise nearly anything for a file that is broken or does not fit.
+    except Exception as error:  # Keras and h5py raise nearly anything for a broken or unsuitable file.
         logger.debug("reading %s", path, exc_info=True)
         raise ModelError(
             f"--weights {path} cannot be read into this network ({_first_line(error)}): give a file of the paper's "
@@ -204,24 +204,24 @@ def _foreign_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _refuse_other_shapes(network: Any, model: Any, path: Path) -> None:
+def _refuse_other_shapes(network: KerasModel, model: KerasModel, path: Path) -> None:
     wanted = [(weight.path, tuple(weight.shape)) for weight in network.weights]
-    found = [tuple(weight.shape) for weight in model.weights]
-    if len(found) != len(wanted):
+    given = [tuple(weight.shape) for weight in model.weights]
+    if len(given) != len(wanted):
         raise ModelError(
-            f"--weights {path} has {len(found)} weight arrays, the paper's network {len(wanted)}: give its file"
+            f"--weights {path} has {len(given)} weight arrays, the paper's network {len(wanted)}: give its file"
         )
-    for (name, shape), other in zip(wanted, found, strict=True):
+    for (name, shape), other in zip(wanted, given, strict=True):
         if shape != other:
             raise ModelError(
                 f"--weights {path} does not fit: {name} is {other}, not {shape}; give the --width it was made with"
             )
 
 
-def _refuse_other_output(network: Any, model: Any, path: Path) -> None:
-    """Equal shapes do not make equal networks: another pooling, activation or scaling has no weights."""
+def _refuse_other_output(network: KerasModel, model: KerasModel, path: Path) -> None:
+    """Raise ModelError if the outputs differ: another pooling, activation or scaling has the same weights."""
     image = _noise(CHANNELS)
-    with _foreign_errors(path):
+    with _map_errors(path):
         difference = float(np.max(np.abs(np.asarray(model(image, training=False)) - np.asarray(network(image)))))
     if not difference <= SAME_OUTPUT:
         raise ModelError(

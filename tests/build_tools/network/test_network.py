@@ -1,4 +1,4 @@
-"""The network and where its weights come from."""
+"""The network, and the origins of its weights."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from bsbatch_build.network import weights
 from bsbatch_build.network.network import BLOCKS, CHANNELS, MIXED, SIDE, NetworkSettings, build
 
 TWIN = 0.0625
-# Keras 3.15 saves with np.array(variable), which NumPy 2 warns of; it is Keras' to change.
+# Keras 3.15 saves with np.array(variable), of which NumPy 2 warns; only Keras can change that.
 KERAS_SAVES = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
@@ -33,7 +33,7 @@ def assert_equal_weights(one: Any, other: Any) -> None:
 
 @pytest.fixture(scope="module")
 def trained() -> Any:
-    """A twin whose weights no seed below 1000 would draw."""
+    """A narrow network with the weights of seed 1000, which no other test uses."""
     return twin(seed=1000)
 
 
@@ -52,7 +52,7 @@ def write_keras2_weights(network: Any, path: Path, without: str = "") -> Path:
     return path
 
 
-def test_in_mixed_precision_it_is_the_same_network_but_for_rounding() -> None:
+def test_mixed_precision_changes_the_output_only_by_rounding() -> None:
     settings = NetworkSettings(width=TWIN)
     full, mixed = (np.asarray(network(image())) for network in (build(settings), build(settings, dtype=MIXED)))
     assert mixed.dtype == np.float32
@@ -82,7 +82,7 @@ def test_width_scales_every_layer_but_the_last() -> None:
 
 
 def test_the_first_two_blocks_may_have_a_width_of_their_own() -> None:
-    network = build(NetworkSettings(width=0.0625, early_width=0.03125))
+    network: Any = build(NetworkSettings(width=0.0625, early_width=0.03125))
     assert [network.get_layer(f"block{block}_conv2").filters for block in (1, 2, 3)] == [2, 4, 16]
     assert network.get_layer("fc1").units == 32
 
@@ -116,20 +116,20 @@ def test_random_weights_give_probabilities_away_from_0_and_1(seed: int) -> None:
         ({"weights": "imagenet", "width": 0.5}, "leave --width and --early-width out"),
     ],
 )
-def test_settings_that_no_network_has_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_settings_that_no_network_can_have_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         NetworkSettings(**arguments)
 
 
 @KERAS_SAVES
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.weights.h5"])
-def test_weights_come_back_from_files_of_keras_3(name: str, trained: Any, tmp_path: Path) -> None:
+def test_weights_are_read_from_files_of_keras_3(name: str, trained: Any, tmp_path: Path) -> None:
     path = tmp_path / name
     (trained.save_weights if name.endswith(".weights.h5") else trained.save)(path)
     assert_equal_weights(twin(path), trained)
 
 
-def test_weights_come_back_by_layer_name_from_a_file_of_keras_2(trained: Any, tmp_path: Path) -> None:
+def test_weights_are_read_by_layer_name_from_a_file_of_keras_2(trained: Any, tmp_path: Path) -> None:
     assert_equal_weights(twin(write_keras2_weights(trained, tmp_path / "weights.h5")), trained)
 
 

@@ -1,4 +1,4 @@
-"""A folded or widened network computes what it did before."""
+"""Folding, widening, mirroring and joining keep what they promise of the output."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ def image(side: int = 512) -> Any:
 
 @pytest.fixture(scope="module")
 def normalised() -> Any:
-    """A network whose batch normalisation does something."""
+    """A network whose batch normalisation changes the output."""
     network, rng = build(NARROW, batch_norm=True, side=None), np.random.default_rng(1)
     for name in convolution_names():
-        layer = network.get_layer(name + NORM)
+        layer: Any = network.get_layer(name + NORM)
         many = layer.get_weights()[0].size
         layer.set_weights(
             [
@@ -40,7 +40,7 @@ def test_folding_batch_normalisation_changes_no_probability(normalised: Any) -> 
     assert folded.count_params() == build(NARROW).count_params()
 
 
-def test_batch_normalisation_does_something_before_it_is_folded(normalised: Any) -> None:
+def test_the_batch_normalisation_of_these_tests_changes_the_output(normalised: Any) -> None:
     plain = build(NARROW)
     for name in convolution_names():
         plain.get_layer(name).set_weights(normalised.get_layer(name).get_weights())
@@ -50,14 +50,14 @@ def test_batch_normalisation_does_something_before_it_is_folded(normalised: Any)
 @pytest.mark.parametrize("width", [0.0625, 0.125, 0.15])
 def test_widening_changes_no_probability(width: float) -> None:
     narrow = build(NARROW)
-    wide = widen(narrow, NetworkSettings(seed=1, width=width))
+    wide: Any = widen(narrow, NetworkSettings(seed=1, width=width))
     assert wide.get_layer("fc1").units == round(512 * width)
     np.testing.assert_allclose(wide(image()), narrow(image()), atol=1e-6)
 
 
 def test_a_network_with_narrower_first_blocks_is_widened_to_one_width() -> None:
     narrow = build(NetworkSettings(seed=3, width=0.0625, early_width=0.03125))
-    wide = widen(narrow, NetworkSettings(seed=1, width=0.125))
+    wide: Any = widen(narrow, NetworkSettings(seed=1, width=0.125))
     assert wide.get_layer("block1_conv1").filters == 8
     np.testing.assert_allclose(wide(image()), narrow(image()), atol=1e-6)
 
@@ -83,8 +83,8 @@ def test_another_network_is_not_widened(normalised: Any) -> None:
         widen(other, NetworkSettings(width=0.125))
 
 
-def test_a_moved_threshold_is_at_one_half_and_keeps_the_order() -> None:
-    network = build(NARROW)
+def test_moving_the_threshold_to_one_half_keeps_the_order_of_scores() -> None:
+    network: Any = build(NARROW)
     images = np.concatenate([image(), np.zeros((1, 512, 512, 3), np.float32)])
     before = network.predict_on_batch(images)[:, 1]
     move_threshold(network, float(before[0]))
@@ -94,7 +94,7 @@ def test_a_moved_threshold_is_at_one_half_and_keeps_the_order() -> None:
     np.testing.assert_allclose(after / (1.0 - after), odds / odds[0], rtol=1e-4)
 
 
-def test_a_mirrored_network_sees_the_mirror_image() -> None:
+def test_a_mirrored_network_gives_the_output_for_the_mirror_image() -> None:
     network = build(NARROW)
     np.testing.assert_allclose(mirror(network, NARROW)(image()), network(image()[:, :, ::-1]), atol=1e-6)
     assert np.max(np.abs(np.asarray(network(image()[:, :, ::-1])) - np.asarray(network(image())))) > 1e-4
