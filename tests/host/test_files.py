@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bsbatch.host.files import cache_folder, lock_folder, put_in_place, replace_text
+from bsbatch.host import files
+from bsbatch.host.files import cache_folder, lock_folder, replace_file, replace_text
 
 
 def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,10 +47,39 @@ def test_a_text_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
 
 
-def test_a_finished_file_takes_its_place(tmp_path: Path) -> None:
-    (tmp_path / "aside").write_text("content")
-    put_in_place(tmp_path / "aside", tmp_path / "file")
+def test_a_file_is_complete_when_it_gets_its_name(tmp_path: Path) -> None:
+    with replace_file(tmp_path / "file") as aside:
+        aside.write_text("content")
+        assert [path.name for path in tmp_path.iterdir()] == [".file.partial"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_error_removes_the_unfinished_file_and_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before")
+
+    def fail() -> None:
+        with replace_file(tmp_path / "file") as aside:
+            aside.write_text("half")
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no message
+        fail()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
+
+
+def test_a_leftover_of_a_killed_process_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / ".file.partial").write_text("much longer than the content")
+    with replace_file(tmp_path / "file") as aside:
+        aside.write_text("content")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "content")]
+
+
+def test_file_and_folder_are_flushed_around_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[str, bool]] = []
+    monkeypatch.setattr(files, "flush", lambda path: flushed.append((path.name, (tmp_path / "file").exists())))
+    with replace_file(tmp_path / "file") as aside:
+        aside.write_text("content")
+    assert flushed == [(".file.partial", False), (tmp_path.name, True)]
 
 
 def test_only_one_is_in_a_folder_at_a_time_and_no_file_tells(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from bsbatch.cuda.engines import Engine, EngineKey, Place, find_engine
 from bsbatch.cuda.library import LIBRARIES, Flavour, Library, installed
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
-from bsbatch.host.files import cache_folder, lock_folder, put_in_place
+from bsbatch.host.files import cache_folder, lock_folder, replace_file
 from bsbatch.imaging import preprocess
 from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.models.derived import Derivation, derive_file
@@ -232,11 +232,9 @@ def _timing_file(place: Place) -> Path | None:
 
 
 def _keep(path: Path, timings: bytes) -> None:
-    aside = path.with_name(f".{path.name}.partial")
     try:
-        with lock_folder(path.parent):
+        with lock_folder(path.parent), replace_file(path) as aside:
             aside.write_bytes(timings)
-            put_in_place(aside, path)
     except OSError as error:  # the next one is timed again
         logger.debug("timings are not kept: %s", error)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
-from bsbatch.host.files import put_in_place, replace_text
+from bsbatch.host.files import replace_file, replace_text
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import prefetch
 from bsbatch.imaging.preprocess import VERSION
@@ -526,11 +526,10 @@ def _validation_rows(cohort: Cohort, limit: int) -> NDArray[np.intp]:
 
 def _save(network: Any, out: Path, history: list[Epoch]) -> None:
     """Write network, optimiser and history aside and rename them; the state's name says which epoch it is of."""
-    with (out / f".{HISTORY}").open("w", encoding="utf-8", newline="") as stream:
+    with replace_file(out / HISTORY) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(Epoch.__slots__)
         writer.writerows([getattr(row, name) for name in Epoch.__slots__] for row in history)
-    put_in_place(out / f".{HISTORY}", out / HISTORY)
     state = out / _STATE.format(len(history))
     _save_model(network, state)
     for older in set(out.glob(_STATES)) - {state}:
@@ -538,9 +537,8 @@ def _save(network: Any, out: Path, history: list[Epoch]) -> None:
 
 
 def _save_model(network: Any, path: Path) -> None:
-    aside = path.with_name(f"aside-{path.name}")
-    toolchain.save(network, aside)
-    put_in_place(aside, path)
+    with replace_file(path, path.with_name(f"aside-{path.name}")) as aside:  # Keras goes by the end of the name
+        toolchain.save(network, aside)
 
 
 def _read_history(out: Path) -> list[Epoch]:

@@ -16,6 +16,7 @@ from bsbatch.evaluation.cohort import Cohort
 from bsbatch.evaluation.evaluate import Evaluation
 from bsbatch.evaluation.metrics_json import NOTICE, VERSION, content_of
 from bsbatch.evaluation.plots import figures_of
+from bsbatch.host.files import replace_file
 from bsbatch.store.tables import Column
 
 METRICS, SCORES, UNMATCHED, FIGURES = "metrics.json", "scores.parquet", "unmatched.csv", "figures"
@@ -62,9 +63,8 @@ def write_report(evaluation: Evaluation) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}")
-    aside.write_bytes(content)
-    aside.replace(path)
+    with replace_file(path) as aside:
+        aside.write_bytes(content)
 
 
 def _json(evaluation: Evaluation) -> bytes:

@@ -1,4 +1,4 @@
-"""Files that must be whole, written aside and renamed; and the folder for what can be made again."""
+"""Files that are written whole or not at all, locks on folders, and the cache folder."""
 
 import os
 from collections.abc import Iterator
@@ -8,61 +8,73 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/bsbatch``, or ``~/.cache/bsbatch`` where that is not set; it need not exist.
+    """``$XDG_CACHE_HOME/bsbatch``, or ``~/.cache/bsbatch`` if that variable is not set. The folder need not exist.
 
-    Source: XDG Base Directory Specification 0.8, by which a relative path counts as none.
+    Source: XDG Base Directory Specification 0.8, which ignores a relative path.
 
     Raises
     ------
     OSError
-        This user has no home.
+        This user has no home folder.
     """
-    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if told.is_absolute():
-        return told / "bsbatch"
+    configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if configured.is_absolute():
+        return configured / "bsbatch"
     try:
         return Path.home() / ".cache" / "bsbatch"
     except RuntimeError as error:
         raise OSError("there is no home folder: set XDG_CACHE_HOME") from error
 
 
-def put_in_place(aside: Path, path: Path) -> None:
-    """Rename a finished file so that it survives a power cut; both lie in one folder.
+@contextmanager
+def replace_file(path: Path, aside: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path to write to, then rename it to ``path``: the file is written whole or not at all.
+
+    The file and its folder are flushed to the disk, so it survives a power cut. An error removes the temporary file; a
+    killed process leaves it behind, and the next write to the same path overwrites it.
+
+    Parameters
+    ----------
+    path
+        The file to create or replace.
+    aside
+        The temporary file, in the same folder; ``.{name}.partial`` by default. Two processes must not share it.
 
     Raises
     ------
     OSError
         The folder cannot be written to.
     """
-    flush(aside)
-    aside.replace(path)
-    flush(path.parent)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file, wholly or not at all.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.partial") if aside is None else aside
     try:
-        aside.write_text(text, encoding="utf-8")
-        put_in_place(aside, path)
+        yield aside
+        flush(aside)
+        aside.replace(path)
+        flush(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
 
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Be the only one who changes a folder, after waiting for who does; leaves no file, and ends with its process.
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file whole, in UTF-8. Several processes may write the same file; the last one wins.
 
     Raises
     ------
     OSError
-        The folder is not there, or its file system has no locks.
+        The folder cannot be written to.
+    """
+    with replace_file(path, path.with_name(f".{path.name}.{os.getpid()}")) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder. Blocks until it is free; released when the process exits. Writes no file.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist, or its file system has no locks.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -73,7 +85,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def flush(path: Path) -> None:
-    """Have a file, or what a folder lists, survive a power cut."""
+    """Flush a file's content, or a folder's list of files, to the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bsbatch.errors import ModelError
-from bsbatch.host.files import cache_folder, lock_folder, put_in_place, replace_text
+from bsbatch.host.files import cache_folder, lock_folder, replace_file, replace_text
 from bsbatch.models.directory import GRAPH, MANIFEST, Derived, Manifest, Model, manifest_text, read_manifest, sha256_of
 
 
@@ -94,17 +94,14 @@ def _all_in_cache(model: Model) -> list[Path]:
 
 def _made(folder: Path, model: Model, derivation: Derivation) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path, aside = folder / derivation.name, folder / f".{derivation.name}.partial"
+    path = folder / derivation.name
     with lock_folder(folder):
         if _is_kept(folder, model, derivation):  # another run made it meanwhile
             return path
-        try:
-            aside.write_bytes(b"")  # fails before the work where nothing can be written
+        with replace_file(path) as aside:
+            aside.write_bytes(b"")  # a folder that cannot be written to fails before the work
             derivation.make(model.graph, aside)
             entry = Derived(sha256_of(aside), model.manifest.files[GRAPH], derivation.maker)
-            put_in_place(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
         manifest = _manifest_in(folder) or model.manifest
         named = replace(manifest, derived={**manifest.derived, derivation.name: entry})
         replace_text(folder / MANIFEST, manifest_text(named))

@@ -13,7 +13,7 @@ import numpy as np
 
 from bsbatch.config import OverlayFormat
 from bsbatch.errors import OutputError
-from bsbatch.host.files import put_in_place
+from bsbatch.host.files import replace_file
 from bsbatch.host.threads import ordered_map
 from bsbatch.records import Explanation, Prediction, UnitOutcome, ViewPixels
 from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of, small_scan
@@ -108,10 +108,9 @@ class OverlaySink:
         self._put(self._folder / f"{name}.{self._form}", content)
 
     def _put(self, path: Path, content: bytes) -> None:
-        aside = path.with_name(f".{path.name}.partial")
         try:
-            aside.write_bytes(content)
-            put_in_place(aside, path)
+            with replace_file(path) as aside:
+                aside.write_bytes(content)
         except OSError as error:
             raise OutputError.of(path.parent, error) from error
 

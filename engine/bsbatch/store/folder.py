@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
+from bsbatch.host.files import replace_file
 from bsbatch.store.catalog import check_configuration
 from bsbatch.store.parts import parts_in, strangers_in
 from bsbatch.store.tables import OBJECTS, RESULTS
@@ -109,10 +110,9 @@ def write_run_file(out: Path, content: dict[str, Any]) -> None:
     OutputError
         The folder cannot be written to.
     """
-    aside = out / f".{RUN_FILE}"
     try:
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        aside.replace(out / RUN_FILE)
+        with replace_file(out / RUN_FILE) as aside:
+            aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError.of(out, error) from error
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bsbatch.errors import OutputError
-from bsbatch.host.files import put_in_place
+from bsbatch.host.files import replace_file
 from bsbatch.store.tables import Row
 
 _COMPRESSION = "zstd"
@@ -40,10 +40,8 @@ def write_part(folder: Path, number: int, rows: pa.Table) -> None:
         The folder cannot be written to.
     """
     name = f"part-{number:06d}.parquet"
-    aside = folder / f".{name}"
-    with aside.open("wb") as stream:
+    with replace_file(folder / name) as aside, aside.open("wb") as stream:
         pq.write_table(rows, stream, compression=_COMPRESSION)
-    put_in_place(aside, folder / name)
 
 
 def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) -> None:
