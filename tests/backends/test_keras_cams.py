@@ -1,4 +1,4 @@
-"""Maps from a Keras model: what the gradient tape over the whole network gives, whatever the head is."""
+"""Heat maps from a Keras model: equal to the gradient tape's over the whole network, for any head."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ Images = NDArray[np.float32]
 
 
 def network_of(*, channels: int = 1, pooled: int = 1, side: int = 512) -> Any:
-    """A head that no closed form is known for: two dense layers of tanh, behind normalisation and an average."""
+    """A network without a closed form for Grad-CAM: its head has two dense layers, tanh and softmax."""
     keras = toolchain.keras()
     layers = keras.layers
     keras.utils.set_random_seed(5)
@@ -41,8 +41,8 @@ def images_of(number: int) -> Images:
     return np.random.default_rng(0).random((number, 1, 512, 512), np.float32)
 
 
-def taped(network: Any, image: Images) -> Images:
-    """Grad-CAM by its definition over the whole network, one image at a time, before the ReLU."""
+def grad_cam_of(network: Any, image: Images) -> Images:
+    """Compute Grad-CAM by its definition over the whole network, for one image, before the ReLU."""
     both = network.__class__(network.input, [network.get_layer("features").output, network.output])
     with tf.GradientTape() as tape:
         features, probabilities = both(image.transpose(1, 2, 0)[np.newaxis], training=False)
@@ -71,31 +71,31 @@ def test_maps_of_another_head_are_those_of_the_tape_over_the_whole_network() -> 
     assert maps.shape == (3, 32, 32)
     assert maps.dtype == np.float32
     for image, found in zip(images, maps, strict=True):
-        expected = taped(network, image)
+        expected = grad_cam_of(network, image)
         assert np.abs(expected).max() > 0
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
 
 
-def test_a_coarser_grid_is_stretched_to_that_of_the_tables() -> None:
+def test_maps_of_a_coarser_grid_are_resized_to_32_x_32() -> None:
     maps = KerasTape(network_of(pooled=2)).maps(images_of(1))
 
     assert maps.shape == (1, 32, 32)
     assert np.isfinite(maps).all()
 
 
-def test_probabilities_are_the_backends_and_maps_are_made_only_where_they_are_wanted(tmp_path: Path) -> None:
+def test_probabilities_are_the_backends_and_maps_are_computed_only_if_wanted(tmp_path: Path) -> None:
     images = images_of(6) * np.linspace(0, 0.2, 6, dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
     expected = FakeBackend(None, Effort()).infer(images).probabilities
     threshold = float(np.median(expected[:, 1]))
     network = network_of()
 
     with cams_of(model_of(tmp_path, network), threshold) as backend:
-        given = backend.infer(images)
+        inference = backend.infer(images)
 
-    assert given.cams is not None
-    np.testing.assert_array_equal(given.probabilities, expected)
-    assert [bool(cam.any()) for cam in given.cams] == [p >= threshold for p in expected[:, 1]]
-    np.testing.assert_allclose(given.cams[3:], KerasTape(network).maps(images[3:]), rtol=1e-4, atol=1e-7)
+    assert inference.cams is not None
+    np.testing.assert_array_equal(inference.probabilities, expected)
+    assert [bool(cam.any()) for cam in inference.cams] == [p >= threshold for p in expected[:, 1]]
+    np.testing.assert_allclose(inference.cams[3:], KerasTape(network).maps(images[3:]), rtol=1e-4, atol=1e-7)
 
 
 def test_a_directory_without_a_keras_model_says_how_to_get_one(tmp_path: Path) -> None:

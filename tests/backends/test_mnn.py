@@ -27,7 +27,7 @@ def images(number: int, seed: int = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).random((number, 1, 512, 512), np.float32)
 
 
-def scored_by(
+def score_with(
     backend: type[mnn.MnnBackend | OnnxRuntimeBackend], model: Model, batch: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     with backend(model, TWO) as entered:
@@ -40,7 +40,7 @@ def model(twin: Path) -> Model:
 
 
 @pytest.fixture
-def halved(twin: Path, tmp_path: Path) -> Model:
+def model_with_half_weights(twin: Path, tmp_path: Path) -> Model:
     """The twin with its weights stored as float16, each followed by a Cast to float32."""
     onnx.save(graphs.halved(onnx.load(twin / GRAPH)), tmp_path / GRAPH)
     write_manifest(tmp_path, Manifest({GRAPH: sha256_of(tmp_path / GRAPH)}, VERSION, "halved"))
@@ -51,15 +51,18 @@ def halved(twin: Path, tmp_path: Path) -> Model:
 def test_any_number_of_images_has_the_probabilities_of_onnx_runtime(number: int, model: Model) -> None:
     batch = images(number)
 
-    found, expected = scored_by(mnn.MnnBackend, model, batch), scored_by(OnnxRuntimeBackend, model, batch)
+    found, expected = score_with(mnn.MnnBackend, model, batch), score_with(OnnxRuntimeBackend, model, batch)
 
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_weights_stored_as_float16_are_computed_with_as_float32(halved: Model) -> None:
+def test_weights_stored_as_float16_are_used_as_float32(model_with_half_weights: Model) -> None:
     batch = images(3)
 
-    found, expected = scored_by(mnn.MnnBackend, halved, batch), scored_by(OnnxRuntimeBackend, halved, batch)
+    found, expected = (
+        score_with(mnn.MnnBackend, model_with_half_weights, batch),
+        score_with(OnnxRuntimeBackend, model_with_half_weights, batch),
+    )
 
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
@@ -89,35 +92,35 @@ def test_a_graph_that_gives_other_probabilities_is_refused(model: Model, tmp_pat
         isolation.call(mnn.convert, model.graph, tmp_path / "aside", names, tolerance=-1.0)
 
 
-def test_a_converted_file_that_mnn_does_not_understand_is_no_crash(
+def test_a_converted_file_that_mnn_cannot_load_is_refused_without_a_crash(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "noise").write_bytes(np.random.default_rng(0).bytes(4096))
-    monkeypatch.setattr(mnn, "_converted", lambda _: tmp_path / "noise")
+    monkeypatch.setattr(mnn, "_mnn_file_of", lambda _: tmp_path / "noise")
 
     with pytest.raises(ModelError, match=r"cannot load.*--backend onnxruntime"):
         mnn.MnnBackend(model, TWO).__enter__()
 
 
 def workers() -> set[int]:
-    """Processes that this one started."""
+    """Process ids of this process's children."""
     stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
     fields = [(int(stat.split()[0]), stat.rpartition(")")[2].split()) for stat in stats]
     return {number for number, rest in fields if int(rest[1]) == os.getpid() and rest[0] != "Z"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_worker_that_crashes_in_the_middle_of_a_batch_is_told_and_how_to_go_on(
+def test_a_worker_that_crashes_in_the_middle_of_a_batch_is_reported_with_advice(
     number: signal.Signals, model: Model
 ) -> None:
     before = workers()
     with mnn.MnnBackend(model, TWO) as backend:
-        crew = workers() - before
-        assert len(crew) == backend.lanes
+        started = workers() - before
+        assert len(started) == backend.lanes
 
         def crash() -> None:
             time.sleep(0.2)
-            os.kill(min(crew), number)
+            os.kill(min(started), number)
 
         killer = threading.Thread(target=crash)
         killer.start()
@@ -127,14 +130,14 @@ def test_a_worker_that_crashes_in_the_middle_of_a_batch_is_told_and_how_to_go_on
 
     for words in (signal.strsignal(number), "the same command goes on", "--backend onnxruntime"):
         assert str(words) in str(caught.value)
-    assert not workers() & crew
+    assert not workers() & started
 
 
-def test_a_worker_that_hangs_is_told(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_hangs_is_reported(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     before = workers()
     with mnn.MnnBackend(model, Effort(threads=1)) as backend:
         (worker,) = workers() - before
-        backend._crew._seconds = 1.0
+        backend._workers._seconds = 1.0
         os.kill(worker, signal.SIGSTOP)
         with pytest.raises(BackendError, match="no answer within 1 s"):
             backend.infer(images(1))

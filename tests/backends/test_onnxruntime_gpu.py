@@ -1,4 +1,4 @@
-"""The fallback on a GPU, with the CPU in the GPU's place where something shall be computed."""
+"""ONNX Runtime on a GPU; tests that compute something use the CPU provider in its place."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from tests.build_tools.graphs import with_graph
 
 from bsbatch.backends import onnxruntime_gpu as gpu_module
@@ -53,9 +54,7 @@ def test_the_float16_graph_gives_the_probabilities_of_the_float32_one(
     assert 0 < np.abs(actual - expected).max() < 5e-3
 
 
-def test_maps_are_given_where_they_are_asked_for_and_not_computed_where_not(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maps_are_computed_only_if_they_are_wanted(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     images = golden_examinations(2, 0).images
     with OnnxRuntimeCudaBackend(model, EFFORT, with_cams=True) as half:
@@ -66,17 +65,21 @@ def test_maps_are_given_where_they_are_asked_for_and_not_computed_where_not(
     assert expected.cams is not None
     assert np.abs(actual.cams - expected.cams).max() < 0.05 * np.abs(expected.cams).max()
     with OnnxRuntimeCudaBackend(model, EFFORT) as without:
-        assert [output.name for output in without._session.get_outputs()] == ["probabilities"]
+        session: Any = without._session
+        assert [output.name for output in session.get_outputs()] == ["probabilities"]
         assert without.infer(images).cams is None
 
 
-def test_a_gpu_that_fails_later_does_not_hand_the_run_to_the_cpu(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_fails_later_does_not_leave_the_run_to_the_cpu(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     with OnnxRuntimeCudaBackend(model, EFFORT) as backend:
-        assert not backend._session._enable_fallback
+        session: Any = backend._session
+        assert not session._enable_fallback
 
 
-def test_a_batch_that_fails_is_told_with_what_to_do(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_is_reported_with_advice(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
     with OnnxRuntimeCudaBackend(model, EFFORT) as backend, pytest.raises(BackendError, match="smaller --batch-size"):
         backend.infer(np.zeros((1, 3, 8, 8), np.float32))
@@ -108,15 +111,18 @@ def test_a_graph_that_cannot_be_loaded_is_named(model: Model, monkeypatch: pytes
 
 
 class Session:
-    """An ``InferenceSession`` that takes whatever is asked for, or only providers from one on."""
+    """An ``InferenceSession`` that uses the requested providers from the ``first`` one on."""
 
     first = 0
 
     def __init__(self, _: bytes, *, providers: list[tuple[str, dict[str, str]]], **__: Any) -> None:
-        self.asked = providers
+        self.requested = providers
+
+    def run(self, *_: object) -> list[NDArray[np.float32]]:
+        raise NotImplementedError
 
     def get_providers(self) -> list[str]:
-        return [*(name for name, _ in self.asked[self.first :]), "CPUExecutionProvider"]
+        return [*(name for name, _ in self.requested[self.first :]), "CPUExecutionProvider"]
 
     def disable_fallback(self) -> None: ...
 
@@ -148,15 +154,15 @@ def test_a_silent_fall_back_to_another_provider_is_refused(
         pass
 
 
-def asked(model: Model, batch: int = 2, *, with_cams: bool = False) -> list[tuple[str, dict[str, str]]]:
+def providers_of(model: Model, batch: int = 2, *, with_cams: bool = False) -> list[tuple[str, dict[str, str]]]:
     with OnnxRuntimeTensorRtBackend(model, Effort(batch_size=batch), with_cams=with_cams) as backend:
-        providers: list[tuple[str, dict[str, str]]] = backend._session.asked
-        return providers
+        assert isinstance(backend._session, Session)
+        return backend._session.requested
 
 
 @pytest.mark.usefixtures("gpu_runtime")
 def test_tensorrt_comes_before_cuda_with_one_profile_up_to_the_batch(model: Model) -> None:
-    (first, options), second = asked(model, batch=24)
+    (first, options), second = providers_of(model, batch=24)
     assert (first, second) == ("TensorrtExecutionProvider", ("CUDAExecutionProvider", {}))
     shapes = [options[f"trt_profile_{bound}_shapes"] for bound in ("min", "opt", "max")]
     assert shapes == ["image:1x1x512x512", "image:24x1x512x512", "image:24x1x512x512"]
@@ -164,11 +170,12 @@ def test_tensorrt_comes_before_cuda_with_one_profile_up_to_the_batch(model: Mode
 
 
 @pytest.mark.usefixtures("gpu_runtime")
-def test_an_engine_is_kept_for_model_outputs_batch_and_versions(
+def test_an_engine_is_cached_for_model_outputs_batch_and_versions(
     model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def folder(*args: Any, **options: Any) -> Path:
-        return Path(asked(*args, **options)[0][1]["trt_engine_cache_path"])
+    def folder(model: Model, batch: int = 2, *, with_cams: bool = False) -> Path:
+        providers = providers_of(model, batch, with_cams=with_cams)
+        return Path(providers[0][1]["trt_engine_cache_path"])
 
     first = folder(model)
     assert first == folder(model)
@@ -182,7 +189,7 @@ def test_an_engine_is_kept_for_model_outputs_batch_and_versions(
 
 @pytest.mark.parametrize("kind", [OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend])
 def test_there_is_no_backend_without_a_model(kind: type[OnnxRuntimeCudaBackend]) -> None:
-    with pytest.raises(ModelError, match=f"{kind.name} backend needs a model: --model FOLDER"):
+    with pytest.raises(ModelError, match=f"--backend {kind.name} needs a model: --model FOLDER"):
         kind(None, EFFORT)
 
 

@@ -48,7 +48,7 @@ def test_any_number_of_images_has_the_probabilities_and_maps_of_onnx_runtime(num
 @pytest.mark.parametrize(
     ("threads", "mebibytes", "lanes"), [(None, 64_000, 8), (64, 64_000, 8), (3, 64_000, 3), (None, 1000, 4), (2, 0, 1)]
 )
-def test_images_at_work_are_no_more_than_processors_or_memory_allow(
+def test_images_in_parallel_are_no_more_than_processors_or_memory_allow(
     threads: int | None, mebibytes: int, lanes: int, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winograd, "usable_cpus", lambda: 8)
@@ -58,61 +58,60 @@ def test_images_at_work_are_no_more_than_processors_or_memory_allow(
 
 
 @pytest.fixture
-def compared(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The differences to ONNX Runtime that were looked at."""
-    found: list[float] = []
+def differences(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The difference of each comparison with ONNX Runtime."""
+    values: list[float] = []
 
-    def hold(*arguments: object) -> float:
-        found.append(comparison.hold_against_onnxruntime(*arguments))  # type: ignore[arg-type]
-        return found[-1]
+    def compare(graph: Path, names: tuple[str, ...], score: comparison.ScoreImage) -> float:
+        values.append(comparison.compare_with_onnxruntime(graph, names, score))
+        return values[-1]
 
-    monkeypatch.setattr(winograd, "hold_against_onnxruntime", hold)
-    return found
+    monkeypatch.setattr(winograd, "compare_with_onnxruntime", compare)
+    return values
 
 
-def copied(model: Model, folder: Path) -> Model:
+def copy_of(model: Model, folder: Path) -> Model:
     (folder / GRAPH).write_bytes(model.graph.read_bytes())
     write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, VERSION, "copy"))
     return Model.load(folder, VERSION)
 
 
-def test_a_graph_is_held_against_onnx_runtime_once(model: Model, tmp_path: Path, compared: list[float]) -> None:
-    copy = copied(model, tmp_path)
+def test_a_graph_is_compared_with_onnx_runtime_once(model: Model, tmp_path: Path, differences: list[float]) -> None:
+    copy = copy_of(model, tmp_path)
     for _ in range(2):
         with WinogradBackend(copy, TWO):
             pass
 
-    assert len(compared) == 1
-    assert json.loads((tmp_path / PROOF).read_text()) == {"largest_difference": compared[0]}
+    assert len(differences) == 1
+    assert json.loads((tmp_path / PROOF).read_text()) == {"largest_difference": differences[0]}
     assert PROOF in json.loads((tmp_path / "manifest.json").read_text())["derived"]
 
 
-def test_where_nothing_can_be_kept_it_is_compared_each_time(
-    model: Model, tmp_path: Path, compared: list[float], monkeypatch: pytest.MonkeyPatch
+def test_a_graph_is_compared_each_time_if_the_record_cannot_be_kept(
+    model: Model, tmp_path: Path, differences: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nowhere(*_: object) -> Path:
         raise ModelError("there is no place")
 
-    copy = copied(model, tmp_path)
+    copy = copy_of(model, tmp_path)
     monkeypatch.setattr(winograd, "derive_file", nowhere)
     with WinogradBackend(copy, TWO):
         pass
 
-    assert len(compared) == 1
+    assert len(differences) == 1
 
 
 def test_other_probabilities_are_refused(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy = copied(model, tmp_path)
-    monkeypatch.setattr(
-        winograd, "hold_against_onnxruntime", partial(comparison.hold_against_onnxruntime, tolerance=-1.0)
-    )
+    copy = copy_of(model, tmp_path)
+    strict = partial(comparison.compare_with_onnxruntime, tolerance=-1.0)
+    monkeypatch.setattr(winograd, "compare_with_onnxruntime", strict)
 
     with pytest.raises(ModelError, match=r"differs by .*--backend onnxruntime"):
         WinogradBackend(copy, TWO).__enter__()
     assert not (tmp_path / PROOF).exists()
 
 
-def test_a_graph_of_another_kind_is_refused_with_what_to_do(model: Model, tmp_path: Path) -> None:
+def test_a_graph_of_another_kind_is_refused_with_advice(model: Model, tmp_path: Path) -> None:
     graph = onnx.load(model.graph)
     next(node for node in graph.graph.node if node.op_type == "Relu").op_type = "Sigmoid"
     onnx.save(graph, tmp_path / GRAPH)
@@ -122,12 +121,12 @@ def test_a_graph_of_another_kind_is_refused_with_what_to_do(model: Model, tmp_pa
         WinogradBackend(Model.load(tmp_path, VERSION), TWO).__enter__()
 
 
-def test_without_its_compiled_part_it_says_what_to_do(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_compiled_part_it_gives_advice(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "open_library", lambda: None)
     with pytest.raises(ModelError, match=r"install a C compiler.*--backend mnn"):
         WinogradBackend(model, TWO).__enter__()
 
 
-def test_before_it_is_entered_it_scores_nothing(model: Model) -> None:
+def test_scoring_before_entering_is_refused(model: Model) -> None:
     with pytest.raises(BackendError, match="not entered"):
         WinogradBackend(model, TWO).infer(images(1))

@@ -19,7 +19,7 @@ NEED_MODEL = [name for name in INSTALLED if name != "fake"]
 EFFORT = Effort(threads=1, batch_size=2)
 TOLERANCE = 1e-5
 MAP_TOLERANCE = 1e-3
-"""Winograd's, as a share of the largest value; random weights keep little of an image apart."""
+"""Of the winograd backend, as a share of the largest value; random weights hardly tell images apart."""
 
 Make = Callable[[], Backend]
 
@@ -31,7 +31,7 @@ def model(twin: Path) -> Model:
 
 @pytest.fixture(params=INSTALLED)
 def make(request: pytest.FixtureRequest, model: Model) -> Make:
-    """How to make a backend of each kind, not yet entered."""
+    """A function that makes a backend of each kind, not yet entered."""
     backend = BACKENDS[request.param].load()
     return lambda: backend(model, EFFORT)
 
@@ -119,21 +119,19 @@ def test_a_backend_names_its_precision(make: Make) -> None:
     assert make().precision
 
 
-def test_nobody_gets_a_map_who_did_not_ask(make: Make) -> None:
+def test_without_with_cams_there_is_no_map(make: Make) -> None:
     with make() as backend:
         assert backend.infer(images(1)).cams is None
 
 
 @pytest.mark.parametrize("name", INSTALLED)
 @pytest.mark.parametrize("number", [0, 1, 3])
-def test_every_image_gets_a_map_where_it_was_asked_for_and_the_same_probabilities(
-    name: str, number: int, model: Model
-) -> None:
+def test_with_cams_every_image_gets_a_map_and_the_same_probabilities(name: str, number: int, model: Model) -> None:
     backend = BACKENDS[name].load()
     batch = np.concatenate([images(3), np.zeros((1, 1, 512, 512), np.float32)])[4 - number :]
 
-    with backend(model, EFFORT, with_cams=True) as asked, backend(model, EFFORT) as plain:
-        found, expected = asked.infer(batch), plain.infer(batch)
+    with backend(model, EFFORT, with_cams=True) as mapping, backend(model, EFFORT) as plain:
+        found, expected = mapping.infer(batch), plain.infer(batch)
 
     assert found.cams.shape == (number, 32, 32)
     assert found.cams.dtype == np.float32
@@ -141,7 +139,7 @@ def test_every_image_gets_a_map_where_it_was_asked_for_and_the_same_probabilitie
 
 
 @pytest.mark.parametrize("name", NEED_MODEL)
-def test_maps_are_those_of_the_graph_that_keras_was_held_against(name: str, model: Model) -> None:
+def test_maps_are_those_of_the_graph_in_onnx_runtime(name: str, model: Model) -> None:
     session = InferenceSession(model.graph, providers=["CPUExecutionProvider"])
     (expected,) = session.run(["cam"], {"image": images(3)})
 
@@ -155,7 +153,7 @@ def test_maps_are_those_of_the_graph_that_keras_was_held_against(name: str, mode
 
 
 @pytest.mark.parametrize("name", NEED_MODEL)
-def test_a_model_without_maps_is_refused_where_they_are_asked_for(name: str, model: Model) -> None:
+def test_a_model_without_maps_is_refused_if_maps_are_wanted(name: str, model: Model) -> None:
     blind = replace(model, manifest=replace(model.manifest, cam_name=None))
 
     with pytest.raises(ModelError, match=r"gives no map.*--cam none"):
@@ -163,7 +161,7 @@ def test_a_model_without_maps_is_refused_where_they_are_asked_for(name: str, mod
 
 
 @pytest.mark.parametrize("name", INSTALLED)
-def test_a_batch_size_that_was_asked_for_is_kept(name: str, model: Model) -> None:
+def test_a_requested_batch_size_is_used(name: str, model: Model) -> None:
     assert BACKENDS[name].load()(model, EFFORT).batch_size == 2
     assert BACKENDS[name].load()(model, Effort()).batch_size >= 1
 
@@ -188,6 +186,6 @@ def test_nothing_is_loaded_before_enter_and_a_bad_graph_is_refused_there(
 
 
 @pytest.mark.parametrize("name", NEED_MODEL)
-def test_a_backend_that_gives_up_says_what_to_try(name: str, model: Model) -> None:
+def test_a_backend_that_fails_gives_advice(name: str, model: Model) -> None:
     with BACKENDS[name].load()(model, EFFORT) as backend, pytest.raises(BackendError, match="--batch-size"):
         backend.infer(np.zeros((1, 1, 8, 8), np.float32))

@@ -1,1 +1,1 @@
-"""What infers: one file for each engine, found through `bsbatch.registry`."""
+"""Inference backends: one module for each runtime, selected by name in `bsbatch.registry`."""

@@ -1,53 +1,59 @@
-"""What a backend makes of a graph by itself is held against ONNX Runtime before it is used."""
+"""Validation of converted or recompiled graphs: their outputs compared with ONNX Runtime's before first use."""
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.backends.onnx_session import open_session
 from bsbatch.errors import ModelError
 
 TOLERANCE = 1e-5
-"""Largest difference of a probability."""
+"""Largest accepted difference of a probability."""
 CAM_TOLERANCE = 1e-2
-"""Largest difference of a map, as a share of the map's largest value: a wrong graph is far beyond."""
+"""Largest accepted difference of a heat map, as a share of the map's largest value: a wrong graph is far beyond."""
 _SHAPE = (2, 1, 512, 512)
 _EXPONENTS = np.array([1, 4], np.float32).reshape(2, 1, 1, 1)
 
-Score = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
-"""An image ``(1, 512, 512)`` to ``(2,)`` probabilities, and a map if the graph gives one."""
+ScoreImage = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+"""Maps an image ``(1, 512, 512)`` to ``(2,)`` probabilities, and a heat map if the graph gives one."""
 
 
-def hold_against_onnxruntime(graph: Path, names: tuple[str, ...], score: Score, tolerance: float = TOLERANCE) -> float:
-    """Compare on two images of noise, one of them dark; gives the largest difference of a probability.
+def compare_with_onnxruntime(
+    graph: Path, names: tuple[str, ...], score: ScoreImage, tolerance: float = TOLERANCE
+) -> float:
+    """Compare a function's outputs with ONNX Runtime's on two images of noise, one of them dark.
 
     Parameters
     ----------
     graph
         The whole ONNX graph.
     names
-        Its input, and the outputs that are compared: probabilities, then the map.
+        Its input, and the outputs to compare: probabilities, then the heat map.
     score
-        What is held against it.
+        The function to validate.
     tolerance
-        Of a probability.
+        Largest accepted difference of a probability.
+
+    Returns
+    -------
+    float
+        Largest absolute difference of a probability.
 
     Raises
     ------
     ModelError
-        They differ.
+        The outputs differ, or ONNX Runtime cannot load the graph.
     """
     images = np.random.default_rng(0).random(_SHAPE, np.float32) ** _EXPONENTS
-    session = import_module("onnxruntime").InferenceSession(graph, providers=["CPUExecutionProvider"])
-    expected = session.run(list(names[1:]), {names[0]: images})
-    found = [np.stack(values) for values in zip(*map(score, images), strict=True)]
-    difference = float(np.abs(found[0] - expected[0]).max())
+    expected = open_session(graph, graph).run(names[1:], {names[0]: images})
+    actual = [np.stack(values) for values in zip(*map(score, images), strict=True)]
+    difference = float(np.abs(actual[0] - expected[0]).max())
     if not difference <= tolerance:
         raise ModelError(f"a probability differs by {difference:.2g} from ONNX Runtime's, at most {tolerance:g} passes")
-    for actual, wanted in zip(found[1:], expected[1:], strict=True):
-        share = float(np.abs(actual - wanted).max() / np.abs(wanted).max())
+    for cam, wanted in zip(actual[1:], expected[1:], strict=True):
+        share = float(np.abs(cam - wanted).max() / np.abs(wanted).max())
         if not share <= CAM_TOLERANCE:
             raise ModelError(f"a map differs by {share:.2g} of its largest value, at most {CAM_TOLERANCE:g} passes")
     return difference

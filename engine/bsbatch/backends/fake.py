@@ -13,18 +13,19 @@ from bsbatch.records import Inference
 
 _STEEPNESS = 40.0
 _MIDDLE = 0.05
+"""Mean of an image that gets the score 0.5."""
 _CELLS, _CELL = 32, 16
-"""Cells of a map along a side, pixels of a cell."""
+"""Cells of a heat map along a side, pixels of a cell."""
 
 
 class FakeBackend:
-    """Scores an image by its mean: the same image gives the same score in every batch."""
+    """Scores an image by its mean: the same image gets the same score in every batch."""
 
     precision = "fake"
     lanes = 1
 
     def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
-        """Take what every backend takes and need no model."""
+        """Accept the arguments of every backend; the model is ignored."""
         del model
         self._with_cams = with_cams
         self.batch_size = effort.batch_size or 8
@@ -37,14 +38,17 @@ class FakeBackend:
     ) -> None: ...
 
     def infer(self, images: Images) -> Inference:
-        """Score ``(N, 1, 512, 512)`` images by the logistic of their means; a map is what each cell adds to that."""
-        given = np.asarray(images)
-        means = given.mean(axis=(1, 2, 3), dtype=np.float64)
+        """Score ``(N, 1, 512, 512)`` images by the logistic function of their means.
+
+        A heat map holds each cell's contribution to the mean's distance from 0.05.
+        """
+        batch = np.asarray(images)
+        means = batch.mean(axis=(1, 2, 3), dtype=np.float64)
         positive = 1.0 / (1.0 + np.exp(-_STEEPNESS * (means - _MIDDLE)))
         probabilities = np.stack([1.0 - positive, positive], axis=1).astype(np.float32)
-        return Inference(probabilities, _cams(given) if self._with_cams else None)
+        return Inference(probabilities, _cams_of(batch) if self._with_cams else None)
 
 
-def _cams(images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _cams_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
     means = images.reshape(-1, _CELLS, _CELL, _CELLS, _CELL).mean(axis=(2, 4))
     return np.asarray(means - _MIDDLE, np.float32)

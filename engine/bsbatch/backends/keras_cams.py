@@ -1,14 +1,15 @@
-"""Grad-CAM out of the Keras model, with TensorFlow's gradient tape: for heads whose gradient has no closed form.
+"""Grad-CAM from the Keras model with TensorFlow's gradient tape, for heads whose gradient has no closed form.
 
-The reference that the fused maps are held against, and the way for models of another head. It runs the whole network a
-second time, so it is asked only for examinations that shall have a map.
+The reference for the heat maps of the fused graph, and the only way for models with another head. It runs the whole
+network a second time, so it computes maps only for the examinations that need one.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from types import TracebackType
+from pathlib import Path
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import cv2
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
-from bsbatch.models.directory import Model
+from bsbatch.models.directory import Model, require_model
 from bsbatch.protocols import Backend, Images
 from bsbatch.records import Inference
 
@@ -26,13 +27,13 @@ _AT_ONCE = 4
 """Images in one call of Keras: a VGG16 at 512 x 512 holds 300 MB for each."""
 _CELLS = 32
 _GRID = 4
-"""Axes of what a convolution gives: images, rows, columns, channels."""
+"""Number of axes of a convolution's output: images, rows, columns, channels."""
 
 Pixels = NDArray[np.float32]
 
 
 class KerasCams:
-    """A backend whose probabilities are another one's, and whose maps come from the Keras model."""
+    """A backend that takes its probabilities from another backend and its heat maps from the Keras model."""
 
     def __init__(self, scoring: Backend, model: Model | None, effort: Effort, wants: Callable[[float], bool]) -> None:
         """Prepare; TensorFlow loads on enter.
@@ -40,29 +41,28 @@ class KerasCams:
         Parameters
         ----------
         scoring
-            Gives the probabilities, made without maps.
+            Backend for the probabilities, made without heat maps.
         model
             A model directory with ``model.keras``.
         effort
             Threads of TensorFlow.
         wants
-            Whether an examination of this ``p_metastasis`` shall have a map.
+            True if an examination with this ``p_metastasis`` needs a heat map.
 
         Raises
         ------
         ModelError
             There is no model, or no Keras model in its directory.
         """
-        if model is None:
-            raise ModelError("--cam-engine keras needs a model: --model FOLDER")
+        path = require_model(model, "--cam-engine keras").keras
         self.precision, self.batch_size, self.lanes = scoring.precision, scoring.batch_size, scoring.lanes
-        self._scoring, self._path, self._wants, self._threads = scoring, model.keras, wants, effort.threads
+        self._scoring, self._path, self._wants, self._threads = scoring, path, wants, effort.threads
         self._tape: KerasTape | None = None
 
     def __enter__(self) -> Self:
         self._scoring.__enter__()
         try:
-            self._tape = KerasTape(_loaded(self._path, self._threads))
+            self._tape = KerasTape(_load_network(self._path, self._threads))
         except BaseException as error:
             self._scoring.__exit__(type(error), error, error.__traceback__)
             raise
@@ -75,27 +75,27 @@ class KerasCams:
         self._scoring.__exit__(kind, error, trace)
 
     def infer(self, images: Images) -> Inference:
-        """Score ``(N, 1, 512, 512)`` images; the map of one that shall have none is 0.
+        """Score ``(N, 1, 512, 512)`` images; a heat map that is not needed is all 0.
 
         Raises
         ------
         BackendError
-            The scoring backend or TensorFlow gave up.
+            The scoring backend or TensorFlow failed.
         """
         if self._tape is None:
             raise BackendError("the backend is not entered: use it in a with statement")
         batch = np.asarray(images)
         probabilities = self._scoring.infer(batch).probabilities
         cams = np.zeros((len(images), _CELLS, _CELLS), np.float32)
-        wanted = [place for place, p_metastasis in enumerate(probabilities[:, 1]) if self._wants(float(p_metastasis))]
+        wanted = [index for index, p_metastasis in enumerate(probabilities[:, 1]) if self._wants(float(p_metastasis))]
         for first in range(0, len(wanted), _AT_ONCE):
-            places = wanted[first : first + _AT_ONCE]
-            cams[places] = self._tape.maps(batch[places])
+            indices = wanted[first : first + _AT_ONCE]
+            cams[indices] = self._tape.maps(batch[indices])
         return Inference(probabilities, cams)
 
 
 class KerasTape:
-    """A Keras model cut behind its last convolution, so that only its head is differentiated."""
+    """A Keras model cut after its last convolution, so that only its head is differentiated."""
 
     def __init__(self, network: Any) -> None:
         """Cut the model.
@@ -109,11 +109,11 @@ class KerasTape:
         Raises
         ------
         ModelError
-            It is another one, has no convolution, or something reaches its output past the last one.
+            The model has other shapes, no convolution, or a path to its output around the last convolution.
         """
         keras, self._tensorflow = import_module("keras"), import_module(_TENSORFLOW)
         self._channels = channels_of(network)
-        features = _features_of(network)
+        features = _last_features_of(network)
         try:
             self.trunk = keras.Model(network.input, features)
             self.head = keras.Model(features, network.output)
@@ -124,39 +124,39 @@ class KerasTape:
             ) from error
 
     def maps(self, images: Pixels) -> Pixels:
-        """Signed Grad-CAM (Selvaraju et al., ICCV 2017) of ``p_metastasis`` for ``(N, 1, 512, 512)`` images.
+        """Compute signed Grad-CAM (Selvaraju et al., ICCV 2017) of ``p_metastasis`` for ``(N, 1, 512, 512)`` images.
 
-        Channels of the last convolution's activation, weighted by the mean over the positions of the probability's
-        gradient. The two probabilities add up to 1, so the map for the other class is the opposite. It is 0 where a
-        probability is so close to 0 or 1 that float32 has no gradient left.
+        Sum over the channels of the last convolution's activation, each weighted by the probability's gradient averaged
+        over positions. The two probabilities add up to 1, so the map for the other class is the negative. The map is 0
+        if a probability is so close to 0 or 1 that its gradient vanishes in float32.
 
         Returns
         -------
-        ``(N, 32, 32)``; another grid than that is stretched bilinearly.
+        ``(N, 32, 32)``; maps of another grid are resized bilinearly.
 
         Raises
         ------
         BackendError
-            TensorFlow gave up.
+            TensorFlow failed.
         """
-        with self._failing_on(len(images)):
+        with self._translate_errors(len(images)):
             channels_last = np.repeat(images.transpose(0, 2, 3, 1), self._channels, axis=3)
             return self.maps_of(self.trunk(channels_last, training=False))
 
     def maps_of(self, features: Any) -> Pixels:
-        """The same of what the last convolution gives, ``(N, rows, columns, channels)``."""
+        """Compute the same from the last convolution's activation, ``(N, rows, columns, channels)``."""
         tensorflow = self._tensorflow
         features = tensorflow.convert_to_tensor(features)
-        with self._failing_on(len(features)):
+        with self._translate_errors(len(features)):
             with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(features)
                 p_metastasis = self.head(features, training=False)[:, 1]
             gradient = tape.gradient(p_metastasis, features)
         weights = np.asarray(gradient).mean(axis=(1, 2))
-        return _stretched(np.einsum("nrck,nk->nrc", np.asarray(features), weights))
+        return _resize(np.einsum("nrck,nk->nrc", np.asarray(features), weights))
 
     @contextmanager
-    def _failing_on(self, images: int) -> Iterator[None]:
+    def _translate_errors(self, images: int) -> Iterator[None]:
         try:
             yield
         except self._tensorflow.errors.OpError as error:
@@ -166,19 +166,19 @@ class KerasTape:
             ) from error
 
 
-def _loaded(path: Any, threads: int | None) -> Any:
-    """Load the model; `bsbatch.models.directory.Model.load` has compared its hash."""
-    keras = _keras(threads)
+def _load_network(path: Path, threads: int | None) -> Any:
+    """Load the model; `bsbatch.models.directory.Model.load` has checked its SHA-256."""
+    keras = _import_keras(threads)
     try:
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras passes on what h5py, zipfile, json and the layers raise
+    except Exception as error:  # Keras lets the errors of h5py, zipfile, json and the layers through
         raise ModelError(
             f"Keras cannot load {path} ({type(error).__name__}): export it again with this version of Keras, "
             "and without Lambda layers or layers of its own"
         ) from error
 
 
-def _keras(threads: int | None) -> Any:
+def _import_keras(threads: int | None) -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if os.environ.setdefault("KERAS_BACKEND", _TENSORFLOW) != _TENSORFLOW:
         raise ModelError("KERAS_BACKEND is not tensorflow, whose gradient tape --cam-engine keras needs: unset it")
@@ -187,18 +187,18 @@ def _keras(threads: int | None) -> Any:
     except ModuleNotFoundError as error:
         raise MissingPackageError(f'{error.name} is not installed: pip install "bsbatch[keras]"') from error
     if threads is not None:
-        with suppress(RuntimeError):  # TensorFlow is at work in this process already, and keeps its threads
+        with suppress(RuntimeError):  # TensorFlow is initialised in this process already and keeps its threads
             tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     return keras
 
 
-def channels_of(network: Any) -> int:
-    """Channels, 1 or 3, of the images that a Keras model takes.
+def channels_of(network: object) -> int:
+    """Return the number of input channels, 1 or 3, of a Keras model.
 
     Raises
     ------
     ModelError
-        It is not one of ``(N, 512, 512, 1 or 3)`` to ``(N, 2)``.
+        The model does not map ``(N, 512, 512, 1 or 3)`` to ``(N, 2)``.
     """
     shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)
     for channels in (1, 3):
@@ -210,8 +210,8 @@ def channels_of(network: Any) -> int:
     )
 
 
-def _features_of(network: Any) -> Any:
-    """What the last convolution gives, after the normalisation, activation and sums behind it on the same grid."""
+def _last_features_of(network: Any) -> Any:
+    """Return the last convolution's output, after any normalisation, activation and sums behind it on the same grid."""
     grids = [layer for layer in network.layers if len(getattr(layer.output, "shape", ())) == _GRID][1:]
     convolutions = [layer for layer in grids if "Conv" in type(layer).__name__] or grids
     if not convolutions:
@@ -220,7 +220,7 @@ def _features_of(network: Any) -> Any:
     return [layer for layer in grids if layer.output.shape[1:3] == rows_and_columns][-1].output
 
 
-def _stretched(cams: Pixels) -> Pixels:
+def _resize(cams: Pixels) -> Pixels:
     if cams.shape[1:] == (_CELLS, _CELLS):
         return np.asarray(cams, np.float32)
     return np.stack([cv2.resize(cam, (_CELLS, _CELLS), interpolation=cv2.INTER_LINEAR) for cam in cams])

@@ -2,25 +2,24 @@
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import onnxruntime
 
+from bsbatch.backends.onnx_session import Session, open_session, translate_load_errors, translate_run_errors
 from bsbatch.config import Effort
-from bsbatch.errors import BackendError, ModelError
+from bsbatch.errors import BackendError
 from bsbatch.host.machine import usable_cpus, usable_memory
-from bsbatch.models.directory import Model
+from bsbatch.models.directory import Model, require_model
 from bsbatch.models.onnx.pruning import remove_output
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 
 _DEFAULT_BATCH = 4
 _BYTES_PER_IMAGE = 300 * 2**20
-"""VGG16 at 512 x 512: two maps of 64 x 512 x 512 float32 alive at once, and the im2col of one."""
-_ERRORS_ONLY = 3
+"""VGG16 at 512 x 512: two activations of 64 x 512 x 512 float32 alive at once, and the im2col buffer of one."""
 _THREADS_PER_CPU = 4
-"""More of them only wait for one another; thousands never come back."""
+"""Limit: more threads only wait for one another, and with thousands ONNX Runtime never returns."""
 
 
 class OnnxRuntimeBackend:
@@ -35,26 +34,19 @@ class OnnxRuntimeBackend:
         Raises
         ------
         ModelError
-            There is no model.
+            There is no model, or it gives no heat map and ``with_cams`` asks for one.
         """
-        if model is None:
-            raise ModelError("the onnxruntime backend needs a model: --model FOLDER")
-        self._model = model
-        self._outputs = model.manifest.outputs(with_cams=with_cams)
+        self._model = require_model(model, "--backend onnxruntime")
+        self._outputs = self._model.manifest.outputs(with_cams=with_cams)
         self._threads = min(effort.threads or usable_cpus(), _THREADS_PER_CPU * usable_cpus())
         self.batch_size = effort.batch_size or max(1, min(_DEFAULT_BATCH, usable_memory() // (4 * _BYTES_PER_IMAGE)))
-        self._session: Any = None
+        self._session: Session | None = None
 
     def __enter__(self) -> Self:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = _ERRORS_ONLY
-        try:
-            self._session = onnxruntime.InferenceSession(
-                self._graph(), sess_options=options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's errors share no public base class
-            raise ModelError(f"ONNX Runtime cannot load {self._model.graph}: {type(error).__name__}") from error
+        path = self._model.graph
+        with translate_load_errors(path):
+            graph = self._graph()
+        self._session = open_session(graph, path, threads=self._threads)
         return self
 
     def __exit__(
@@ -68,19 +60,16 @@ class OnnxRuntimeBackend:
         Raises
         ------
         BackendError
-            ONNX Runtime gave up.
+            ONNX Runtime failed.
         """
-        try:
-            given = self._session.run(list(self._outputs), {self._model.manifest.input_name: np.asarray(images)})
-        except Exception as error:  # onnxruntime's errors share no public base class
-            raise BackendError(
-                f"ONNX Runtime failed on a batch of {len(images)} ({type(error).__name__}): "
-                "try a smaller --batch-size; the same command goes on where this run stopped"
-            ) from error
-        return Inference(*(np.asarray(values, np.float32) for values in given))
+        if self._session is None:
+            raise BackendError("the backend is not entered: use it in a with statement")
+        with translate_run_errors(len(images)):
+            values = self._session.run(self._outputs, {self._model.manifest.input_name: np.asarray(images)})
+        return Inference(*(np.asarray(value, np.float32) for value in values))
 
     def _graph(self) -> Path | bytes:
-        """ONNX Runtime computes every output of a graph, so one that nobody asked for is taken out."""
+        """Return the graph without its heat map if none is wanted: ONNX Runtime computes every output of a graph."""
         cam_name = self._model.manifest.cam_name
         if cam_name is None or cam_name in self._outputs:
             return self._model.graph

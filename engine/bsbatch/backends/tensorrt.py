@@ -28,7 +28,7 @@ from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import FreeList, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
-from bsbatch.models.directory import Model
+from bsbatch.models.directory import Model, require_model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 
@@ -67,10 +67,8 @@ class TensorRtBackend:
         ModelError
             There is no model, or it gives no map and one is wanted.
         """
-        if model is None:
-            raise ModelError("the tensorrt backend needs a model: --model FOLDER")
-        self._model = model
-        self._outputs = model.manifest.outputs(with_cams=with_cams)
+        self._model = require_model(model, "--backend tensorrt")
+        self._outputs = self._model.manifest.outputs(with_cams=with_cams)
         self._layout = MODEL_WITH_CAMS if with_cams else MODEL
         self._threads = effort.threads or usable_cpus()
         self._asked = effort.batch_size

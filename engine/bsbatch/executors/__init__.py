@@ -1,1 +1,1 @@
-"""Who executes units."""
+"""Executors: the processes that work through the units of a run."""

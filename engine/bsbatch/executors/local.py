@@ -1,4 +1,4 @@
-"""All units in this process, as one stream."""
+"""The local executor: all units in this process, as one stream."""
 
 from collections.abc import Callable, Generator, Iterable
 
@@ -6,7 +6,7 @@ from bsbatch.records import Unit, UnitOutcome
 
 
 class LocalExecutor:
-    """Executes units as they come, the next one begun before the last one is done."""
+    """Executes units in order; the next one begins before the previous one is done."""
 
     def run(
         self, units: Iterable[Unit], work: Callable[[Iterable[Unit]], Generator[UnitOutcome, None, None]]

@@ -166,6 +166,26 @@ class Model:
         return cls(folder, manifest)
 
 
+def require_model(model: Model | None, option: str) -> Model:
+    """Return the model.
+
+    Parameters
+    ----------
+    model
+        None if no model directory was given.
+    option
+        The option that needs it, for example ``--backend mnn``.
+
+    Raises
+    ------
+    ModelError
+        There is no model.
+    """
+    if model is None:
+        raise ModelError(f"{option} needs a model: --model FOLDER")
+    return model
+
+
 def resolve_folder(folder: Path) -> Path:
     """The folder itself; for ``demo``, where no model lies in such a folder, the one that comes with bsbatch.
 
