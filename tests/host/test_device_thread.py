@@ -6,7 +6,7 @@ from bsbatch.host.threads import thread_identity
 
 
 class Doubling:
-    """A station that remembers what was begun and not finished, and which thread did what."""
+    """A queue that records its items in flight and the threads that used it."""
 
     depth = 2
 
@@ -39,38 +39,38 @@ class Doubling:
         return 2 * item
 
 
-def test_a_conveyor_begins_ahead_finishes_in_order_and_owns_its_station_alone() -> None:
-    stations: list[Doubling] = []
+def test_a_device_thread_begins_ahead_finishes_in_order_and_alone_uses_its_queue() -> None:
+    queues: list[Doubling] = []
 
     def make() -> Doubling:
-        stations.append(Doubling())
-        return stations[0]
+        queues.append(Doubling())
+        return queues[0]
 
-    with DeviceThread(make, "test") as conveyor:
-        assert list(distribute([conveyor], range(100), ahead=4)) == [2 * number for number in range(100)]
-    (station,) = stations
-    assert station.is_left
-    assert station.most == 2
-    assert station.threads.isdisjoint({thread_identity()})
-    assert len(station.threads) == 1
-
-
-def test_a_conveyor_does_at_its_end_what_was_put_before() -> None:
-    with DeviceThread(Doubling, "test") as conveyor:
-        answers = [conveyor.put(number) for number in range(10)]
-    assert [answer.result(timeout=0) for answer in answers] == [2 * number for number in range(10)]
+    with DeviceThread(make, "test") as thread:
+        assert list(distribute([thread], range(100), ahead=4)) == [2 * number for number in range(100)]
+    (queue,) = queues
+    assert queue.is_left
+    assert queue.most == 2
+    assert queue.threads.isdisjoint({thread_identity()})
+    assert len(queue.threads) == 1
 
 
-def test_an_error_answers_all_that_waits_on_a_conveyor_and_all_that_comes() -> None:
-    with DeviceThread(lambda: Doubling(fails_at=3), "test") as conveyor:
-        answers = [conveyor.put(number) for number in range(8)]
-        assert [answer.result(PATIENCE) for answer in answers[:3]] == [0, 2, 4]
-        for answer in (*answers[3:], conveyor.put(9)):
+def test_a_device_thread_finishes_all_queued_items_before_it_ends() -> None:
+    with DeviceThread(Doubling, "test") as thread:
+        results = [thread.put(number) for number in range(10)]
+    assert [result.result(timeout=0) for result in results] == [2 * number for number in range(10)]
+
+
+def test_an_error_fails_all_pending_and_all_later_items_of_a_device_thread() -> None:
+    with DeviceThread(lambda: Doubling(fails_at=3), "test") as thread:
+        results = [thread.put(number) for number in range(8)]
+        assert [result.result(PATIENCE) for result in results[:3]] == [0, 2, 4]
+        for result in (*results[3:], thread.put(9)):
             with pytest.raises(ValueError, match="no double of 3"):
-                answer.result(PATIENCE)
+                result.result(PATIENCE)
 
 
-def test_the_first_failure_of_several_conveyors_is_raised_where_its_result_would_have_been() -> None:
+def test_the_first_failure_of_several_device_threads_is_raised_in_place_of_its_result() -> None:
     with DeviceThread(lambda: Doubling(6), "test") as one, DeviceThread(lambda: Doubling(6), "test") as other:
         found: list[int] = []
         with pytest.raises(ValueError, match="no double of 6"):
@@ -78,7 +78,7 @@ def test_the_first_failure_of_several_conveyors_is_raised_where_its_result_would
     assert found == [0, 2, 4, 6, 8, 10]
 
 
-def test_an_error_of_entering_or_leaving_a_station_is_raised_by_its_conveyor() -> None:
+def test_an_error_of_entering_or_leaving_a_queue_is_raised_by_its_device_thread() -> None:
     def fail() -> Doubling:
         raise OSError("it cannot be made")
 

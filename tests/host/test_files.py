@@ -9,21 +9,19 @@ from bsbatch.host import files
 from bsbatch.host.files import cache_folder, lock_folder, replace_file, replace_text
 
 
-def test_the_cache_is_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_is_in_xdg_cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "bsbatch"
 
 
-@pytest.mark.parametrize("told", ["", "relative/path"])
-def test_a_cache_that_is_not_absolute_counts_as_none(
-    told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", told)
+@pytest.mark.parametrize("configured", ["", "relative/path"])
+def test_a_relative_cache_folder_is_ignored(configured: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", configured)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache/bsbatch"
 
 
-def test_who_has_no_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_the_error_says_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
 
     def homeless() -> Path:
@@ -82,7 +80,7 @@ def test_file_and_folder_are_flushed_around_the_rename(tmp_path: Path, monkeypat
     assert flushed == [(".file.partial", False), (tmp_path.name, True)]
 
 
-def test_only_one_is_in_a_folder_at_a_time_and_no_file_tells(tmp_path: Path) -> None:
+def test_a_folder_lock_is_exclusive_and_writes_no_file(tmp_path: Path) -> None:
     entered: list[str] = []
 
     def enter() -> None:

@@ -13,7 +13,7 @@ from bsbatch.host.threads import run_in_background
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_the_second_stops(number: int) -> None:
+def test_the_first_signal_requests_a_stop_and_the_second_raises(number: int) -> None:
     announced: list[str] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
@@ -43,7 +43,7 @@ def test_handlers_are_restored_after_an_error() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_two_signals_during_one_long_call_are_two() -> None:
+def test_two_signals_during_one_long_call_count_as_two() -> None:
     sender = subprocess.Popen(["sh", "-c", f"sleep 0.1; kill -INT {os.getpid()}; sleep 0.1; kill -INT {os.getpid()}"])
 
     with handle_interrupts(lambda: None), pytest.raises(KeyboardInterrupt):
@@ -77,13 +77,13 @@ print(*errors)
 """
 
 
-def test_a_signal_that_arrives_while_the_handlers_go_is_no_error_of_its_own() -> None:
-    told = subprocess.run([sys.executable, "-c", TWO_KINDS_AT_ONCE], capture_output=True, text=True, check=True)
+def test_a_signal_that_arrives_while_handlers_are_restored_raises_no_other_error() -> None:
+    done = subprocess.run([sys.executable, "-c", TWO_KINDS_AT_ONCE], capture_output=True, text=True, check=True)
 
-    assert told.stdout.split() == ["KeyboardInterrupt"]
+    assert done.stdout.split() == ["KeyboardInterrupt"]
 
 
-def test_another_signal_does_not_ask() -> None:
+def test_another_signal_requests_nothing() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
     try:
@@ -98,7 +98,7 @@ def test_another_signal_does_not_ask() -> None:
 
 
 @pytest.mark.parametrize("is_main_thread", [True, False])
-def test_nothing_stays_open_behind_it(is_main_thread: bool) -> None:
+def test_no_file_and_no_thread_stays_open(is_main_thread: bool) -> None:
     def run() -> None:
         with handle_interrupts(lambda: None):
             pass

@@ -1,4 +1,4 @@
-"""Memory that was freed comes back without a page fault."""
+"""Freed memory is used again without page faults."""
 
 import platform
 import subprocess
@@ -24,7 +24,7 @@ PAGES_OF_AN_IMAGE = 256
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
-def test_images_that_come_and_go_take_no_new_pages() -> None:
+def test_images_that_are_freed_and_allocated_again_take_no_new_pages() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
 
     assert int(done.stdout) < IMAGES * PAGES_OF_AN_IMAGE / 50

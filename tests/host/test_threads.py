@@ -14,7 +14,7 @@ from bsbatch.host.threads import FreeList, adaptive_map, ordered_map, prefetch, 
 
 
 class Counting:
-    """Numbers, and how many of them were taken."""
+    """An iterable that counts the numbers taken from it."""
 
     def __init__(self, length: int) -> None:
         self.length, self.taken = length, 0
@@ -31,7 +31,7 @@ def test_results_come_in_the_order_of_the_items(items: list[int], workers: int, 
     assert list(ordered_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
 
 
-def test_a_slow_item_is_waited_for() -> None:
+def test_results_wait_for_a_slow_item() -> None:
     def work(number: int) -> int:
         time.sleep(0.05 if number == 0 else 0)
         return number
@@ -97,7 +97,7 @@ def test_one_worker_runs_inline_and_one_item_at_a_time() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(), max_size=60), st.integers(1, 3), st.integers(1, 3), st.sampled_from([-1.0, 1.0]))
-def test_results_come_in_order_wherever_they_were_made(
+def test_results_come_in_order_with_and_without_threads(
     items: list[int], workers: int, chunk: int, worth_a_thread: float
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
@@ -106,13 +106,13 @@ def test_results_come_in_order_wherever_they_were_made(
         assert list(adaptive_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
 
 
-def test_what_does_not_wait_stays_in_its_thread() -> None:
-    where = set(adaptive_map(lambda _: threading.current_thread(), range(5000), 2, 50))
+def test_calls_that_do_not_wait_stay_in_the_calling_thread() -> None:
+    used = set(adaptive_map(lambda _: threading.current_thread(), range(5000), 2, 50))
 
-    assert where == {threading.current_thread()}
+    assert used == {threading.current_thread()}
 
 
-def test_threads_take_over_while_there_is_something_to_wait_for() -> None:
+def test_threads_take_over_while_calls_wait() -> None:
     slow = threading.Event()
     slow.set()
 
@@ -133,7 +133,7 @@ def test_threads_take_over_while_there_is_something_to_wait_for() -> None:
     assert threads_named("bsbatch_") == []
 
 
-def test_leaving_a_quick_map_leaves_no_worker_behind() -> None:
+def test_leaving_an_adaptive_map_leaves_no_worker_behind() -> None:
     results = adaptive_map(lambda _: time.sleep(0.003), range(1000), 2, 2)
 
     for _ in range(10):
@@ -160,7 +160,7 @@ def test_prefetched_items_come_in_their_order(items: list[int], depth: int) -> N
     assert list(prefetch(items, depth)) == items
 
 
-def test_prefetched_items_are_made_in_another_thread() -> None:
+def test_prefetched_items_come_from_another_thread() -> None:
     def items() -> Iterator[threading.Thread]:
         yield threading.current_thread()
 
@@ -171,7 +171,7 @@ def test_prefetched_items_are_made_in_another_thread() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_nothing_is_made_more_than_the_depth_ahead(depth: int) -> None:
+def test_at_most_depth_items_are_read_ahead(depth: int) -> None:
     items, ahead = Counting(50), []
 
     with closing(prefetch(items, depth)) as stream:
@@ -182,7 +182,7 @@ def test_nothing_is_made_more_than_the_depth_ahead(depth: int) -> None:
     assert max(ahead) <= depth
 
 
-def test_an_error_is_raised_where_it_would_have_been() -> None:
+def test_an_error_is_raised_after_the_items_before_it() -> None:
     def items() -> Iterator[int]:
         yield 1
         yield 2
@@ -242,14 +242,14 @@ def test_a_generator_that_is_left_early_is_closed_in_the_thread_that_ran_it() ->
     assert closed == [producer]
 
 
-def test_a_stream_nobody_began_starts_no_thread() -> None:
+def test_an_unused_stream_starts_no_thread() -> None:
     stream = prefetch(iter(range(3)), 2)
 
     assert threads_named("bsbatch-ahead") == []
     stream.close()
 
 
-def test_a_call_that_is_one_behind_leaves_its_caller_free() -> None:
+def test_a_call_that_runs_behind_leaves_its_caller_free() -> None:
     is_free, done = threading.Event(), []
 
     def work(number: int) -> None:
@@ -267,7 +267,7 @@ def test_a_call_that_is_one_behind_leaves_its_caller_free() -> None:
     assert threads_named("bsbatch-behind") == []
 
 
-def test_calls_that_are_one_behind_never_overlap() -> None:
+def test_calls_that_run_behind_never_overlap() -> None:
     busy, order = threading.Lock(), []
 
     def work(number: int) -> None:
@@ -319,11 +319,11 @@ def test_the_error_of_the_block_comes_before_that_of_the_call() -> None:
     assert threads_named("bsbatch-behind") == []
 
 
-def test_a_result_of_the_background_arrives() -> None:
+def test_a_background_call_returns_its_result() -> None:
     assert run_in_background(lambda: 7).result(PATIENCE) == 7
 
 
-def test_an_error_of_the_background_arrives() -> None:
+def test_a_background_call_raises_its_error() -> None:
     def fail() -> None:
         raise ValueError("behind")
 
@@ -331,7 +331,7 @@ def test_an_error_of_the_background_arrives() -> None:
         run_in_background(fail).result(PATIENCE)
 
 
-def test_what_is_given_back_last_is_taken_first() -> None:
+def test_the_object_given_back_last_is_taken_first() -> None:
     free: FreeList[str] = FreeList()
     free.give_back("cold")
     free.give_back("warm")

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def isolation() -> Iterator[Isolation]:
         yield workers
 
 
-def test_a_call_gives_what_the_function_gives_in_another_process(isolation: Isolation) -> None:
+def test_a_call_returns_the_result_of_the_function_in_another_process(isolation: Isolation) -> None:
     assert isolation.call(divmod, 7, 3) == (2, 1)
     assert isolation.call(os.getpid) != os.getpid()
     assert isolation.call(np.ones, (2, 3)).shape == (2, 3)
@@ -41,13 +42,13 @@ def test_a_worker_serves_one_call_after_the_other(isolation: Isolation) -> None:
     assert isolation.call(os.getpid) == isolation.call(os.getpid)
 
 
-def test_an_error_comes_back_as_it_was(isolation: Isolation) -> None:
+def test_an_error_is_raised_here_unchanged(isolation: Isolation) -> None:
     with pytest.raises(ZeroDivisionError):
         isolation.call(divmod, 1, 0)
     assert isolation.call(divmod, 7, 3) == (2, 1)
 
 
-def test_our_own_errors_survive_the_way() -> None:
+def test_our_own_errors_survive_pickling() -> None:
     error = ItemError("decode_failed", "words")
     copy = type(error)(*error.args)
     assert (copy.reason, str(copy)) == ("decode_failed", "words")
@@ -81,7 +82,7 @@ def test_calls_of_several_threads_do_not_disturb_one_another(isolation: Isolatio
     assert answers == {number: divmod(number, 3) for number in range(4)}
 
 
-def test_nothing_is_left_behind() -> None:
+def test_no_process_is_left_behind() -> None:
     with Isolation() as isolation:
         worker = isolation.call(os.getpid)
     with pytest.raises(ProcessLookupError):
@@ -89,7 +90,7 @@ def test_nothing_is_left_behind() -> None:
 
 
 class Adder:
-    """Held by the workers of a crew: adds up the numbers in a place of the memory, or does what it is told."""
+    """Held by the workers of a pool: calls a function, if there is one, and adds up one row of the memory."""
 
     def __init__(self, descriptor: int) -> None:
         self._numbers = np.frombuffer(mmap.mmap(descriptor, 0), np.int64).reshape(-1, 4)
@@ -101,102 +102,106 @@ class Adder:
 
 
 @contextmanager
-def crew_of(
+def pool_of(
     size: int, seconds: float = 60.0
-) -> Iterator[tuple[WorkerPool, np.ndarray[tuple[int, int], np.dtype[np.int64]]]]:
-    """A crew of adders, and its memory as numbers that this process can write."""
+) -> Iterator[tuple[WorkerPool[tuple[int, int]], np.ndarray[tuple[int, int], np.dtype[np.int64]]]]:
+    """A pool of adders, and its memory as numbers that this process can write."""
     memory = SharedMemory(8 * 4 * 8)
     try:
-        with WorkerPool(size, seconds) as crew:
-            crew.start(Adder, memory.descriptor, memory=memory)
-            yield crew, np.frombuffer(memory.buffer, np.int64).reshape(-1, 4)
+        with WorkerPool[tuple[int, int]](size, seconds) as pool:
+            pool.start(Adder, memory.descriptor, memory=memory)
+            yield pool, np.frombuffer(memory.buffer, np.int64).reshape(-1, 4)
     finally:
         memory.close()
 
 
-def test_a_crew_sees_what_is_written_into_the_shared_memory_and_answers_in_order() -> None:
-    with crew_of(2) as (crew, numbers):
+def test_a_pool_reads_the_shared_memory_and_answers_in_order() -> None:
+    with pool_of(2) as (pool, numbers):
         for offset in (0, 1000):
             numbers[:] = np.arange(32).reshape(8, 4) + offset
-            sums = [total for _, total in crew.map([(place,) for place in range(8)])]
+            sums = [total for _, total in pool.map([(place,) for place in range(8)])]
             assert sums == numbers.sum(axis=1).tolist()
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 3])
-def test_a_crew_takes_any_number_of_pieces(pieces: int) -> None:
-    with crew_of(2) as (crew, _):
-        assert len(crew.map([(0,)] * pieces)) == pieces
+def test_a_pool_takes_any_number_of_pieces(pieces: int) -> None:
+    with pool_of(2) as (pool, _):
+        assert len(pool.map([(0,)] * pieces)) == pieces
 
 
-def test_who_is_free_takes_the_next_piece() -> None:
-    with crew_of(2) as (crew, _):
-        workers = [worker for worker, _ in crew.map([(0, time.sleep, 3.0), *[(0,)] * 5])]
+def test_a_free_worker_takes_the_next_piece() -> None:
+    with pool_of(2) as (pool, _):
+        workers = [worker for worker, _ in pool.map([(0, time.sleep, 3.0), *[(0,)] * 5])]
     assert workers.count(workers[0]) == 1
     assert workers.count(workers[1]) == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
-def test_a_member_that_crashes_is_told_with_its_signal(number: signal.Signals) -> None:
-    with crew_of(2) as (crew, _), pytest.raises(WorkerLostError, match=f"died: {signal.strsignal(number)}"):
-        crew.map([(0,), (0, signal.raise_signal, number), (0,)])
+def test_a_worker_that_crashes_is_reported_with_its_signal(number: signal.Signals) -> None:
+    with pool_of(2) as (pool, _), pytest.raises(WorkerLostError, match=f"died: {signal.strsignal(number)}"):
+        pool.map([(0,), (0, signal.raise_signal, number), (0,)])
 
 
-def test_a_member_that_is_killed_between_two_calls_is_told() -> None:
-    with crew_of(1) as (crew, _):
-        worker, _ = crew.map([(0,)])[0]
+def test_a_worker_that_is_killed_between_two_calls_is_reported() -> None:
+    with pool_of(1) as (pool, _):
+        worker, _ = pool.map([(0,)])[0]
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(WorkerLostError, match="died"):
-            crew.map([(0,)])
+            pool.map([(0,)])
 
 
-def test_a_member_that_is_lost_leaves_the_garbage_collector_nothing_to_complain_of() -> None:
-    """What it complains of is a warning, and a warning fails a test; Python 3.13 did."""
-    with crew_of(1) as (crew, _):
-        worker, _ = crew.map([(0,)])[0]
+def test_a_lost_worker_causes_no_warning_of_the_garbage_collector() -> None:
+    """A warning would fail this test; Python 3.13 warned."""
+    with pool_of(1) as (pool, _):
+        worker, _ = pool.map([(0,)])[0]
         os.kill(worker, signal.SIGKILL)
         os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
         with pytest.raises(WorkerLostError) as caught:
-            crew.map([(0,)])
+            pool.map([(0,)])
     ring: list[object] = [caught.value]
     ring.append(ring)
     del caught, ring
     gc.collect()
 
 
-def test_a_crew_leaves_nothing_behind() -> None:
-    with crew_of(1) as (crew, _):
-        worker, _ = crew.map([(0,)])[0]
+def test_a_pool_leaves_no_process_behind() -> None:
+    with pool_of(1) as (pool, _):
+        worker, _ = pool.map([(0,)])[0]
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
 
 
-def test_a_member_that_hangs_in_c_is_given_up() -> None:
-    with crew_of(1, seconds=10.0) as (crew, _), pytest.raises(WorkerLostError, match="no answer within 10 s"):
-        crew.map([(0, hold_the_interpreter, 600)])
+def test_a_worker_that_hangs_in_c_is_given_up() -> None:
+    with pool_of(1, seconds=10.0) as (pool, _), pytest.raises(WorkerLostError, match="no answer within 10 s"):
+        pool.map([(0, hold_the_interpreter, 600)])
 
 
-def test_what_a_member_raises_comes_back() -> None:
-    with crew_of(2) as (crew, _), pytest.raises(ZeroDivisionError):
-        crew.map([(0, divmod, 1, 0)])
+def test_an_error_in_a_worker_is_raised_here() -> None:
+    with pool_of(2) as (pool, _), pytest.raises(ZeroDivisionError):
+        pool.map([(0, divmod, 1, 0)])
 
 
-def test_a_crew_that_cannot_be_made_says_why() -> None:
+def test_an_error_of_making_the_callable_is_raised_here() -> None:
     memory = SharedMemory(8)
-    with WorkerPool(2, 60.0) as crew, pytest.raises(ZeroDivisionError):
-        crew.start(divmod, 1, 0, memory=memory)
+    with WorkerPool[object](2, 60.0) as pool, pytest.raises(ZeroDivisionError):
+        pool.start(divide, 1, 0, memory=memory)
     memory.close()
 
 
+def divide(dividend: int, divisor: int) -> Callable[[], object]:
+    return partial(int, dividend // divisor)
+
+
 def hold_the_interpreter(seconds: int) -> None:
-    """Sleep in C without letting other threads of Python run, as a library does that hangs."""
+    """Sleep in C without releasing the interpreter, like a library that hangs."""
     ctypes.PyDLL(None).sleep(seconds)
 
 
 PARENT = """
 import signal, sys, time
-from tests.host.test_workers import crew_of, hold_the_interpreter
-with crew_of(2) as (crew, _):
-    workers = [worker for worker, _ in crew.map([(0, time.sleep, 1.0), (0, time.sleep, 1.0)])]
+from tests.host.test_workers import pool_of, hold_the_interpreter
+with pool_of(2) as (pool, _):
+    workers = [worker for worker, _ in pool.map([(0, time.sleep, 1.0), (0, time.sleep, 1.0)])]
     print(*workers, flush=True)
     {deed}
 """
@@ -204,7 +209,7 @@ with crew_of(2) as (crew, _):
 
 @contextmanager
 def parent_that(deed: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """Start a process with a crew, in a process group of its own; it and the workers' numbers."""
+    """Start a process with a pool, in a process group of its own; yield it and the workers' process IDs."""
     command = [sys.executable, "-c", PARENT.format(deed=deed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
@@ -219,29 +224,29 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def wait_for_the_end_of(number: int) -> None:
-    """Until a process is gone, or a zombie that nobody here can fetch."""
+def wait_for_exit(number: int) -> None:
+    """Wait until a process is gone, or a zombie that this process cannot reap."""
     stat, deadline = Path(f"/proc/{number}/stat"), time.monotonic() + 30
     while stat.exists() and stat.read_text().split()[2] != "Z":
         assert time.monotonic() < deadline, f"process {number} is still there"
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("deed", ["time.sleep(600)", "crew.map([(0, hold_the_interpreter, 600)] * 2)"])
+@pytest.mark.parametrize("deed", ["time.sleep(600)", "pool.map([(0, hold_the_interpreter, 600)] * 2)"])
 def test_a_parent_that_is_killed_leaves_no_orphan_even_in_the_middle_of_a_call_into_c(deed: str) -> None:
     with parent_that(deed) as (parent, workers):
         assert len(set(workers)) == 2
         time.sleep(1.0)
         parent.kill()
         for worker in workers:
-            wait_for_the_end_of(worker)
+            wait_for_exit(worker)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_ends_no_worker_before_the_parent_wants_it(number: signal.Signals) -> None:
+def test_a_signal_to_the_whole_group_ends_no_worker_before_its_parent_does(number: signal.Signals) -> None:
     handle = f"came = []; signal.signal({int(number)}, lambda *_: came.append(True)); print(flush=True)"
     wait = "while not came: time.sleep(0.01)"
-    work = "print(*[worker for worker, _ in crew.map([(0,)] * 4)], flush=True)"
+    work = "print(*[worker for worker, _ in pool.map([(0,)] * 4)], flush=True)"
     with parent_that("\n    ".join((handle, wait, work))) as (parent, workers):
         line_of(parent)
         os.killpg(parent.pid, number)
@@ -249,7 +254,7 @@ def test_a_signal_to_the_whole_group_ends_no_worker_before_the_parent_wants_it(n
         assert parent.wait() == 0
 
 
-def test_a_program_of_the_system_answers_or_there_is_no_answer() -> None:
+def test_the_output_of_a_system_program_is_none_if_it_fails_or_is_missing() -> None:
     assert output_of([sys.executable, "-c", "print(' 42 ')"]) == "42"
     assert output_of([sys.executable, "-c", "raise SystemExit(1)"]) is None
     assert output_of(["no-such-program-of-this-system"]) is None

@@ -1,4 +1,4 @@
-"""Waiting for threads and signals, with an end."""
+"""Wait for threads and signals, with a time limit."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ PATIENCE = 5.0
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
-    """Whether it came true."""
+    """Return True as soon as the condition holds, False after `PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -16,7 +16,7 @@ def wait_until(condition: Callable[[], bool]) -> bool:
 
 
 def idle() -> None:
-    """Wait in small steps: a signal that the system gives to another thread does not end the sleep of this one."""
+    """Wait in small steps: a signal that another thread receives does not end the sleep of this one."""
     wait_until(lambda: False)
 
 

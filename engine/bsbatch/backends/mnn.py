@@ -67,7 +67,7 @@ class MnnBackend:
         self.batch_size = effort.batch_size or self._capacity
         self._memory: SharedMemory
         self._images: NDArray[np.float32]
-        self._workers: WorkerPool
+        self._workers: WorkerPool[list[NDArray[np.float32]]]
 
     def __enter__(self) -> Self:
         graph = _mnn_file_of(self._model)

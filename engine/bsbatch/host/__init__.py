@@ -1,1 +1,1 @@
-"""The operating system and the hardware: threads, processes, signals, files, memory, processors."""
+"""Operating system and hardware: threads, processes, signals, files, memory, processors."""

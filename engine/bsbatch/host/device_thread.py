@@ -10,15 +10,15 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from bsbatch.host.threads import In, Out, Pending
 
-Taken = TypeVar("Taken", contravariant=True)
-Given = TypeVar("Given", covariant=True)
+Item = TypeVar("Item", contravariant=True)
+Result = TypeVar("Result", covariant=True)
 
 
-class DeviceQueue(Protocol[Taken, Given]):
-    """Where work is begun and, while it goes on by itself, more of it; finished in the same order."""
+class DeviceQueue(Protocol[Item, Result]):
+    """The work queue of a device: items run asynchronously and finish in the order in which they began."""
 
     depth: int
-    """Pieces of work that may be begun and not finished."""
+    """Maximum number of items in flight."""
 
     def __enter__(self) -> Self: ...
 
@@ -26,26 +26,26 @@ class DeviceQueue(Protocol[Taken, Given]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def begin(self, item: Taken) -> None:
-        """Start a piece of work."""
+    def begin(self, item: Item) -> None:
+        """Start an item; return at once."""
         ...
 
-    def finish(self) -> Given:
-        """Wait for the oldest piece that was begun."""
+    def finish(self) -> Result:
+        """Wait for the oldest item in flight and return its result."""
         ...
 
 
 class DeviceThread(Generic[In, Out]):
-    """A thread that owns a station: it alone makes, enters, uses and leaves it.
+    """A thread that owns a device: it alone creates, enters, uses and leaves the device's queue.
 
-    An error ends it, and is the answer to all that waits and all that comes.
+    An error ends the thread. Every pending and every later item then fails with that error.
     """
 
     def __init__(self, make: Callable[[], DeviceQueue[In, Out]], name: str) -> None:
-        """Start nothing yet; the thread makes the station."""
+        """Store the factory; the thread starts on enter and calls it."""
         self._make = make
-        self._asked: SimpleQueue[tuple[In, Future[Out]] | None] = SimpleQueue()
-        self._begun: deque[Future[Out]] = deque()
+        self._requests: SimpleQueue[tuple[In, Future[Out]] | None] = SimpleQueue()
+        self._in_flight: deque[Future[Out]] = deque()
         self._ready: Future[None] = Future()
         self._is_open = True
         self._error: BaseException | None = None
@@ -63,88 +63,86 @@ class DeviceThread(Generic[In, Out]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._asked.put(None)
+        self._requests.put(None)
         self._thread.join()
         if kind is None and self._error is not None:
             raise self._error
 
     def put(self, item: In) -> "Pending[Out]":
-        """Have a piece of work done behind those before."""
-        answer: Future[Out] = Future()
-        self._asked.put((item, answer))
-        return answer
+        """Queue an item behind the earlier ones; return its pending result."""
+        result: Future[Out] = Future()
+        self._requests.put((item, result))
+        return result
 
     def _work(self) -> None:
         try:
-            with self._make() as station:
+            with self._make() as queue:
                 self._ready.set_result(None)
-                self._serve(station)
+                self._serve(queue)
         except BaseException as error:
             self._refuse(error)
 
-    def _serve(self, station: DeviceQueue[In, Out]) -> None:
-        """Begin while there is room and something to do, else finish the oldest, else wait."""
-        while self._is_open or self._begun:
-            entry = self._next(len(self._begun) < station.depth)
+    def _serve(self, queue: DeviceQueue[In, Out]) -> None:
+        """Begin requests while the queue has room, otherwise finish the oldest item; wait if there is neither."""
+        while self._is_open or self._in_flight:
+            entry = self._next(len(self._in_flight) < queue.depth)
             if entry is not None:
-                item, answer = entry
-                self._begun.append(answer)
-                station.begin(item)
-            elif self._begun:
-                self._begun[0].set_result(station.finish())
-                self._begun.popleft()
+                item, result = entry
+                self._in_flight.append(result)
+                queue.begin(item)
+            elif self._in_flight:
+                self._in_flight[0].set_result(queue.finish())
+                self._in_flight.popleft()
 
     def _next(self, has_room: bool) -> tuple[In, Future[Out]] | None:
-        """What is to be begun now; None where there is nothing, or no room, or the end has come."""
+        """Return the next request, or None if there is none, the queue is full or the end was reached."""
         if not (has_room and self._is_open):
             return None
         try:
-            entry = self._asked.get(block=not self._begun)
+            entry = self._requests.get(block=not self._in_flight)
         except Empty:
             return None
         self._is_open = entry is not None
         return entry
 
     def _refuse(self, error: BaseException) -> None:
-        """Answer all that waits, and all that still comes until the end, with an error."""
+        """Fail all items in flight, and all requests until the end, with an error."""
         if not self._ready.done():
             self._ready.set_exception(error)
             return
-        if not (self._begun or self._is_open):
-            self._error = error  # while it was left: there is nobody else to tell
-        for answer in self._begun:
-            answer.set_exception(error)
+        if not (self._in_flight or self._is_open):
+            self._error = error  # raised on leaving the queue: no item is left to fail, so `__exit__` raises it
+        for result in self._in_flight:
+            result.set_exception(error)
         while self._is_open:
-            entry = self._asked.get()
+            entry = self._requests.get()
             self._is_open = entry is not None
             if entry is not None:
                 entry[1].set_exception(error)
 
 
-def distribute(
-    conveyors: Sequence[DeviceThread[In, Out]], items: Iterable[In], ahead: int
-) -> Generator[Out, None, None]:
-    """Hand items to whichever conveyor has the least to do and yield the results in the order of the items.
+def distribute(threads: Sequence[DeviceThread[In, Out]], items: Iterable[In], ahead: int) -> Generator[Out, None, None]:
+    """Give each item to the thread with the fewest pending items; yield the results in the order of the items.
 
     Parameters
     ----------
-    conveyors
+    threads
         All entered.
     items
-        Taken when there is room; the first failure is raised, after all that was begun has ended.
+        Read only when a thread has room. The first failure is raised once all submitted items have ended.
     ahead
-        Items that each conveyor has at most.
+        Maximum number of pending items for each thread.
     """
     pending: deque[tuple[Pending[Out], int]] = deque()
     try:
         for item in items:
-            if len(pending) == ahead * len(conveyors):
+            if len(pending) == ahead * len(threads):
                 yield pending.popleft()[0].result()
-            load = Counter(dict.fromkeys(range(len(conveyors)), 0))
-            load.update(number for answer, number in pending if not answer.done())
+            load = Counter(dict.fromkeys(range(len(threads)), 0))
+            load.update(number for result, number in pending if not result.done())
             least = min(load, key=load.__getitem__)
-            pending.append((conveyors[least].put(item), least))
+            pending.append((threads[least].put(item), least))
         while pending:
             yield pending.popleft()[0].result()
     finally:
-        wait([answer for answer, _ in pending])
+        wait([result for result, _ in pending])

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to stop between two units of work."""
+"""SIGINT and SIGTERM as requests to stop between two units of work."""
 
 import os
 import select
@@ -12,10 +12,10 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """How often somebody asked the run to stop.
+    """Counter of the stop signals that arrived.
 
-    Signals that arrive during one long call into C reach Python as one, so they are counted through the wake-up
-    descriptor, into which the interpreter writes the number of each.
+    Python merges signals that arrive during one long call into C. They are therefore counted through the wake-up file
+    descriptor, to which the interpreter writes the number of each signal.
     """
 
     def __init__(self, announce: Callable[[], None]) -> None:
@@ -26,18 +26,18 @@ class Interruption:
 
     @property
     def is_requested(self) -> bool:
-        """True from the first signal on."""
+        """True once the first signal has arrived."""
         return self._count > 0
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
-        """Take a signal in the main thread; the second one stops it."""
-        self._take()
+        """Handle a signal in the main thread; the second one raises `KeyboardInterrupt`."""
+        self._count_signals()
         if self._count > 1:
             raise KeyboardInterrupt
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Announce the first signal at once, whatever the main thread is busy with."""
+        """Watch for signals in a thread, so that the first is announced even during a long call in the main thread."""
         self._read_end, write_end = os.pipe()
         os.set_blocking(self._read_end, False)
         os.set_blocking(write_end, False)
@@ -56,41 +56,41 @@ class Interruption:
         is_open = True
         while is_open:
             select.select([self._read_end], [], [])
-            is_open = self._take()
+            is_open = self._count_signals()
 
-    def _take(self) -> bool:
-        """Count the signals that wait in the pipe; False at its end."""
+    def _count_signals(self) -> bool:
+        """Count the signals in the pipe; return False at its end."""
         with self._lock:
             try:
                 numbers = os.read(self._read_end, 64)
             except BlockingIOError:
                 return True
-            asked = sum(number in _STOP_SIGNALS for number in numbers)
-            if asked and not self._count:
+            stops = sum(number in _STOP_SIGNALS for number in numbers)
+            if stops and not self._count:
                 self._announce()
-            self._count += asked
+            self._count += stops
             return bool(numbers)
 
 
 @contextmanager
 def handle_interrupts(announce: Callable[[], None]) -> Iterator[Interruption]:
-    """Turn the first SIGINT or SIGTERM into a polite request; the second one raises `KeyboardInterrupt`.
+    """Turn the first SIGINT or SIGTERM into a request to stop; the second one raises `KeyboardInterrupt`.
 
     Parameters
     ----------
     announce
-        Called at the first signal, to tell the user what happens now; in any thread.
+        Called at the first signal, in any thread, to inform the user.
     """
     interruption = Interruption(announce)
-    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield interruption
         return
-    with interruption.watch(), _handled_by(interruption.handle):
+    with interruption.watch(), _install_handler(interruption.handle):
         yield interruption
 
 
 @contextmanager
-def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _install_handler(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     previous = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
     try:
         yield

@@ -1,4 +1,4 @@
-"""The machine that this process may use: processors, memory, programs of the system."""
+"""Processors, memory and system programs that this process may use."""
 
 import hashlib
 import os
@@ -14,18 +14,18 @@ _IDENTIFYING = frozenset(
     {"vendor_id", "cpu family", "model", "model name", "stepping", "flags"}
     | {"CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features"}
 )
-"""Lines of ``/proc/cpuinfo`` that stay the same: the first row on x86, the second on Arm."""
+"""Lines of ``/proc/cpuinfo`` that do not change over time: first those of x86, then those of Arm."""
 
 
 def usable_cpus() -> int:
-    """Processors that this process may use: its affinity, cut by the quota of its control group."""
+    """Number of processors of this process: its CPU affinity, limited by the quota of its control group."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return max(1, allowed if quota is None else min(allowed, round(quota)))
 
 
 def processor() -> str:
-    """What the operating system says of the processor: maker, model and the digest of its instruction sets."""
+    """Processor by maker, model and a digest of its instruction sets, as reported by the operating system."""
     try:
         first = _CPUINFO.read_text(encoding="utf-8").split("\n\n")[0]
     except OSError:
@@ -37,14 +37,14 @@ def processor() -> str:
 
 
 def usable_memory() -> int:
-    """Bytes that this process may still take: what the system can give, cut by the limit of its control group."""
+    """Bytes that this process may still allocate: available memory, limited by the limit of its control group."""
     free = _available_memory()
     limits = [_number_in(_CGROUP / "memory.max"), _number_in(_CGROUP / "memory/memory.limit_in_bytes")]
     return min([free, *(limit for limit in limits if limit is not None)])
 
 
 def _cpu_quota() -> float | None:
-    """Processors that the control group grants, v2 then v1; None where there is no limit."""
+    """Processors granted by the control group (v2, then v1); None if there is no limit."""
     try:
         quota, period = (_CGROUP / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
@@ -55,11 +55,11 @@ def _cpu_quota() -> float | None:
 
 
 def _available_memory() -> int:
-    """Bytes that are free or that the system can free at once, such as files it keeps in memory."""
+    """Bytes that are free or can be freed at once, such as cached files."""
     try:
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text(encoding="utf-8").splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, ValueError, KeyError):  # no Linux
+    except (OSError, ValueError, KeyError):  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -71,7 +71,7 @@ def _number_in(path: Path) -> int | None:
 
 
 def output_of(command: list[str]) -> str | None:
-    """What a program of the system writes, stripped; None where it is not there, fails or takes ten seconds."""
+    """Return the stripped output of a system program; None if it is missing, fails or takes over ten seconds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_PROGRAM_SECONDS)
     except (OSError, subprocess.SubprocessError):

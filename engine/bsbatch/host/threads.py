@@ -12,17 +12,17 @@ from queue import LifoQueue, SimpleQueue
 from typing import Generic, TypeVar
 
 _WORTH_A_THREAD = 1e-4
-"""Seconds that an item waits from which on threads help; what comes from memory waits a tenth of that."""
+"""Waiting time of an item, in seconds, above which threads help. A file in memory waits a tenth of that."""
 _FIRST_TURN, _LONGEST_TURN = 16, 4096
-"""Chunks that threads take before waiting is measured again."""
+"""Fewest and most chunks that threads process before the waiting time is measured again."""
 In = TypeVar("In")
 Out = TypeVar("Out")
 Pending = Future
-"""Something that is being worked out in another thread."""
+"""A result that another thread computes."""
 
 
 def thread_identity() -> int:
-    """A number that no other thread has while this one lives."""
+    """Return a number that no other living thread has."""
     return threading.get_ident()
 
 
@@ -34,13 +34,13 @@ def ordered_map(
     Parameters
     ----------
     function, items
-        What is done, to what.
+        The function and its arguments.
     workers
-        Threads; one worker runs inline, without a thread.
+        Number of threads; with one worker the function runs in the calling thread.
     chunk
-        Items that a thread takes at once: handing over costs more than a very quick function.
+        Items submitted at once, because submitting costs more than a very quick function.
     ahead
-        Chunks in flight at most, for each worker.
+        Maximum number of chunks in flight for each worker.
     """
     if workers == 1:
         yield from map(function, items)
@@ -48,8 +48,8 @@ def ordered_map(
     pending: deque[Future[list[Out]]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="bsbatch") as pool:
         try:
-            for taken in _chunks(items, chunk):
-                pending.append(pool.submit(_each, function, taken))
+            for part in _chunks(items, chunk):
+                pending.append(pool.submit(_apply, function, part))
                 if len(pending) >= ahead * workers:
                     yield from pending.popleft().result()
             while pending:
@@ -62,12 +62,12 @@ def ordered_map(
 def adaptive_map(
     function: Callable[[In], Out], items: Iterable[In], workers: int, chunk: int
 ) -> Generator[Out, None, None]:
-    """`ordered_map` of a function that may be too quick for threads: they take over only where it keeps one waiting.
+    """`ordered_map` for a function that may be too quick for threads: it uses them only while calls wait.
 
-    Whoever comes back from a system call has to wait for the interpreter where others want it, which takes longer than
-    a call that has its file in memory: two threads are half as fast there as none, and twice as fast where a disk lets
-    each of them wait. So a chunk is worked off here and its waiting measured; after one that waited, threads take the
-    next ones, twice as many each time, until a chunk here does not wait any more.
+    A thread that returns from a system call must wait for the interpreter lock if others want it. That takes longer
+    than reading a file that is in memory: there, two threads are half as fast as none. They are twice as fast if the
+    disk makes each of them wait. So the calling thread processes a chunk and measures its waiting time. After a chunk
+    that waited, threads process the next ones, twice as many each time, until a chunk no longer waits.
 
     Parameters
     ----------
@@ -75,15 +75,15 @@ def adaptive_map(
         See `ordered_map`.
     """
     chunks, patience = _chunks(items, chunk), _FIRST_TURN
-    for taken in chunks:
+    for part in chunks:
         began, busy = time.perf_counter(), time.thread_time()
-        results = _each(function, taken)
+        results = _apply(function, part)
         waited = time.perf_counter() - began - (time.thread_time() - busy)
         yield from results
-        if workers == 1 or waited < _WORTH_A_THREAD * len(taken):
+        if workers == 1 or waited < _WORTH_A_THREAD * len(part):
             patience = _FIRST_TURN
             continue
-        with closing(ordered_map(partial(_each, function), islice(chunks, patience), workers)) as threaded:
+        with closing(ordered_map(partial(_apply, function), islice(chunks, patience), workers)) as threaded:
             yield from chain.from_iterable(threaded)
         patience = min(2 * patience, _LONGEST_TURN)
 
@@ -94,14 +94,14 @@ def _chunks(items: Iterable[In], size: int) -> Iterator[list[In]]:
         yield chunk
 
 
-def _each(function: Callable[[In], Out], items: list[In]) -> list[Out]:
+def _apply(function: Callable[[In], Out], items: list[In]) -> list[Out]:
     return [function(item) for item in items]
 
 
 def prefetch(items: Iterable[In], depth: int) -> Generator[In, None, None]:
-    """Iterate in another thread, at most ``depth`` items ahead; its error is raised where it would have been.
+    """Iterate in another thread, at most ``depth`` items ahead; an error is raised after the items before it.
 
-    A generator is closed in that thread, too.
+    If ``items`` is a generator, it is closed in that thread, too.
     """
     ready: SimpleQueue[tuple[In] | BaseException | None] = SimpleQueue()
     slots, stopped = threading.Semaphore(depth), threading.Event()
@@ -125,7 +125,7 @@ def _produce(
     slots: threading.Semaphore,
     stopped: threading.Event,
 ) -> None:
-    """The thread of `prefetch`: None stands for the end."""
+    """Run the thread of `prefetch`; None marks the end of the items."""
     try:
         source = iter(items)
         while slots.acquire() and not stopped.is_set():
@@ -141,9 +141,9 @@ def _produce(
 
 @contextmanager
 def run_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]:
-    """Give a function that works in another thread while its caller goes on, one call at a time and in order.
+    """Yield a function that runs in another thread while its caller goes on, one call at a time and in order.
 
-    Each call waits for the one before and raises its error; the end of the block waits for the last one.
+    Each call waits for the previous one and raises its error. The end of the block waits for the last call.
     """
     pending: deque[Future[None]] = deque()
 
@@ -161,34 +161,34 @@ def run_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]
 
 
 class FreeList(Generic[In]):
-    """Things that are taken, used and given back, by any thread; who finds none waits.
+    """A thread-safe pool of reusable objects; `take` blocks while it is empty.
 
-    What was given back last is taken first: it may still be in a processor's cache.
+    The object that was given back last is taken first, because it may still be in a processor's cache.
     """
 
     def __init__(self) -> None:
         self._free: LifoQueue[tuple[In] | None] = LifoQueue()
 
     def take(self) -> In:
-        """Wait for one that is free.
+        """Take a free object; wait for one if there is none.
 
         Raises
         ------
         concurrent.futures.CancelledError
-            The list was closed: nothing will be given back any more.
+            The pool was closed: no object will be given back any more.
         """
         entry = self._free.get()
         if entry is None:
             self._free.put(None)
-            raise CancelledError("the work that this was taken for has ended")
+            raise CancelledError("the pool was closed because its work has ended")
         return entry[0]
 
     def give_back(self, item: In) -> None:
-        """Make one free."""
+        """Return an object to the pool."""
         self._free.put((item,))
 
     def close(self) -> None:
-        """Send away who waits and who comes."""
+        """Raise `CancelledError` in all waiting and all later calls of `take`."""
         self._free.put(None)
 
 

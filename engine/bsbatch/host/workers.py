@@ -1,10 +1,10 @@
-"""Work in processes that may die: a library that crashes or never ends costs a call or a batch, not the run.
+"""Worker processes: a library that crashes or hangs costs one call or batch, not the run.
 
-`Isolation` makes single calls, each in whichever worker is free. `WorkerPool` is a number of workers that each hold an
-object, such as a loaded model. Through `SharedMemory` they see images without a copy through a pipe.
+`Isolation` runs single calls, each in any free worker. The workers of a `WorkerPool` each hold an object, such as a
+loaded model. Through `SharedMemory` they read images that were not copied through a pipe.
 
-Workers are fresh interpreters, so they hold no lock and no library of this process. They outlive Ctrl-C, which goes to
-the whole process group, and end when this process does, however it ends.
+Workers are new interpreters, so they inherit no lock and no library of this process. They ignore Ctrl-C, which signals
+the whole process group, and end with this process, even if it is killed.
 """
 
 import mmap
@@ -14,27 +14,32 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
 from multiprocessing.connection import Connection, Pipe, wait
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Self, TypeVar, TypeVarTuple, cast
 
 from bsbatch.errors import WorkerLostError
 
 _SECONDS = 60.0
+"""Time limit of a call."""
 _PROGRAM = "import sys; from bsbatch.host.workers import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 Arguments = ParamSpec("Arguments")
+MakeArguments = TypeVarTuple("MakeArguments")
 Out = TypeVar("Out")
+
+_Reply = tuple[bool, object]
+"""True and the result of a task, or False and the exception that it raised."""
 
 
 class Isolation:
-    """As many worker processes as there are calls at once, started when they are first needed."""
+    """Runs calls in worker processes: as many workers as simultaneous calls, started when first needed."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
-        """Start nothing yet; a call that takes longer than ``seconds`` is given up."""
+        """Start no worker yet; a call may take at most ``seconds``."""
         self._seconds = seconds
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
@@ -50,7 +55,7 @@ class Isolation:
                 self._idle.pop().end()
 
     def call(self, function: Callable[Arguments, Out], *arguments: Arguments.args, **options: Arguments.kwargs) -> Out:
-        """Call a module's function elsewhere; arguments, result and errors travel pickled.
+        """Call a module's function in a worker. Arguments, result and errors are pickled.
 
         Raises
         ------
@@ -60,15 +65,13 @@ class Isolation:
         worker = self._take()
         try:
             worker.send(_Task.CALL, function, arguments, options)
-            is_done, value = worker.receive(self._seconds)
+            reply = worker.receive(self._seconds)
         except BaseException:
             worker.end()
             raise
         with self._lock:
             self._idle.append(worker)
-        if not is_done:
-            raise value
-        return cast("Out", value)
+        return cast("Out", _result_of(reply))
 
     def _take(self) -> "_Worker":
         with self._lock:
@@ -76,28 +79,28 @@ class Isolation:
 
 
 class SharedMemory:
-    """Bytes that this process and its workers see alike. They have no name, so nothing is left behind by a kill."""
+    """Memory shared by this process and its workers. It has no name, so a killed process leaves nothing behind."""
 
     def __init__(self, size: int) -> None:
-        """Reserve ``size`` bytes of zeros."""
+        """Allocate ``size`` bytes of zeros."""
         self.size = size
         self.descriptor = os.memfd_create("bsbatch")
         os.truncate(self.descriptor, size)
         self.buffer = mmap.mmap(self.descriptor, size)
 
     def close(self) -> None:
-        """Forget the descriptor; the bytes go with the last process that looks at them."""
+        """Close the descriptor. The memory is freed when no process maps it any more."""
         os.close(self.descriptor)
 
 
-class WorkerPool:
-    """Worker processes that each hold a callable made there, and take one piece of work after the other.
+class WorkerPool(Generic[Out]):
+    """Worker processes that each hold a callable and apply it to one piece of work after another.
 
-    After any error the crew is of no more use; leave it. Used by one thread.
+    For use by one thread. After an error the pool cannot be used any more; leave it.
     """
 
     def __init__(self, size: int, seconds: float) -> None:
-        """Start nothing yet; ``size`` workers, of which none may take longer than ``seconds`` for one answer."""
+        """Start no worker yet; each of the ``size`` workers may take at most ``seconds`` for one answer."""
         self._size = size
         self._seconds = seconds
         self._workers: list[_Worker] = []
@@ -111,8 +114,13 @@ class WorkerPool:
         while self._workers:
             self._workers.pop().end()
 
-    def start(self, make: Callable[..., Callable[..., Any]], *arguments: Any, memory: SharedMemory) -> None:
-        """Have every worker keep ``make(*arguments)``, all at the same time; they inherit the memory's descriptor.
+    def start(
+        self,
+        make: Callable[[*MakeArguments], Callable[..., Out]],
+        *arguments: *MakeArguments,
+        memory: SharedMemory,
+    ) -> None:
+        """Start the workers; each creates and holds ``make(*arguments)`` and inherits the memory's descriptor.
 
         Raises
         ------
@@ -121,19 +129,19 @@ class WorkerPool:
         """
         self._workers = [_Worker([memory.descriptor]) for _ in range(self._size)]
         for worker in self._workers:
-            worker.send(_Task.KEEP, make, arguments)
+            worker.send(_Task.MAKE, make, arguments)
         for worker in self._workers:
-            _value_of(worker.receive(self._seconds))
+            _result_of(worker.receive(self._seconds))
 
-    def map(self, pieces: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Call what the workers hold with each piece; whoever is free takes the next. Results are in order.
+    def map(self, pieces: Sequence[tuple[object, ...]]) -> list[Out]:
+        """Call the held callable with the arguments of each piece, in any free worker; return results in order.
 
         Raises
         ------
         WorkerLostError
             A process died, or took too long.
         """
-        results: list[Any] = [None] * len(pieces)
+        results: dict[int, Out] = {}
         waiting, idle = deque(range(len(pieces))), list(self._workers)
         busy: dict[Connection, tuple[_Worker, int]] = {}
         while waiting or busy:
@@ -141,13 +149,14 @@ class WorkerPool:
                 worker, number = idle.pop(), waiting.popleft()
                 worker.send(_Task.USE, None, pieces[number])
                 busy[worker.connection] = worker, number
-            for connection in self._answering(busy):
+            for connection in self._wait_for_replies(busy):
                 worker, number = busy.pop(connection)
-                results[number] = _value_of(worker.receive(0))
+                results[number] = cast("Out", _result_of(worker.receive(0)))
                 idle.append(worker)
-        return results
+        return [results[number] for number in range(len(pieces))]
 
-    def _answering(self, connections: Iterable[Connection]) -> list[Connection]:
+    def _wait_for_replies(self, connections: Iterable[Connection]) -> list[Connection]:
+        """Return the connections that have a reply."""
         ready = wait(connections, self._seconds)
         if not ready:
             raise WorkerLostError(f"no answer within {self._seconds:g} s")
@@ -157,15 +166,15 @@ class WorkerPool:
 class _Task(Enum):
     CALL = auto()
     """Call a function."""
-    KEEP = auto()
-    """Call a function and keep what it gives."""
+    MAKE = auto()
+    """Call a function and hold its result, a callable."""
     USE = auto()
-    """Call what is kept."""
+    """Call the held callable."""
 
 
 class _Worker:
     def __init__(self, descriptors: Sequence[int] = ()) -> None:
-        """Start a process that inherits the descriptors under their numbers."""
+        """Start a process that inherits the descriptors under the same numbers."""
         self.connection, theirs = Pipe()
         lifeline, self._lifeline = os.pipe()
         with theirs:
@@ -174,25 +183,31 @@ class _Worker:
                 command,
                 pass_fds=[theirs.fileno(), lifeline, *descriptors],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # libraries in C write what they like
+                stdout=subprocess.DEVNULL,  # C libraries print to it
                 stderr=subprocess.DEVNULL,
             )
         os.close(lifeline)
 
-    def send(self, task: _Task, function: Any, arguments: Any, options: Any = None) -> None:
+    def send(
+        self,
+        task: _Task,
+        function: Callable[..., object] | None,
+        arguments: Sequence[object],
+        options: Mapping[str, object] | None = None,
+    ) -> None:
         try:
             self.connection.send((task, function, arguments, options or {}))
         except ConnectionError as error:
-            # the frames hold a view of a buffer, over which Python 3.13's garbage collector stumbles aloud
-            raise WorkerLostError(self._obituary()) from error.with_traceback(None)
+            # its frames hold a view of a buffer, about which Python 3.13's garbage collector warns
+            raise WorkerLostError(self._cause_of_death()) from error.with_traceback(None)
 
-    def receive(self, seconds: float) -> tuple[bool, Any]:
+    def receive(self, seconds: float) -> _Reply:
         try:
             if not self.connection.poll(seconds):
                 raise WorkerLostError(f"no answer within {seconds:g} s")
-            reply: tuple[bool, Any] = self.connection.recv()
+            reply: _Reply = self.connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise WorkerLostError(self._obituary()) from error
+            raise WorkerLostError(self._cause_of_death()) from error
         return reply
 
     def end(self) -> None:
@@ -201,46 +216,47 @@ class _Worker:
         self._process.wait()
         os.close(self._lifeline)
 
-    def _obituary(self) -> str:
-        self._process.kill()  # it closed its end, so it ends or has ended; what it died of stays its status
+    def _cause_of_death(self) -> str:
+        self._process.kill()  # its connection is closed, so it is ending; the first cause stays its exit status
         status = self._process.wait()
         return f"the process died: {signal.strsignal(-status)}" if status < 0 else "the process died"
 
 
-def _value_of(reply: tuple[bool, Any]) -> Any:
+def _result_of(reply: _Reply) -> object:
+    """Return the result of a task, or raise its error."""
     is_done, value = reply
     if not is_done:
-        raise value
+        raise cast("Exception", value)
     return value
 
 
 def serve(descriptor: int, lifeline: int) -> None:
-    """Answer calls until the other side closes; the body of a worker."""
+    """Run tasks until the connection is closed: the main loop of a worker."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # they go to the whole group; the run decides what ends
+        signal.signal(number, signal.SIG_IGN)  # they go to the whole process group; the run ends its workers
     _end_with(lifeline)
-    kept: Any = None
+    held: Any = None
     with Connection(descriptor) as connection:
         while True:
             try:
                 task, function, arguments, options = connection.recv()
             except EOFError:
                 os._exit(0)
-            is_done, value = _answer(kept if task is _Task.USE else function, arguments, options)
-            if task is _Task.KEEP and is_done:
-                kept, value = value, None
+            is_done, value = _run(held if task is _Task.USE else function, arguments, options)
+            if task is _Task.MAKE and is_done:
+                held, value = value, None
             connection.send((is_done, value))
 
 
 def _end_with(lifeline: int) -> None:
-    """Have the kernel end this process when the other end of the pipe closes, even in a call into C that never ends."""
-    signal.signal(signal.SIGIO, signal.SIG_DFL)  # by default it ends the process
+    """Have the kernel end this process when the pipe's other end closes, even in a call into C that never returns."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)  # the default action ends the process
     fcntl(lifeline, F_SETOWN, os.getpid())
     fcntl(lifeline, F_SETFL, fcntl(lifeline, F_GETFL) | os.O_ASYNC)
 
 
-def _answer(function: Callable[..., Any], arguments: Any, options: Any) -> tuple[bool, Any]:
+def _run(function: Callable[..., object], arguments: Sequence[object], options: Mapping[str, object]) -> _Reply:
     try:
         return True, function(*arguments, **options)
-    except Exception as error:  # raised again on the other side
+    except Exception as error:  # raised again in the calling process
         return False, error
