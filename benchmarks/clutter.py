@@ -1,4 +1,4 @@
-"""What a hospital archive is mostly made of: CT, MR and PET slices, radiographs, reports; headers of usual length."""
+"""The bulk of a hospital archive: CT, MR and PET slices, radiographs, reports; headers of usual length."""
 
 from pathlib import Path
 
@@ -69,11 +69,11 @@ _STUDY = {
     "AcquisitionNumber": "1",
 }
 _PRIVATE = 24
-"""Private elements, as vendors add them."""
+"""Number of private elements, as vendors add them."""
 
 
 def write_clutter(archive: Path, files: int) -> None:
-    """Write so many objects, none of them a bone scan."""
+    """Write ``files`` objects, none of them a bone scan."""
     for number in range(files):
         write(_object(number), archive / f"{number // 100:03d}" / f"{number:06d}.dcm")
 

@@ -1,4 +1,4 @@
-"""Files to arrays, and files to verdicts, against pydicom and OpenCV in threads; both sides in this process."""
+"""Files to arrays, and files to reasons, against pydicom and OpenCV in threads; both sides in this process."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,9 +9,9 @@ import numpy as np
 from benchmarks.clutter import write_clutter
 from benchmarks.equality import DifferentResultsError, assert_same_arrays, assert_same_verdicts
 from benchmarks.kit import write_archive
-from benchmarks.pairing import paired
+from benchmarks.pairing import measure_pairs
 from benchmarks.peers.reading import modalities, read_all
-from benchmarks.results import Outcome, Row, Target, compared, profile
+from benchmarks.results import Outcome, Row, Target, line_of, profile
 from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
@@ -29,12 +29,12 @@ from bsbatch.pipeline.screening import IN_A_PIECE, PIECES_AHEAD
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
 _REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}
-"""What bsbatch must say of a modality; of any other that is not NM, ``modality_not_nm``."""
+"""Reason code by modality; ``modality_not_nm`` for all others except NM."""
 
 
 def intake(setup: Setup) -> Outcome:
     """Uncompressed two-frame objects to 512 x 512 arrays, on two threads and on one."""
-    keep_freed_memory()  # as a run does; the other side, in the same process, has it from that, too
+    keep_freed_memory()  # as a run does; this also applies to the other side, in the same process
     archive, number, rounds = setup.runs / "intake", setup.sizes.intake_scans, setup.sizes.rounds
     write_archive(archive, number)
     files = _files(archive)
@@ -42,9 +42,9 @@ def intake(setup: Setup) -> Outcome:
     assert_same_arrays([image[0] for image in images_of(_work(archive, 2), number)], theirs)
     assert_same_arrays(list(_images_of(files)), theirs)
     peer = partial(_rate, lambda: sum(1 for _ in read_all(files, 2)))
-    arrays = paired(partial(_rate, lambda: sum(1 for _ in _images_of(files))), peer, rounds)
-    whole = paired(_ours(archive, 2), peer, rounds)
-    scaling = paired(_ours(archive, 2), _ours(archive, 1), rounds)
+    arrays = measure_pairs(partial(_rate, lambda: sum(1 for _ in _images_of(files))), peer, rounds)
+    whole = measure_pairs(_ours(archive, 2), peer, rounds)
+    scaling = measure_pairs(_ours(archive, 2), _ours(archive, 1), rounds)
     rows = [
         Row("files to arrays against pydicom + OpenCV in a thread pool", INTAKE, [pair.ratio for pair in arrays]),
         Row(
@@ -53,9 +53,9 @@ def intake(setup: Setup) -> Outcome:
         Row("intake, two threads against one", SCALING, [pair.ratio for pair in scaling]),
     ]
     detail = [
-        compared("pydicom + OpenCV, files to arrays", arrays),
-        compared("pydicom + OpenCV, whole intake", whole),
-        compared("ours, one thread", scaling),
+        line_of("pydicom + OpenCV, files to arrays", arrays),
+        line_of("pydicom + OpenCV, whole intake", whole),
+        line_of("ours, one thread", scaling),
     ]
     note = f"{number} objects of 2 x 1024 x 256 in the page cache, scans/s."
     return Outcome("intake", rows, detail, [note, profile(_busy(archive))])
@@ -66,18 +66,20 @@ def _images_of(files: list[Path]) -> Iterator[NDArray[np.float32]]:
 
 
 def _image_of(file: Path) -> NDArray[np.float32]:
-    """What the peer does and no more: it, too, takes the first frame for the anterior view."""
+    """Do exactly the peer's work, which also takes the first frame for the anterior view."""
     native, path = pair_functions(), str(file)
     header = header_in(head_of(path, HEAD), file.stat().st_size, may_be_scan)
     front, back = (frame_offset(header, frame) if header is not None else None for frame in (1, 2))
     image = np.empty(SHAPE, np.float32)
     if native is None or front is None or back is None or not native.load(((path, front), (path, back)), None, image):
-        raise DifferentResultsError(f"{file} was not read by the compiled part: install bsbatch where a C compiler is")
+        raise DifferentResultsError(
+            f"{file} was not read by the compiled functions: install bsbatch on a machine with a C compiler"
+        )
     return image
 
 
 def skim(setup: Setup) -> Outcome:
-    """Files that are no bone scans, headers only, on two threads."""
+    """Headers of files that are not bone scans, on two threads."""
     archive, number = setup.runs / "skim", setup.sizes.skim_files
     write_clutter(archive, number)
     files = _files(archive)
@@ -86,10 +88,10 @@ def skim(setup: Setup) -> Outcome:
     assert_same_verdicts(verdicts_of(_work(archive, 2)), expected)
     with skimming(_work(archive, 2)) as take:
         ours, theirs = (lambda: _rate(lambda: take().items)), (lambda: _rate(lambda: len(modalities(files, 2))))
-        pairs = paired(ours, theirs, setup.sizes.rounds)
+        pairs = measure_pairs(ours, theirs, setup.sizes.rounds)
     what = "skim of files that are no bone scans against dcmread(stop_before_pixels=True), two threads"
     note = f"{number} objects (CT, MR, PET, CR, SR) in the page cache, files/s."
-    return Outcome("skim", [Row(what, SKIM, [pair.ratio for pair in pairs])], [compared("pydicom", pairs)], [note])
+    return Outcome("skim", [Row(what, SKIM, [pair.ratio for pair in pairs])], [line_of("pydicom", pairs)], [note])
 
 
 def _ours(archive: Path, threads: int) -> Callable[[], float]:

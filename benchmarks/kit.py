@@ -1,12 +1,11 @@
-"""What all sides of a comparison work on: ``python -m benchmarks.kit FOLDER WIDTH`` makes the model.
+"""Common archive and model of all sides: ``python -m benchmarks.kit FOLDER WIDTH`` makes the model.
 
-An archive of uncompressed two-frame objects in one dialect, phantom counts in them, and one model in three forms: a
-model directory of bsbatch, a Keras file, and plain arrays. It is made in a process of its own, for it loads TensorFlow.
+The archive holds uncompressed two-frame objects of one dialect with phantom counts. The model has three forms: a model
+directory of bsbatch, a Keras file, and plain arrays. It is made in a separate process, because that loads TensorFlow.
 """
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from benchmarks.peers.job import GRAPH, KERAS, WEIGHTS
@@ -18,10 +17,11 @@ from bsbatch_build.network.network import NetworkSettings
 from bsbatch_build.network.weights import load
 from bsbatch_build.phantom.plan import SetPlan, assign
 from bsbatch_build.phantom.study import make_study
+from bsbatch_build.toolchain import KerasModel
 
 SEED = 1
 _DIFFERENT = 24
-"""Examinations with counts of their own; further ones repeat them under other UIDs."""
+"""Examinations with counts of their own; further ones repeat these counts under other UIDs."""
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def write_archive(archive: Path, scans: int) -> None:
-    """Write so many two-frame objects of 1024 x 256, anterior first."""
+    """Write ``scans`` two-frame objects of 1024 x 256, anterior first."""
     different = [_phantom(index) for index in range(min(scans, _DIFFERENT))]
     for number in range(scans):
         pixels = different[number % len(different)]
@@ -39,7 +39,7 @@ def write_archive(archive: Path, scans: int) -> None:
 
 
 def write_model(folder: Path, settings: NetworkSettings) -> None:
-    """Write one network as model directory, as Keras file and as arrays."""
+    """Write one network as a model directory, a Keras file and arrays."""
     export(ExportSettings((folder / GRAPH).parent, settings))
     network = load(settings)
     network.save(folder / KERAS)
@@ -51,8 +51,8 @@ def _phantom(index: int) -> NDArray[np.uint16]:
     return np.stack(study.views)
 
 
-def _arrays(network: Any) -> dict[str, NDArray[np.float32]]:
-    """Kernels and biases in order; the first kernel summed over its three equal input channels."""
+def _arrays(network: KerasModel) -> dict[str, NDArray[np.float32]]:
+    """Return kernels and biases in order; the first kernel is summed over its three equal input channels."""
     weights = [np.asarray(weight) for weight in network.get_weights()]
     weights[0] = weights[0].sum(axis=2, keepdims=True)
     return {f"{number:03d}": weight for number, weight in enumerate(weights)}

@@ -1,9 +1,9 @@
-"""Peak memory of ``bsbatch run`` against the size of the archive: ``python -m benchmarks.memory [small] [large]``.
+"""Peak memory of ``bsbatch run`` by the size of the archive: ``python -m benchmarks.memory [small] [large]``.
 
-An archive as a PACS writes it, the objects of a study together: two-frame objects, views in separate files, copies and
-CT slices, all tiny, made by putting other UIDs into the bytes of a few. The backend is the fake one, so that what grows
-is what bsbatch keeps. The goal is a ratio of at most 1.10 between the two sizes. ``--scattered`` puts the views of a
-study at the two ends of the archive, the worst that can be: each then waits for its partner.
+The archive resembles a PACS export, the objects of a study together: two-frame objects, views in separate files, copies
+and CT slices. All are tiny copies of a few objects with other UIDs. With the fake backend, only the memory of bsbatch
+itself can grow. The goal is a ratio of at most 1.10 between the two sizes. ``--scattered`` puts the views of a study at
+the two ends of the archive, the worst case: each view waits for its partner.
 """
 
 import json
@@ -23,7 +23,7 @@ PLACEHOLDER = b"700000000000"
 
 
 def main() -> None:
-    """Measure both sizes and print one line for each, and their ratio."""
+    """Measure both sizes; print one line for each, and their ratio."""
     numbers = [argument for argument in sys.argv[1:] if argument.isdigit()]
     sizes = [int(number) for number in numbers] or [500, 50_000]
     peaks = [measure(size, is_scattered="--scattered" in sys.argv) for size in sizes]
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def measure(studies: int, *, is_scattered: bool) -> float:
-    """Peak resident memory in MiB of a run over so many studies, after its tables were checked."""
+    """Measure the peak resident memory in MiB of a run over ``studies`` studies, and check its counts."""
     with tempfile.TemporaryDirectory() as folder:
         archive, out = Path(folder) / "archive", Path(folder) / "out"
         write_tiny(archive, studies, is_scattered=is_scattered)
@@ -45,7 +45,7 @@ def measure(studies: int, *, is_scattered: bool) -> float:
 
 
 def write_tiny(archive: Path, studies: int, *, is_scattered: bool) -> None:
-    """Every second study has one object of two frames, the others two of one and a copy; each has a CT slice."""
+    """Write studies with a CT slice each; every second one is a two-frame object, the others two views and a copy."""
     both, anterior, posterior = (
         with_placeholder(dataset_of(Scan(0, views, rows=32, columns=16)), number)
         for number, views in enumerate(("AP", "A", "P"))
@@ -62,7 +62,7 @@ def write_tiny(archive: Path, studies: int, *, is_scattered: bool) -> None:
 
 
 def with_placeholder(dataset: FileDataset, instance: int) -> bytes:
-    """The bytes of an object whose UIDs hold the placeholder, so that they can be made others."""
+    """Encode an object whose UIDs contain the placeholder, to be replaced in the bytes."""
     number = PLACEHOLDER.decode()
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"2.25.1{number}", f"2.25.2{number}"
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.3{instance}{number}")

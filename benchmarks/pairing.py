@@ -1,34 +1,34 @@
-"""Two sides in turn, A B A B ..., so that what else the machine does falls on both."""
+"""Measure two sides in turn, A B A B ..., so that other load on the machine affects both."""
 
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 Measure = Callable[[], float]
-"""Gives items in a second."""
+"""Returns items per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Rates of two sides that ran one right after the other."""
+    """Rates of two sides in successive measurements, items per second."""
 
     ours: float
     theirs: float
 
     @property
     def ratio(self) -> float:
-        """How many times their rate ours is."""
+        """Our rate divided by theirs."""
         return self.ours / self.theirs
 
 
-def paired(ours: Measure, theirs: Measure, pairs: int) -> list[Pair]:
+def measure_pairs(ours: Measure, theirs: Measure, pairs: int) -> list[Pair]:
     """Measure both sides in turn, ours first."""
     return [Pair(ours(), theirs()) for _ in range(pairs)]
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What several measurements of one figure say."""
+    """Median and range of repeated measurements."""
 
     median: float
     low: float
@@ -36,5 +36,5 @@ class Spread:
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
-        """Median and range of at least one value."""
+        """Compute median and range of at least one value."""
         return cls(statistics.median(values), min(values), max(values))

@@ -1,7 +1,7 @@
-"""How long `bsbatch report` takes for a large run, how large its page is, and how soon Chromium has opened it.
+"""Measure `bsbatch report` on a large run: time, size of the page, and time to open it in Chromium.
 
-``python -m benchmarks.report_page FOLDER`` makes a synthetic run there first: 10,000 examinations, 500 with an overlay
-of two views of 1024 x 256. Noise compresses worse than scans do, so files of patients' scans are smaller.
+``python -m benchmarks.report_page FOLDER`` first makes a synthetic run in FOLDER: 10,000 examinations, 500 with an
+overlay of two views of 1024 x 256. Noise compresses worse than scans, so reports of patients' scans are smaller.
 """
 
 import shutil
@@ -28,7 +28,7 @@ _PATIENCE = 120
 
 
 def make(out: Path) -> None:
-    """A run as it lies on the disk; every twentieth examination failed."""
+    """Write the output folder of a run; every twentieth examination failed."""
     random = np.random.default_rng(1)
     rows = [_row(number, float(score)) for number, score in enumerate(random.random(EXAMINATIONS))]
     objects = [_object(row) for row in rows]
@@ -39,7 +39,7 @@ def make(out: Path) -> None:
     ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -row["p_metastasis"])
     sink = OverlaySink(out, OverlayFormat.PNG, _THRESHOLD, 2)
     for row in ranked[:OVERLAYS]:
-        sink.commit(UnitOutcome((drawn_examination(row, random),), ()))
+        sink.commit(UnitOutcome((draw_examination(row, random),), ()))
 
 
 def _row(number: int, score: float) -> Row:
@@ -59,8 +59,8 @@ def _object(row: Row) -> Row:
     return fate | {"source": f"{row['exam_id']}.dcm", "size": 1, "mtime_ns": 1}
 
 
-def drawn_examination(row: Row, random: np.random.Generator) -> Prediction:
-    """An examination that has a map: two views of 1024 x 256, noise in the shape of a body."""
+def draw_examination(row: Row, random: np.random.Generator) -> Prediction:
+    """Draw an examination with a heat map: two views of 1024 x 256, noise in the shape of a body."""
     body = 20 * np.exp(-6 * np.linspace(-1, 1, COLUMNS) ** 2)
     views = tuple(ViewPixels(random.poisson(body, (ROWS, COLUMNS)).astype(np.uint16)) for _ in "AP")
     cells = np.kron(random.random((8, 8)), np.ones((4, 4))).astype(np.float32) ** 4
@@ -70,8 +70,8 @@ def drawn_examination(row: Row, random: np.random.Generator) -> Prediction:
     return Prediction(exam, quality, row["p_metastasis"], explanation)
 
 
-def opened(page: Path) -> tuple[float, float]:
-    """Seconds until the table is there and until the figures are, told by the page's own clock."""
+def time_opening(page: Path) -> tuple[float, float]:
+    """Return the seconds until the table is ready and until the figures are drawn, by the page's own clock."""
     webdriver, service = load("selenium.webdriver:Chrome"), load("selenium.webdriver.chrome.service:Service")
     options = load("selenium.webdriver:ChromeOptions")()
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -88,7 +88,7 @@ def opened(page: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Make, write, open, tell."""
+    """Make the run, write its page, open it, and print the times."""
     out = Path(sys.argv[1])
     if not out.exists():
         make(out)
@@ -97,7 +97,7 @@ def main() -> None:
     wall, cpu = time.perf_counter() - started, time.process_time() - busy
     print(f"written in {wall:.1f} s ({cpu:.1f} s of CPU), {page.stat().st_size / 1e6:.1f} MB")
     for _ in range(3):
-        table, figures = opened(page)
+        table, figures = time_opening(page)
         print(f"opened: table after {table:.2f} s, figures after {figures:.2f} s")
 
 

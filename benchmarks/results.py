@@ -1,4 +1,4 @@
-"""Rows of the target table: a figure, its target, whether it was met; as JSON, and as Markdown."""
+"""Rows of the target table: measurements, target and verdict, as JSON and as Markdown."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,19 +12,22 @@ from bsbatch.bench.measure import shares_of
 
 VERSION = 1
 
+Line = dict[str, float | str]
+"""One line of a table of further measurements: cells by column name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure shall reach."""
+    """Limit for a measurement."""
 
     limit: float
     unit: str
     """``x`` for a ratio, ``s`` for seconds, ``/s`` for a rate."""
     is_floor: bool
-    """Whether larger is better."""
+    """True if larger is better."""
 
     def is_met_by(self, value: float) -> bool:
-        """Whether a value reaches it."""
+        """True if a value reaches the limit."""
         return value >= self.limit if self.is_floor else value <= self.limit
 
     def __str__(self) -> str:
@@ -33,9 +36,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table."""
+    """One line of the target table."""
 
     what: str
+    """The first cell: the subject of the measurement."""
     target: Target
     values: list[float]
     """One for each pair or run, in their order."""
@@ -47,22 +51,22 @@ class Row:
 
     @property
     def is_met(self) -> bool:
-        """Whether the median reaches the target."""
+        """True if the median reaches the target."""
         return self.target.is_met_by(self.spread.median)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a scenario gives."""
+    """Measurements of one scenario."""
 
     scenario: str
     rows: list[Row]
-    detail: list[dict[str, Any]] = field(default_factory=list)
-    """Further figures, one mapping for each line of a table of its own; the keys are its columns."""
+    detail: list[Line] = field(default_factory=list)
+    """Lines of a separate table; all have the same columns."""
     notes: list[str] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     is_quick: bool = False
-    """Whether sizes were too small to mean anything."""
+    """True if the sizes were too small for meaningful results."""
 
     def save(self, folder: Path) -> None:
         """Write ``folder/SCENARIO.json``."""
@@ -72,17 +76,17 @@ class Outcome:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read a file written by `save`."""
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("version") != VERSION:
-            raise ValueError(f"{path} is of another version: delete it and measure again")
+            raise ValueError(f"{path} has another version: delete it and measure again")
         content.pop("notice")
         rows = [Row(row["what"], Target(**row["target"]), row["values"]) for row in content.pop("rows")]
         return cls(rows=rows, **content)
 
 
-def compared(name: str, pairs: list[Pair]) -> dict[str, Any]:
-    """Pairs of rates as one line of `Outcome.detail`."""
+def line_of(name: str, pairs: list[Pair]) -> Line:
+    """Summarise pairs of rates as one line of `Outcome.detail`."""
     ratio = Spread.of([pair.ratio for pair in pairs])
     return {
         "against": name,
@@ -94,13 +98,13 @@ def compared(name: str, pairs: list[Pair]) -> dict[str, Any]:
 
 
 def profile(busy: Mapping[str, float]) -> str:
-    """Where our time goes, as one sentence for `Outcome.notes`: shares of busy seconds by stage."""
+    """Return one sentence for `Outcome.notes`: shares of our busy seconds by stage."""
     shares = ", ".join(f"{stage} {share:.1%}" for stage, share in shares_of([busy]).items())
     return f"Our busy time in the last turn, all threads together: {shares}."
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """The target table, ready to paste."""
+    """Format the target table in Markdown."""
     lines = ["| what | target | measured | range | |", "|---|---|---|---|---|"]
     for outcome in outcomes:
         for row in outcome.rows:
@@ -114,7 +118,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
 
 
 def report(outcomes: list[Outcome]) -> str:
-    """The whole of RESULTS.md."""
+    """Format the whole of RESULTS.md."""
     parts = [_HEAD]
     if any(outcome.is_quick for outcome in outcomes):
         parts.append("**A quick try: sizes are too small, the figures mean nothing.**")
@@ -126,7 +130,7 @@ def report(outcomes: list[Outcome]) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or all of those before the point."""
+    """Format three significant digits, or all digits before the decimal point."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
 
 
@@ -143,26 +147,27 @@ def _section(outcome: Outcome) -> list[str]:
     return [f"## {outcome.scenario}", *outcome.notes, *([_detail(outcome.detail)] if outcome.detail else [])]
 
 
-def _detail(lines: list[dict[str, Any]]) -> str:
+def _detail(lines: list[Line]) -> str:
     names = list(lines[0])
     cells = [[_cell(line[name]) for name in names] for line in lines]
     rows = [names, ["---"] * len(names), *cells]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: float | str) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
 def _environments(outcomes: list[Outcome]) -> list[str]:
-    """One paragraph for each machine, commit and set of versions, with the scenarios that ran there."""
-    places: dict[str, list[Outcome]] = {}
+    """Format one paragraph for each machine, commit and set of versions, with its scenarios."""
+    groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        places.setdefault(_place(outcome.environment), []).append(outcome)
-    return [f"{place}\n\n{_measured(found)}" for place, found in places.items()]
+        groups.setdefault(_describe_machine(outcome), []).append(outcome)
+    return [f"{machine}\n\n{_load_table(group)}" for machine, group in groups.items()]
 
 
-def _place(environment: dict[str, Any]) -> str:
+def _describe_machine(outcome: Outcome) -> str:
+    environment = outcome.environment
     machine, versions = environment["machine"], environment["versions"]
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
@@ -171,7 +176,7 @@ def _place(environment: dict[str, Any]) -> str:
     )
 
 
-def _measured(outcomes: list[Outcome]) -> str:
+def _load_table(outcomes: list[Outcome]) -> str:
     lines = ["| scenario | date | load average before |", "|---|---|---|"]
     for outcome in outcomes:
         load = ", ".join(f"{value:g}" for value in outcome.environment["machine"]["load_average"])

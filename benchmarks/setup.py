@@ -1,4 +1,4 @@
-"""What a comparison is run with: sizes, folders, and the kit of archive and model that is made once."""
+"""Settings of a comparison: sizes, folders, and the kit of archive and model that is made once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,55 +11,55 @@ from benchmarks.processes import run_module
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is worked through; about 25 minutes on two cores as they stand."""
+    """Sizes of all scenarios; the defaults take about 25 minutes on two cores."""
 
     scans: int = 24
     """Examinations of a whole run."""
     pairs: int = 3
     """Pairs of whole runs."""
     bare_scans: int = 96
-    """The same against the bare backend: a start of 0.9 s, paid once for an archive, is 11 % of 24 examinations."""
+    """Examinations of a whole run against the bare backend; the start of 0.9 s would be 11 % of 24 examinations."""
     few: int = 4
     """Examinations of a small archive: the check before the timing, and the first committed row."""
     intake_scans: int = 200
     skim_files: int = 2000
     rounds: int = 5
-    """Pairs of passes over those two archives."""
+    """Pairs of passes over the archives of ``intake_scans`` and ``skim_files``."""
     bare_seconds: float = 10.0
-    """Time that the bare backend is measured for."""
+    """Duration of the measurement of the bare backend."""
     memory: tuple[int, int] = (500, 50_000)
     """Studies of the two archives."""
     maps: int = 64
-    """Scans whose heat maps are made."""
+    """Scans in the measurement of heat maps."""
     map_pairs: int = 12
     """Pairs of batches with and without maps."""
     starts: int = 11
     """Calls of ``bsbatch --help``."""
     width: float = 1.0
-    """Of the network; 1 is the paper's VGG16."""
+    """Width of the network; 1 is the paper's VGG16."""
 
 
 QUICK = Sizes(4, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 0.0625)
-"""To see that everything works."""
+"""Sizes to check that everything works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every scenario gets."""
+    """Input of every scenario."""
 
     sizes: Sizes
     kits: Path
-    """Folder for the model and its archives; an earlier call's will do."""
+    """Folder for the model and its archives; those of an earlier call are reused."""
     runs: Path
-    """Empty folder for what runs leave."""
+    """Empty folder for the output of runs."""
     backend: str = "auto"
-    """Of bsbatch."""
+    """Backend of bsbatch."""
     peers: tuple[str, ...] = ()
     """Names of `benchmarks.whole_run.PEERS`."""
     say: Callable[[str], object] = field(default=print)
 
     def kit(self, scans: int) -> Path:
-        """A folder with an archive of so many examinations and the one model; made when first asked for."""
+        """Return a folder with an archive of ``scans`` examinations and the model; made at the first call."""
         folder, model = self.kits / f"kit-{scans}", self.kits / "model"
         if not model.exists():
             self.say("making the model ...")

@@ -1,4 +1,4 @@
-"""What the process itself costs: the time of ``bsbatch --help``, and memory against the size of an archive."""
+"""Cost of the process: time of ``bsbatch --help``, and peak memory by the size of the archive."""
 
 import re
 
@@ -8,12 +8,12 @@ from benchmarks.setup import Setup
 
 HELP, MEMORY = Target(0.3, "s", False), Target(1.1, "x", False)
 _MEMORY_ROUNDS = 3
-"""The peak of one and the same run varies by some MiB."""
+"""The peak of the same run varies by some MiB."""
 _RATIO = re.compile(r"^ratio (\d+\.\d+)", re.MULTILINE)
 
 
 def help_time(setup: Setup) -> Outcome:
-    """From the start of the process to its end, after one call that is not counted."""
+    """Wall time of ``bsbatch --help``, after one warm-up call."""
     run_module("bsbatch", "--help")
     seconds = [run_module("bsbatch", "--help") for _ in range(setup.sizes.starts)]
     return Outcome("help", [Row("`bsbatch --help`", HELP, seconds)])
@@ -29,14 +29,14 @@ def memory(setup: Setup) -> Outcome:
 
 
 def ratio_in(printed: str) -> float:
-    """The ratio that `benchmarks.memory` prints.
+    """Parse the ratio printed by `benchmarks.memory`.
 
     Raises
     ------
     ValueError
-        It printed none.
+        There is none.
     """
-    found = _RATIO.search(printed)
-    if found is None:
+    match = _RATIO.search(printed)
+    if match is None:
         raise ValueError("benchmarks.memory printed no line that begins with 'ratio': see benchmarks/memory.py")
-    return float(found[1])
+    return float(match[1])

@@ -1,4 +1,4 @@
-"""Whole runs: against the peers, against the bare backend, and up to the first committed row."""
+"""Whole runs: against the peers, against the bare backend, and until the first committed row."""
 
 import json
 import statistics
@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from benchmarks.equality import assert_same_scores
-from benchmarks.pairing import Pair, paired
+from benchmarks.pairing import Pair, measure_pairs
 from benchmarks.peers.job import ARCHIVE, GRAPH
-from benchmarks.processes import Done, run_bsbatch, run_module, run_peer
-from benchmarks.results import Outcome, Row, Target, compared, profile
+from benchmarks.processes import FinishedRun, run_bsbatch, run_module, run_peer
+from benchmarks.results import Line, Outcome, Row, Target, line_of, profile
 from benchmarks.setup import Setup
 
 from bsbatch.registry import Part
@@ -25,7 +24,7 @@ PEERS = {
     "ray_data": Part("benchmarks.peers.ray_data:main", "ray", _INSTALL),
     "torch_loader": Part("benchmarks.peers.torch_loader:main", "torch", _INSTALL),
 }
-"""Modules of `benchmarks.peers`, with the package that each needs."""
+"""Modules of `benchmarks.peers`, each with the package it needs."""
 AGAINST_PEERS, AGAINST_BARE, FIRST_ROW = Target(2.5, "x", True), Target(0.97, "x", True), Target(5.0, "s", False)
 
 
@@ -36,7 +35,7 @@ def peers(setup: Setup) -> Outcome:
     trials = {name: _Trial(setup, name) for name in setup.peers}
     for _ in range(setup.sizes.pairs):
         for trial in trials.values():
-            trial.go(kit)
+            trial.run(kit)
     best = max(trials.values(), key=lambda trial: statistics.median(pair.theirs for pair in trial.pairs))
     ratios = [pair.ratio for pair in best.pairs]
     row = Row(f"whole run, files to committed Parquet, against the best peer ({best.name})", AGAINST_PEERS, ratios)
@@ -48,14 +47,14 @@ def bare(setup: Setup) -> Outcome:
     """Files to committed Parquet against the backend on arrays in memory."""
     kit = setup.kit(setup.sizes.bare_scans)
     folders = (setup.runs / f"bare-{number}" for number in count())
-    pairs = paired(
+    pairs = measure_pairs(
         lambda: run_bsbatch(kit, next(folders), backend=setup.backend).rate,
         lambda: _bare_rate(setup, kit, next(folders)),
         setup.sizes.pairs,
     )
     what = f"whole run against the bare backend on arrays in memory, {setup.sizes.bare_scans} examinations"
     row = Row(what, AGAINST_BARE, [pair.ratio for pair in pairs])
-    return Outcome("bare", [row], [compared("bare backend", pairs)])
+    return Outcome("bare", [row], [line_of("bare backend", pairs)])
 
 
 def first_row(setup: Setup) -> Outcome:
@@ -68,21 +67,21 @@ def first_row(setup: Setup) -> Outcome:
 
 @dataclass(slots=True)
 class _Trial:
-    """One peer: its pairs, and what was seen on the way."""
+    """All pairs of one peer, with start times and differences."""
 
     setup: Setup
     name: str
     pairs: list[Pair] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
-    """Seconds until the peer's clock began to run."""
+    """Seconds from the start of each process to the start of its clock."""
     differences: list[float] = field(default_factory=list)
     """Largest difference of a probability in each pair."""
     notes: dict[str, str] = field(default_factory=dict)
     busy: dict[str, float] = field(default_factory=dict)
-    """Of our last run."""
+    """Busy seconds by stage of our last run."""
 
-    def go(self, kit: Path) -> None:
-        """Run both sides; the times count when the results are equal."""
+    def run(self, kit: Path) -> None:
+        """Run both sides once; the times count only if the results are equal."""
         folder = self.setup.runs / f"{self.name}-{len(self.pairs)}"
         ours = run_bsbatch(kit, folder / "ours", backend=self.setup.backend)
         theirs = run_peer(self.name, kit, folder / "theirs")
@@ -93,10 +92,10 @@ class _Trial:
         self.notes = {"ours": ours.notes["backend"], **theirs.notes}
         self.setup.say(f"  {self.name}: ours {ours.rate:.3g}, theirs {theirs.rate:.3g} scans/s")
 
-    def line(self) -> dict[str, Any]:
-        """Its line in the table of peers."""
+    def line(self) -> Line:
+        """Format the peer's line in the table of peers."""
         return {
-            **compared(self.name, self.pairs),
+            **line_of(self.name, self.pairs),
             "start and loading s": statistics.median(self.starts),
             "difference": f"{max(self.differences):.0e}",
             "form": ", ".join(f"{name} {note}" for name, note in self.notes.items()),
@@ -104,17 +103,17 @@ class _Trial:
 
 
 def _check(setup: Setup) -> None:
-    """Equality on a few examinations, before anything long is timed."""
+    """Check for equal results on a few examinations, before the long measurements."""
     kit = setup.kit(setup.sizes.few)
     ours = run_bsbatch(kit, setup.runs / "check-ours", backend=setup.backend)
     for name in setup.peers:
-        theirs: Done = run_peer(name, kit, setup.runs / f"check-{name}")
+        theirs: FinishedRun = run_peer(name, kit, setup.runs / f"check-{name}")
         difference = assert_same_scores(ours.scores, theirs.scores, name)
         setup.say(f"  {name} agrees on {len(ours.scores)} examinations, difference {difference:.0e}")
 
 
 def _bare_rate(setup: Setup, kit: Path, folder: Path) -> float:
-    """`bsbatch bench --stage infer` over as many scans as the whole run had."""
+    """Measure `bsbatch bench --stage infer` over the scans of the whole run; return scans per second."""
     folder.mkdir(parents=True)
     file = folder / "bench.json"
     options = ["--stage", "infer", "--backend", setup.backend, "--json", str(file), "--warmup", "0"]

@@ -1,7 +1,7 @@
-"""What every peer is told, what it gives back, and what is counted of its time.
+"""Input and output of every peer, and the measurement of its time.
 
-Counted is what stands inside `Job.counted`: from the listing of the archive to the written Parquet. Imports, loading
-the model and one warm-up batch come before it, as they do for bsbatch.
+The measured part is the body of `Job.stopwatch`: from the listing of the archive to the written Parquet. Imports,
+loading the model and one warm-up batch come before it, as for bsbatch.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 GRAPH, KERAS, WEIGHTS = "model/model.onnx", "model.keras", "weights.npz"
-"""The same model three times, below the folder of a kit."""
+"""Three forms of the same model, below the folder of a kit."""
 ARCHIVE = "archive"
 SCORES, TIMING = "scores", "timing.json"
-"""What a peer leaves in its output folder: Parquet files, and how long it took."""
+"""Output of a peer in its folder: Parquet files, and its time."""
 BATCH = 4
 INPUT, OUTPUT = "image", "probabilities"
 """Names in the ONNX graph."""
@@ -35,15 +35,15 @@ class Job:
     """One run of a peer."""
 
     kit: Path
-    """Folder with archive and model, `benchmarks.kit`."""
+    """Folder with archive and model, made by `benchmarks.kit`."""
     out: Path
     """Empty folder for the scores."""
     threads: int
-    """Processors that it may use."""
+    """Processors that the peer may use."""
 
     @classmethod
     def from_arguments(cls) -> Self:
-        """``python -m benchmarks.peers.NAME KIT OUT THREADS``."""
+        """Parse the command line ``python -m benchmarks.peers.NAME KIT OUT THREADS``."""
         parser = argparse.ArgumentParser()
         parser.add_argument("kit", type=Path)
         parser.add_argument("out", type=Path)
@@ -56,14 +56,14 @@ class Job:
         return sorted(path for path in (self.kit / ARCHIVE).rglob("*") if path.is_file())
 
     @contextmanager
-    def counted(self, **notes: str) -> Iterator[None]:
-        """What takes place inside is the time of this peer; ``notes`` say which of its forms it chose."""
+    def stopwatch(self, **notes: str) -> Iterator[None]:
+        """Measure the body as the time of this peer; ``notes`` describe its choices."""
         started = time.perf_counter()
         yield
         self.report(time.perf_counter() - started, **notes)
 
     def report(self, seconds: float, **notes: str) -> None:
-        """Write down the time."""
+        """Write the time to the output folder."""
         content = {"seconds": seconds, "notes": notes}
         (self.out / TIMING).write_text(json.dumps(content), encoding="utf-8")
 
@@ -75,12 +75,12 @@ class Job:
 
 
 def warm_up_images(size: int = BATCH) -> NDArray[np.float32]:
-    """``(size, 1, 512, 512)`` in [0, 1], neither flat nor zero."""
+    """Return noise, ``(size, 1, 512, 512)`` in [0, 1]."""
     return np.random.default_rng(0).random((size, 1, 512, 512), np.float32)
 
 
 def in_batches(items: Iterable[Item], size: int = BATCH) -> Iterator[list[Item]]:
-    """Cut a stream into lists."""
+    """Split an iterable into lists of at most ``size`` items."""
     batch: list[Item] = []
     for item in items:
         batch.append(item)

@@ -1,4 +1,4 @@
-"""A pool of pydicom threads ahead of an ONNX Runtime session."""
+"""ONNX Runtime: a pool of pydicom threads feeds one session."""
 
 import numpy as np
 import onnxruntime
@@ -13,7 +13,7 @@ def main() -> None:
     options.intra_op_num_threads = job.threads
     session = onnxruntime.InferenceSession(job.kit / GRAPH, options, providers=["CPUExecutionProvider"])
     session.run([OUTPUT], {INPUT: warm_up_images()})
-    with job.counted():
+    with job.stopwatch():
         scores: dict[str, float] = {}
         for batch in in_batches(read_all(job.files, job.threads)):
             scores |= _score(session, batch)

@@ -1,4 +1,4 @@
-"""The paper's way: pydicom into one array of three equal channels, then Keras ``predict``."""
+"""The paper's method: pydicom into one array of three equal channels, then Keras ``predict``."""
 
 import os
 
@@ -11,12 +11,12 @@ def main() -> None:
     """Score the archive."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import keras  # noqa: PLC0415 - TensorFlow reads the lines above when it is imported
+    import keras  # noqa: PLC0415 - TensorFlow reads these variables at import
 
     job = Job.from_arguments()
     model = keras.saving.load_model(job.kit / KERAS)
     model.predict(np.repeat(np.moveaxis(warm_up_images(), 1, 3), 3, axis=3), verbose=0)
-    with job.counted():
+    with job.stopwatch():
         scans = [read(file) for file in job.files]
         images = np.repeat(np.stack([scan.image for scan in scans])[..., np.newaxis], 3, axis=3)
         probabilities = model.predict(images, batch_size=BATCH, verbose=0)

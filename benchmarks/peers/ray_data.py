@@ -1,24 +1,28 @@
 """Ray Data: binary files, ``map_batches`` with a class that holds an ONNX Runtime session, Parquet.
 
-The time is counted from the moment when the actor has loaded its session: Ray starts it within the pipeline.
+The time starts when the actor has loaded its session, because Ray starts the actor within the pipeline.
 """
 
 import os
 import time
+from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import onnxruntime
 import ray
 from benchmarks.peers.job import ARCHIVE, BATCH, GRAPH, INPUT, OUTPUT, SCORES, Job, warm_up_images
 from benchmarks.peers.reading import read
+from numpy.typing import NDArray
 
 _READY = "ready"
 
+Columns = Mapping[str, NDArray[np.generic]]
+"""Arrays by column name, one item for each examination."""
+
 
 class Scorer:
-    """Holds the session; Ray makes one in an actor."""
+    """An ONNX Runtime session; Ray creates one in an actor."""
 
     def __init__(self, graph: str, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -27,7 +31,7 @@ class Scorer:
         self._session.run([OUTPUT], {INPUT: warm_up_images()})
         self._ready = time.monotonic()  # one clock for all processes of a machine
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, batch: Columns) -> Columns:
         """Score a batch of images."""
         images = np.ascontiguousarray(batch["image"], np.float32)[:, np.newaxis]
         (probabilities,) = self._session.run([OUTPUT], {INPUT: images})
@@ -35,8 +39,8 @@ class Scorer:
         return {"sop_uid": batch["sop_uid"], "p_metastasis": probabilities[:, 1], _READY: ready}
 
 
-def decode(row: dict[str, Any]) -> dict[str, Any]:
-    """Read one object out of its bytes."""
+def decode(row: Mapping[str, bytes]) -> dict[str, str | NDArray[np.float32]]:
+    """Read one object from its bytes."""
     scan = read(BytesIO(row["bytes"]))
     return {"sop_uid": scan.sop_uid, "image": scan.image}
 

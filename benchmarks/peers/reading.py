@@ -1,6 +1,6 @@
-"""pydicom and OpenCV: a file as the model's input. Written for the peers alone, it shares no code with bsbatch.
+"""Read files as the model's input with pydicom and OpenCV; shares no code with bsbatch.
 
-The peers' archive is uncompressed two-frame objects, anterior first, so a peer looks at nothing else.
+The peers' archive holds only uncompressed two-frame objects, anterior first, so no header is checked.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,17 +30,17 @@ def read(file: Path | BytesIO) -> Scan:
     """Read and preprocess one object."""
     dataset = pydicom.dcmread(file)
     anterior, posterior = dataset.pixel_array.astype(np.float32)
-    return Scan(str(dataset.SOPInstanceUID), np.hstack([_scaled(anterior), _scaled(posterior)]))
+    return Scan(str(dataset.SOPInstanceUID), np.hstack([_scale(anterior), _scale(posterior)]))
 
 
 def read_all(files: Iterable[Path], threads: int) -> Iterator[Scan]:
-    """Read in a pool of threads, in the order of the files."""
+    """Read files in a pool of threads, in their order."""
     with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(read, files)
 
 
 def modalities(files: Iterable[Path], threads: int) -> list[str]:
-    """(0008,0060) Modality of every file, headers only."""
+    """Read (0008,0060) Modality of every file, headers only."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(_modality, files))
 
@@ -49,7 +49,7 @@ def _modality(file: Path) -> str:
     return str(pydicom.dcmread(file, stop_before_pixels=True).Modality)
 
 
-def _scaled(view: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scale(view: NDArray[np.float32]) -> NDArray[np.float32]:
     resized = cv2.resize(view, (_COLUMNS, _ROWS), interpolation=cv2.INTER_AREA)
     low, high = resized.min(), resized.max()
     scaled: NDArray[np.float32] = (resized - low) / (high - low)

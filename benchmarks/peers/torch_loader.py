@@ -1,8 +1,7 @@
-"""torch: a ``DataLoader`` with a reading process and a torch model, channels last where that is faster here."""
+"""torch: a ``DataLoader`` with one reading process and a torch model, channels last if that is faster."""
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,15 +25,15 @@ class Scans:
         return len(self._files)
 
     def __getitem__(self, index: int) -> tuple[str, NDArray[np.float32]]:
-        """SOP Instance UID and ``(1, 512, 512)`` image."""
+        """Read a SOP Instance UID and its ``(1, 512, 512)`` image."""
         scan = read(self._files[index])
         return scan.sop_uid, scan.image[np.newaxis]
 
 
-def network(weights: list[NDArray[np.float32]]) -> Any:
-    """The VGG16 of kernels and biases in Keras' order and layout; one channel, as the engine's graph."""
+def build_network(weights: list[NDArray[np.float32]]) -> torch.nn.Module:
+    """Build the VGG16 from kernels and biases in Keras' order and layout; one channel, as in the engine's graph."""
     tensors = iter(torch.from_numpy(weight) for weight in weights)
-    layers: list[Any] = []
+    layers: list[torch.nn.Module] = []
     for convolutions in _BLOCKS:
         for _ in range(convolutions):
             layers += [_convolution(next(tensors), next(tensors)), torch.nn.ReLU(inplace=True)]
@@ -45,26 +44,26 @@ def network(weights: list[NDArray[np.float32]]) -> Any:
     ).eval()
 
 
-def _convolution(kernel: Any, bias: Any) -> Any:
+def _convolution(kernel: torch.Tensor, bias: torch.Tensor) -> torch.nn.Conv2d:
     rows, columns, inputs, outputs = kernel.shape
     layer = torch.nn.Conv2d(inputs, outputs, (rows, columns), padding=1)
     layer.weight.data, layer.bias.data = kernel.permute(3, 2, 0, 1).contiguous(), bias
     return layer
 
 
-def _dense(kernel: Any, bias: Any) -> Any:
+def _dense(kernel: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
     layer = torch.nn.Linear(*kernel.shape)
     layer.weight.data, layer.bias.data = kernel.T.contiguous(), bias
     return layer
 
 
-def _faster_layout(model: Any) -> Any:
+def _faster_layout(model: torch.nn.Module) -> torch.memory_format:
     batch = torch.from_numpy(warm_up_images())
     layouts = (torch.contiguous_format, torch.channels_last)
     return min(layouts, key=lambda layout: _seconds_in(layout, model, batch))
 
 
-def _seconds_in(layout: Any, model: Any, batch: Any) -> float:
+def _seconds_in(layout: torch.memory_format, model: torch.nn.Module, batch: torch.Tensor) -> float:
     model.to(memory_format=layout)
     placed = batch.to(memory_format=layout)
     model(placed)
@@ -79,10 +78,10 @@ def main() -> None:
     torch.set_grad_enabled(False)
     torch.set_num_threads(job.threads)
     with np.load(job.kit / WEIGHTS) as stored:
-        model = network([stored[name] for name in sorted(stored.files)])
+        model = build_network([stored[name] for name in sorted(stored.files)])
     layout = _faster_layout(model)
     model.to(memory_format=layout)
-    with job.counted(layout=str(layout).removeprefix("torch.")):
+    with job.stopwatch(layout=str(layout).removeprefix("torch.")):
         scores: dict[str, float] = {}
         for sop_uids, images in DataLoader(Scans(job.files), BATCH, num_workers=_READERS):
             probabilities = model(images.to(memory_format=layout))

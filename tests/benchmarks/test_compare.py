@@ -1,4 +1,4 @@
-"""The one command, in its smallest sizes: that it works and what it writes, never how fast it was."""
+"""The whole command in its smallest sizes: its output, never its speed."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_clutter_is_of_every_modality(tmp_path: Path) -> None:
     assert set(modalities(sorted(tmp_path.rglob("*.dcm")), 2)) == {"CT", "MR", "PT", "CR", "SR"}
 
 
-def test_files_to_arrays_and_to_verdicts_are_compared_in_one_command(tmp_path: Path) -> None:
+def test_intake_and_skim_run_in_one_command(tmp_path: Path) -> None:
     done = run("--quick", "--only", "intake", "skim", "help", "--out", tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def test_files_to_arrays_and_to_verdicts_are_compared_in_one_command(tmp_path: P
     assert done.stdout.strip().splitlines()[-1] in report
 
 
-def test_what_heat_maps_cost_is_measured_after_both_ways_gave_the_same_maps(tmp_path: Path) -> None:
+def test_heat_maps_are_compared_before_their_cost_is_measured(tmp_path: Path) -> None:
     done = run("--quick", "--only", "heat_maps", "--out", tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_whole_runs_agree_with_every_peer_that_is_installed(tmp_path: Path) -> N
     assert {path.stem for path in (tmp_path / "results").iterdir()} == {"peers", "bare", "first_row"}
 
 
-def test_scenarios_that_were_not_asked_for_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenarios_of_earlier_calls_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def scenario(name: str, value: float) -> None:
         row = Row(f"figure of {name}", Target(1.0, "x", True), [value])
         monkeypatch.setitem(compare.SCENARIOS, name, lambda _: Outcome(name, [row]))
@@ -100,12 +100,12 @@ def test_a_peer_that_is_not_installed_is_named_before_anything_runs(monkeypatch:
         compare.main()
 
 
-def test_a_side_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_the_error_of_a_failed_side_holds_the_end_of_its_output(tmp_path: Path) -> None:
     with pytest.raises(ProcessFailedError, match="onnx failed"):
         run_peer("onnx_threads", tmp_path / "nowhere", tmp_path / "out")
 
 
-def test_the_ratio_of_the_memory_benchmark_is_found() -> None:
+def test_the_ratio_is_read_from_the_output_of_the_memory_benchmark() -> None:
     assert ratio_in("500 studies: peak 150.0 MiB\nratio 1.042 (goal <= 1.10: met)\n") == 1.042
     with pytest.raises(ValueError, match="printed no line"):
         ratio_in("the run failed")

@@ -22,7 +22,7 @@ def test_probabilities_within_the_tolerance_are_the_same() -> None:
     ("theirs", "words"),
     [
         ({"1.2": 0.1}, "1 of our 2 examinations are missing"),
-        ({**SCORES, "1.4": 0.5}, "1 are strange"),
+        ({**SCORES, "1.4": 0.5}, "1 are unknown to us"),
         ({"1.2": 0.1, "1.3": 0.7 + 2 * TOLERANCE}, "differs"),
         ({"1.2": 0.1, "1.3": float("nan")}, "differs"),
     ],
@@ -32,7 +32,7 @@ def test_other_examinations_or_probabilities_are_refused(theirs: dict[str, float
         assert_same_scores(SCORES, theirs, "peer")
 
 
-def test_probabilities_that_tell_nothing_apart_prove_nothing() -> None:
+def test_equal_probabilities_of_all_examinations_are_refused() -> None:
     flat = {"1.2": 0.5, "1.3": 0.5}
 
     with pytest.raises(DifferentResultsError, match="all probabilities are the same"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.pairing import Pair
-from benchmarks.results import Outcome, Row, Target, compared, number, profile, report, table
+from benchmarks.results import Outcome, Row, Target, line_of, number, profile, report, table
 
 AT_LEAST, AT_MOST = Target(2.5, "x", True), Target(0.3, "s", False)
 ENVIRONMENT = {
@@ -23,7 +23,7 @@ ENVIRONMENT = {
 PEERS = Outcome(
     "peers",
     [Row("whole run", AT_LEAST, [2.4, 2.7, 2.6])],
-    [compared("paper", [Pair(2.0, 0.5), Pair(2.2, 0.5)]) | {"form": "Keras"}],
+    [line_of("paper", [Pair(2.0, 0.5), Pair(2.2, 0.5)]) | {"form": "Keras"}],
     ["24 examinations."],
     ENVIRONMENT,
 )
@@ -57,7 +57,7 @@ def test_every_line_of_a_table_has_as_many_cells_as_its_head() -> None:
         assert len({line.count("|") for line in lines}) == 1
 
 
-def test_the_report_names_machine_versions_and_what_each_scenario_saw() -> None:
+def test_the_report_names_machine_versions_and_notes_of_each_scenario() -> None:
     text = report([PEERS, HELP])
 
     for words in ("Test CPU (avx2), 2 CPUs", "commit abc", "numpy 2.0", "0.5, 0.25, 0", "## peers", "24 examinations."):
@@ -67,13 +67,13 @@ def test_the_report_names_machine_versions_and_what_each_scenario_saw() -> None:
     assert "mean nothing" not in text
 
 
-def test_scenarios_of_other_machines_are_told_apart() -> None:
+def test_scenarios_of_other_commits_get_a_paragraph_of_their_own() -> None:
     elsewhere = replace(HELP, environment=ENVIRONMENT | {"commit": "def"})
 
     assert report([PEERS, elsewhere]).count("Test CPU") == 2
 
 
-def test_a_quick_try_says_so() -> None:
+def test_the_report_of_a_quick_try_contains_a_warning() -> None:
     assert "mean nothing" in report([replace(PEERS, is_quick=True)])
 
 
@@ -81,7 +81,7 @@ def test_the_profile_names_the_stages_by_their_shares() -> None:
     assert profile({"header": 1.0, "infer": 3.0}).endswith("infer 75.0%, header 25.0%.")
 
 
-def test_an_outcome_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_a_saved_outcome_is_loaded_unchanged(tmp_path: Path) -> None:
     PEERS.save(tmp_path)
 
     assert Outcome.load(tmp_path / "peers.json") == PEERS
