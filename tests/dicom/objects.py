@@ -1,4 +1,4 @@
-"""Small DICOM objects and the records made of them: sound as they are, changed by keyword."""
+"""Small sound DICOM objects and their records, with changes by keyword."""
 
 from copy import deepcopy
 from io import BytesIO
@@ -55,17 +55,17 @@ SOUND = Header(
 
 
 def header(**changes: Any) -> Header:
-    """A sound two-frame object of the common kind, changed."""
+    """Header of a sound object of two 1024 x 256 frames, with changes."""
     return SOUND._replace(**changes)
 
 
 def counts(frames: int = 2, kind: str = "<u2") -> NDArray[Any]:
-    """``(frames, 16, 4)`` values, different in every pixel and below 128."""
+    """``(frames, 16, 4)`` values below 128, different in every pixel."""
     return np.arange(frames * ROWS * COLUMNS).reshape(frames, ROWS, COLUMNS).astype(kind)
 
 
 def dataset(frames: NDArray[Any] | None = None, **attributes: Any) -> Dataset:
-    """An NM object; attributes of the value None are deleted."""
+    """An NM object without the attributes whose value is None."""
     pixels = counts() if frames is None else frames
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(NM), UID("1.2.3.4.5")
@@ -109,7 +109,7 @@ def item(**attributes: Any) -> Dataset:
 
 
 def encode(source: Dataset, syntax: UID = ExplicitVRLittleEndian, **options: Any) -> bytes:
-    """The file of a dataset in another transfer syntax; pixels are compressed or swapped as it asks."""
+    """File of a dataset in a transfer syntax, its pixels compressed or byte-swapped."""
     made, buffer = deepcopy(source), BytesIO()
     if syntax.is_encapsulated:
         made.compress(syntax, generate_instance_uid=False, **options)
@@ -122,7 +122,7 @@ def encode(source: Dataset, syntax: UID = ExplicitVRLittleEndian, **options: Any
 
 
 def without_preamble(source: Dataset, *, is_implicit: bool) -> bytes:
-    """The bare dataset, as archives before PS3.10 hold it."""
+    """File of a bare dataset, as in archives from before PS3.10."""
     made, buffer = deepcopy(source), BytesIO()
     del made.file_meta
     made.save_as(buffer, implicit_vr=is_implicit, little_endian=True, enforce_file_format=False)
@@ -130,17 +130,17 @@ def without_preamble(source: Dataset, *, is_implicit: bool) -> bytes:
 
 
 def read(data: bytes) -> Header:
-    """The header of a file in memory."""
+    """Header of a file in memory."""
     return read_header(BytesIO(data), len(data))
 
 
 def ref(source: str = "a.dcm") -> ObjectRef:
-    """An object of a source that nobody opens."""
+    """Reference to an object that does not exist."""
     return ObjectRef(source, "/archive/" + source, 1, 1)
 
 
 def scan(views: str, name: str, defect: Verdict | None = None, **changes: Any) -> ScanObject:
-    """A whole-body object whose frames show ``A``, ``P`` or both; its name makes its UID and its place."""
+    """A whole-body object whose frames show ``A``, ``P`` or both; UID and path are made from its name."""
     known = {"A": View.ANTERIOR, "P": View.POSTERIOR}
     frames = tuple(
         FrameView(number, known[view], EvidenceKind.START_ANGLE) for number, view in enumerate(views, start=1)

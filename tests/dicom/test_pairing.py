@@ -22,7 +22,7 @@ def clock(seconds: float) -> str:
 
 
 def play(scans: Iterable[ScanObject]) -> tuple[list[Event], list[Event]]:
-    """What is decided on the way, and what at the end."""
+    """Events while objects are added, and events at the end."""
     pairer = Pairer()
     on_the_way = [event for item in scans for event in pairer.add(item)]
     return on_the_way, list(pairer.finish())
@@ -42,8 +42,8 @@ def reason(event: Event) -> Reason | None:
     return verdict.reason if verdict is not None else None
 
 
-def story(scans: Iterable[ScanObject]) -> list[tuple[tuple[str, ...], Reason | None]]:
-    """Who ended up with whom, and why not."""
+def outcomes(scans: Iterable[ScanObject]) -> list[tuple[tuple[str, ...], Reason | None]]:
+    """Sources and reason of every event."""
     return sorted(((sources(event), reason(event)) for event in events_of(scans)), key=str)
 
 
@@ -61,7 +61,7 @@ def test_an_object_with_both_views_is_an_examination_at_once() -> None:
 
 
 @pytest.mark.parametrize("order", ["AP", "PA"])
-def test_the_second_view_of_a_series_streams_out_immediately(order: str) -> None:
+def test_the_second_view_of_a_series_completes_an_examination_at_once(order: str) -> None:
     on_the_way, at_the_end = play([scan(view, view) for view in order])
 
     (exam,) = on_the_way
@@ -83,7 +83,7 @@ def test_views_of_one_frame_of_reference_pair_across_series() -> None:
     one = scan("A", "a", series_uid="1", frame_of_reference_uid="7", acquisition_time="100000")
     other = scan("P", "p", series_uid="2", frame_of_reference_uid="7", acquisition_time="103000")
 
-    assert story([one, other]) == [(("a", "p"), None)]
+    assert outcomes([one, other]) == [(("a", "p"), None)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_views_of_one_frame_of_reference_pair_across_series() -> None:
         ("235930", "000030", False),
     ],
 )
-def test_series_of_their_own_pair_within_two_minutes(first: str, second: str | None, is_pair: bool) -> None:
+def test_views_of_two_series_pair_within_two_minutes(first: str, second: str | None, is_pair: bool) -> None:
     one = scan("A", "a", series_uid="1", acquisition_time=first)
     other = scan("P", "p", series_uid="2", acquisition_time=second)
 
@@ -117,14 +117,14 @@ def test_midnight_between_two_views_is_a_minute_and_not_a_day() -> None:
     one = scan("A", "a", series_uid="1", acquisition_time="235930", acquisition_date="20200102")
     other = scan("P", "p", series_uid="2", acquisition_time="000030", acquisition_date="20200103")
 
-    assert story([one, other]) == [(("a", "p"), None)]
+    assert outcomes([one, other]) == [(("a", "p"), None)]
 
 
 def test_the_same_time_on_another_day_is_another_acquisition() -> None:
     one = scan("A", "a", series_uid="1", acquisition_date="20200102")
     other = scan("P", "p", series_uid="2", acquisition_date="20200103")
 
-    assert [why for _, why in story([one, other])] == [Reason.SINGLE_VIEW_ONLY] * 2
+    assert [why for _, why in outcomes([one, other])] == [Reason.SINGLE_VIEW_ONLY] * 2
 
 
 def test_views_of_one_series_that_are_hours_apart_wait_for_a_better_partner() -> None:
@@ -138,17 +138,17 @@ def test_views_of_one_series_that_are_hours_apart_wait_for_a_better_partner() ->
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(max_size=12) | st.text(alphabet="0123456789.:-+_naife ", max_size=14))
-def test_any_acquisition_time_is_survived(time: str) -> None:
+def test_any_acquisition_time_is_accepted(time: str) -> None:
     one = scan("A", "a", series_uid="1", acquisition_time=time)
     other = scan("P", "p", series_uid="2", acquisition_time=time)
 
     assert sorted(name for event in events_of([one, other]) for name in sources(event)) == ["a", "p"]
 
 
-def test_a_study_uid_keeps_patients_apart() -> None:
+def test_views_of_two_studies_do_not_pair() -> None:
     one, other = scan("A", "a", study_uid="1"), scan("P", "p", study_uid="2")
 
-    assert [why for _, why in story([one, other])] == [Reason.SINGLE_VIEW_ONLY] * 2
+    assert [why for _, why in outcomes([one, other])] == [Reason.SINGLE_VIEW_ONLY] * 2
 
 
 def test_without_a_study_uid_nothing_pairs() -> None:
@@ -159,10 +159,10 @@ def test_without_a_study_uid_nothing_pairs() -> None:
 
 
 def test_an_object_with_both_views_needs_no_study_uid() -> None:
-    assert story([scan("AP", "both", study_uid=None)]) == [(("both",), None)]
+    assert outcomes([scan("AP", "both", study_uid=None)]) == [(("both",), None)]
 
 
-def test_a_lone_view_has_failed_as_single_view_only() -> None:
+def test_a_lone_view_fails_as_single_view_only() -> None:
     (event,) = events_of([scan("A", "a")])
 
     assert isinstance(event, Examination)
@@ -191,13 +191,13 @@ def test_objects_without_a_uid_are_no_copies_of_each_other() -> None:
 def test_a_further_view_of_a_finished_acquisition_is_a_duplicate() -> None:
     scans = [scan("A", "a"), scan("P", "p"), scan("A", "derived")]
 
-    assert story(scans) == [(("a", "p"), None), (("derived",), Reason.DUPLICATE_VIEW)]
+    assert outcomes(scans) == [(("a", "p"), None), (("derived",), Reason.DUPLICATE_VIEW)]
 
 
 def test_a_view_left_over_from_another_acquisition_is_no_duplicate() -> None:
     scans = [scan("A", "a"), scan("P", "p"), scan("A", "late", series_uid="9", acquisition_time="160000")]
 
-    assert (("late",), Reason.SINGLE_VIEW_ONLY) in story(scans)
+    assert (("late",), Reason.SINGLE_VIEW_ONLY) in outcomes(scans)
 
 
 @pytest.mark.parametrize(
@@ -226,63 +226,63 @@ def test_views_of_one_series_that_do_not_match_fail_together(
     "changes", [{"pixel_spacing": (2.4005, 2.4)}, {"pixel_spacing": None}, {"scan_length": 1900.0}], ids=str
 )
 def test_small_differences_and_absent_values_still_match(changes: dict[str, Any]) -> None:
-    assert story([scan("A", "a"), scan("P", "p", **changes)]) == [(("a", "p"), None)]
+    assert outcomes([scan("A", "a"), scan("P", "p", **changes)]) == [(("a", "p"), None)]
 
 
 def test_a_mismatched_view_waits_for_the_one_that_fits() -> None:
     scans = [scan("A", "small", rows=512, columns=128), scan("P", "p"), scan("A", "a")]
 
-    assert (("a", "p"), None) in story(scans)
+    assert (("a", "p"), None) in outcomes(scans)
 
 
 @pytest.mark.parametrize("is_damaged_first", [True, False])
-def test_a_damaged_copy_costs_the_sound_one_nothing(is_damaged_first: bool) -> None:
+def test_a_damaged_copy_does_not_affect_the_sound_one(is_damaged_first: bool) -> None:
     sound, damaged = scan("AP", "1"), scan("AP", "cut", defect=CUT, sop_uid="1.2.3.4.1")
     scans = [damaged, sound] if is_damaged_first else [sound, damaged]
 
-    assert story(scans) == [(("1",), None), (("cut",), Reason.TRUNCATED_PIXEL_DATA)]
+    assert outcomes(scans) == [(("1",), None), (("cut",), Reason.TRUNCATED_PIXEL_DATA)]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-def test_a_damaged_copy_of_one_view_costs_the_pair_nothing(order: tuple[int, ...]) -> None:
+def test_a_damaged_copy_of_one_view_does_not_affect_the_pair(order: tuple[int, ...]) -> None:
     scans = [scan("A", "1"), scan("P", "2"), scan("A", "cut", defect=CUT, sop_uid="1.2.3.4.1")]
 
-    assert story([scans[index] for index in order]) == [(("1", "2"), None), (("cut",), Reason.TRUNCATED_PIXEL_DATA)]
+    assert outcomes([scans[index] for index in order]) == [(("1", "2"), None), (("cut",), Reason.TRUNCATED_PIXEL_DATA)]
 
 
 @pytest.mark.parametrize("order", ["AP", "PA"])
 def test_a_damaged_view_fails_together_with_its_partner(order: str) -> None:
     scans = [scan(view, view, defect=CUT if view == "A" else None) for view in order]
 
-    assert story(scans) == [(("A", "P"), Reason.TRUNCATED_PIXEL_DATA)]
+    assert outcomes(scans) == [(("A", "P"), Reason.TRUNCATED_PIXEL_DATA)]
 
 
 def test_an_object_whose_views_are_not_known_fails_alone() -> None:
-    assert story([scan("", "x", defect=CUT), scan("A", "a"), scan("P", "p")]) == [
+    assert outcomes([scan("", "x", defect=CUT), scan("A", "a"), scan("P", "p")]) == [
         (("a", "p"), None),
         (("x",), Reason.TRUNCATED_PIXEL_DATA),
     ]
 
 
-def test_repeated_acquisitions_of_one_study_pair_with_their_own() -> None:
+def test_views_of_repeated_acquisitions_pair_within_their_acquisition() -> None:
     first = [scan(view, f"first{view}", series_uid="1", acquisition_time="101500") for view in "AP"]
     second = [scan(view, f"second{view}", series_uid="2", acquisition_time="134500") for view in "AP"]
 
-    pairs = story([first[0], second[1], first[1], second[0]])
+    pairs = outcomes([first[0], second[1], first[1], second[0]])
 
     assert pairs == [(("firstA", "firstP"), None), (("secondA", "secondP"), None)]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
-def test_a_repeat_within_the_hour_in_one_series_pairs_with_its_own_in_any_order(order: tuple[int, ...]) -> None:
+def test_a_repeat_within_the_hour_in_one_series_pairs_closest_in_time_in_any_order(order: tuple[int, ...]) -> None:
     scans = [scan(view, f"{when}{view}", acquisition_time=when) for when in ("101500", "103500") for view in "AP"]
 
-    pairs = story([scans[index] for index in order])
+    pairs = outcomes([scans[index] for index in order])
 
     assert pairs == [(("101500A", "101500P"), None), (("103500A", "103500P"), None)]
 
 
-def test_what_an_earlier_run_has_committed_counts() -> None:
+def test_objects_committed_by_an_earlier_run_make_duplicates() -> None:
     done = scan("A", "1")
     header = done.header
     key = acquisition_key(header.study_uid, header.series_uid, header.acquisition_date, header.acquisition_time)
@@ -295,7 +295,7 @@ def test_what_an_earlier_run_has_committed_counts() -> None:
 
 
 def acquisition(study: int, number: int, kind: str) -> list[ScanObject]:
-    """The sound objects of one acquisition, two hours from the next one of its study."""
+    """The sound objects of one acquisition, two hours before the next one of its study."""
     name, start = f"{study}.{number}", number * 2 * HOUR + 600 * study
     fields: dict[str, Any] = {"study_uid": f"1.{study}", "series_uid": name, "acquisition_time": clock(start)}
     if kind == "both":
@@ -322,8 +322,8 @@ def test_sound_objects_give_the_same_examinations_in_any_order(draws: st.DataObj
 
     exams = [event.exam_id for event in events if isinstance(event, Examination)]
     assert sorted(exams) == sorted(exam_id(group) for group in groups)
-    told = sorted(name for event in events for name in sources(event))
-    assert told == sorted(item.ref.source for item in arrival)
+    names = sorted(name for event in events for name in sources(event))
+    assert names == sorted(item.ref.source for item in arrival)
 
 
 @settings(deadline=None, max_examples=200)

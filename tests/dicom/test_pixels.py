@@ -37,7 +37,7 @@ NATIVE = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, D
 
 
 def counts(frames: int = 2, kind: str = "<u2") -> NDArray[Any]:
-    """``(frames, 64, 32)`` values below 128, every frame another one."""
+    """``(frames, 64, 32)`` values below 128, different in every frame."""
     return (np.arange(frames * ROWS * COLUMNS) * 7 % 128).reshape(frames, ROWS, COLUMNS).astype(kind) ^ frames
 
 
@@ -72,7 +72,7 @@ def test_negative_counts_stay_negative(syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("frame", [1, 2, 3])
-def test_the_frame_that_was_asked_for_is_read(frame: int) -> None:
+def test_the_requested_frame_is_read(frame: int) -> None:
     stored = counts(3)
 
     np.testing.assert_array_equal(frame_of(encode(dataset(stored)), frame).stored, stored[frame - 1])
@@ -89,7 +89,7 @@ def test_an_object_without_preamble_is_read(is_implicit: bool) -> None:
     np.testing.assert_array_equal(frame_of(data, 2).stored, counts()[1])
 
 
-def test_real_jpeg_lossless_counts_add_up() -> None:
+def test_real_jpeg_lossless_counts_have_the_known_sum_and_maximum() -> None:
     found = frame_of(JPEG_LL.read_bytes())
 
     assert found.counts.shape == (1024, 256)
@@ -97,7 +97,7 @@ def test_real_jpeg_lossless_counts_add_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["JPEG2000.dcm", "JPEG2000_UNC.dcm"])
-def test_real_lossy_counts_are_decoded_with_their_negative_ones(name: str) -> None:
+def test_negative_counts_of_real_lossy_objects_are_kept(name: str) -> None:
     data = Path(str(get_testdata_file(name, download=False))).read_bytes()
 
     assert frame_of(data).counts.min() == -30
@@ -147,9 +147,9 @@ def test_compressed_pixel_data_that_end_too_early_fail(syntax: UID) -> None:
 @pytest.mark.parametrize("syntax", LOSSLESS)
 def test_damaged_compressed_pixel_data_fail(syntax: UID) -> None:
     whole = encode(dataset(counts(1)), syntax)
-    place = read(whole).pixel_data
-    assert place is not None
-    start = place.offset + 24
+    pixels = read(whole).pixel_data
+    assert pixels is not None
+    start = pixels.offset + 24
     damaged = whole[:start] + bytes(40) + whole[start + 40 :]
 
     error = refusal(damaged, read(whole))
@@ -158,14 +158,14 @@ def test_damaged_compressed_pixel_data_fail(syntax: UID) -> None:
     assert "\n" not in error.message
 
 
-def test_an_object_that_has_changed_its_shape_since_its_header_was_read_fails() -> None:
+def test_an_object_whose_shape_differs_from_its_header_fails() -> None:
     data = encode(dataset(counts()), RLELossless)
     known = read(data)._replace(rows=COLUMNS, columns=ROWS)
 
     assert refusal(data, known).reason == Reason.DECODE_FAILED
 
 
-def test_colour_is_not_taken_for_counts() -> None:
+def test_a_colour_image_is_not_read_as_counts() -> None:
     colours = np.zeros((1, ROWS, COLUMNS * 3), np.uint8)
     rgb = {"Columns": COLUMNS, "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
     data = encode(dataset(colours, **rgb), RLELossless)
@@ -174,7 +174,7 @@ def test_colour_is_not_taken_for_counts() -> None:
 
 
 @pytest.mark.parametrize("syntax", [MPEG2MPML, HEVCMP51])
-def test_a_compression_that_nobody_decodes_is_an_unsupported_transfer_syntax(syntax: UID) -> None:
+def test_a_video_codec_is_an_unsupported_transfer_syntax(syntax: UID) -> None:
     film, buffer = dataset(counts()), BytesIO()
     film.compress(RLELossless, generate_instance_uid=False)
     film.file_meta.TransferSyntaxUID = syntax
@@ -203,7 +203,7 @@ with open(sys.argv[1], "rb") as stream, Isolation() as isolation:
 
 
 @pytest.mark.parametrize(
-    ("syntax", "start", "place", "value"),
+    ("syntax", "start", "position", "value"),
     [
         (JPEGLSLossless, b"\xff\xd8", 6, 127),
         (JPEGLSLossless, b"\xff\xd8", 10, 0),
@@ -219,14 +219,14 @@ with open(sys.argv[1], "rb") as stream, Isolation() as isolation:
         "JPEG Lossless marker",
     ],
 )
-def test_one_damaged_byte_of_a_code_stream_does_not_take_the_process_down(
-    syntax: UID, start: bytes, place: int, value: int, tmp_path: Path
+def test_one_damaged_byte_of_a_code_stream_does_not_crash_the_process(
+    syntax: UID, start: bytes, position: int, value: int, tmp_path: Path
 ) -> None:
     whole = JPEG_LL.read_bytes() if syntax == JPEGLosslessSV1 else encode(dataset(counts(1, "u1")), syntax)
     pixels = read(whole).pixel_data
     assert pixels is not None
     damaged = bytearray(whole)
-    damaged[whole.index(start, pixels.offset) + place] = value
+    damaged[whole.index(start, pixels.offset) + position] = value
     (tmp_path / "a.dcm").write_bytes(damaged)
 
     done = subprocess.run(
@@ -255,17 +255,17 @@ with open(sys.argv[1], "rb") as stream:
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
-def test_a_missing_decoder_names_the_extra_that_brings_it(syntax: UID, tmp_path: Path) -> None:
+def test_a_missing_decoder_names_the_extra_to_install(syntax: UID, tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     path.write_bytes(encode(dataset(counts()), syntax))
 
-    told = subprocess.run([sys.executable, "-c", WITHOUT_CODECS, path], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", WITHOUT_CODECS, path], capture_output=True, text=True, check=True)
 
-    assert told.stdout.startswith("unsupported_transfer_syntax ")
-    assert 'pip install "bsbatch[codecs]"' in told.stdout
+    assert done.stdout.startswith("unsupported_transfer_syntax ")
+    assert 'pip install "bsbatch[codecs]"' in done.stdout
 
 
-def test_a_disk_that_fails_is_no_damaged_object() -> None:
+def test_a_failing_disk_is_not_reported_as_a_damaged_object() -> None:
     class Broken(BytesIO):
         def read(self, _size: int | None = -1, /) -> bytes:
             raise OSError(5, "Input/output error")

@@ -54,7 +54,7 @@ TYPE = ("ORIGINAL", "PRIMARY")
         ({"image_type": (), "rows": 1024, "columns": 0}, Reason.NOT_WHOLE_BODY),
     ],
 )
-def test_what_is_no_whole_body_bone_scan_is_declined(changes: dict[str, Any], reason: Reason) -> None:
+def test_an_object_that_is_no_whole_body_bone_scan_is_declined(changes: dict[str, Any], reason: Reason) -> None:
     verdict = decline(header(**changes))
 
     assert verdict is not None
@@ -77,7 +77,7 @@ def test_what_is_no_whole_body_bone_scan_is_declined(changes: dict[str, Any], re
     ],
     ids=str,
 )
-def test_a_whole_body_object_is_kept_sound_or_not(changes: dict[str, Any]) -> None:
+def test_a_whole_body_object_is_accepted(changes: dict[str, Any]) -> None:
     assert decline(header(**changes)) is None
 
 
@@ -104,7 +104,7 @@ def test_a_whole_body_object_is_kept_sound_or_not(changes: dict[str, Any]) -> No
         ({"energy_window_vector": (1,)}, Reason.DETECTOR_VECTOR_MISMATCH),
     ],
 )
-def test_what_makes_a_whole_body_object_useless_is_found_in_its_header(changes: dict[str, Any], reason: Reason) -> None:
+def test_a_defect_is_found_in_the_header(changes: dict[str, Any], reason: Reason) -> None:
     verdict = find_defect(header(**changes), MAX_PIXELS)
 
     assert verdict is not None
@@ -152,7 +152,7 @@ def test_the_limit_of_pixels_counts_all_frames(limit: int, is_too_large: bool) -
         ((PHOTOPEAK, SCATTER), (), Reason.AMBIGUOUS_ENERGY_WINDOW),
     ],
 )
-def test_the_one_window_that_holds_140_kev_is_taken(
+def test_the_frames_of_the_window_that_contains_140_kev_are_chosen(
     windows: tuple[tuple[tuple[float, float], ...], ...], vector: tuple[int, ...], expected: tuple[int, ...] | Reason
 ) -> None:
     frames = len(vector) or 2
@@ -163,7 +163,7 @@ def test_the_one_window_that_holds_140_kev_is_taken(
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class MemorySource:
     """A source in memory."""
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -176,14 +176,14 @@ class Shelf:
         return self.files[ref.location][:count]
 
     def path(self, _ref: ObjectRef) -> None:
-        """Nothing here is a file."""
+        """No object is a file."""
 
     def open(self, ref: ObjectRef) -> BytesIO:
         return BytesIO(self.files[ref.location])
 
 
 def fate(data: bytes) -> Examination | SettledObject:
-    intake = Intake(Shelf({"a.dcm": data}), Selection(), Catalog(), None, Telemetry(), threads=1)
+    intake = Intake(MemorySource({"a.dcm": data}), Selection(), Catalog(), None, Telemetry(), threads=1)
     (unit,) = intake.units(8, None)
     events: list[Examination | SettledObject] = [*unit.exams, *unit.settled]
     return events[0]
@@ -201,17 +201,17 @@ def two_windows() -> list[Any]:
     ]
 
 
-def test_a_vector_that_is_too_short_on_an_object_with_another_defect_stops_nothing() -> None:
+def test_a_short_vector_on_an_object_with_another_defect_raises_no_error() -> None:
     data = encode(dataset(EnergyWindowVector=[1], EnergyWindowInformationSequence=two_windows()))
 
     assert reason_of(fate(data[:-10])) in {Reason.TRUNCATED_PIXEL_DATA, Reason.DETECTOR_VECTOR_MISMATCH}
 
 
-def test_an_object_without_a_frame_has_failed_and_is_not_lateral() -> None:
+def test_an_object_without_a_frame_fails_and_is_not_lateral() -> None:
     assert reason_of(fate(encode(dataset(NumberOfFrames=-1, DetectorVector=None)))) is Reason.NO_PIXEL_DATA
 
 
-def test_an_object_that_claims_to_be_huge_is_turned_down_before_anything_is_allocated() -> None:
+def test_a_huge_matrix_in_the_header_is_rejected_before_any_allocation() -> None:
     data = encode(dataset(NumberOfFrames=50_000, Rows=65535, Columns=16384, DetectorVector=None))
     fate(data)
     tracemalloc.start()

@@ -20,7 +20,7 @@ KINDS = [kind for kind in EvidenceKind if kind is not EvidenceKind.ASSUMED_ORDER
 
 
 def one_frame(evidence: dict[EvidenceKind, View]) -> Header:
-    """A single-frame object whose view is named by the given kinds of evidence alone."""
+    """A single-frame object with only the given kinds of evidence."""
     words = {kind: (WORDS[view],) for kind, view in evidence.items()}
     angle, code = evidence.get(EvidenceKind.START_ANGLE), evidence.get(EvidenceKind.CODE)
     detector = Detector(
@@ -39,7 +39,7 @@ def one_frame(evidence: dict[EvidenceKind, View]) -> Header:
 
 
 def bare(frames: int = 2, **changes: Any) -> Header:
-    """Frames that nothing names."""
+    """Frames without any evidence."""
     return header(**{"frames": frames, "detector_vector": (), "detectors": (UNKNOWN,) * frames, **changes})
 
 
@@ -60,7 +60,7 @@ def angled(*angles: float | None, **changes: Any) -> Header:
 
 @pytest.mark.parametrize("view", [A, P, LATERAL])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_evidence_names_the_view_alone(kind: EvidenceKind, view: View) -> None:
+def test_each_kind_of_evidence_is_enough(kind: EvidenceKind, view: View) -> None:
     assert hear(one_frame({kind: view}), 1) == FrameView(1, view, kind)
 
 
@@ -93,7 +93,7 @@ def test_two_pieces_of_one_kind_that_disagree_are_a_view_conflict(changes: dict[
     assert refused(resolve(bare(1, **changes), (1,), assume_order=False)) is Reason.VIEW_CONFLICT
 
 
-def test_a_conflict_of_one_frame_is_not_healed_by_the_other() -> None:
+def test_a_conflict_of_one_frame_is_not_resolved_by_the_other() -> None:
     found = angled(180.0, 0.0, view_position=("ANT", "ANT"))
 
     assert refused(resolve(found, (1, 2), assume_order=True)) is Reason.VIEW_CONFLICT
@@ -123,7 +123,7 @@ def test_the_retired_codes_agree_with_their_own_meanings(code: str, meaning: str
     assert found == FrameView(1, view, EvidenceKind.CODE)
 
 
-def test_local_codes_speak_through_their_text() -> None:
+def test_the_text_of_a_local_code_names_the_view() -> None:
     texts = (("Anterior", "AN"), ("Posterior", "PO"))
     detectors = tuple(Detector(None, (("99LOCAL", text[1]),), text) for text in texts)
 
@@ -132,7 +132,7 @@ def test_local_codes_speak_through_their_text() -> None:
     assert named(found) == [(1, A, EvidenceKind.MEANING), (2, P, EvidenceKind.MEANING)]
 
 
-def test_a_view_code_at_the_root_speaks_for_a_single_frame_only() -> None:
+def test_a_view_code_at_the_root_names_the_view_of_a_single_frame_only() -> None:
     assert hear(bare(1, view_texts=("Anterior",)), 1) == FrameView(1, A, EvidenceKind.MEANING)
     assert hear(bare(2, view_texts=("Anterior",)), 1) is None
 
@@ -162,46 +162,46 @@ def test_the_two_heads_of_a_camera_are_anterior_and_posterior(last: float) -> No
     assert named(found) == [(1, A, EvidenceKind.START_ANGLE), (2, P, EvidenceKind.START_ANGLE)]
 
 
-def test_posterior_first_is_turned_round() -> None:
+def test_the_anterior_frame_is_returned_first() -> None:
     found = resolve(angled(0.0, 180.0), (1, 2), assume_order=False)
 
     assert named(found) == [(2, A, EvidenceKind.START_ANGLE), (1, P, EvidenceKind.START_ANGLE)]
 
 
-def test_the_detector_vector_says_whose_frame_it_is() -> None:
+def test_the_detector_vector_assigns_frames_to_detectors() -> None:
     found = resolve(angled(180.0, 0.0, detector_vector=(2, 1)), (1, 2), assume_order=False)
 
     assert named(found) == [(2, A, EvidenceKind.START_ANGLE), (1, P, EvidenceKind.START_ANGLE)]
 
 
-def test_a_detector_that_is_not_there_says_nothing() -> None:
+def test_an_absent_detector_is_no_evidence() -> None:
     assert hear(angled(180.0, 0.0, detector_vector=(3, 0)), 1) is None
 
 
-def test_detectors_without_a_vector_speak_only_where_there_is_one_for_each_frame() -> None:
+def test_detectors_without_a_vector_count_only_if_there_is_one_for_each_frame() -> None:
     header_of_one = bare(2, detectors=(Detector(180.0, (), ()),))
 
     assert hear(header_of_one, 1) is None
 
 
-def test_the_frames_of_another_energy_window_are_not_looked_at() -> None:
+def test_the_frames_of_another_energy_window_are_ignored() -> None:
     detectors = (Detector(180.0, (), ()), Detector(0.0, (), ()))
     found = bare(4, detectors=detectors, detector_vector=(1, 2, 1, 2))
 
     assert [frame for frame, _, _ in named(resolve(found, (3, 4), assume_order=False))] == [3, 4]
 
 
-def test_the_order_of_frames_is_never_assumed() -> None:
+def test_the_order_of_frames_is_not_assumed_by_default() -> None:
     assert refused(resolve(bare(), (1, 2), assume_order=False)) is Reason.VIEW_UNRESOLVED
 
 
-def test_the_order_of_frames_is_recorded_where_it_was_asked_for() -> None:
+def test_the_order_of_frames_is_recorded_as_evidence_on_request() -> None:
     found = resolve(bare(), (1, 2), assume_order=True)
 
     assert named(found) == [(1, A, EvidenceKind.ASSUMED_ORDER), (2, P, EvidenceKind.ASSUMED_ORDER)]
 
 
-def test_evidence_is_stronger_than_the_order_asked_for() -> None:
+def test_evidence_is_stronger_than_the_order_of_frames() -> None:
     found = resolve(angled(0.0, 180.0), (1, 2), assume_order=True)
 
     assert named(found) == [(2, A, EvidenceKind.START_ANGLE), (1, P, EvidenceKind.START_ANGLE)]
@@ -215,7 +215,7 @@ def test_an_order_is_assumed_for_two_frames_only(frames: int) -> None:
 
 
 @pytest.mark.parametrize("assume_order", [False, True])
-def test_one_named_frame_says_nothing_about_the_other(assume_order: bool) -> None:
+def test_the_view_of_one_frame_is_no_evidence_for_the_other(assume_order: bool) -> None:
     found = resolve(angled(180.0, None), (1, 2), assume_order=assume_order)
 
     assert refused(found) is Reason.VIEW_UNRESOLVED
@@ -226,7 +226,7 @@ def test_a_single_named_frame_is_enough() -> None:
 
 
 @pytest.mark.parametrize("text", ["ANT/POST", "TOTAL BODY ANT POST", "Anterior & Posterior"])
-def test_a_wide_single_frame_that_names_both_views_shows_both(text: str) -> None:
+def test_a_wide_single_frame_whose_label_names_both_views_is_composite(text: str) -> None:
     wide = bare(1, rows=1024, columns=512, descriptions=(text,))
     narrow = bare(1, rows=1024, columns=256, descriptions=(text,))
 
@@ -236,7 +236,7 @@ def test_a_wide_single_frame_that_names_both_views_shows_both(text: str) -> None
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-def test_lateral_views_alone_are_no_whole_body_pair(frames: int) -> None:
+def test_lateral_views_alone_are_rejected(frames: int) -> None:
     found = resolve(angled(*[90.0, 270.0][:frames]), tuple(range(1, frames + 1)), assume_order=False)
 
     assert refused(found) is Reason.LATERAL_VIEW
@@ -289,7 +289,7 @@ def test_two_frames_of_one_view_are_too_many() -> None:
         ("", set()),
     ],
 )
-def test_a_label_names_the_view_in_words_of_its_own(text: str, views: set[View]) -> None:
+def test_a_label_names_the_view_by_whole_words(text: str, views: set[View]) -> None:
     assert views_of_text(text) == views
 
 
@@ -301,12 +301,16 @@ def test_any_text_names_views_or_none(text: str) -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(alphabet="0123456789 .,;:+*#()", max_size=10), st.sampled_from(["ANT", "posterior", "Lat"]))
-def test_a_word_between_what_is_no_letter_is_found(noise: str, word: str) -> None:
+def test_a_word_between_other_characters_is_found(noise: str, word: str) -> None:
     assert views_of_text(f"{noise} {word} {noise}") == views_of_text(word) != set()
 
 
-def test_free_text_ends_where_the_views_are_known() -> None:
-    spoken = one_frame(dict.fromkeys(KINDS, A))
-    mute = without_labels(spoken)
-    assert "ANT" not in repr(mute)
-    assert (mute.sop_uid, mute.rows, mute.detector_vector) == (spoken.sop_uid, spoken.rows, spoken.detector_vector)
+def test_without_labels_removes_all_free_text() -> None:
+    labelled = one_frame(dict.fromkeys(KINDS, A))
+    reduced = without_labels(labelled)
+    assert "ANT" not in repr(reduced)
+    assert (reduced.sop_uid, reduced.rows, reduced.detector_vector) == (
+        labelled.sop_uid,
+        labelled.rows,
+        labelled.detector_vector,
+    )

@@ -19,23 +19,23 @@ def person(left: float = 60, right: float = 200, top: float = 100, bottom: float
     return np.asarray(distance <= 1, np.float32)
 
 
-def counted(shape: Pixels, *, air: float = 0.3, tissue: float = 8.0, spots: float = 0.0) -> Pixels:
-    """Poisson counts of a body in air, with a bladder of so many times its uptake."""
+def counts_of(shape: Pixels, *, air: float = 0.3, tissue: float = 8.0, spots: float = 0.0) -> Pixels:
+    """Poisson counts of a body in air; the bladder has ``spots`` times the uptake of tissue."""
     expected = np.where(shape > 0, tissue, air)
     expected[480:510, 115:140] += spots * tissue
     return np.random.default_rng(1).poisson(expected).astype(np.float32)
 
 
 def truth(shape: Pixels) -> Pixels:
-    """How much of each cell of a map is body, by averaging the shape itself."""
+    """Share of body in each cell of a heat map, by averaging the shape itself."""
     return np.asarray(cv2.resize(shape, (16, 32), interpolation=cv2.INTER_AREA))
 
 
 @pytest.mark.parametrize("spots", [0.0, 10.0, 100.0])
 @pytest.mark.parametrize("tissue", [3.0, 8.0, 100.0])
-def test_the_body_is_found_however_hot_its_bladder_is(spots: float, tissue: float) -> None:
+def test_the_body_is_found_for_any_uptake_of_the_bladder(spots: float, tissue: float) -> None:
     shape = person()
-    counts = counted(shape, air=tissue / 20, tissue=tissue, spots=spots)
+    counts = counts_of(shape, air=tissue / 20, tissue=tissue, spots=spots)
 
     cells = body_of(compose(counts, counts)).cells
 
@@ -47,7 +47,7 @@ def test_the_body_is_found_however_hot_its_bladder_is(spots: float, tissue: floa
 def test_each_view_has_its_own_extent() -> None:
     anterior, posterior = person(), person(left=100, right=180, top=20, bottom=1000)
 
-    found = body_of(compose(counted(anterior), counted(posterior)))
+    found = body_of(compose(counts_of(anterior), counts_of(posterior)))
 
     for view, (left, right, top, bottom) in (
         (found.anterior, (60, 200, 100, 900)),
@@ -59,7 +59,7 @@ def test_each_view_has_its_own_extent() -> None:
         assert view.half_width == pytest.approx((right - left) / 2 / 16, abs=0.5)
 
 
-def test_an_image_without_a_body_is_no_error_and_its_regions_are_those_of_the_whole_view() -> None:
+def test_an_image_without_a_body_has_the_extent_of_the_whole_view() -> None:
     body = body_of(np.zeros((512, 512), np.float32))
 
     assert not body.cells.any()

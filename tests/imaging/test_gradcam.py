@@ -7,7 +7,7 @@ from tests.dicom.objects import header, scan
 
 from bsbatch.config import CamMode
 from bsbatch.dicom.pairing import examine
-from bsbatch.imaging.gradcam import Explainer, heat_map, whereabouts
+from bsbatch.imaging.gradcam import Explainer, heat_map, locate
 from bsbatch.records import Body, HeatMap, Peak, Quality, Sample, Silhouette, Whereabouts
 
 VIEW = Silhouette(top=3.0, bottom=28.0, midline=7.5, half_width=7.5)
@@ -29,13 +29,13 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 def cam(*values: float) -> NDArray[np.float32]:
-    """A map whose first cells are given, the rest 0."""
+    """Cells of a backend: the first ones as given, the rest 0."""
     cells = np.zeros((32, 32), np.float32)
     cells.flat[: len(values)] = values
     return cells
 
 
-def test_a_positive_examination_shows_where_metastasis_is_found() -> None:
+def test_a_positive_examination_shows_the_evidence_of_metastasis() -> None:
     heat = heat_map(cam(-8, 4, 2), is_positive=True)
 
     np.testing.assert_array_equal(heat.cells, cam(0, 1, 0.5))
@@ -43,7 +43,7 @@ def test_a_positive_examination_shows_where_metastasis_is_found() -> None:
     assert heat.cells.dtype == np.float32
 
 
-def test_a_negative_examination_shows_where_its_absence_is_found() -> None:
+def test_a_negative_examination_shows_the_evidence_of_its_absence() -> None:
     heat = heat_map(cam(-8, 4, -2), is_positive=False)
 
     np.testing.assert_array_equal(heat.cells, cam(1, 0, 0.25))
@@ -51,14 +51,14 @@ def test_a_negative_examination_shows_where_its_absence_is_found() -> None:
 
 
 @pytest.mark.parametrize("values", [(0.0,), (-3.0, -1.0), (NAN,)])
-def test_a_map_without_anything_that_speaks_for_the_class_is_empty(values: tuple[float, ...]) -> None:
+def test_a_heat_map_without_evidence_for_the_class_is_empty(values: tuple[float, ...]) -> None:
     heat = heat_map(cam(*values), is_positive=True)
 
     assert not heat.cells.any()
     assert heat.strength == 0.0
 
 
-def test_what_is_no_number_counts_as_nothing() -> None:
+def test_nan_and_infinite_cells_become_zero() -> None:
     np.testing.assert_array_equal(heat_map(cam(NAN, 2, INFINITY, -INFINITY), is_positive=True).cells, cam(0, 1))
 
 
@@ -73,12 +73,12 @@ def test_what_is_no_number_counts_as_nothing() -> None:
         (CamMode.ALL, 0.0, True),
     ],
 )
-def test_who_gets_a_map_is_what_was_asked_for(mode: CamMode, p: float, *, has_map: bool) -> None:
+def test_mode_and_threshold_select_the_examinations_with_a_heat_map(mode: CamMode, p: float, *, has_map: bool) -> None:
     assert Explainer(mode, threshold=0.3).wants(p) == has_map
 
 
-def test_the_threshold_of_the_run_decides_which_class_is_shown() -> None:
-    """Between it and one half, the likelier class is not the one that was predicted."""
+def test_the_threshold_of_the_run_selects_the_class_that_is_shown() -> None:
+    """Between the threshold and one half, the predicted class is not the one with the larger score."""
     explanation = Explainer(CamMode.ALL, threshold=0.3).explain(0.4, cam(2, -1), SAMPLE)
 
     assert explanation is not None
@@ -90,21 +90,21 @@ def test_without_the_body_there_is_no_explanation() -> None:
 
 
 def at(*spots: tuple[int, int, float]) -> Whereabouts:
-    """Where a map lies that is 0 but for some cells: row, column, value."""
+    """Location of a heat map that is 0 except in some cells: row, column, value."""
     cells = np.zeros((32, 32), np.float32)
     for row, column, value in spots:
         cells[row, column] = value
-    return whereabouts(HeatMap(cells, 1.0), BODY, EXAM.anterior, EXAM.posterior)
+    return locate(HeatMap(cells, 1.0), BODY, EXAM.anterior, EXAM.posterior)
 
 
-def test_a_peak_is_told_in_the_pixels_of_its_view() -> None:
+def test_a_peak_has_pixel_coordinates_of_its_view() -> None:
     where = at((3, 2, 0.5), (3, 4, 0.25), (10, 31, 1.0))
 
     assert where.peak_anterior == Peak(row=3.5 * 32 - 0.5, column=2.5 * 16 - 0.5, value=0.5)
     assert where.peak_posterior == Peak(row=10.5 * 32 - 0.5, column=15.5 * 16 - 0.5, value=1.0)
 
 
-def test_a_view_in_which_nothing_is_found_has_no_peak() -> None:
+def test_a_view_without_evidence_has_no_peak() -> None:
     where = at((10, 20, 1.0))
 
     assert where.peak_anterior is None
@@ -137,7 +137,7 @@ def test_left_is_the_patients_left_in_both_views() -> None:
         ((0, 7), {"body": 0.0, "pelvis": 0.0, "periphery": 0.0}, ("outside_body",)),
     ],
 )
-def test_what_lies_where_no_bone_is_raises_its_warning(
+def test_evidence_outside_bone_raises_a_warning(
     spot: tuple[int, int], shares: dict[str, float], warning: tuple[str, ...]
 ) -> None:
     where = at((*spot, 1.0))
@@ -146,17 +146,17 @@ def test_what_lies_where_no_bone_is_raises_its_warning(
     assert where.warnings == warning
 
 
-def test_a_region_that_ends_within_a_cell_takes_its_part() -> None:
+def test_a_region_includes_a_part_of_the_cell_in_which_it_ends() -> None:
     """The pelvis begins at 36 % of 25 rows from row 3 on: row 12, and ends at row 16."""
     assert at((11, 4, 1.0), (16, 4, 1.0)).pelvis == pytest.approx(0.0)
     assert at((11, 4, 0.5), (12, 4, 1.0), (15, 4, 0.5)).pelvis == pytest.approx(0.75)
 
 
-def test_half_of_a_map_is_no_warning() -> None:
+def test_half_of_a_heat_map_raises_no_warning() -> None:
     assert at((14, 7, 1.0), (8, 7, 1.0)).warnings == ()
 
 
-def test_an_empty_map_has_no_shares_and_says_so() -> None:
+def test_an_empty_heat_map_has_no_shares_and_a_warning() -> None:
     where = at()
 
     assert (where.body, where.pelvis, where.left, where.anterior, where.peak_anterior) == (None,) * 5

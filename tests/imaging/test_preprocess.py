@@ -69,7 +69,7 @@ def test_every_matrix_gives_the_same_shape_and_range(shape: tuple[int, int]) -> 
         assert (half.min(), half.max()) == (0, 1)
 
 
-def test_a_view_of_the_models_own_size_is_only_scaled() -> None:
+def test_a_view_of_the_models_input_size_is_only_scaled() -> None:
     counts = view(512, 256, 17)
 
     np.testing.assert_array_equal(compose(counts, counts)[:, :256], counts / counts.max())
@@ -93,7 +93,7 @@ def test_negative_values_are_scaled_like_any_other() -> None:
     np.testing.assert_array_equal(compose(counts - 512, counts)[:, :256], compose(counts, counts)[:, :256])
 
 
-def test_the_views_are_left_as_they_were() -> None:
+def test_the_views_are_not_modified() -> None:
     counts = view(1024, 256, 17)
 
     compose(counts, counts)
@@ -106,7 +106,7 @@ def test_the_views_are_left_as_they_were() -> None:
     ("value", "reason"),
     [(0, Reason.ALL_ZERO), (7, Reason.CONSTANT_IMAGE), (-3, Reason.CONSTANT_IMAGE)],
 )
-def test_a_view_with_nothing_to_show_fails(value: float, reason: Reason, is_anterior: bool) -> None:
+def test_a_constant_view_fails(value: float, reason: Reason, is_anterior: bool) -> None:
     flat, sound = np.full((1024, 256), value, np.float32), view(1024, 256, 17)
 
     with pytest.raises(ItemError) as caught:
@@ -117,7 +117,7 @@ def test_a_view_with_nothing_to_show_fails(value: float, reason: Reason, is_ante
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(2, 1100), st.integers(2, 600), st.integers(0, 2**32 - 1))
-def test_any_counts_end_between_zero_and_one(rows: int, columns: int, seed: int) -> None:
+def test_any_counts_are_scaled_to_zero_to_one(rows: int, columns: int, seed: int) -> None:
     counts = np.random.default_rng(seed).poisson(5, (rows, columns)).astype(np.float32)
     counts[0, 0] = 2000
 
@@ -129,7 +129,7 @@ def test_any_counts_end_between_zero_and_one(rows: int, columns: int, seed: int)
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1.0, 0.37, 1e4]), st.sampled_from([0.0, -5.5]))
-def test_the_common_matrix_is_resized_as_opencv_resizes_it(seed: int, slope: float, intercept: float) -> None:
+def test_the_common_matrix_is_resized_as_by_opencv(seed: int, slope: float, intercept: float) -> None:
     counts = np.random.default_rng(seed).poisson(5, (1024, 256)).astype(np.float32)
     counts = counts * np.float32(slope) + np.float32(intercept)
 

@@ -41,7 +41,7 @@ def two_objects(anterior: dict[str, Any], posterior: dict[str, Any]) -> Examinat
     return examine((scan("A", "a", **anterior), scan("P", "p", **posterior)))
 
 
-def altered(row: int, column: int, value: int) -> NDArray[np.uint16]:
+def alter(row: int, column: int, value: int) -> NDArray[np.uint16]:
     counts = ANTERIOR.copy()
     counts[row, column] = value
     return counts
@@ -82,7 +82,7 @@ SUM = int(ANTERIOR.sum()) + int(POSTERIOR.sum())
     ],
     ids=["equal", "off by one", "absent", "zero", "of more frames", "two objects", "one of two off", "one absent"],
 )
-def test_counts_are_compared_with_what_the_header_promises(exam: Examination, is_raised: bool) -> None:
+def test_counts_are_compared_with_counts_accumulated(exam: Examination, is_raised: bool) -> None:
     assert (Flag.COUNTS_MISMATCH in quality(exam=exam).flags) is is_raised
 
 
@@ -114,12 +114,12 @@ def test_lossy_compression_of_either_object_is_flagged(exam: Examination, is_rai
 
 
 @pytest.mark.parametrize(("maximum", "is_raised"), [(254, False), (255, True), (256, False)])
-def test_a_maximum_of_255_tells_of_eight_bits(maximum: int, is_raised: bool) -> None:
-    assert (Flag.EIGHT_BIT_ORIGIN in quality(anterior=altered(300, 100, maximum)).flags) is is_raised
+def test_a_maximum_of_255_is_flagged_as_eight_bits(maximum: int, is_raised: bool) -> None:
+    assert (Flag.EIGHT_BIT_ORIGIN in quality(anterior=alter(300, 100, maximum)).flags) is is_raised
 
 
 def test_a_hot_spot_that_sets_the_scale_is_flagged() -> None:
-    found = quality(anterior=altered(300, 100, 500))
+    found = quality(anterior=alter(300, 100, 500))
 
     assert Flag.HOTSPOT_DOMINATES in found.flags
     assert found.hotspot_ratio_anterior > 4 > found.hotspot_ratio_posterior
@@ -161,7 +161,7 @@ def test_each_view_is_measured_by_the_bits_of_its_own_object(is_posterior_first:
 @pytest.mark.parametrize(
     ("rows", "is_raised"), [((0, 1023), True), ((1, 1022), True), ((2, 1023), False), ((0,), False), ((1023,), False)]
 )
-def test_counts_at_both_ends_tell_of_a_truncated_body(rows: tuple[int, ...], is_raised: bool) -> None:
+def test_counts_at_both_ends_are_flagged_as_a_truncated_body(rows: tuple[int, ...], is_raised: bool) -> None:
     counts = ANTERIOR.copy()
     counts[list(rows), 128] = 1
 
@@ -207,7 +207,7 @@ def test_other_pixels_have_another_hash() -> None:
     reshaped = ANTERIOR.reshape(2048, 128), POSTERIOR.reshape(2048, 128)
     hashes = [
         quality().pixel_xxh3,
-        quality(anterior=altered(300, 100, 1000)).pixel_xxh3,
+        quality(anterior=alter(300, 100, 1000)).pixel_xxh3,
         quality(POSTERIOR, ANTERIOR).pixel_xxh3,
         quality(*reshaped).pixel_xxh3,
     ]
@@ -216,13 +216,13 @@ def test_other_pixels_have_another_hash() -> None:
     assert all(len(text) == 32 for text in hashes)
 
 
-def test_counts_beyond_16_bits_are_told_apart() -> None:
+def test_counts_beyond_16_bits_have_another_hash() -> None:
     beyond = ANTERIOR.astype("<u4") + 0x10000
     assert quality(beyond, POSTERIOR).pixel_xxh3 != quality().pixel_xxh3
     assert quality(beyond.astype("<i4"), POSTERIOR).pixel_xxh3 == quality(beyond, POSTERIOR).pixel_xxh3
 
 
-def test_the_hash_does_not_ask_how_the_counts_were_rescaled() -> None:
+def test_the_hash_does_not_depend_on_rescaling() -> None:
     exam = examine((scan("AP", "both"),))
     doubled = [ViewPixels(stored, slope=2.0) for stored in (ANTERIOR, POSTERIOR)]
 
@@ -236,7 +236,7 @@ def by_numpy(counts: NDArray[np.float32]) -> float:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("shape", [(1024, 256), (512, 128), (64, 16), (5, 3), (1, 1)])
-def test_the_hotspot_ratio_is_that_of_the_sorted_pixels(shape: tuple[int, int], seed: int) -> None:
+def test_the_hotspot_ratio_equals_that_of_numpy(shape: tuple[int, int], seed: int) -> None:
     random = np.random.default_rng(seed)
     images = [random.poisson(3, shape), random.normal(0, 9, shape), random.exponential(4, shape)]
     images += [

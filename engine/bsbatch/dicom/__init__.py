@@ -1,1 +1,1 @@
-"""From a DICOM file to a pair of views: header, views, pairing, pixels, and the reasons why not."""
+"""From a DICOM file to a pair of views: header, selection, views, pairing and pixels."""

@@ -1,9 +1,10 @@
-"""From whole-body objects to examinations, as they stream by: only metadata waits, and only until the partner comes.
+"""Pairs whole-body objects of a stream into examinations.
 
-An examination is one anterior and one posterior frame of one acquisition of one study. Two objects that were acquired
-within 120 s pair at once, and so do two of one Frame of Reference or series that carry no time. The views of a
-single-headed camera lie further apart; they wait for the end, because a repeat of the same view may still come, and
-then pair within their Frame of Reference or series, closest in time first. What is left fails as ``single_view_only``.
+Only the metadata of unpaired objects is kept. An examination is one anterior and one posterior frame of one acquisition
+of one study. Two objects that were acquired within 120 s pair at once, and so do two of one Frame of Reference or
+series that have no time. The views of a single-headed camera are further apart. They wait for the end of the stream,
+because a repeat of the same view may follow, and then pair within their Frame of Reference or series, closest in time
+first. An object without a partner fails as ``single_view_only``.
 """
 
 from collections.abc import Iterator
@@ -27,19 +28,19 @@ Event = Examination | SettledObject
 class Pairer:
     """Pairs the views of a stream of objects.
 
-    ``seen`` and ``closed`` may hold what an earlier run has committed: a resumed run decides as an undisturbed one.
+    A resumed run passes the ``seen`` and ``closed`` of the interrupted one, and so decides like an uninterrupted run.
     """
 
     seen: DigestSet = field(default_factory=DigestSet)
-    """`bsbatch.identity.object_key` of the objects that went into an examination or wait for a partner."""
+    """`bsbatch.identity.object_key` of the objects that are part of an examination or wait for a partner."""
     closed: DigestSet = field(default_factory=DigestSet)
-    """`bsbatch.identity.acquisition_key` of the objects that went into an examination with both views."""
+    """`bsbatch.identity.acquisition_key` of the objects that are part of an examination with both views."""
     _waiting: dict[str, list[ScanObject]] = field(default_factory=dict)
     _damaged: list[ScanObject] = field(default_factory=list)
 
     def add(self, scan: ScanObject) -> Iterator[Event]:
-        """Take one object and yield what it decides: an examination, a duplicate, or nothing yet."""
-        if scan.defect is not None:  # a sound copy may still come
+        """Add an object; yield the examination that it completes, or the object itself if it is a duplicate."""
+        if scan.defect is not None:  # a sound copy may follow
             self._damaged.append(scan)
             return
         if self._is_repeated(scan):
@@ -50,7 +51,7 @@ class Pairer:
             yield from self._pair(scan)
 
     def finish(self) -> Iterator[Event]:
-        """Decide what still waits: nothing more will come."""
+        """Decide all objects that still wait, at the end of the stream."""
         for scan in self._damaged:
             yield from self._add_damaged(scan)
         self._damaged.clear()
@@ -93,7 +94,7 @@ class Pairer:
         return exam
 
     def _add_damaged(self, scan: ScanObject) -> Iterator[Event]:
-        """A damaged object whose sound copy was found is one more unreadable file, not one more examination."""
+        """Settle a damaged object if a sound copy exists; else it is part of an examination."""
         if self._is_repeated(scan) and scan.defect is not None:
             yield SettledObject(scan.ref, scan.header, scan.defect)
         elif len(scan.frames) == 1 and scan.header.study_uid is not None:
@@ -103,28 +104,28 @@ class Pairer:
 
     def _finish_study(self, scans: list[ScanObject]) -> Iterator[Event]:
         rest = list(scans)
-        for one, other in sorted(_grouped_opposites(scans), key=_distance):
+        for one, other in sorted(_candidate_pairs(scans), key=_distance):
             if one in rest and other in rest:
                 rest.remove(one)
                 rest.remove(other)
                 yield self._close(examine((one, other), _mismatch(one, other)))
-        yield from map(self._left_over, rest)
+        yield from map(self._settle_single, rest)
 
-    def _left_over(self, scan: ScanObject) -> Event:
+    def _settle_single(self, scan: ScanObject) -> Event:
         if scan.defect is None and _key(scan.header) in self.closed:
             return _duplicate(scan)
         return examine((scan,), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
 
 
 def examine(scans: tuple[ScanObject, ...], verdict: Verdict | None = None) -> Examination:
-    """Make an examination of one or two objects.
+    """Make an examination from one or two objects.
 
     Parameters
     ----------
     scans
-        The objects; a defect of one of them fails the whole.
+        The objects; a defect of one of them fails the examination.
     verdict
-        A further reason to fail, weaker than a defect.
+        A further reason to fail, used if no object has a defect.
     """
     views = {item.view: ExamView(scan, item) for scan in scans for item in scan.frames}
     defects = [scan.defect for scan in scans if scan.defect is not None]
@@ -185,7 +186,8 @@ def _is_same_acquisition(one: ScanObject, other: ScanObject) -> bool:
     return _shares_group(one, other) if gap is None else gap <= _SAME_ACQUISITION_SECONDS
 
 
-def _grouped_opposites(scans: list[ScanObject]) -> list[tuple[ScanObject, ScanObject]]:
+def _candidate_pairs(scans: list[ScanObject]) -> list[tuple[ScanObject, ScanObject]]:
+    """Return the pairs of opposite views of one Frame of Reference or series."""
     pairs = combinations(scans, 2)
     return [(one, other) for one, other in pairs if _is_opposite(one, other) and _shares_group(one, other)]
 
@@ -198,7 +200,7 @@ def _distance(pair: tuple[ScanObject, ScanObject]) -> tuple[bool, float, float]:
 
 
 def _gap(one: ScanObject, other: ScanObject) -> float | None:
-    """Seconds between two acquisitions, None where one has no time; the day counts where both name it."""
+    """Seconds between two acquisitions; None if one has no time. Days count only if both have a date."""
     first, second = _moment(one.header), _moment(other.header)
     if first is None or second is None:
         return None
@@ -208,13 +210,13 @@ def _gap(one: ScanObject, other: ScanObject) -> float | None:
 
 
 def _moment(header: Header) -> float | None:
-    """Seconds on a scale of days, None without a time."""
+    """Seconds since year 1, or since midnight without a date; None without a time."""
     seconds = _seconds(header.acquisition_time)
     return None if seconds is None else seconds + (_day(header) or 0) * _DAY_SECONDS
 
 
 def _day(header: Header) -> int | None:
-    """Number of the day of a DICOM DA value, PS3.5 section 6.2."""
+    """Ordinal of a DICOM DA value, PS3.5 section 6.2."""
     try:
         return datetime.strptime(header.acquisition_date or "", "%Y%m%d").toordinal()
     except ValueError:

@@ -1,7 +1,7 @@
-"""Frames of counts out of a DICOM object.
+"""Reads the frames of a DICOM object as arrays of stored counts.
 
-Uncompressed little-endian frames are read where they lie; everything else goes through pydicom and its decoders. Those
-in C or C++ end the whole process on some damaged data, so call them in a process of their own (`needs_codec`).
+Uncompressed little-endian frames are read directly; all others go through pydicom and its decoders. Decoders in C or
+C++ crash the process on some damaged data, so call them in a separate process (`needs_codec`).
 """
 
 import io
@@ -34,14 +34,14 @@ _NO_DECODER = ("missing dependencies", "unable to decompress", "no pixel data de
 
 
 def needs_codec(header: Header) -> bool:
-    """Whether a frame goes through a decoder that is not Python's own."""
+    """Return True if a frame needs a decoder in C or C++."""
     return header.transfer_syntax not in _SAFE
 
 
 def frame_offset(header: Header, frame: int) -> int | None:
-    """The byte at which a frame begins, 1-based, if it is of the common kind that compiled code takes; else None.
+    """Byte offset of a frame (frames count from 1) if it is uncompressed 1024 x 256 uint16, else None.
 
-    That is 1024 x 256 counts as unsigned little-endian integers of 16 bits, without a rescale and not inverted.
+    Compiled code reads such frames: little-endian, without rescaling and not inverted.
     """
     form = header.rows, header.columns, header.bits_allocated, header.is_signed, header.rescale
     is_common = form == _COMMON and header.transfer_syntax in _PLAIN and header.photometric != _INVERTED
@@ -51,21 +51,21 @@ def frame_offset(header: Header, frame: int) -> int | None:
 
 
 def decode_frames(data: bytes, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
-    """`read_frames` from the bytes of a whole file, for a call in another process."""
+    """Decode frames from the bytes of a whole file, for a call in another process."""
     return read_frames(io.BytesIO(data), header, frames)
 
 
 def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
-    """Decode some frames, in the order asked for.
+    """Read frames in the given order.
 
     Parameters
     ----------
     stream
         The object, at its first byte, seekable.
     header
-        What `bsbatch.dicom.headers.read.read_header` made of it.
+        Its header, as returned by `bsbatch.dicom.headers.read.read_header`.
     frames
-        Their numbers, 1-based.
+        Frame numbers, from 1.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
 def _read(
     stream: BinaryIO, header: Header, frames: Sequence[int], kind: np.dtype[np.generic]
 ) -> list[NDArray[np.generic]]:
-    """Read frames of native pixel data, PS3.5 section 8.2: one lies after the other, row by row; neighbours at once."""
+    """Read frames of native pixel data (PS3.5 section 8.2), contiguous and row-major; adjacent ones in one read."""
     first, last, size = min(frames), max(frames), header.rows * header.columns * kind.itemsize
     if last - first >= len(frames):
         return [stored for frame in frames for stored in _read(stream, header, [frame], kind)]
@@ -102,7 +102,7 @@ def _read(
 
 
 def _read_up_to(stream: BinaryIO, count: int) -> bytes:
-    """Unbuffered files may give less than they hold, network file systems among them."""
+    """Read until ``count`` bytes or the end: an unbuffered file, for example on a network, may return fewer."""
     data = stream.read(count)
     while 0 < len(data) < count and (more := stream.read(count - len(data))):
         data += more
@@ -114,13 +114,13 @@ def _decode(stream: BinaryIO, frames: Sequence[int]) -> list[NDArray[np.generic]
         dataset = dcmread(io.BytesIO(stream.read()), force=True)
         return [np.asarray(pixel_array(dataset, index=frame - 1, raw=True)) for frame in frames]
     except Exception as error:  # decoders raise nearly everything on damaged data
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
         raise ItemError(*_explain(error)) from error
 
 
 def _explain(error: Exception) -> tuple[Reason, str]:
-    """Pydicom tells these cases apart by text alone; its own words may hold a path and stay out."""
+    """Map an error of a decoder to a reason. Its text distinguishes the cases, but is not shown: it may hold a path."""
     text = str(error).lower()
     has_no_decoder = isinstance(error, RuntimeError) and any(words in text for words in _NO_DECODER)
     if has_no_decoder or isinstance(error, NotImplementedError):

@@ -1,4 +1,7 @@
-"""Is it a whole-body bone scan? Modality, Image Type, geometry and pixel module decide, not SOP class alone."""
+"""Selects whole-body bone scans by Modality, Image Type, geometry and pixel module.
+
+SOP Class alone does not decide: old cameras store bone scans as Secondary Capture.
+"""
 
 from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Header, Verdict
@@ -22,14 +25,14 @@ _TC99M_KEV = 140.0
 
 
 def may_be_scan(modality: str) -> bool:
-    """Whether `decline` has to look at more than the modality."""
+    """Return False if `decline` rejects every object of this modality."""
     return modality in _OPEN_MODALITIES
 
 
 def decline(header: Header) -> Verdict | None:
-    """Why the object is no whole-body bone scan; None where it is one, sound or not.
+    """Return the reason why an object is no whole-body bone scan; None if it is one, sound or damaged.
 
-    Where Image Type says nothing, the geometry decides: at least 512 rows and rows / columns in 1.8 to 6.
+    Without a value of Image Type, the geometry decides: at least 512 rows, and rows / columns from 1.8 to 6.
     """
     for check in (_other_modality, _display_capture, _other_nuclear_medicine):
         reason = check(header)
@@ -39,14 +42,14 @@ def decline(header: Header) -> Verdict | None:
 
 
 def find_defect(header: Header, max_pixels: int) -> Verdict | None:
-    """What makes a whole-body object useless, as far as the header tells.
+    """Return the defect that makes a whole-body object unusable; None if its header shows none.
 
     Parameters
     ----------
     header
-        Of an object that `decline` let pass.
+        Of an object that `decline` accepts.
     max_pixels
-        Limit of rows x columns x frames; nothing larger is ever allocated.
+        Limit of rows x columns x frames; larger objects are never allocated.
     """
     for reason in (_size_reason(header, max_pixels), _pixel_data_reason(header), _vector_reason(header)):
         if reason is not None:
@@ -55,7 +58,7 @@ def find_defect(header: Header, max_pixels: int) -> Verdict | None:
 
 
 def photopeak_frames(header: Header) -> tuple[int, ...] | Reason:
-    """1-based frames of the energy window that holds 140 keV, or why there is no such choice.
+    """Frames (from 1) of the energy window that contains 140 keV, or the reason why there is no such window.
 
     PS3.3 C.8.4.8.1.1: frames run over energy windows (slow) and detectors (fast).
     """

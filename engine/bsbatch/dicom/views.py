@@ -1,8 +1,8 @@
-"""Which frame is anterior and which posterior: every piece of evidence is looked at, the strongest that speaks wins.
+"""Finds the anterior and the posterior frame of an object from the evidence in its header.
 
-Order: coded view (PS3.16 CID 26), its text, the vendor's private labels, View Position, Start Angle (PS3.3 C.8.4.11:
-zero is the patient's back), description. Two that disagree are ``view_conflict``. The order of frames is never
-evidence unless asked for.
+Evidence from strong to weak: coded view (PS3.16 CID 26), its text, the vendor's private labels, View Position, Start
+Angle (PS3.3 C.8.4.11: zero is the patient's back), description. Contradictory evidence is ``view_conflict``. The order
+of frames is used only on request.
 """
 
 import re
@@ -22,7 +22,7 @@ _CID_26 = {
     "399118008": View.LATERAL,
     "399297009": View.LATERAL,
     "49370004": View.LATERAL,
-}  # PS3.16 CID 26, SCT and the retired SRT codes that files of those years carry
+}  # PS3.16 CID 26: SCT, and the retired SRT codes of older files
 _SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
 
 _WORDS = {
@@ -34,14 +34,15 @@ _SUFFIXES = {"_E": View.ANTERIOR, "_F": View.POSTERIOR}  # GE Genie and Xeleris:
 _ANGLE_TOLERANCE = 45.0
 _PAIR = 2
 _REMEMBERED = 256
-"""Labels whose meaning is kept: an archive has few, and they come again and again."""
+"""Size of the caches of labels and headers: an archive has few different ones."""
 
-_PROJECTION = re.compile(r"(ANTERO|POSTERO)[ _-]+(?=POSTERIOR|ANTERIOR)")  # one word, named after where it begins
+_PROJECTION = re.compile(r"(ANTERO|POSTERO)[ _-]+(?=POSTERIOR|ANTERIOR)")  # one word, named after the first direction
 _AFTERWARDS = re.compile(
     r"(?<![A-Z])POST[ _-]*(INJ|THERAP|DOSE|OP|TX|RX|SURG|CHEMO|TREAT|RADIA)[A-Z]*"
 )  # "3 H POST INJECTION"
 
 Witness = Callable[[Header, int], set[View]]
+"""Returns the views that one kind of evidence names for a frame, counted from 1."""
 
 
 def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> tuple[FrameView, ...] | Verdict:
@@ -52,9 +53,9 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
     header
         Of a whole-body object.
     frames
-        1-based frames to look at, those of the photopeak window.
+        Numbers of the frames to use (from 1), those of the photopeak window.
     assume_order
-        Take the first of two unlabelled frames for the anterior one.
+        Assume that the first of two unlabelled frames is the anterior one.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
 
 @lru_cache(_REMEMBERED)
 def _resolve(header: Header, frames: tuple[int, ...], assume_order: bool) -> tuple[FrameView, ...] | Verdict:
-    """The same by what a camera writes into object after object."""
+    """Resolve the views of a header without its object's own values, so that a camera's objects share the cache."""
     named: list[FrameView] = []
     for frame in frames:
         found = testify(header, frame)
@@ -77,17 +78,17 @@ def _resolve(header: Header, frames: tuple[int, ...], assume_order: bool) -> tup
     if not named and assume_order and len(frames) == _PAIR:
         named = _in_assumed_order(frames)
     if len(named) < len(frames) and not _is_whole(named):
-        return Verdict.of(Stage.VIEWS, _unresolved_reason(header, frames))
+        return Verdict.of(Stage.VIEWS, _reason_without_views(header, frames))
     return _select(named)
 
 
 def without_labels(header: Header) -> Header:
-    """The header without what only this module reads: free text ends here, and an object that waits weighs less."""
+    """Remove what only this module needs, so that waiting objects hold no free text and less memory."""
     return header._replace(detectors=(), view_texts=(), private_labels=(), view_position=(), descriptions=())
 
 
 def testify(header: Header, frame: int) -> FrameView | Reason | None:
-    """Hear every witness for one frame: its view, ``view_conflict``, or None where nobody knows."""
+    """Ask every witness for the view of one frame; ``view_conflict`` if they disagree, None if none names one."""
     testimony = [(kind, view) for kind, witness in WITNESSES for view in witness(header, frame)]
     if len({view for _, view in testimony}) > 1:
         return Reason.VIEW_CONFLICT
@@ -96,7 +97,7 @@ def testify(header: Header, frame: int) -> FrameView | Reason | None:
 
 @lru_cache(_REMEMBERED)
 def views_of_text(text: str) -> frozenset[View]:
-    """The views that a label names.
+    """Return the views that a label names.
 
     >>> [sorted(views_of_text(text)) for text in ("WB ANT", "WHOLE BODY_F", "3 H POST INJECTION")]
     [[<View.ANTERIOR: 'anterior'>], [<View.POSTERIOR: 'posterior'>], []]
@@ -124,7 +125,7 @@ def _select(named: list[FrameView]) -> tuple[FrameView, ...] | Verdict:
     return tuple(sorted(upright, key=lambda item: item.view))
 
 
-def _unresolved_reason(header: Header, frames: tuple[int, ...]) -> Reason:
+def _reason_without_views(header: Header, frames: tuple[int, ...]) -> Reason:
     names_both = any(len(views_of_text(text)) > 1 for text in header.descriptions)
     is_wide = header.columns * _PAIR >= header.rows
     return Reason.COMPOSITE_VIEWS if len(frames) == 1 and is_wide and names_both else Reason.VIEW_UNRESOLVED
@@ -135,8 +136,8 @@ def _in_assumed_order(frames: tuple[int, ...]) -> list[FrameView]:
     return [FrameView(frame, view, EvidenceKind.ASSUMED_ORDER) for frame, view in zip(frames, views, strict=True)]
 
 
-def _named_by(texts: Iterable[str]) -> set[View]:
-    """Views of the labels that name exactly one; "ANT/POST" is no evidence."""
+def _views_named_by(texts: Iterable[str]) -> set[View]:
+    """Return the views of the labels that name exactly one; "ANT/POST" is no evidence."""
     return {view for views in map(views_of_text, texts) if len(views) == 1 for view in views}
 
 
@@ -147,17 +148,17 @@ def _by_code(header: Header, frame: int) -> set[View]:
 
 def _by_meaning(header: Header, frame: int) -> set[View]:
     detector = _detector_index(header, frame)
-    views = _named_by(header.detectors[detector].view_texts) if detector is not None else set()
-    return views | (_named_by(header.view_texts) if header.frames == 1 else set())
+    views = _views_named_by(header.detectors[detector].view_texts) if detector is not None else set()
+    return views | (_views_named_by(header.view_texts) if header.frames == 1 else set())
 
 
 def _by_private(header: Header, frame: int) -> set[View]:
-    return _named_by(values[frame - 1] for values in header.private_labels if len(values) == header.frames)
+    return _views_named_by(values[frame - 1] for values in header.private_labels if len(values) == header.frames)
 
 
 def _by_view_position(header: Header, frame: int) -> set[View]:
     is_for_each = len(header.view_position) == header.frames
-    return _named_by(header.view_position[frame - 1 : frame]) if is_for_each else set()
+    return _views_named_by(header.view_position[frame - 1 : frame]) if is_for_each else set()
 
 
 def _by_start_angle(header: Header, frame: int) -> set[View]:
@@ -173,7 +174,7 @@ def _by_start_angle(header: Header, frame: int) -> set[View]:
 
 def _by_description(header: Header, frame: int) -> set[View]:
     is_only_frame = header.frames == 1 and frame == 1
-    return _named_by(header.descriptions) if is_only_frame else set()
+    return _views_named_by(header.descriptions) if is_only_frame else set()
 
 
 def _detector_codes(header: Header, frame: int) -> tuple[tuple[str, str], ...]:
@@ -182,7 +183,7 @@ def _detector_codes(header: Header, frame: int) -> tuple[tuple[str, str], ...]:
 
 
 def _detector_index(header: Header, frame: int) -> int | None:
-    """0-based item of Detector Information Sequence for a frame (PS3.3 C.8.4.11: item n is Detector Vector value n)."""
+    """Index from 0 in Detector Information Sequence for a frame (PS3.3 C.8.4.11: item n is Detector Vector value n)."""
     count = len(header.detectors)
     if header.detector_vector:
         number = header.detector_vector[frame - 1] if frame <= len(header.detector_vector) else 0
@@ -201,4 +202,4 @@ WITNESSES: tuple[tuple[EvidenceKind, Witness], ...] = (
     (EvidenceKind.START_ANGLE, _by_start_angle),
     (EvidenceKind.DESCRIPTION, _by_description),
 )
-"""Who is heard, strongest first."""
+"""Kinds of evidence, strongest first."""

@@ -1,1 +1,1 @@
-"""From the pixels of two views to the network's input, image quality metrics and heat maps."""
+"""From the pixels of two views to the model's input, quality metrics and heat maps."""

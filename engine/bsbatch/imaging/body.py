@@ -1,4 +1,4 @@
-"""Where the body is in an image of the model, told from its counts."""
+"""Segments the body in both views of a model input by a threshold on its counts."""
 
 import cv2
 import numpy as np
@@ -9,18 +9,17 @@ from bsbatch.records import Body, Silhouette
 CELLS = 32
 """Rows of a map, and columns of its two views together."""
 _FINE = 4
-"""The outline is looked for at so many times the resolution of a map."""
+"""The outline is computed at this multiple of the resolution of a heat map."""
 _SOFT_TISSUE = 80.0
-"""Percentile of a view that lies within the body, for the body fills a third or more of a scan, and below its hot
-spots, which fill a few per cent."""
+"""Percentile of a view that is soft tissue: the body fills at least a third of a scan, its hot spots a few per cent."""
 _FAINT = 0.2
-"""What has this share of it is body: legs have a half, the air around a patient a twentieth."""
+"""Threshold as a share of soft tissue: legs reach a half of it, the air around a patient a twentieth."""
 _SPECKLE = 0.02
-"""Share of a row or column that has to be body before the body reaches it."""
+"""Share of a row or column that must be body for the extent of the body to include it."""
 
 
 def body_of(image: NDArray[np.float32]) -> Body:
-    """Find the body in both views.
+    """Segment the body in both views.
 
     Parameters
     ----------
@@ -39,7 +38,7 @@ def _mask(view: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _silhouette(mask: NDArray[np.bool_]) -> Silhouette:
-    """Extent of a mask, in cells; that of the whole view where there is none."""
+    """Extent of a mask, in cells; of the whole view if the mask is empty."""
     rows, columns = (np.flatnonzero(mask.mean(axis=axis) > _SPECKLE) for axis in (1, 0))
     if not rows.size or not columns.size:
         return Silhouette(0.0, mask.shape[0] / _FINE, mask.shape[1] / 2 / _FINE, mask.shape[1] / 2 / _FINE)

@@ -1,8 +1,9 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017): what a backend gives for an image, as a heat map of the predicted class.
+"""Grad-CAM heat maps of the predicted class, and their location on the body.
 
-A backend's map is signed, because with two classes what speaks for one speaks as much against the other. Which class an
-examination is predicted to be is known only here, where the threshold of the run is. Where the map lies on the body
-tells a reader which maps to look at twice; the regions are parts of the body's outline, not segmented organs.
+Method: Selvaraju et al., ICCV 2017. A backend returns signed cells: with two classes, evidence for one is evidence
+against the other. The predicted class depends on the threshold of the run, so the sign is chosen here. The location on
+the body helps a reader to choose which heat maps to check; its regions are parts of the body's outline, not segmented
+organs.
 """
 
 from collections.abc import Callable
@@ -18,83 +19,83 @@ from bsbatch.records import Body, ExamView, Explanation, HeatMap, Peak, Sample, 
 _ROWS, _COLUMNS = 32, 16
 """Of a map, in one view."""
 _PELVIS = 0.36, 0.52
-"""From the body's top, as shares of its length: iliac crest to below the symphysis, feet pointing down."""
+"""Distances from the top as shares of the body's length with feet pointing down: iliac crest to below the symphysis."""
 _BLADDER = 0.40, 0.50
 _BLADDER_WIDTH = 0.3
 _OUTER = 0.75
 """Distances from the midline, as shares of the body's half width."""
 _MOSTLY = 0.5
 
-Map = NDArray[np.float32]
+Cells = NDArray[np.float32]
 
 
 class CamWarning(StrEnum):
-    """Warnings of the column ``cam_warning``: the map lies mainly where no bone is."""
+    """Warnings of the column ``cam_warning``: most of the heat map is unlikely to be bone."""
 
     NO_EVIDENCE = "no_evidence"
-    """Nothing in the image speaks for the predicted class: the map is 0 everywhere."""
+    """The image has no evidence for the predicted class: the heat map is 0 everywhere."""
     OUTSIDE_BODY = "outside_body"
-    """Less than half of the map lies inside the body."""
+    """Less than half of the heat map is inside the body."""
     BLADDER = "bladder"
-    """More than half lies where the bladder is; sacrum and coccyx lie there, too."""
+    """More than half is in the region of the bladder, which also contains sacrum and coccyx."""
     PERIPHERY = "periphery"
-    """More than half lies at the outermost points of the body, where the tracer is injected."""
+    """More than half is at the lateral edges of the body, as after injection into a hand or forearm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Makes the heat maps that a run was asked for."""
+    """Makes the heat maps of a run."""
 
     mode: CamMode
     threshold: float
-    """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+    """An examination is predicted positive if its ``p_metastasis`` is at least this, in [0, 1]."""
     keeps_views: bool = False
-    """Whether the map will be drawn over the scan."""
+    """True if the heat maps will be drawn over the scans."""
 
     def wants(self, p_metastasis: float) -> bool:
-        """Whether an examination shall have a map."""
+        """Return True if an examination with this score gets a heat map."""
         return self.mode is CamMode.ALL or (self.mode is CamMode.POSITIVE and p_metastasis >= self.threshold)
 
-    def explain(self, p_metastasis: float, cam: Map, sample: Sample) -> Explanation | None:
-        """Give the map of an examination and where it lies; None where nobody looked for the body.
+    def explain(self, p_metastasis: float, cam: Cells, sample: Sample) -> Explanation | None:
+        """Return the heat map of an examination and its location; None if the body was not segmented.
 
         Parameters
         ----------
         p_metastasis
             In [0, 1].
         cam
-            ``(32, 32)``, above 0 where the model finds metastasis.
+            ``(32, 32)``, above 0 for evidence of metastasis, below 0 for evidence of its absence.
         sample
-            What was scored.
+            The scored examination.
         """
         if sample.body is None:
             return None
         heat = heat_map(cam, is_positive=p_metastasis >= self.threshold)
-        where = whereabouts(heat, sample.body, sample.exam.anterior, sample.exam.posterior)
+        where = locate(heat, sample.body, sample.exam.anterior, sample.exam.posterior)
         return Explanation(heat, where, sample.views)
 
 
 NO_MAPS = Explainer(CamMode.NONE, threshold=0.5)
 
 
-def heat_map(cam: Map, *, is_positive: bool) -> HeatMap:
-    """Keep what speaks for one class and scale it to [0, 1]; what is no number counts as nothing."""
+def heat_map(cam: Cells, *, is_positive: bool) -> HeatMap:
+    """Keep the evidence for one class and scale it to [0, 1]; NaN and infinite cells become 0."""
     evidence = np.maximum(np.nan_to_num(cam if is_positive else -cam, posinf=0.0), 0).astype(np.float32)
     strength = float(evidence.max())
     return HeatMap(evidence / np.float32(strength) if strength > 0 else evidence, strength)
 
 
-def whereabouts(heat: HeatMap, body: Body, anterior: ExamView | None, posterior: ExamView | None) -> Whereabouts:
-    """Tell where on the body a map lies."""
-    maps = heat.cells[:, :_COLUMNS], heat.cells[:, _COLUMNS:]
+def locate(heat: HeatMap, body: Body, anterior: ExamView | None, posterior: ExamView | None) -> Whereabouts:
+    """Locate a heat map on the body: peaks, shares of regions, warnings."""
+    views = heat.cells[:, :_COLUMNS], heat.cells[:, _COLUMNS:]
     total = float(heat.cells.sum(dtype=np.float64))
 
-    def share(region: Callable[[Silhouette], Map]) -> float | None:
-        return _share(float(np.sum(maps[0] * region(body.anterior) + maps[1] * region(body.posterior))), total)
+    def share(region: Callable[[Silhouette], Cells]) -> float | None:
+        return _share(float(np.sum(views[0] * region(body.anterior) + views[1] * region(body.posterior))), total)
 
-    in_body = _share(float(np.sum(heat.cells * _touched(body.cells))), total)
+    in_body = _share(float(np.sum(heat.cells * _widen(body.cells))), total)
     periphery, bladder = share(_periphery), share(_bladder)
-    left = float(np.sum(maps[0] * _beyond(body.anterior)) + np.sum(maps[1] * (1 - _beyond(body.posterior))))
+    left = float(np.sum(views[0] * _beyond(body.anterior)) + np.sum(views[1] * (1 - _beyond(body.posterior))))
     warnings = {
         CamWarning.NO_EVIDENCE: total == 0,
         CamWarning.OUTSIDE_BODY: in_body is not None and in_body < _MOSTLY,
@@ -102,13 +103,13 @@ def whereabouts(heat: HeatMap, body: Body, anterior: ExamView | None, posterior:
         CamWarning.PERIPHERY: periphery is not None and periphery > _MOSTLY,
     }
     return Whereabouts(
-        peak_anterior=_peak(maps[0], anterior),
-        peak_posterior=_peak(maps[1], posterior),
+        peak_anterior=_peak(views[0], anterior),
+        peak_posterior=_peak(views[1], posterior),
         body=in_body,
         pelvis=share(_pelvis),
         periphery=periphery,
         left=_share(left, total),
-        anterior=_share(float(maps[0].sum(dtype=np.float64)), total),
+        anterior=_share(float(views[0].sum(dtype=np.float64)), total),
         warnings=tuple(warning.value for warning, is_raised in warnings.items() if is_raised),
     )
 
@@ -117,43 +118,43 @@ def _share(part: float, total: float) -> float | None:
     return min(1.0, part / total) if total > 0 else None
 
 
-def _touched(cells: Map) -> Map:
-    """Cells of which a quarter is body count as body: what is found at its edge lights up the cell across it."""
+def _widen(cells: Cells) -> Cells:
+    """Count cells that are at least a quarter body as body: findings at its edge also light up the next cell."""
     return np.asarray(np.minimum(cells * 4, 1), np.float32)
 
 
-def _pelvis(view: Silhouette) -> Map:
+def _pelvis(view: Silhouette) -> Cells:
     return _band(view, *_PELVIS)[:, np.newaxis] * np.ones(_COLUMNS, np.float32)
 
 
-def _bladder(view: Silhouette) -> Map:
+def _bladder(view: Silhouette) -> Cells:
     reach = _BLADDER_WIDTH * view.half_width
     columns = _overlap(_COLUMNS, view.midline - reach, view.midline + reach)
     return _band(view, *_BLADDER)[:, np.newaxis] * columns
 
 
-def _periphery(view: Silhouette) -> Map:
+def _periphery(view: Silhouette) -> Cells:
     reach = _OUTER * view.half_width
     return np.ones((_ROWS, 1), np.float32) - _overlap(_COLUMNS, view.midline - reach, view.midline + reach)
 
 
-def _beyond(view: Silhouette) -> Map:
-    """The side of the midline that is right in the image."""
+def _beyond(view: Silhouette) -> Cells:
+    """Mask of the side that is right of the midline in the image."""
     return np.ones((_ROWS, 1), np.float32) * _overlap(_COLUMNS, view.midline, _COLUMNS)
 
 
-def _band(view: Silhouette, first: float, last: float) -> Map:
+def _band(view: Silhouette, first: float, last: float) -> Cells:
     length = view.bottom - view.top
     return _overlap(_ROWS, view.top + first * length, view.top + last * length)
 
 
-def _overlap(count: int, lower: float, upper: float) -> Map:
-    """How much of each of ``count`` cells of length 1 lies in an interval, in [0, 1]."""
+def _overlap(count: int, lower: float, upper: float) -> Cells:
+    """Share of each of ``count`` cells of length 1 that is inside an interval, in [0, 1]."""
     starts = np.arange(count, dtype=np.float32)
     return np.asarray(np.clip(np.minimum(starts + 1, upper) - np.maximum(starts, lower), 0, 1), np.float32)
 
 
-def _peak(cells: Map, view: ExamView | None) -> Peak | None:
+def _peak(cells: Cells, view: ExamView | None) -> Peak | None:
     value = float(cells.max())
     if view is None or value == 0:
         return None
@@ -163,5 +164,5 @@ def _peak(cells: Map, view: ExamView | None) -> Peak | None:
 
 
 def _middle(cell: int, pixels: float) -> float:
-    """The middle of a cell of so many pixels, where the middle of the first pixel is 0."""
+    """Pixel coordinate of the centre of a cell of this size; the centre of the first pixel is 0."""
     return (cell + 0.5) * pixels - 0.5

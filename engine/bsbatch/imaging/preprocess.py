@@ -1,34 +1,35 @@
-"""The model's input, exactly as the paper makes it; inference and training both call this.
+"""Composes two views into the model's input as in the paper, for inference and training.
 
 Ibrahim et al., Cancer Imaging 2023; 23:12, "Image pre-processing": each view is resized to 256 wide x 512 high and
-scaled to [0, 1] by its own minimum and maximum, and the two are put side by side. The paper does not name the
-interpolation; here it is the area average where the view shrinks, which for the common 1024 x 256 matrix is the mean
-of two rows and the same as bilinear.
+scaled to [0, 1] by its own minimum and maximum, and the two are placed side by side. The paper does not name the
+interpolation. Here it is the area average if the view shrinks; for the common 1024 x 256 matrix this is the mean of two
+rows, which equals bilinear interpolation.
 """
 
-from typing import Any
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import ItemError
-from bsbatch.native.view_pairs import Ranges, pair_functions
+from bsbatch.native.view_pairs import Pixels, Ranges, pair_functions
 from bsbatch.reasons import EXPLANATIONS, Reason
 
 VERSION = 1
-"""Goes up whenever the same pixels would give another image; models are bound to it."""
+"""Increased if the same pixels would give another image; each model is bound to one version."""
 
 VIEW_ROWS = 512
 VIEW_COLUMNS = 256
 SHAPE = VIEW_ROWS, 2 * VIEW_COLUMNS
 """Of the model's input: rows, columns."""
 _SATURATED = 0xFFFF
-"""Where OpenCV's sums of 16-bit integers end."""
+"""OpenCV's sums of 16-bit integers saturate at this value."""
+_Number = TypeVar("_Number", int, np.float32, np.uint16)
 
 
 def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Make the model's input out of two views.
+    """Compose the model's input from two views.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
     Raises
     ------
     ItemError
-        ``all_zero`` or ``constant_image``: a view has nothing to show.
+        ``all_zero`` or ``constant_image``: all pixels of a view are equal.
     """
     image = np.empty(SHAPE, np.float32)
     native = pair_functions()
@@ -56,7 +57,7 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
 
 
 def check_ranges(ranges: Ranges, scales: NDArray[np.float32] | None = None) -> None:
-    """Raise what `compose` and `compact` raise, of views that compiled code has worked on, and fill such scales."""
+    """Raise the errors of `compose` and `compact` from the ranges that compiled code has found, and fill ``scales``."""
     widths = _width(*ranges[:2]), _width(*ranges[2:])
     if scales is not None:
         scales[:] = (ranges[0], widths[0]), (ranges[2], widths[1])
@@ -68,18 +69,18 @@ def compact(
     counts: NDArray[np.uint16],
     scales: NDArray[np.float32],
 ) -> None:
-    """Make what a GPU makes the same input out of, in float16 (``cuda/kernels/normalise.cu``): 2 bytes for a pixel.
+    """Fill the buffers from which a GPU makes the same input in float16 (``cuda/kernels/normalise.cu``).
 
-    A view of integers stays as it was counted, for the GPU to scale. Another one is scaled here.
+    They hold 2 bytes a pixel. A view of integers is only resized, and the GPU scales it. Any other view is scaled here.
 
     Parameters
     ----------
     anterior, posterior
         See `compose`.
     counts
-        ``(512, 512)`` to fill: integers, or the bits of float16 in [0, 1].
+        Output, ``(512, 512)``: integers, or the bits of float16 in [0, 1].
     scales
-        ``(2, 2)`` to fill: for each view its minimum, and its maximum less that; 0 and 0 where it is float16 already.
+        Output, ``(2, 2)``: for each view its minimum, and maximum minus minimum; 0 and 0 if it is float16 already.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def compact(
         return
     for side, view in enumerate((anterior, posterior)):
         half = counts[:, side * VIEW_COLUMNS : (side + 1) * VIEW_COLUMNS]
-        resized = _resized(view)
+        resized = _resize(view)
         low, high = resized.min(), resized.max()
         width = _width(low, high)
         if resized.dtype == np.uint16:
@@ -105,35 +106,35 @@ def compact(
 
 
 def _scale(view: NDArray[np.generic], half: NDArray[np.float32]) -> None:
-    """Fill one half of the image."""
-    resized: NDArray[Any] = _resized(view)
+    """Resize and scale a view into one half of the image."""
+    resized: Pixels = _resize(view)
     low, high = resized.min(), resized.max()
     width = np.float32(_width(low, high))
     resized -= low
     np.divide(resized, width, out=half)
 
 
-def _width(low: Any, high: Any) -> Any:
-    """From minimum to maximum, of a view that has something to show."""
+def _width(low: _Number, high: _Number) -> _Number:
+    """Maximum minus minimum; raise if they are equal."""
     if low == high:
         reason = Reason.ALL_ZERO if high == 0 else Reason.CONSTANT_IMAGE
         raise ItemError(reason, EXPLANATIONS[reason])
     return high - low
 
 
-def _resized(view: NDArray[Any]) -> NDArray[Any]:
-    """The view in the size of the model's, as float32; or twice that as 16-bit integers, which scales to the same bits.
+def _resize(view: Pixels) -> NDArray[np.float32] | NDArray[np.uint16]:
+    """Resize a view to 512 x 256 as float32, or return twice that as uint16, which scales to the same bits.
 
-    Sums of two counts and their differences are exact in both, and half of each has the same quotient.
+    Sums of two counts and their differences are exact in both types, so both give the same quotients.
     """
     rows, columns = view.shape
     is_common = (rows, columns) == (2 * VIEW_ROWS, VIEW_COLUMNS)
     if is_common and view.dtype == np.uint16:
-        summed: NDArray[Any] = cv2.add(view[0::2], view[1::2])
+        summed = np.asarray(cv2.add(view[0::2], view[1::2]), np.uint16)
         if summed.max() < _SATURATED:
             return summed
     counts = view.astype(np.float32, copy=False)
-    if is_common:  # the area average as OpenCV makes it, at a fifth of the time
+    if is_common:  # equals the area average of OpenCV, in a fifth of its time
         return np.asarray((counts[0::2] + counts[1::2]) * np.float32(0.5), np.float32)
     shrinks = rows >= VIEW_ROWS and columns >= VIEW_COLUMNS
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

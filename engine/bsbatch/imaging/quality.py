@@ -1,16 +1,15 @@
-"""Figures that tell a reader to look twice; none of them turns an examination down."""
+"""Image quality metrics and flags; they warn and never reject an examination."""
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import cv2
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from bsbatch.native.view_pairs import PairStatistics, ViewStatistics, pair_functions
+from bsbatch.native.view_pairs import PairStatistics, Pixels, ViewStatistics, pair_functions
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality, ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
@@ -21,14 +20,11 @@ _EDGE_ROWS = 2
 _OPENCV_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
 _PERCENTILE = 0.99
 _SAMPLED = 61
-"""One pixel in so many tells about where the largest begin; a prime, so that every column has its turn."""
+"""Every 61st pixel is sampled to find a lower bound of the largest ones; a prime, so that every column is sampled."""
 _NO_LIMIT = 1 << 32
 _MOST_COUNTS = 0xFFFF
 _ROOT_STEPS = 512
-"""Into so many is 1 cut; what is measured in another unit than counts is first brought to 65535 at most."""
-
-Pixels = NDArray[Any]
-"""``(rows, columns)`` counts of any type of number."""
+"""Steps per unit of a rounded square root. Values that are no counts are first scaled to a maximum of 65535."""
 
 
 class Flag(StrEnum):
@@ -39,13 +35,13 @@ class Flag(StrEnum):
     COUNTS_TOO_LOW = "counts_too_low"
     """A view of fewer than 100,000 counts."""
     NEGATIVE_COUNTS = "negative_counts"
-    """A pixel below zero: a lossy decoder's work, or a subtraction."""
+    """A pixel below zero: an effect of lossy compression, or a subtraction."""
     LOSSY = "lossy"
     """(0028,2110) Lossy Image Compression is 01."""
     EIGHT_BIT_ORIGIN = "8bit_origin"
-    """A view's largest value is exactly 255: counts were squeezed into eight bits."""
+    """A view's largest value is exactly 255: counts were scaled to eight bits."""
     HOTSPOT_DOMINATES = "hotspot_dominates"
-    """Maximum over 99th percentile beyond 4: bladder or injection site sets the scale of the image."""
+    """Maximum over 99th percentile above 4: bladder or injection site sets the scale of the image."""
     SATURATED = "saturated"
     """More than 4 pixels at the largest value that can be stored."""
     BODY_TRUNCATED = "body_truncated"
@@ -53,12 +49,12 @@ class Flag(StrEnum):
     LATERALITY_SUSPECT = "laterality_suspect"
     """The posterior view resembles the anterior one more than its mirror image: one may be stored mirrored."""
     VIEW_ASSUMED = "view_assumed"
-    """The views were taken from the order of the frames, as --assume-frame-order allows."""
+    """The views were assumed from the order of the frames, as --assume-frame-order allows."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Figures:
-    """Of one view."""
+class _Statistics:
+    """Statistics of one view."""
 
     total: float
     low: float
@@ -68,21 +64,25 @@ class _Figures:
     is_cut: bool
 
 
-_Measured = tuple[_Figures, _Figures, float]
-"""Both views, and their laterality."""
+_PairResult = tuple[_Statistics, _Statistics, float]
+"""Statistics of the anterior and the posterior view, and their laterality."""
 
 
 def assess(
-    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairStatistics | None = None
+    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, statistics: PairStatistics | None = None
 ) -> Quality:
-    """Measure both views of an examination, ``(rows, columns)`` counts each, unless compiled code has done it already.
+    """Compute the quality metrics of an examination.
 
     Parameters
     ----------
-    found
-        What it found, within the `limits_of` the examination.
+    exam
+        The examination.
+    anterior, posterior
+        ``(rows, columns)`` counts each.
+    statistics
+        Results of compiled code with the `limits_of` the examination, if it has measured the views already.
     """
-    front, back, laterality = _measured(exam, anterior, posterior, found)
+    front, back, laterality = _measure(exam, anterior, posterior, statistics)
     saturated = front.saturated + back.saturated
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
@@ -111,52 +111,52 @@ def assess(
 
 
 def limits_of(exam: Examination) -> tuple[int, int]:
-    """The largest counts that the bits of the anterior and of the posterior view can hold."""
+    """Return the largest values that the stored bits of the anterior and of the posterior view can hold."""
     return _largest_stored(exam.anterior), _largest_stored(exam.posterior)
 
 
-def _measured(
-    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, found: PairStatistics | None
-) -> _Measured:
-    """All that is asked of every pixel: by compiled code where it is here and can, else by numpy, to the same bits."""
+def _measure(
+    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, statistics: PairStatistics | None
+) -> _PairResult:
+    """Measure every pixel with compiled code if it is installed and supports the views, else with numpy."""
     front, back = anterior.values, posterior.values
     limits = limits_of(exam)
-    native = pair_functions() if found is None and front is anterior.stored and back is posterior.stored else None
+    native = pair_functions() if statistics is None and front is anterior.stored and back is posterior.stored else None
     if native is not None:
-        found = native.measure(front, back, limits)
-    if found is None:
-        figures = _figures(front, anterior.stored, limits[0]), _figures(back, posterior.stored, limits[1])
-        return *figures, _laterality(front, back)
-    moments = [(view.root_total, view.root_squares) for view in found.views]
-    compared = _contrast(found.antisymmetry, moments, front.size // 4)
-    return _as_figures(found.views[0]), _as_figures(found.views[1]), compared
+        statistics = native.measure(front, back, limits)
+    if statistics is None:
+        both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
+        return *both, _laterality(front, back)
+    moments = [(view.root_total, view.root_squares) for view in statistics.views]
+    laterality = _contrast(statistics.antisymmetry, moments, front.size // 4)
+    return _convert(statistics.views[0]), _convert(statistics.views[1]), laterality
 
 
-def _figures(values: Pixels, stored: Pixels, limit: int) -> _Figures:
-    return _Figures(
+def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:
+    return _Statistics(
         total=_total(values),
         low=float(values.min()),
         high=float(values.max()),
         hotspot_ratio=_hotspot_ratio(values),
-        saturated=_saturated(stored, limit),
+        saturated=_count_saturated(stored, limit),
         is_cut=bool(values[:_EDGE_ROWS].any() and values[-_EDGE_ROWS:].any()),
     )
 
 
-def _as_figures(view: ViewStatistics) -> _Figures:
+def _convert(view: ViewStatistics) -> _Statistics:
     ratio = _ratio(np.float32(view.high), np.float32(view.lower), np.float32(view.higher), view.positive)
-    return _Figures(float(view.total), view.low, view.high, ratio, view.saturated, bool(view.is_cut))
+    return _Statistics(float(view.total), view.low, view.high, ratio, view.saturated, bool(view.is_cut))
 
 
 def _total(values: Pixels) -> float:
-    """Sum; of integers exact, however it is added up."""
+    """Sum of a view; exact for integers."""
     if values.dtype in _OPENCV_INTEGERS:
         return float(cv2.sumElems(values)[0])
     return float(np.asarray(values, np.float32).sum(dtype=np.float64))
 
 
 def _counts_agree(exam: Examination, total: float) -> bool:
-    """Compare with what the header promises, where it promises: for one object the sum over all its frames."""
+    """Compare with Counts Accumulated of the headers, if all have it: for one object the sum over all its frames."""
     promised = [scan.header.counts_accumulated for scan in exam.scans]
     if any(not counts for counts in promised) or any(scan.header.frames > len(scan.frames) for scan in exam.scans):
         return True
@@ -164,7 +164,7 @@ def _counts_agree(exam: Examination, total: float) -> bool:
 
 
 def _hotspot_ratio(values: Pixels) -> float:
-    """Maximum over the 99th percentile of the positive pixels, interpolated as `numpy.percentile` does it."""
+    """Maximum over the 99th percentile of the positive pixels, interpolated like `numpy.percentile`."""
     flat = values.ravel()
     number = int(np.count_nonzero(flat if values.dtype.kind == "u" else flat > 0))
     if number == 0:
@@ -177,11 +177,11 @@ def _hotspot_ratio(values: Pixels) -> float:
 
 
 def _ratio(high: np.float32, lower: np.float32, higher: np.float32, positive: int) -> float:
-    """The same, of the two counts between which that percentile lies, and the number of those pixels."""
+    """`_hotspot_ratio` from the maximum, the two counts on either side of the percentile and the number of pixels."""
     if positive == 0:
         return 0.0
-    place = (positive - 1) * _PERCENTILE
-    return float(high / _between(lower, higher, place - int(place)))
+    rank = (positive - 1) * _PERCENTILE
+    return float(high / _between(lower, higher, rank - int(rank)))
 
 
 def _between(lower: np.float32, higher: np.float32, share: float) -> np.float32:
@@ -191,15 +191,15 @@ def _between(lower: np.float32, higher: np.float32, share: float) -> np.float32:
 
 
 def _at_least(flat: Pixels, above: int) -> NDArray[np.float32]:
-    """The largest pixels, more than ``above`` of them and few, if a sample tells where they begin; else all."""
-    sample = flat[::_SAMPLED].astype(np.float32)  # which partitions five times as fast as integers
-    place = max(0, sample.size - 1 - 2 * (above // _SAMPLED + 1))
-    candidates = flat[flat >= np.partition(sample, place)[place]]
+    """Return few of the largest pixels, but more than ``above``; all pixels if the bound from a sample is too high."""
+    sample = flat[::_SAMPLED].astype(np.float32)  # partition is five times as fast as for integers
+    rank = max(0, sample.size - 1 - 2 * (above // _SAMPLED + 1))
+    candidates = flat[flat >= np.partition(sample, rank)[rank]]
     return np.asarray(candidates if candidates.size > above else flat, np.float32)
 
 
 def _laterality(anterior: Pixels, posterior: Pixels) -> float:
-    """How much better the views agree when one is mirrored, see `_contrast`; 0 where it cannot be told."""
+    """Gain in correlation by mirroring one view, see `_contrast`; 0 if the views cannot be compared."""
     if anterior.shape != posterior.shape:
         return 0.0
     front, back = _roots(anterior), _roots(posterior)
@@ -210,34 +210,34 @@ def _laterality(anterior: Pixels, posterior: Pixels) -> float:
 def _contrast(antisymmetry: int, moments: list[tuple[int, int]], number: int) -> float:
     """Difference of Pearson's correlations: corr(front, mirrored back) - corr(front, back).
 
-    Integers until the last step, so that the order in which they were added up does not matter.
+    Integers until the last step, so that the order of summation does not matter.
 
     Parameters
     ----------
     antisymmetry
-        Sum of products front x (mirrored back - back); half of the image makes all of it.
+        Sum of products front x (mirrored back - back); `_sides` reduces it to a sum over half of the image.
     moments
-        For each view the sum of its values and that of their squares.
+        For each view the sum of its values and the sum of their squares.
     number
-        Values of a view.
+        Number of values of a view.
     """
     spread = math.prod(number * squares - total**2 for total, squares in moments)
     return number * antisymmetry / math.sqrt(spread) if spread > 0 else 0.0
 
 
 def _dot(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
-    """Exact below 2^53; without threads, which `numpy.dot` would start for so few."""
+    """Dot product, exact below 2^53; `numpy.dot` would start threads for it."""
     return int(np.einsum("ij,ij->", first, second))
 
 
 def _sides(roots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Left half less the mirrored right one."""
+    """Left half minus the mirrored right half."""
     half = roots.shape[1] // 2
     return np.asarray(roots[:, :half] - roots[:, : -half - 1 : -1])
 
 
 def _roots(values: Pixels) -> NDArray[np.float64]:
-    """Square roots, so that no hot spot decides, of means of 2 x 2 pixels; whole numbers, see `_ROOT_STEPS`."""
+    """Square roots of the means of 2 x 2 pixels in steps of 1 / `_ROOT_STEPS`; roots reduce the weight of hot spots."""
     rows, columns = values.shape
     half = max(columns // 2, 1), max(rows // 2, 1)
     counts = np.asarray(values, np.float32)
@@ -252,21 +252,21 @@ def _roots(values: Pixels) -> NDArray[np.float64]:
 
 
 def _largest_stored(view: ExamView | None) -> int:
-    """What the stored bits can hold."""
+    """Largest value that the stored bits of a view can hold."""
     if view is None:
         return _NO_LIMIT
     header = view.scan.header
     return (1 << (header.bits_stored - header.is_signed)) - 1
 
 
-def _saturated(stored: Pixels, limit: int) -> int:
-    if stored.max() < limit:  # nearly always, and quicker to tell
+def _count_saturated(stored: Pixels, limit: int) -> int:
+    if stored.max() < limit:  # nearly always, and faster
         return 0
     return int(np.count_nonzero(stored >= limit))
 
 
 def _pixel_hash(anterior: ViewPixels, posterior: ViewPixels) -> str:
-    """Over the values as little-endian integers of 16 bits, or 32 where one needs them: of any encoding the same."""
+    """Hash the values as little-endian integers of 16 bits, or of 32 if needed, whatever their encoding."""
     digest = xxhash.xxh3_128()
     for view in (anterior, posterior):
         kind = _narrowest(view.stored)

@@ -1,1 +1,1 @@
-"""Optional C code for the work on every pixel, compiled at installation if there is a C compiler."""
+"""Optional C code for the work on every pixel, compiled on installation if there is a compiler."""

@@ -1,4 +1,7 @@
-"""Compiles the C sources of this folder, for tests and for ``hatch_build.py``, which loads this file alone."""
+"""Compiles the C sources of this folder, for tests and for the build hook.
+
+The build hook ``hatch_build.py`` loads this file alone, so it imports nothing of bsbatch.
+"""
 
 import os
 import shlex

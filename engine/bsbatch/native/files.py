@@ -1,4 +1,4 @@
-"""First bytes of a file: opened, read and closed in one call of compiled code, or by Python without it."""
+"""First bytes of a file, read in one call of compiled code or by Python."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""The compiled library on disk; optional, so one that is absent, damaged or of another version is ignored."""
+"""Loads the optional compiled library; one that cannot be used is ignored."""
 
 import ctypes
 from pathlib import Path

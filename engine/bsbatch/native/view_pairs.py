@@ -1,7 +1,7 @@
-"""Pairs of 1024 x 256 views read, measured and composed by compiled code that releases the GIL once a call.
+"""Pairs of 1024 x 256 views, read, measured and composed by compiled code.
 
-A method returns None if its input is of another kind or its work fails. The caller then uses numpy, which gives the
-same bits.
+A call releases the GIL once. A method returns None if its input is of another kind or its work fails. The caller then
+uses numpy, which gives the same bits.
 """
 
 import ctypes

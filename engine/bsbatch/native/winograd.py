@@ -1,7 +1,7 @@
-"""Chains of 3 x 3 convolutions in compiled code: Winograd's F(4 x 4, 3 x 3) in float32, one image per thread.
+"""Chains of 3 x 3 convolutions in compiled code, by Winograd's F(4 x 4, 3 x 3) in float32.
 
-Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section 4. The order of summation
-differs from other backends, so results are equal up to rounding.
+One thread computes one image. Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016, section
+4. The order of summation differs from other backends, so results are equal up to rounding.
 """
 
 import ctypes

@@ -39,7 +39,7 @@ def refusal(data: bytes) -> ItemError:
 @pytest.mark.parametrize(
     "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
 )
-def test_every_native_transfer_syntax_says_the_same(syntax: UID) -> None:
+def test_every_native_transfer_syntax_gives_the_same_header(syntax: UID) -> None:
     found = read(encode(dataset(PixelSpacing=[2.4, 2.5], ScanLength=1900, AcquisitionTime="101500.5"), syntax))
 
     assert found.transfer_syntax == syntax
@@ -54,7 +54,7 @@ def test_every_native_transfer_syntax_says_the_same(syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
-def test_the_pixels_of_a_native_object_are_found_where_they_lie(syntax: UID) -> None:
+def test_the_offset_and_length_of_native_pixels_are_read(syntax: UID) -> None:
     data = encode(dataset(), syntax)
 
     pixels = read(data).pixel_data
@@ -65,7 +65,7 @@ def test_the_pixels_of_a_native_object_are_found_where_they_lie(syntax: UID) -> 
     assert data[pixels.offset : pixels.offset + VALUE_BYTES] == counts(kind=order).tobytes()
 
 
-def test_the_pixels_of_a_deflated_object_have_no_place() -> None:
+def test_the_pixels_of_a_deflated_object_have_no_offset() -> None:
     pixels = read(encode(dataset(), DeflatedExplicitVRLittleEndian)).pixel_data
 
     assert pixels is not None
@@ -82,7 +82,7 @@ def test_a_file_without_preamble_is_read(is_implicit: bool) -> None:
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
-def test_labels_of_ge_genie_are_read_under_their_creator(syntax: UID) -> None:
+def test_private_labels_of_ge_genie_are_read(syntax: UID) -> None:
     source = dataset()
     block = source.private_block(0x0011, "GEMS_GENIE_1", create=True)
     block.add_new(0x12, "LO", ["ANT", "POST"])
@@ -92,7 +92,7 @@ def test_labels_of_ge_genie_are_read_under_their_creator(syntax: UID) -> None:
 
 
 @pytest.mark.parametrize("creator", ["SOMEBODY ELSE", None])
-def test_the_same_elements_of_another_creator_are_no_labels(creator: str | None) -> None:
+def test_the_same_elements_of_another_private_creator_are_ignored(creator: str | None) -> None:
     source = dataset()
     if creator is not None:
         source.add_new(0x00110010, "LO", creator)
@@ -121,7 +121,7 @@ def test_vectors_windows_and_detectors_are_read_out_of_their_sequences() -> None
     assert found.view_texts == ("Posterior", "PO")
 
 
-@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")  # lower case, as real archives hold it
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")  # lower case, as in real archives
 def test_texts_counts_and_rescaling_are_read() -> None:
     source = dataset(
         ViewPosition=["Anterior", "Posterior"],
@@ -140,7 +140,7 @@ def test_texts_counts_and_rescaling_are_read() -> None:
     assert (found.counts_accumulated, found.rescale, found.is_lossy) == (1234, (2.0, -3.0), True)
 
 
-def test_what_is_missing_is_filled_with_what_the_standard_takes_for_granted() -> None:
+def test_absent_attributes_have_the_defaults_of_the_standard() -> None:
     gone: dict[str, Any] = {element.keyword: None for element in dataset()}
     bare = dataset(**gone | {"Modality": "NM", "BitsAllocated": 16, "PixelData": counts().tobytes()})
 
@@ -159,7 +159,7 @@ def test_an_emptied_dataset_takes_class_and_uid_from_the_file_meta() -> None:
     assert (found.sop_class, found.sop_uid, found.modality) == (NM, "1.2.3.4.5", "")
 
 
-def test_an_object_without_pixels_says_so() -> None:
+def test_an_object_without_pixels_has_no_pixel_data() -> None:
     assert read(encode(dataset(PixelData=None))).pixel_data is None
 
 
@@ -184,7 +184,7 @@ def test_a_number_that_is_not_finite_counts_as_absent(keyword: str, field: str, 
     assert (found.detectors[0].start_angle if keyword == "StartAngle" else getattr(found, field)) == absent
 
 
-def test_a_dicomdir_is_called_one() -> None:
+def test_a_dicomdir_is_refused_as_one() -> None:
     path = Path(str(get_testdata_file("DICOMDIR", download=False)))
 
     assert refusal(path.read_bytes()).reason == Reason.DICOMDIR
@@ -194,12 +194,12 @@ def test_a_dicomdir_is_called_one() -> None:
     "data",
     [b"", b"\x08", b"hello, this is no DICOM file", b"\x89PNG\r\n\x1a\n" + bytes(200), b"PK\x03\x04" + bytes(500)],
 )
-def test_what_is_not_dicom_is_called_so(data: bytes) -> None:
+def test_a_file_of_another_format_is_refused_as_not_dicom(data: bytes) -> None:
     assert refusal(data).reason == Reason.NOT_DICOM
 
 
 @pytest.mark.parametrize("data", [bytes(128) + b"DICM", b"\x08\x00\x05\x00" + b"\xff" * 60])
-def test_a_header_that_says_nothing_is_damaged(data: bytes) -> None:
+def test_a_header_without_attributes_is_damaged(data: bytes) -> None:
     assert refusal(data).reason == Reason.DECODE_FAILED
 
 
@@ -210,7 +210,7 @@ def test_a_deflated_dataset_that_is_cut_is_damaged() -> None:
 
 
 @pytest.mark.parametrize("missing", [1, 100, VALUE_BYTES])
-def test_native_pixels_that_the_file_does_not_hold_are_incomplete(missing: int) -> None:
+def test_native_pixels_that_are_cut_off_are_incomplete(missing: int) -> None:
     pixels = read(encode(dataset())[:-missing]).pixel_data
 
     assert pixels is not None
@@ -218,7 +218,7 @@ def test_native_pixels_that_the_file_does_not_hold_are_incomplete(missing: int) 
 
 
 @pytest.mark.parametrize("missing", [1, 8, 9, 100])
-def test_fragments_that_the_file_does_not_hold_are_incomplete(missing: int) -> None:
+def test_fragments_that_are_cut_off_are_incomplete(missing: int) -> None:
     data = encode(dataset(), RLELossless)
 
     whole, cut = read(data).pixel_data, read(data[:-missing]).pixel_data
@@ -228,7 +228,7 @@ def test_fragments_that_the_file_does_not_hold_are_incomplete(missing: int) -> N
     assert (whole.length, whole.is_complete, cut.is_complete) == (-1, True, False)
 
 
-def test_fragments_are_not_searched_for_ever() -> None:
+def test_endless_fragments_are_not_followed_for_ever() -> None:
     empty_items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 70_000
     data = encode(dataset(), RLELossless)
     start = read(data).pixel_data
@@ -241,7 +241,7 @@ def test_fragments_are_not_searched_for_ever() -> None:
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
 @pytest.mark.parametrize("sound_reads", [0, 1])
-def test_a_disk_that_fails_is_no_damaged_header(syntax: UID, sound_reads: int) -> None:
+def test_a_failing_disk_is_not_reported_as_a_damaged_header(syntax: UID, sound_reads: int) -> None:
     class Broken(BytesIO):
         reads = 0
 
@@ -251,14 +251,14 @@ def test_a_disk_that_fails_is_no_damaged_header(syntax: UID, sound_reads: int) -
                 raise OSError(5, "Input/output error")
             return super().read(size)
 
-    source = dataset(ImageComments="x" * 9000)  # longer than what is read at first
+    source = dataset(ImageComments="x" * 9000)  # longer than the first read
 
     with pytest.raises(OSError, match="Input/output"):
         read_header(Broken(encode(source, syntax)), 10**6)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_sequence_without_its_items_is_a_damaged_header_and_no_disk_that_fails() -> None:
+def test_a_sequence_without_its_items_is_a_damaged_header_and_no_failing_disk() -> None:
     start = FILE.index(b"\x54\x00\x22\x00SQ")
     endless = FILE[: start + 8] + b"\xff\xff\xff\xff"
 
@@ -268,7 +268,7 @@ def test_a_sequence_without_its_items_is_a_damaged_header_and_no_disk_that_fails
     assert found.reason == Reason.DECODE_FAILED
 
 
-def test_no_message_holds_what_the_file_says_of_the_patient() -> None:
+def test_no_message_holds_the_patients_name() -> None:
     messages = []
     for cut in range(0, len(FILE), 7):
         try:
@@ -307,17 +307,17 @@ def test_arbitrary_bytes_give_a_header_or_an_item_error(data: bytes, start: byte
 def test_a_mutated_object_gives_a_header_that_fits_the_table_or_an_item_error(draws: st.DataObject) -> None:
     data = bytearray(draws.draw(st.sampled_from(FILES)))
     for _ in range(draws.draw(st.integers(1, 4))):
-        place = draws.draw(st.integers(132, len(data) - 1))
+        position = draws.draw(st.integers(132, len(data) - 1))
         what = draws.draw(st.sampled_from(["flip", "cut", "insert", "delete"]))
         if what == "flip":
-            data[place] ^= draws.draw(st.integers(1, 255))
+            data[position] ^= draws.draw(st.integers(1, 255))
         elif what == "cut":
-            del data[max(place, 133) :]
+            del data[max(position, 133) :]
             break
         elif what == "insert":
-            data[place:place] = draws.draw(st.binary(min_size=1, max_size=8))
+            data[position:position] = draws.draw(st.binary(min_size=1, max_size=8))
         else:
-            del data[place : place + draws.draw(st.integers(1, 8))]
+            del data[position : position + draws.draw(st.integers(1, 8))]
         if len(data) < 140:
             break
 

@@ -1,1 +1,1 @@
-"""DICOM header readers: a fast one for common objects, pydicom for the rest."""
+"""Two readers of DICOM headers: a fast one for common objects, pydicom for the rest."""

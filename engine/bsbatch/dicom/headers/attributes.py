@@ -1,4 +1,4 @@
-"""The attributes that bsbatch reads, by tag: a leaf that both readers of headers go by."""
+"""Tags, keywords and VRs of the DICOM attributes that both header readers extract."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 
 class Attribute(NamedTuple):
-    """One attribute of PS3.6."""
+    """One attribute of PS3.6, without its tag."""
 
     keyword: str
     vr: bytes
-    """Value representation, two letters."""
+    """Value representation: two letters."""
 
 
 def _table(*keywords: str) -> dict[int, Attribute]:
@@ -23,7 +23,7 @@ CHARACTER_SET = _table("SpecificCharacterSet")
 META = _table(
     "FileMetaInformationGroupLength", "MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"
 )
-"""Of the file meta information, PS3.10 section 7.1."""
+"""Attributes of the file meta information, PS3.10 section 7.1."""
 
 OUTLINE = CHARACTER_SET | _table(
     "ImageType",
@@ -41,13 +41,13 @@ OUTLINE = CHARACTER_SET | _table(
     "Rows",
     "Columns",
 )
-"""What a row of ``objects`` says; of another modality nothing else is read."""
+"""Attributes of a row of ``objects``; all that is read of an object of another modality."""
 LAST_OF_OUTLINE = max(OUTLINE)
 
 GENIE_CREATOR = Attribute("GenieCreator", b"LO")
 GENIE_LABELS = Attribute("GenieDatasetName", b"LO"), Attribute("GeniePictureObjectName", b"LO")
 GENIE = {0x00110010: GENIE_CREATOR, 0x00111012: GENIE_LABELS[0], 0x00111030: GENIE_LABELS[1]}
-"""Private labels of GE's Genie and Xeleris workstations: of the data set and of the picture."""
+"""Private creator, and the labels of data set and picture that GE's Genie and Xeleris workstations write."""
 
 FULL = (
     OUTLINE
@@ -74,13 +74,13 @@ FULL = (
     )
     | GENIE
 )
-"""What `bsbatch.records.Header` holds."""
+"""Attributes of a `bsbatch.records.Header`."""
 
 EVERY = META | FULL
-"""Of a whole file."""
+"""Attributes of a whole file."""
 
 CODE = CHARACTER_SET | _table("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 DETECTOR = CHARACTER_SET | _table("StartAngle", "ViewCodeSequence")
 WINDOW = CHARACTER_SET | _table("EnergyWindowRangeSequence")
 ENERGY_RANGE = CHARACTER_SET | _table("EnergyWindowLowerLimit", "EnergyWindowUpperLimit")
-"""Of items of the sequences above."""
+"""Attributes in the items of View Code, Detector Information, Energy Window Information and Energy Window Range."""

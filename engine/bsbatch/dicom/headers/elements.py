@@ -1,7 +1,7 @@
-"""Data elements in memory, walked without pydicom: only what follows PS3.5 section 7 to the letter.
+"""Parser of data elements in memory, for datasets that follow PS3.5 section 7 strictly.
 
-Whatever leaves a doubt (an unknown VR, attributes out of order, a value of another VR than its attribute's) is an
-`UnclearError`; pydicom then decides.
+Anything ambiguous (an unknown VR, attributes out of order, another VR than that of the attribute) raises
+`UnclearError`; pydicom then reads the header.
 """
 
 import struct
@@ -20,7 +20,7 @@ _LENGTH = struct.Struct("<I").unpack_from
 _SHORT = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
 _LONG = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
 _HEAD_BYTES = dict.fromkeys(_SHORT, 8) | dict.fromkeys(_LONG, 12)
-"""Explicit VR -> bytes in front of the value, PS3.5 section 7.1.2."""
+"""Explicit VR -> bytes before the value, PS3.5 section 7.1.2."""
 _SHORT_HEAD = 8
 
 UNDEFINED = 0xFFFFFFFF
@@ -29,49 +29,51 @@ _OF_AN_ITEM = range(0xFFFE0000)
 _MAX_FRAGMENTS = 1 << 16
 
 Wanted = Mapping[int, Attribute]
-"""By tag."""
-Found = dict[str, bytes]
-"""Keyword -> value, as it lies in the file."""
+"""Tag -> attribute to extract."""
+RawValues = dict[str, bytes]
+"""Keyword -> value, undecoded."""
 
 
 class UnclearError(Exception):
-    """The bytes can be read in more than one way; it never leaves `bsbatch.dicom`."""
+    """The bytes are ambiguous. Caught inside `bsbatch.dicom.headers`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where an element lies."""
+    """Byte offsets of a data element."""
 
     tag: int
     start: int
     value: int
+    """Offset of its value."""
     end: int
+    """Offset of the next element."""
     is_nested: bool
-    """Whether it is of undefined length, so that its value says where it ends."""
+    """True for a sequence of undefined length, whose delimiter marks its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walker:
-    """Walks datasets of one encoding; where the bytes end too early it raises `struct.error`."""
+    """Walks datasets of one encoding; raises `struct.error` if the bytes end too early."""
 
     data: bytes
     is_implicit: bool
 
-    def dataset(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[Found, int]:
-        """Walk from a position to another one, or to a tag.
+    def dataset(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[RawValues, int]:
+        """Extract attributes from one offset up to another, or up to a tag.
 
         Parameters
         ----------
         start, end
-            First byte, and the one behind the dataset.
+            Offsets of the first byte, and of the first byte after the dataset.
         tags
-            A smaller one is unclear; the walk stops in front of a larger one.
+            A smaller tag is ambiguous; the walk stops before a larger one.
         wanted
-            The attributes to keep.
+            The attributes to extract.
 
         Returns
         -------
-        Their values, and the position where the walk stopped.
+        Their values, and the offset at which the walk stopped.
         """
         walk = self._implicit if self.is_implicit else self._explicit
         try:
@@ -79,9 +81,9 @@ class Walker:
         except KeyError as error:
             raise UnclearError("an unknown VR") from error
 
-    def items(self, wanted: Wanted) -> list[Found]:
-        """The wanted attributes of each item, where ``data`` is the value of a sequence."""
-        found: list[Found] = []
+    def items(self, wanted: Wanted) -> list[RawValues]:
+        """Extract attributes from each item; ``data`` is the value of a sequence."""
+        items: list[RawValues] = []
         position, end = 0, len(self.data)
         while position < end:
             group, element, length = _IMPLICIT(self.data, position)
@@ -89,11 +91,11 @@ class Walker:
                 break
             check(group << 16 | element == _ITEM)
             attributes, position = self._item(position + _SHORT_HEAD, length, wanted)
-            found.append(attributes)
-        return found
+            items.append(attributes)
+        return items
 
     def spans(self, start: int, stop: int) -> Iterator[Span]:
-        """Where each element lies, of what `dataset` has walked."""
+        """Yield the offsets of each element that `dataset` has walked."""
         position = start
         while position < stop:
             group, element, length = _IMPLICIT(self.data, position)
@@ -103,59 +105,59 @@ class Walker:
                 value = position + _HEAD_BYTES[vr]
                 length = _LENGTH(self.data, value - 4)[0] if _HEAD_BYTES[vr] != _SHORT_HEAD else length
             is_nested = length == UNDEFINED
-            end = value + (self._undefined(True, value) if is_nested else length)
+            end = value + (self._measure_sequence(True, value) if is_nested else length)
             yield Span(group << 16 | element, position, value, end, is_nested)
             position = end
 
-    def _explicit(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[Found, int]:
-        """Runs once for each element of an archive, so it makes no call that can be spared; nor does the next one."""
+    def _explicit(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[RawValues, int]:
+        """Walk elements of explicit VR. Like `_implicit`, it avoids calls, because it handles every element."""
         data, position, previous, last = self.data, start, tags.start - 1, tags.stop
-        found: Found = {}
+        raw: RawValues = {}
         while position < end:
             group, element, vr, length = _EXPLICIT(data, position)
             tag = group << 16 | element
             if tag >= last:
-                return found, position
+                return raw, position
             value = position + _HEAD_BYTES[vr]
             if _HEAD_BYTES[vr] != _SHORT_HEAD:
                 length = _LENGTH(data, position + _SHORT_HEAD)[0]
                 if length == UNDEFINED:
-                    length = self._undefined(vr == b"SQ", value)
+                    length = self._measure_sequence(vr == b"SQ", value)
             position = value + length
             if tag <= previous or (tag in wanted and vr != wanted[tag].vr):
                 raise UnclearError
             if tag in wanted:
-                found[wanted[tag].keyword] = data[value:position]
+                raw[wanted[tag].keyword] = data[value:position]
             previous = tag
-        return self._whole(found, position)
+        return self._finish(raw, position)
 
-    def _implicit(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[Found, int]:
+    def _implicit(self, start: int, end: int, tags: range, wanted: Wanted) -> tuple[RawValues, int]:
         data, position, previous, last = self.data, start, tags.start - 1, tags.stop
-        found: Found = {}
+        raw: RawValues = {}
         while position < end:
             group, element, length = _IMPLICIT(data, position)
             tag = group << 16 | element
             if tag >= last:
-                return found, position
+                return raw, position
             value = position + _SHORT_HEAD
             if length == UNDEFINED:
-                length = self._undefined(_is_sequence(tag), value)
+                length = self._measure_sequence(_is_sequence(tag), value)
             position = value + length
             if tag <= previous:
                 raise UnclearError
             if tag in wanted:
-                found[wanted[tag].keyword] = data[value:position]
+                raw[wanted[tag].keyword] = data[value:position]
             previous = tag
-        return self._whole(found, position)
+        return self._finish(raw, position)
 
-    def _whole(self, found: Found, position: int) -> tuple[Found, int]:
-        """What was found up to the end of the dataset, if the last value is there to its end."""
+    def _finish(self, raw: RawValues, position: int) -> tuple[RawValues, int]:
+        """Return both; raise `struct.error` if the last value is cut off."""
         if position > len(self.data):
             raise struct.error
-        return found, position
+        return raw, position
 
-    def _undefined(self, is_sequence: bool, start: int) -> int:
-        """Bytes of a sequence of undefined length, its delimiter among them, PS3.5 section 7.5.2."""
+    def _measure_sequence(self, is_sequence: bool, start: int) -> int:
+        """Return the length of a sequence of undefined length with its delimiter, PS3.5 section 7.5.2."""
         check(is_sequence)
         position = start
         while True:
@@ -167,40 +169,40 @@ class Walker:
             check(tag == _ITEM)
             _, position = self._item(position, length, CHARACTER_SET)
 
-    def _item(self, start: int, length: int, wanted: Wanted) -> tuple[Found, int]:
-        """An item's attributes, and the position behind it; one with a character set of its own is left to pydicom."""
+    def _item(self, start: int, length: int, wanted: Wanted) -> tuple[RawValues, int]:
+        """Extract an item's attributes; return the offset after it, too. Its own character set would be ambiguous."""
         if length != UNDEFINED:
-            found, stop = self.dataset(start, start + length, _OF_AN_ITEM, wanted)
+            raw, stop = self.dataset(start, start + length, _OF_AN_ITEM, wanted)
             check(stop == start + length)
         else:
-            found, stop = self.dataset(start, len(self.data) + 1, _OF_AN_ITEM, wanted)
+            raw, stop = self.dataset(start, len(self.data) + 1, _OF_AN_ITEM, wanted)
             check(_IMPLICIT(self.data, stop) == (_ITEM_END >> 16, _ITEM_END & 0xFFFF, 0))
             stop += _SHORT_HEAD
-        check("SpecificCharacterSet" not in found)
-        return found, stop
+        check("SpecificCharacterSet" not in raw)
+        return raw, stop
 
 
 def check(is_clear: bool) -> None:
-    """Leave to pydicom what is not clear.
+    """Raise if the bytes are ambiguous, so that pydicom reads them.
 
     Raises
     ------
     UnclearError
-        It is not.
+        ``is_clear`` is false.
     """
     if not is_clear:
         raise UnclearError
 
 
 def are_fragments_whole(stream: BinaryIO, start: int, size: int) -> bool:
-    """Whether the fragments of PS3.5 section A.4 all lie inside the file.
+    """Return True if all fragments of encapsulated pixel data (PS3.5 section A.4) end inside the file.
 
     Parameters
     ----------
     stream
         The object, seekable.
     start, size
-        Where the fragments begin, and the length of the file.
+        Offset of the first fragment, and length of the file in bytes.
     """
     position = start
     for _ in range(_MAX_FRAGMENTS):
@@ -210,7 +212,7 @@ def are_fragments_whole(stream: BinaryIO, start: int, size: int) -> bool:
             return False
         group, element, length = _IMPLICIT(head)
         tag = group << 16 | element
-        if tag != _ITEM:  # the end, or damaged in another way: the decoder will say how
+        if tag != _ITEM:  # the end, or other damage, which the decoder will report
             return True
         position += _SHORT_HEAD + int(length)
         if position > size:
@@ -219,8 +221,8 @@ def are_fragments_whole(stream: BinaryIO, start: int, size: int) -> bool:
 
 
 def _is_sequence(tag: int) -> bool:
-    """Whether an element of implicit VR is known to be a sequence."""
+    """Look up in the data dictionary whether an element of implicit VR is a sequence."""
     try:
         return bool(dictionary_VR(tag) == "SQ")
-    except KeyError:  # a private one, and nobody knows
+    except KeyError:  # private or unknown
         return False

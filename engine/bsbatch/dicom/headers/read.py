@@ -1,4 +1,4 @@
-"""A DICOM header as a `Header` record, read without the pixels: the lean way where it is safe, else with pydicom."""
+"""Reads a DICOM header into a record, with the fast reader if possible, else with pydicom."""
 
 import io
 import struct
@@ -12,13 +12,13 @@ from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
 
 HEAD = fast.HEAD
-"""Bytes at the beginning of an object that hold most headers."""
+"""Number of bytes at the start of an object that hold most headers."""
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _FIRST_GROUPS = frozenset({0x0002, 0x0008})
 
 
 def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = lambda _modality: True) -> Header:
-    """Read what the later stages need.
+    """Read the header of an object, without its pixels.
 
     Parameters
     ----------
@@ -27,52 +27,52 @@ def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = 
     size
         Its length in bytes.
     is_wanted
-        Told the modality; where it says no, nothing behind (0028,0011) Columns is read, and the record holds what a
-        row of ``objects`` says.
+        Called with the modality. If it returns False, nothing after (0028,0011) Columns is read, and the record holds
+        only the attributes of a row of ``objects``.
 
     Raises
     ------
     ItemError
         ``not_dicom``, ``dicomdir`` or ``decode_failed``.
     """
-    header, is_directory = _parsed(stream.read(fast.HEAD), size, is_wanted, stream), False
+    header, is_directory = _parse(stream.read(fast.HEAD), size, is_wanted, stream), False
     if header is None:
         stream.seek(0)
-        with _buffered(stream) as buffered:
+        with _buffer(stream) as buffered:
             header, is_directory = with_pydicom.parse(buffered, size, is_wanted)
-    return _checked(header, is_directory)
+    return _check(header, is_directory)
 
 
 def header_in(head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
-    """Read the same from the first `HEAD` bytes of an object; None where those do not suffice, so that it is opened.
+    """Read a header from the first `HEAD` bytes of an object; return None if they do not suffice.
 
     Raises
     ------
     ItemError
         See `read_header`.
     """
-    header = _parsed(head, size, is_wanted, None)
-    return None if header is None else _checked(header, is_directory=False)
+    header = _parse(head, size, is_wanted, None)
+    return None if header is None else _check(header, is_directory=False)
 
 
-def _parsed(head: bytes, size: int, is_wanted: Callable[[str], bool], stream: BinaryIO | None) -> Header | None:
+def _parse(head: bytes, size: int, is_wanted: Callable[[str], bool], stream: BinaryIO | None) -> Header | None:
     if head[128:132] != b"DICM":
         _check_begins_as_dataset(head)
         return None
     return fast.parse(stream, head, size, is_wanted)
 
 
-def _checked(header: Header, is_directory: bool) -> Header:
+def _check(header: Header, is_directory: bool) -> Header:
     if is_directory or header.sop_class == _MEDIA_STORAGE_DIRECTORY:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
-    if not (header.modality or header.sop_class or header.rows):  # pydicom parsed it without a complaint
+    if not (header.modality or header.sop_class or header.rows):  # pydicom parses such files without an error
         raise ItemError(Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image")
     return header
 
 
 @contextmanager
-def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """Pydicom reads a few bytes at a time."""
+def _buffer(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Add a buffer to an unbuffered stream: pydicom reads a few bytes at a time."""
     if not isinstance(stream, io.RawIOBase):
         yield stream
         return
@@ -84,7 +84,7 @@ def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _check_begins_as_dataset(head: bytes) -> None:
-    """Without the prefix of PS3.10 section 7.1, accept a first element of a group that bare datasets begin with."""
+    """Raise unless a file without the prefix of PS3.10 section 7.1 starts with group 0002 or 0008 in either order."""
     if len(head) < 8:  # noqa: PLR2004 - a tag and a length
         raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])
     little, big = struct.unpack_from("<H", head)[0], struct.unpack_from(">H", head)[0]

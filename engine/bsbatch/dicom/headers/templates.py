@@ -1,7 +1,7 @@
-"""Headers that are laid out as others before: recognised by one comparison instead of a walk.
+"""Templates of recent headers, so that similar ones are matched instead of walked.
 
-Where every tag, VR and length lies as in a header that was walked, the walk would come to the same places. The slices
-of a series and the scans of a camera differ in little but their values.
+A header with the tags, VRs and lengths of an earlier one has each value at the same offset. Slices of a series and
+scans of one camera differ in little but their values.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,55 +13,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.dicom.headers import attributes
-from bsbatch.dicom.headers.elements import Found, Span, Walker
+from bsbatch.dicom.headers.elements import RawValues, Span, Walker
 
 DATASET = 132
-"""Where the file meta information begins: behind preamble and prefix, PS3.10 section 7.1."""
+"""Offset of the file meta information, after preamble and prefix, PS3.10 section 7.1."""
 _BEGINNING = slice(DATASET, DATASET + 68)
-"""The length of the meta information, the SOP Class UID and the length of the SOP Instance UID, as a rule."""
+"""Usually holds the length of the meta information, the SOP Class UID and the length of the SOP Instance UID."""
 _WORD = 8
-"""Bytes that are compared at once."""
+"""Bytes compared at a time."""
 _NEXT = 8
-"""Bytes of the element in front of which the walk stopped that must be the same."""
+"""Bytes that must match in the element before which the walk stopped."""
 _DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
-"""Attributes whose values decide how the rest is walked."""
+"""Attributes whose values determine how the rest is walked."""
 _MOST_BEGINNINGS, _MOST_ALIKE = 256, 8
 _MOST_MISSES, _RARELY = 24, 64
 _FEWEST = 2
-"""Values that a layout has at least; every image has more."""
+"""Minimum number of values of a template; every image has more."""
 
 
 class Walk(NamedTuple):
-    """What a walk through a header came to; a tuple, for every file has one."""
+    """Result of a walk through a header. A tuple, because one is made for every file."""
 
-    found: Found
+    raw: RawValues
     start: int
-    """First byte behind the file meta information."""
+    """Offset of the first byte after the file meta information."""
     stop: int
-    """First byte that was not walked."""
+    """Offset of the first byte that was not walked."""
     is_implicit: bool
     is_wanted: bool
-    """Whether more than the outline was walked."""
+    """True if more than `attributes.OUTLINE` was extracted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
     end: int
-    """Bytes of the file that it speaks of."""
+    """Number of bytes that the template covers."""
     is_whole: bool
-    """Whether the walk came to the end of the file, so that another one must end there, too."""
+    """True if the walk reached the end of the file; a file that matches must end there, too."""
     mask: NDArray[np.uint64]
-    """Ones in every byte that must be as it was, in words; zeros behind `end`."""
+    """Ones in every byte that must match, as words; zeros after `end`."""
     expected: bytes
-    """What is there of them."""
+    """The bytes under the mask."""
     keywords: tuple[str, ...]
     values: Callable[[bytes], tuple[bytes, ...]]
-    """What lies at the places of those, in their order."""
-    pattern: tuple[int, int, bool, bool]
-    """All but the first of what the walk came to."""
+    """Returns the bytes of their values, in the order of `keywords`."""
+    outcome: tuple[int, int, bool, bool]
+    """Fields of the `Walk` after `Walk.raw`."""
 
-    def fits(self, data: bytes) -> bool:
-        """Whether a header that begins so is laid out like this."""
+    def matches(self, data: bytes) -> bool:
+        """Return True if a file with these first bytes has a header of this template."""
         size = len(data)
         if size < self.end or (self.is_whole and size != self.end):
             return False
@@ -70,70 +70,70 @@ class _Template:
 
 
 class TemplateCache:
-    """The layouts met lately; threads may share it."""
+    """The templates of recent headers; threads may share it."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, _Alike] = {}
+        self._groups: dict[bytes, _Group] = {}
 
     def recall(self, data: bytes) -> Walk | None:
-        """What a walk would come to, if the header is laid out as one that was walked.
+        """Return the result that a walk would have, if a template matches the header; else None.
 
         Parameters
         ----------
         data
             The first bytes of a file.
         """
-        alike = self._known.get(data[_BEGINNING])
-        if alike is None or not alike.layouts:
+        group = self._groups.get(data[_BEGINNING])
+        if group is None or not group.templates:
             return None
-        for layout in alike.layouts:
-            if layout.fits(data):
-                alike.misses = 0
-                return Walk(dict(zip(layout.keywords, layout.values(data), strict=True)), *layout.pattern)
+        for template in group.templates:
+            if template.matches(data):
+                group.misses = 0
+                return Walk(dict(zip(template.keywords, template.values(data), strict=True)), *template.outcome)
         return None
 
-    def remember(self, data: bytes, walked: Walk, is_whole: bool) -> None:
-        """Keep the layout of a header that was walked, if it is not the first that begins so.
+    def remember(self, data: bytes, walk: Walk, is_whole: bool) -> None:
+        """Add the template of a walked header, unless it is the first one with its `_BEGINNING`.
 
-        Making a layout takes longer than walking: where many in a row were new, only one in 64 is made, to try again.
+        Making a template takes longer than a walk. After 24 headers in a row without a match, only every 64th is made.
 
         Parameters
         ----------
-        data, walked
-            The first bytes of a file, and what the walk through them came to.
+        data, walk
+            The first bytes of a file, and the result of the walk through them.
         is_whole
-            Whether the walk came to the end of a file of which `recall` would be given all bytes.
+            True if the walk reached the end of the file, and `recall` is given all bytes of such a file.
         """
-        end = walked.stop if is_whole else walked.stop + _NEXT
-        if end > len(data) or len(walked.found) < _FEWEST:
+        end = walk.stop if is_whole else walk.stop + _NEXT
+        if end > len(data) or len(walk.raw) < _FEWEST:
             return
-        if len(self._known) >= _MOST_BEGINNINGS:
-            self._known = {}
-        alike = self._known.setdefault(data[_BEGINNING], _Alike())
-        alike.misses += 1
-        if 1 < alike.misses <= _MOST_MISSES:
-            alike.layouts = (_make_template(data[:end], walked, is_whole), *alike.layouts[: _MOST_ALIKE - 1])
-        elif alike.misses % _RARELY == 0:
-            alike.layouts = (_make_template(data[:end], walked, is_whole),)
+        if len(self._groups) >= _MOST_BEGINNINGS:
+            self._groups = {}
+        group = self._groups.setdefault(data[_BEGINNING], _Group())
+        group.misses += 1
+        if 1 < group.misses <= _MOST_MISSES:
+            group.templates = (_make_template(data[:end], walk, is_whole), *group.templates[: _MOST_ALIKE - 1])
+        elif group.misses % _RARELY == 0:
+            group.templates = (_make_template(data[:end], walk, is_whole),)
 
 
 @dataclass(slots=True)
-class _Alike:
-    """Headers that begin with the same bytes."""
+class _Group:
+    """Templates of the headers that have the same `_BEGINNING`."""
 
-    layouts: tuple[_Template, ...] = ()
-    """The latest first."""
+    templates: tuple[_Template, ...] = ()
+    """The most recent first."""
     misses: int = 0
-    """How many in a row were laid out as none of them."""
+    """Number of headers since the last match."""
 
 
-def _make_template(data: bytes, walked: Walk, is_whole: bool) -> _Template:
-    mask, places = bytearray(-(-len(data) // _WORD) * _WORD), {}
-    for span in _spans(data, walked):
+def _make_template(data: bytes, walk: Walk, is_whole: bool) -> _Template:
+    mask, slices = bytearray(-(-len(data) // _WORD) * _WORD), {}
+    for span in _spans(data, walk):
         attribute = attributes.EVERY.get(span.tag)
-        is_kept = attribute is not None and attribute.keyword in walked.found
+        is_kept = attribute is not None and attribute.keyword in walk.raw
         if attribute is not None and is_kept:
-            places[attribute.keyword] = slice(span.value, span.end)
+            slices[attribute.keyword] = slice(span.value, span.end)
         is_fixed = span.is_nested or (attribute is not None and attribute.keyword in _DECISIVE)
         fixed = slice(span.start, span.end if is_fixed else span.value)
         mask[fixed] = b"\xff" * (fixed.stop - fixed.start)
@@ -141,9 +141,9 @@ def _make_template(data: bytes, walked: Walk, is_whole: bool) -> _Template:
         mask[len(data) - _NEXT : len(data)] = b"\xff" * _NEXT
     words = np.frombuffer(bytes(mask), np.uint64)
     expected = (np.frombuffer(data.ljust(len(mask), b"\0"), np.uint64) & words).tobytes()
-    return _Template(len(data), is_whole, words, expected, tuple(places), itemgetter(*places.values()), walked[1:])
+    return _Template(len(data), is_whole, words, expected, tuple(slices), itemgetter(*slices.values()), walk[1:])
 
 
-def _spans(data: bytes, walked: Walk) -> Iterator[Span]:
-    yield from Walker(data, is_implicit=False).spans(DATASET, walked.start)
-    yield from Walker(data, walked.is_implicit).spans(walked.start, walked.stop)
+def _spans(data: bytes, walk: Walk) -> Iterator[Span]:
+    yield from Walker(data, is_implicit=False).spans(DATASET, walk.start)
+    yield from Walker(data, walk.is_implicit).spans(walk.start, walk.stop)

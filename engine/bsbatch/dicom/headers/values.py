@@ -1,6 +1,6 @@
-"""Values of attributes as pydicom decodes them; what it would have to guess at or repair is an `UnclearError`.
+"""Decoders of attribute values that agree with pydicom or refuse the value.
 
-The value representations are those of PS3.5 section 6.2.
+A value that pydicom would guess or repair raises `UnclearError`. Value representations are those of PS3.5 section 6.2.
 """
 
 import math
@@ -8,23 +8,23 @@ import re
 import struct
 from functools import lru_cache
 
-from bsbatch.dicom.headers.elements import Found, check
+from bsbatch.dicom.headers.elements import RawValues, check
 
 _INTEGER = re.compile(rb" *[+-]?\d{1,12} *")
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})? *")
 _INT32 = 2**31 - 1
 _ESCAPE = b"\x1b"
 _REMEMBERED = 1024
-"""Codes and UIDs that are kept: the objects of a study say nearly the same, and so share their strings."""
+"""Size of the caches of codes and UIDs. Objects of a study repeat them, and so share the strings."""
 
 _WITH_ASCII = frozenset(f"ISO_IR {number}" for number in (6, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166, 192))
 _EXTENDED = frozenset(f"ISO 2022 IR {number}" for number in (6, 13, 58, 87, 149, 159))
 _CODECS = {"": "latin-1", "ISO_IR 6": "latin-1", "ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8"}
 
 
-def codec(found: Found) -> str:
-    """How free text is encoded, PS3.3 section C.12.1.1.2: known, or the same as ASCII as long as it is ASCII."""
-    return _codec_of(found.get("SpecificCharacterSet", b""))
+def codec(raw: RawValues) -> str:
+    """Python codec of free text, PS3.3 section C.12.1.1.2; ``ascii`` if only the ASCII part is supported."""
+    return _codec_of(raw.get("SpecificCharacterSet", b""))
 
 
 @lru_cache(_REMEMBERED)
@@ -37,19 +37,19 @@ def _codec_of(value: bytes) -> str:
     return "ascii"
 
 
-def text(found: Found, keyword: str) -> str | None:
-    """First value of CS, DA, TM or UI, which no character set changes."""
-    return _first_code(found[keyword]) if keyword in found else None
+def text(raw: RawValues, keyword: str) -> str | None:
+    """First value of CS, DA, TM or UI, which do not depend on the character set."""
+    return _first_code(raw[keyword]) if keyword in raw else None
 
 
-def texts(found: Found, keyword: str) -> tuple[str, ...]:
+def texts(raw: RawValues, keyword: str) -> tuple[str, ...]:
     """All values of CS, DA, TM or UI."""
-    return _codes(found[keyword]) if keyword in found else ()
+    return _codes(raw[keyword]) if keyword in raw else ()
 
 
-def unique_text(found: Found, keyword: str) -> str | None:
-    """`text` of what is another in every object, and so not worth keeping."""
-    value = found.get(keyword)
+def unique_text(raw: RawValues, keyword: str) -> str | None:
+    """`text` without a cache, for values that differ in every object."""
+    value = raw.get(keyword)
     if value is None:
         return None
     first, _, _ = value.decode("latin-1").rstrip(" \0").partition("\\")
@@ -68,15 +68,15 @@ def _codes(value: bytes) -> tuple[str, ...]:
     return tuple(map(str.strip, whole.split("\\"))) if whole else ()
 
 
-def free_text(found: Found, keyword: str, codec: str) -> str | None:
+def free_text(raw: RawValues, keyword: str, codec: str) -> str | None:
     """First value of LO or SH."""
-    values = free_texts(found, keyword, codec)
+    values = free_texts(raw, keyword, codec)
     return (values[0] or None) if values else None
 
 
-def free_texts(found: Found, keyword: str, codec: str) -> tuple[str, ...]:
+def free_texts(raw: RawValues, keyword: str, codec: str) -> tuple[str, ...]:
     """All values of LO or SH."""
-    value = found.get(keyword)
+    value = raw.get(keyword)
     if not value:
         return ()
     check(_ESCAPE not in value)
@@ -84,28 +84,28 @@ def free_texts(found: Found, keyword: str, codec: str) -> tuple[str, ...]:
     return tuple(map(str.strip, parts)) if parts != [""] else ()
 
 
-def shorts(found: Found, keyword: str) -> tuple[int, ...]:
+def shorts(raw: RawValues, keyword: str) -> tuple[int, ...]:
     """All values of US."""
-    value = found.get(keyword, b"")
+    value = raw.get(keyword, b"")
     check(len(value) % 2 == 0)
     return struct.unpack(f"<{len(value) // 2}H", value)
 
 
-def short(found: Found, keyword: str) -> int | None:
+def short(raw: RawValues, keyword: str) -> int | None:
     """First value of US."""
-    values = shorts(found, keyword)
+    values = shorts(raw, keyword)
     return values[0] if values else None
 
 
-def integer(found: Found, keyword: str) -> int | None:
-    """`whole`, held within 32 bits."""
-    value = whole(found, keyword)
+def integer(raw: RawValues, keyword: str) -> int | None:
+    """`whole`, clipped to 32 bits."""
+    value = whole(raw, keyword)
     return None if value is None else max(-_INT32 - 1, min(_INT32, value))
 
 
-def whole(found: Found, keyword: str) -> int | None:
+def whole(raw: RawValues, keyword: str) -> int | None:
     """First value of IS."""
-    value = found.get(keyword, b"").rstrip(b" \0")
+    value = raw.get(keyword, b"").rstrip(b" \0")
     if not value:
         return None
     parts = value.split(b"\\")
@@ -113,9 +113,9 @@ def whole(found: Found, keyword: str) -> int | None:
     return int(parts[0])
 
 
-def decimals(found: Found, keyword: str) -> tuple[float, ...]:
-    """All values of DS; none where one is not finite."""
-    value = found.get(keyword, b"").rstrip(b" \0")
+def decimals(raw: RawValues, keyword: str) -> tuple[float, ...]:
+    """All values of DS; none if one is not finite."""
+    value = raw.get(keyword, b"").rstrip(b" \0")
     if not value:
         return ()
     parts = value.split(b"\\")
@@ -124,7 +124,7 @@ def decimals(found: Found, keyword: str) -> tuple[float, ...]:
     return values if all(map(math.isfinite, values)) else ()
 
 
-def decimal(found: Found, keyword: str) -> float | None:
-    """First value of DS, None where one of them is not finite."""
-    values = decimals(found, keyword)
+def decimal(raw: RawValues, keyword: str) -> float | None:
+    """First value of DS; None if one of the values is not finite."""
+    values = decimals(raw, keyword)
     return values[0] if values else None

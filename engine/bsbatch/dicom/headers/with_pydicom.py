@@ -1,4 +1,4 @@
-"""A header with pydicom: whatever can be read at all, and the judge of `bsbatch.dicom.headers.fast`."""
+"""Header reader with pydicom, for all headers; the reference for the fast reader."""
 
 import math
 import struct
@@ -24,7 +24,7 @@ _INT32 = 2**31 - 1
 
 
 def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tuple[Header, bool]:
-    """Read a header as `bsbatch.dicom.headers.read.read_header` asks for it, and whether it is that of a DICOMDIR.
+    """Read a header for `bsbatch.dicom.headers.read.read_header`; return also True if it is that of a DICOMDIR.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tupl
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_FULL, force=True)
         return _to_header(dataset, _locate_pixels(stream, size, dataset)), "DirectoryRecordSequence" in dataset
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
-        if isinstance(error, OSError) and error.errno is not None:  # the disk's; pydicom's own have no number
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
         raise ItemError(Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__})") from error
 
@@ -88,8 +88,8 @@ def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
     )
 
 
-def _value(dataset: Dataset, key: str | int) -> Any:
-    """One attribute's value, or None where it is absent, empty or not what its VR allows."""
+def _value(dataset: Dataset, key: str | int) -> object:
+    """Value of an attribute; None if it is absent, empty or invalid for its VR."""
     try:
         value = dataset[key].value if key in dataset else None
     except Exception:  # a damaged optional attribute must not cost the examination; pydicom raises nearly everything
@@ -97,7 +97,7 @@ def _value(dataset: Dataset, key: str | int) -> Any:
     return None if value is None or value == "" else value
 
 
-def _listed(value: Any) -> Iterable[Any]:
+def _as_values(value: object) -> Iterable[Any]:
     if value is None:
         return ()
     return value if isinstance(value, MutableSequence) else (value,)  # pydicom's lists and sequences
@@ -105,9 +105,9 @@ def _listed(value: Any) -> Iterable[Any]:
 
 def _texts(dataset: Dataset, key: str | int) -> tuple[str, ...]:
     raw = _value(dataset, key)
-    if isinstance(raw, bytes):  # a private element of implicit VR comes as bytes
+    if isinstance(raw, bytes):  # pydicom returns a private element of implicit VR as bytes
         raw = raw.decode("ascii", "replace").rstrip("\0 ").split("\\")
-    return tuple(str(value).strip() for value in _listed(raw))
+    return tuple(str(value).strip() for value in _as_values(raw))
 
 
 def _text(dataset: Dataset, key: str | int) -> str | None:
@@ -117,7 +117,7 @@ def _text(dataset: Dataset, key: str | int) -> str | None:
 
 def _numbers(dataset: Dataset, key: str | int) -> tuple[float, ...]:
     try:
-        values = tuple(float(value) for value in _listed(_value(dataset, key)))
+        values = tuple(float(value) for value in _as_values(_value(dataset, key)))
     except (TypeError, ValueError, OverflowError):
         return ()
     return values if all(map(math.isfinite, values)) else ()
@@ -129,7 +129,7 @@ def _number(dataset: Dataset, key: str | int) -> float | None:
 
 
 def _integers(dataset: Dataset, key: str | int) -> tuple[int, ...]:
-    """Whole numbers, held within 32 bits: an absurd one stays absurd and still fits the tables."""
+    """Values as integers, clipped to 32 bits so that an absurd one still fits the tables."""
     return tuple(max(-_INT32 - 1, min(_INT32, int(value))) for value in _numbers(dataset, key))
 
 
@@ -139,7 +139,7 @@ def _integer(dataset: Dataset, key: str | int) -> int | None:
 
 
 def _items(dataset: Dataset, key: str) -> tuple[Dataset, ...]:
-    return tuple(item for item in _listed(_value(dataset, key)) if isinstance(item, Dataset))
+    return tuple(item for item in _as_values(_value(dataset, key)) if isinstance(item, Dataset))
 
 
 def _spacing(dataset: Dataset) -> tuple[float, float] | None:
@@ -183,7 +183,7 @@ def _private_labels(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
 
 
 def _locate_pixels(stream: BinaryIO, size: int, dataset: FileDataset) -> PixelData | None:
-    """Read the element header that ``stop_before_pixels`` stopped in front of; PS3.5 section 7.1."""
+    """Read the element header before which ``stop_before_pixels`` stopped; PS3.5 section 7.1."""
     syntax = _text(dataset.file_meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
     if syntax == DeflatedExplicitVRLittleEndian:
         return PixelData(offset=-1, length=-1, is_complete=True)
