@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bsbatch_build.phantom.reading import Counts, LabelledExamination, read_set, read_views
 from bsbatch_build.phantom.statistics import (
-    ViewStatistics,
+    CountStatistics,
     markdown,
     real_rows,
     rows_at_real_counts,
@@ -54,7 +54,7 @@ def inspect_set(folder: Path, out: Path, reference: Path | None, each: int) -> I
     not a phantom set.
     """
     shown: dict[str, list[LabelledExamination]] = {}
-    measured: dict[str, list[ViewStatistics]] = {}
+    measured: dict[str, list[CountStatistics]] = {}
     for examination in read_set(folder):
         views = (examination.anterior, examination.posterior)
         measured.setdefault(examination.centre, []).extend(statistics_of(view) for view in views)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class ViewStatistics:
-    """Statistics of the histogram of one view."""
+class CountStatistics:
+    """Statistics of the counts of one view."""
 
     counts: float
     """Sum of the pixels in millions."""
@@ -32,11 +32,11 @@ class ViewStatistics:
 _PERCENTS = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 
-def statistics_of(view: NDArray[np.int64]) -> ViewStatistics:
+def statistics_of(view: NDArray[np.int64]) -> CountStatistics:
     """Compute the statistics of one view of counts (rows, columns) with at least one count."""
     hit = view[view > 0]
     median, p90, p99, p999, greatest = (float(x) for x in np.percentile(hit, _PERCENTS))
-    return ViewStatistics(
+    return CountStatistics(
         counts=float(view.sum()) / 1e6,
         zeros=1.0 - hit.size / view.size,
         median=median,
@@ -49,7 +49,7 @@ def statistics_of(view: NDArray[np.int64]) -> ViewStatistics:
     )
 
 
-HEADER = ("views", *(field.name for field in fields(ViewStatistics)))
+HEADER = ("views", *(field.name for field in fields(CountStatistics)))
 
 REAL = (
     (
@@ -76,7 +76,7 @@ def real_rows() -> list[tuple[str, ...]]:
     return [(*row, _REAL_ROWS) for row in REAL]
 
 
-def summary_row(name: str, measured: Sequence[ViewStatistics]) -> tuple[str, ...]:
+def summary_row(name: str, measured: Sequence[CountStatistics]) -> tuple[str, ...]:
     """Return one table row: median and 10th to 90th percentile of every statistic."""
     table = np.array([astuple(one) for one in measured])
     low, middle, high = np.percentile(table, (10, 50, 90), axis=0)
@@ -88,7 +88,7 @@ _REAL_COUNTS = ((0.36, 0.68), (2.9, 3.7))
 """Ranges of the real scans' counts, in millions; phantoms within them are comparable."""
 
 
-def rows_at_real_counts(measured: Sequence[ViewStatistics]) -> list[tuple[str, ...]]:
+def rows_at_real_counts(measured: Sequence[CountStatistics]) -> list[tuple[str, ...]]:
     """Return the rows of the views whose counts lie in the ranges of the real scans."""
     rows = []
     for low, high in _REAL_COUNTS:
