@@ -117,7 +117,7 @@ def test_a_graph_of_another_kind_is_refused_with_advice(model: Model, tmp_path: 
     onnx.save(graph, tmp_path / GRAPH)
     write_manifest(tmp_path, Manifest({GRAPH: sha256_of(tmp_path / GRAPH)}, VERSION, "other"))
 
-    with pytest.raises(ModelError, match=r"VGG's kind of convolutions.*--backend mnn"):
+    with pytest.raises(ModelError, match=r"convolutions like those of VGG.*--backend mnn"):
         WinogradBackend(Model.load(tmp_path, VERSION), TWO).__enter__()
 
 

@@ -156,7 +156,7 @@ def test_maps_are_those_of_the_graph_in_onnx_runtime(name: str, model: Model) ->
 def test_a_model_without_maps_is_refused_if_maps_are_wanted(name: str, model: Model) -> None:
     blind = replace(model, manifest=replace(model.manifest, cam_name=None))
 
-    with pytest.raises(ModelError, match=r"gives no map.*--cam none"):
+    with pytest.raises(ModelError, match=r"has no heat map.*--cam none"):
         BACKENDS[name].load()(blind, EFFORT, with_cams=True)
 
 

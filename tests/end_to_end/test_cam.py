@@ -208,5 +208,5 @@ def test_a_model_without_maps_is_refused_before_anything_is_written(archive: Pat
     done = bsbatch("run", archive, "--out", tmp_path / "out", "--model", blind, "--cam", "positive")
 
     assert done.returncode == 2
-    assert "gives no map" in done.stderr
+    assert "has no heat map" in done.stderr
     assert not list((tmp_path / "out").glob("*/*"))

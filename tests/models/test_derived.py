@@ -20,7 +20,7 @@ CONTENT = b"made of graph"
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
-    """A model whose graph nobody loads, and a cache of its own."""
+    """A model whose graph is no ONNX graph, and a cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "model"
     folder.mkdir()
@@ -45,7 +45,7 @@ def loaded(model: Model) -> Model:
     return Model.load(model.folder, VERSION)
 
 
-def test_the_file_is_made_once_and_lies_beside_the_model_with_its_hash_in_the_manifest(model: Model) -> None:
+def test_the_file_is_made_once_beside_the_model_with_its_hash_in_the_manifest(model: Model) -> None:
     maker = Maker()
 
     path = derive_file(model, maker.derivation)
@@ -92,7 +92,7 @@ def forget(model: Model) -> None:
 
 
 @pytest.mark.parametrize("deed", [damage, lose, forget])
-def test_a_file_that_is_not_what_the_manifest_says_is_made_again(deed: Callable[[Model], None], model: Model) -> None:
+def test_a_file_that_differs_from_its_manifest_entry_is_made_again(deed: Callable[[Model], None], model: Model) -> None:
     maker = Maker()
     derive_file(model, maker.derivation)
     deed(model)
@@ -101,7 +101,7 @@ def test_a_file_that_is_not_what_the_manifest_says_is_made_again(deed: Callable[
     assert maker.calls == 2
 
 
-def test_another_version_of_the_maker_makes_it_again(model: Model) -> None:
+def test_another_version_of_the_maker_makes_the_file_again(model: Model) -> None:
     derive_file(model, Maker("1").derivation)
     second = Maker("2")
 
@@ -111,16 +111,18 @@ def test_another_version_of_the_maker_makes_it_again(model: Model) -> None:
     assert loaded(model).manifest.derived["model.out"].maker == "maker 2"
 
 
-def test_another_graph_in_the_same_folder_is_made_again(model: Model) -> None:
+def test_the_file_of_another_graph_is_made_again(model: Model) -> None:
     derive_file(model, Maker().derivation)
-    kept = loaded(model).manifest.derived
+    earlier = loaded(model).manifest.derived
     (model.folder / GRAPH).write_bytes(b"other")
-    write_manifest(model.folder, replace(model.manifest, files={GRAPH: sha256_of(model.folder / GRAPH)}, derived=kept))
+    write_manifest(
+        model.folder, replace(model.manifest, files={GRAPH: sha256_of(model.folder / GRAPH)}, derived=earlier)
+    )
 
     assert derive_file(loaded(model), Maker().derivation).read_bytes() == b"made of other"
 
 
-def test_what_cannot_be_made_leaves_everything_as_it_was(model: Model) -> None:
+def test_a_failed_derivation_leaves_everything_as_it_was(model: Model) -> None:
     def fail(graph: Path, aside: Path) -> None:
         aside.write_bytes(b"half")
         raise ModelError("no")
@@ -132,7 +134,7 @@ def test_what_cannot_be_made_leaves_everything_as_it_was(model: Model) -> None:
     assert sorted(path.name for path in model.folder.iterdir()) == sorted([GRAPH, MANIFEST])
 
 
-def test_two_at_once_make_it_once(model: Model) -> None:
+def test_several_threads_at_once_make_the_file_once(model: Model) -> None:
     maker = Maker()
 
     def slowly(graph: Path, aside: Path) -> None:
@@ -173,20 +175,20 @@ except ModelError as error:
 
 OBEY = """
 import ctypes, os, sys
-ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE: takes from root what others never had
+ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE: root must obey permissions
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-"""Start Python so that the permissions of files hold, whoever runs the tests."""
+"""Start Python so that file permissions apply even if root runs the tests."""
 
 
 def run_script(model: Model) -> tuple[str, int]:
-    """What it printed, and how often it made the file."""
+    """Return the output of the script and the number of times that it made the file."""
     command = [sys.executable, "-c", OBEY, "-c", SCRIPT, str(model.folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.strip(), done.stderr.count("made")
 
 
-def test_a_model_in_a_read_only_folder_has_its_file_in_the_cache(model: Model, tmp_path: Path) -> None:
+def test_the_file_of_a_model_in_a_read_only_folder_is_in_the_cache(model: Model, tmp_path: Path) -> None:
     before = (model.folder / MANIFEST).read_bytes()
     model.folder.chmod(0o555)
 
@@ -200,7 +202,7 @@ def test_a_model_in_a_read_only_folder_has_its_file_in_the_cache(model: Model, t
     assert (model.folder / MANIFEST).read_bytes() == before
 
 
-def test_where_nothing_can_be_written_the_user_is_told_what_to_do(model: Model, tmp_path: Path) -> None:
+def test_the_error_names_both_folders_if_neither_can_be_written_to(model: Model, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir(mode=0o555)
     model.folder.chmod(0o555)
 
@@ -219,7 +221,7 @@ def test_a_manifest_with_a_damaged_entry_is_refused(model: Model) -> None:
         loaded(model)
 
 
-def test_a_file_is_intact_until_it_is_changed_or_gone_or_of_another_graph(model: Model) -> None:
+def test_a_file_is_intact_unless_it_is_changed_or_missing_or_of_another_graph(model: Model) -> None:
     assert find_intact_file(model, "model.out") is None
     path = derive_file(model, Maker().derivation)
     assert find_intact_file(model, "model.out") == path

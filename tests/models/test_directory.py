@@ -13,7 +13,7 @@ ADVICE = "export"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A model directory whose graph nobody loads."""
+    """A model directory whose graph is no ONNX graph."""
     (tmp_path / GRAPH).write_bytes(b"graph")
     write_manifest(tmp_path, manifest(sha256_of(tmp_path / GRAPH)))
     return tmp_path
@@ -120,7 +120,7 @@ def test_a_model_of_another_preprocessing_is_refused(folder: Path) -> None:
         '{"labels": ["a", "b"], "files": null, "preprocessing_version": 1, "name": "x"}',
     ],
 )
-def test_what_is_no_manifest_is_refused(text: str, folder: Path) -> None:
+def test_a_file_that_is_no_manifest_is_refused(text: str, folder: Path) -> None:
     (folder / MANIFEST).write_text(text)
 
     assert "again" in refusal(folder)
@@ -143,7 +143,7 @@ def test_a_manifest_that_lists_no_graph_is_refused() -> None:
         manifest(files={})
 
 
-def test_a_folder_called_demo_that_holds_no_model_does_not_hide_the_one_that_comes_with_bsbatch(
+def test_a_folder_named_demo_without_a_model_does_not_hide_the_bundled_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

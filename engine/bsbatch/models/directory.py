@@ -1,7 +1,7 @@
 """A model directory: ``model.onnx`` and ``manifest.json``.
 
-The manifest says what the graph eats and gives, which preprocessing it was trained behind, and the SHA-256 of every
-file, so that a model that was changed, or that belongs to another preprocessing, is refused before a run starts.
+The manifest names the graph's inputs and outputs, the preprocessing version of its training and the SHA-256 of every
+file. A model that was changed, or that belongs to another preprocessing, is thus refused before a run starts.
 """
 
 import hashlib
@@ -16,60 +16,61 @@ from bsbatch.errors import ModelError
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 KERAS = "model.keras"
-"""The Keras model that the graph was made of; only where `bsbatch-build export --keep-keras` left it."""
+"""The Keras model from which the graph was exported; present only after `bsbatch-build export --keep-keras`."""
 HALF_GRAPH = "model.fp16.onnx"
-"""What ``bsbatch-build compile`` derives of it, for GPUs."""
+"""Float16 graph for GPUs, derived by ``bsbatch-build compile``."""
 MANIFEST_VERSION = 1
 DEMO = "demo"
 """Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""
 _BUNDLED = Path(__file__).parent
 LABELS = ("no_metastasis", "metastasis")
-"""What the columns of the output stand for; the engine takes the second for ``p_metastasis``."""
+"""Classes by column of the output; the second column is ``p_metastasis``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A file that was made of the graph and can be made again, see `bsbatch.models.derived`."""
+    """Manifest entry of a file that was made from the graph and can be made again, see `bsbatch.models.derived`."""
 
     sha256: str
-    """Of the file, hexadecimal."""
+    """SHA-256 of the file, hexadecimal."""
     source: str
-    """SHA-256 of the graph that it was made of."""
+    """SHA-256 of the graph from which the file was made, hexadecimal."""
     maker: str
-    """Package and version that made it."""
+    """Package and version that made the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What ``manifest.json`` says of a model."""
+    """Content of ``manifest.json``."""
 
     files: Mapping[str, str]
     """File name to SHA-256 (hexadecimal) of every file of the model."""
     preprocessing_version: int
-    """`bsbatch.imaging.preprocess.VERSION` that the model was trained behind."""
+    """`bsbatch.imaging.preprocess.VERSION` with which the model was trained."""
     name: str
-    """Short name for people, for example ``vgg16-random``."""
+    """Short name for display, for example ``vgg16-random``."""
     input_name: str = "image"
-    """The graph's input, ``(N, 1, 512, 512) float32 in [0, 1]``."""
+    """Name of the graph's input, ``(N, 1, 512, 512) float32 in [0, 1]``."""
     output_name: str = "probabilities"
-    """The graph's output, ``(N, 2) float32``, each row adding up to 1."""
+    """Name of the graph's output, ``(N, 2) float32``; each row sums to 1."""
     cam_name: str | None = None
-    """The graph's second output, ``(N, 32, 32) float32``: where it finds metastasis (above 0) or its absence (below 0);
-    None where there is none. Nodes and weights that serve it alone are called ``{cam_name}/...``."""
+    """Name of the graph's second output, the heat map, ``(N, 32, 32) float32``: evidence for metastasis (above 0) or
+    against it (below 0). None if the graph has no such output. Nodes and weights of this output alone are named
+    ``{cam_name}/...``."""
     labels: tuple[str, ...] = LABELS
-    """What the columns of the output stand for."""
+    """Classes by column of the output."""
     threshold: float = 0.5
-    """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+    """Smallest ``p_metastasis`` of a positive prediction, in [0, 1]."""
     tools: Mapping[str, str] = field(default_factory=dict)
     """Versions of the packages that made the model."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Summary of how the weights came about."""
+    """Summary of the training."""
     derived: Mapping[str, Derived] = field(default_factory=dict)
-    """File name to what was made of the graph on some machine; no part of the model, which is the same without."""
+    """File name to manifest entry of files made from the graph; they are no part of the model."""
     version: int = MANIFEST_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse values no run could use."""
+        """Raise `ModelError` for values that no run could use."""
         if self.version != MANIFEST_VERSION:
             raise ModelError(
                 f"manifest version {self.version} is not {MANIFEST_VERSION}: export the model with this bsbatch-build"
@@ -82,44 +83,44 @@ class Manifest:
             raise ModelError(f"the manifest lists no {GRAPH}: export the model again")
 
     def outputs(self, *, with_cams: bool) -> tuple[str, ...]:
-        """The outputs to ask the graph for: probabilities, then the map.
+        """Names of the graph outputs to request: probabilities, then the heat map if asked for.
 
         Raises
         ------
         ModelError
-            It gives no map.
+            The graph has no heat map.
         """
         if not with_cams:
             return (self.output_name,)
         if self.cam_name is None:
             raise ModelError(
-                f"the model {self.name} gives no map: export it again with this bsbatch-build (its head must be dense "
-                "layers behind a global average), or with --keep-keras and run with --cam-engine keras, or run with "
-                "--cam none"
+                f"the model {self.name} has no heat map: export it again with this bsbatch-build (its head must be "
+                "dense layers behind a global average), or with --keep-keras and run with --cam-engine keras, or run "
+                "with --cam none"
             )
         return self.output_name, self.cam_name
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model directory whose files are what its manifest says."""
+    """A model directory whose files match its manifest."""
 
     folder: Path
     manifest: Manifest
 
     @property
     def graph(self) -> Path:
-        """The ONNX file."""
+        """Path of the ONNX file."""
         return self.folder / GRAPH
 
     @property
     def keras(self) -> Path:
-        """The Keras model.
+        """Path of the Keras model.
 
         Raises
         ------
         ModelError
-            There is none.
+            The directory has no Keras model.
         """
         if KERAS not in self.manifest.files:
             raise ModelError(
@@ -130,7 +131,7 @@ class Model:
 
     @property
     def is_bundled(self) -> bool:
-        """Whether it lies in the package, where nothing is written."""
+        """True if the model is part of the package, into which nothing is written."""
         return self.folder.parent == _BUNDLED
 
     @property
@@ -145,14 +146,14 @@ class Model:
         Parameters
         ----------
         folder
-            Where ``manifest.json`` lies, see `resolve_folder`.
+            Folder with ``manifest.json``, or ``demo``, see `resolve_folder`.
         preprocessing_version
-            The version that this program preprocesses with.
+            The preprocessing version of this program.
 
         Raises
         ------
         ModelError
-            A file is missing or not the one the manifest describes, or the model belongs to another preprocessing.
+            A file is missing or differs from its SHA-256, or the model belongs to another preprocessing version.
         """
         folder = resolve_folder(folder)
         manifest = read_manifest(folder)
@@ -187,36 +188,36 @@ def require_model(model: Model | None, option: str) -> Model:
 
 
 def resolve_folder(folder: Path) -> Path:
-    """The folder itself; for ``demo``, where no model lies in such a folder, the one that comes with bsbatch.
+    """Return the folder itself, or the bundled model's folder for ``demo`` if no folder ``demo`` holds a model.
 
-    ``bsbatch demo --out demo`` makes a folder of that name for its results.
+    ``bsbatch demo --out demo`` creates a folder of that name for its results.
     """
     return _BUNDLED / DEMO if folder == Path(DEMO) and not (folder / MANIFEST).exists() else folder
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``; the last file of a model directory to be written."""
+    """Write ``manifest.json``. It is written last, after all other files of the directory."""
     (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
 
 
 def manifest_text(manifest: Manifest) -> str:
-    """What stands in ``manifest.json``."""
+    """Return the manifest as the JSON text of ``manifest.json``."""
     return json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n"
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read ``manifest.json``; looks at no other file.
+    """Read ``manifest.json`` and no other file.
 
     Raises
     ------
     ModelError
-        There is none, or it is not one of this version.
+        The file is missing, not readable or not a manifest of this version.
     """
     path = folder / MANIFEST
     try:

@@ -15,19 +15,19 @@ def graph(twin: Path) -> bytes:
     return (twin / GRAPH).read_bytes()
 
 
-def test_the_output_goes_with_all_that_serves_it_alone(graph: bytes) -> None:
+def test_the_output_is_removed_with_the_nodes_that_serve_it_alone(graph: bytes) -> None:
     whole, pruned = onnx.load_from_string(graph), onnx.load_from_string(remove_output(graph, "cam"))
 
     onnx.checker.check_model(pruned, full_check=True)
     assert [output.name for output in pruned.graph.output] == ["probabilities"]
-    kept = [node.name for node in whole.graph.node if not node.name.startswith("cam/")]
-    assert [node.name for node in pruned.graph.node] == kept
-    assert len(kept) < len(whole.graph.node)
+    remaining = [node.name for node in whole.graph.node if not node.name.startswith("cam/")]
+    assert [node.name for node in pruned.graph.node] == remaining
+    assert len(remaining) < len(whole.graph.node)
     read = {name for node in pruned.graph.node for name in node.input}
     assert {tensor.name for tensor in pruned.graph.initializer} <= read
 
 
-def test_what_is_left_keeps_its_bytes(graph: bytes) -> None:
+def test_the_remaining_fields_keep_their_bytes(graph: bytes) -> None:
     whole = onnx.load_from_string(graph)
     for field in (whole.graph.node, whole.graph.initializer, whole.graph.output):
         for item in [item for item in field if item.name.split("/")[0] == "cam"]:

@@ -1,4 +1,4 @@
-"""A graph in two: the convolutions it begins with as arrays, and the rest of it."""
+"""Splitting a graph into its leading convolutions and the rest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def node_of(graph: ModelProto, kind: str, place: int = 0) -> NodeProto:
 
 
 @pytest.mark.parametrize("change", [lambda graph: graph, halved], ids=["float32", "float16"])
-def test_the_head_makes_of_the_features_what_the_whole_makes_of_the_image(
+def test_the_head_computes_from_the_features_the_outputs_of_the_whole_graph(
     graph: ModelProto, change: Callable[[ModelProto], ModelProto]
 ) -> None:
     whole = change(graph)
@@ -45,7 +45,7 @@ def test_the_head_makes_of_the_features_what_the_whole_makes_of_the_image(
     assert {tensor.name for tensor in head.graph.initializer} <= read
 
 
-def test_the_arrays_are_those_of_the_graph(graph: ModelProto) -> None:
+def test_the_arrays_are_the_weights_of_the_graph(graph: ModelProto) -> None:
     found = split(graph.SerializeToString(), 512, 512)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
     nodes = [node for node in graph.graph.node if node.op_type == "Conv"]
@@ -58,12 +58,12 @@ def test_the_arrays_are_those_of_the_graph(graph: ModelProto) -> None:
 
 
 def set_attribute(node: NodeProto, name: str, value: object) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    others = [attribute for attribute in node.attribute if attribute.name != name]
     del node.attribute[:]
-    node.attribute.extend([*kept, helper.make_attribute(name, value)])
+    node.attribute.extend([*others, helper.make_attribute(name, value)])
 
 
-def test_a_chain_ends_in_front_of_what_is_no_part_of_it(graph: ModelProto) -> None:
+def test_the_chain_ends_before_a_convolution_of_another_kind(graph: ModelProto) -> None:
     set_attribute(node_of(graph, "Conv", 5), "dilations", [2, 2])
 
     found = split(graph.SerializeToString(), 512, 512)
@@ -94,7 +94,7 @@ def _with_two_inputs(graph: ModelProto) -> None:
 
 
 @pytest.mark.parametrize("change", [_without_relu, _with_stride, _without_bias, _without_padding, _with_two_inputs])
-def test_a_graph_that_begins_otherwise_is_refused(graph: ModelProto, change: Callable[[ModelProto], None]) -> None:
+def test_a_graph_that_begins_differently_is_refused(graph: ModelProto, change: Callable[[ModelProto], None]) -> None:
     change(graph)
     with pytest.raises(ValueError, match="does not begin with"):
         split(graph.SerializeToString(), 512, 512)
@@ -108,7 +108,7 @@ def test_a_graph_that_is_cut_off_is_refused(graph: ModelProto, share: float) -> 
 
 
 @pytest.mark.parametrize("data", [b"no graph", b"\xff" * 40, bytes(40)])
-def test_what_is_no_graph_is_refused(data: bytes) -> None:
+def test_bytes_that_are_no_graph_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="does not begin with"):
         split(data, 512, 512)
 

@@ -1,1 +1,1 @@
-"""ONNX graphs as bytes, without the onnx package: cut at an output, weights read as arrays."""
+"""Edit serialised ONNX graphs without the package onnx: remove an output, read weights as arrays."""

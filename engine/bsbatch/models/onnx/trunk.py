@@ -1,8 +1,8 @@
-"""The chain of convolutions that an ONNX graph begins with, as arrays, and the graph of what follows it.
+"""Split an ONNX graph into its leading chain of convolutions, as arrays, and the graph of the rest.
 
-VGG's kind of chain: 3 x 3 kernels, padded by 1, each with a bias and a ReLU, with 2 x 2 maxima between some of them. So
-the chain can be computed by code of our own and whatever follows by ONNX Runtime, and a run needs no package ``onnx``.
-The numbers of the fields are those of ``onnx.proto3``.
+The chain is like that of VGG: 3 x 3 convolutions, padded by 1, each with a bias and a ReLU, some followed by 2 x 2 max
+pooling. Our own code computes the chain and ONNX Runtime the rest. A run does not need the package ``onnx``. Field
+numbers are those of ``onnx.proto3``.
 """
 
 import math
@@ -18,37 +18,37 @@ from bsbatch.models.onnx.wire import bytes_field, fields, integer_field, integer
 
 _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT = 1, 5, 11
-_FLOAT, _KINDS = 1, {1: "<f4", 10: "<f2"}
+_FLOAT, _TYPES = 1, {1: "<f4", 10: "<f2"}
 """TensorProto.DataType: FLOAT and FLOAT16."""
 _CONVOLUTION = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [1, 1], "dilations": [1, 1], "group": [1]}
 _MAXIMA = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 0, 0], "dilations": [1, 1], "ceil_mode": [0]}
-_KNOWN = {"auto_pad": [], "storage_order": [0]}
+_DEFAULTS = {"auto_pad": [], "storage_order": [0]}
 _OPERANDS = 3
-"""Of a convolution with a bias."""
+"""Number of inputs of a convolution with a bias."""
 _FEWEST = 2
-"""Convolutions that are worth it."""
+"""Smallest number of convolutions for which a split is worthwhile."""
 
 
 class Convolution(NamedTuple):
-    """3 x 3, padded by 1, with a bias and a ReLU."""
+    """A 3 x 3 convolution, padded by 1, with a bias and a ReLU."""
 
     kernels: NDArray[np.float32]
     """``(out, in, 3, 3)``"""
     bias: NDArray[np.float32]
     """``(out,)``"""
     is_pooled: bool
-    """Whether the maximum of each 2 x 2 is what goes on."""
+    """True if 2 x 2 max pooling comes before the next convolution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A graph in two."""
+    """A graph in two parts."""
 
     trunk: tuple[Convolution, ...]
     head: bytes
-    """A serialised ModelProto from the last convolution's features on; its outputs are those of the whole."""
+    """A serialised ModelProto that takes the last convolution's features; it has the outputs of the whole graph."""
     features: str
-    """The name of the head's input, ``(N, channels, rows, columns)``."""
+    """Name of the head's input, ``(N, channels, rows, columns)``."""
 
 
 class _Node(NamedTuple):
@@ -59,7 +59,7 @@ class _Node(NamedTuple):
 
 
 def split(model: bytes, rows: int, columns: int) -> Split:
-    """Take the convolutions off a graph's beginning.
+    """Split a graph behind its leading convolutions.
 
     Parameters
     ----------
@@ -69,13 +69,19 @@ def split(model: bytes, rows: int, columns: int) -> Split:
     Raises
     ------
     ValueError
-        It does not begin with such a chain.
+        The graph does not begin with such a chain.
     """
     try:
         graph = next(parts(memoryview(model), _GRAPH))
         return _Graph(graph).split(memoryview(model), rows, columns)
-    except (ValueError, IndexError, StopIteration, KeyError, RuntimeError) as error:  # a generator turns StopIteration
-        raise ValueError("it does not begin with VGG's kind of convolutions") from error
+    except (
+        ValueError,
+        IndexError,
+        StopIteration,
+        KeyError,
+        RuntimeError,
+    ) as error:  # RuntimeError: StopIteration in a generator
+        raise ValueError("it does not begin with convolutions like those of VGG") from error
 
 
 class _Graph:
@@ -90,20 +96,20 @@ class _Graph:
                 self._users[name].append(node)
 
     def split(self, model: memoryview, rows: int, columns: int) -> Split:
-        (given,) = (_text(content, 1) for content in parts(self._graph, _INPUT))
-        links = list(self._links(given))
+        (image,) = (_text(content, 1) for content in parts(self._graph, _INPUT))
+        links = list(self._links(image))
         trunk = tuple(self._convolution(node, is_pooled) for node, _, is_pooled in links)
         if len(trunk) < _FEWEST or trunk[0].kernels.shape[1] != 1:
             raise ValueError
-        features, shrunk = links[-1][1], 2 ** sum(layer.is_pooled for layer in trunk)
-        shape = len(trunk[-1].bias), rows // shrunk, columns // shrunk
+        features, reduction = links[-1][1], 2 ** sum(layer.is_pooled for layer in trunk)
+        shape = len(trunk[-1].bias), rows // reduction, columns // reduction
         used = {name for node, _, _ in links for name in node.inputs[1:]}
         used |= {self._casts[name].inputs[0] for name in used if name in self._casts}
-        head = b"".join(self._head(model, links, used, _described(features, shape)))
+        head = b"".join(self._head(model, links, used, _input_field(features, shape)))
         return Split(trunk, head, features)
 
     def _links(self, name: str) -> Iterator[tuple[_Node, str, bool]]:
-        """Each convolution, what its ReLU gives, and whether maxima of that go on."""
+        """Yield each convolution, the name of its ReLU's output, and whether max pooling follows."""
         node = self._next(name, "Conv")
         while node is not None:
             relu = self._next(node.outputs[0], "Relu")
@@ -115,14 +121,14 @@ class _Graph:
             node = following or self._next(relu.outputs[0], "Conv")
 
     def _next(self, name: str, kind: str) -> _Node | None:
-        """The only node that takes a tensor, if it is of a kind and as it should be."""
+        """Return the only node that uses a tensor if it has the kind and the expected attributes, else None."""
         users = self._users[name]
         if len(users) != 1 or users[0].kind != kind or users[0].inputs[0] != name:
             return None
-        wanted = {"Conv": _CONVOLUTION, "MaxPool": _MAXIMA}.get(kind, {})
-        said = users[0].attributes
-        is_right = all(value == (wanted | _KNOWN).get(key) for key, value in said.items())
-        return users[0] if is_right and (kind != "MaxPool" or "strides" in said) else None
+        expected = {"Conv": _CONVOLUTION, "MaxPool": _MAXIMA}.get(kind, {})
+        actual = users[0].attributes
+        is_right = all(value == (expected | _DEFAULTS).get(key) for key, value in actual.items())
+        return users[0] if is_right and (kind != "MaxPool" or "strides" in actual) else None
 
     def _convolution(self, node: _Node, is_pooled: bool) -> Convolution:
         if len(node.inputs) != _OPERANDS or node.attributes.get("pads") != _CONVOLUTION["pads"]:
@@ -136,26 +142,30 @@ class _Graph:
         cast = self._casts.get(name)
         content = self._tensors[cast.inputs[0] if cast is not None else name]
         shape, (kind,) = integers(content, 1), integers(content, 2)
-        values = np.frombuffer(next(parts(content, 9)), _KINDS[kind], math.prod(shape))
+        values = np.frombuffer(next(parts(content, 9)), _TYPES[kind], math.prod(shape))
         return np.ascontiguousarray(values.reshape(shape), np.float32)
 
     def _head(
-        self, model: memoryview, links: list[tuple[_Node, str, bool]], used: set[str], given: bytes
+        self, model: memoryview, links: list[tuple[_Node, str, bool]], used: set[str], features: bytes
     ) -> Iterator[memoryview | bytes]:
         for field in fields(model):
-            is_graph = field.number == _GRAPH
-            yield bytes_field(_GRAPH, self._left(links, used, given)) if is_graph else model[field.start : field.end]
+            if field.number == _GRAPH:
+                yield bytes_field(_GRAPH, self._head_fields(links, used, features))
+            else:
+                yield model[field.start : field.end]
 
-    def _left(self, links: list[tuple[_Node, str, bool]], used: set[str], given: bytes) -> Iterator[memoryview | bytes]:
+    def _head_fields(
+        self, links: list[tuple[_Node, str, bool]], used: set[str], features: bytes
+    ) -> Iterator[memoryview | bytes]:
         computed = used | {name for node, relu, _ in links for name in (*node.outputs, relu)}
         computed |= {user.outputs[0] for _, relu, is_pooled in links if is_pooled for user in self._users[relu]}
-        yield given
+        yield features
         for field in fields(self._graph):
             content = self._graph[field.content : field.end]
-            is_gone = field.number == _INPUT
-            is_gone |= field.number == _INITIALIZER and _text(content, 8) in used
-            is_gone |= field.number == _NODE and _node(content).outputs[0] in computed
-            if not is_gone:
+            is_removed = field.number == _INPUT
+            is_removed |= field.number == _INITIALIZER and _text(content, 8) in used
+            is_removed |= field.number == _NODE and _node(content).outputs[0] in computed
+            if not is_removed:
                 yield self._graph[field.start : field.end]
 
 
@@ -172,8 +182,8 @@ def _texts(message: memoryview, number: int) -> list[str]:
     return [bytes(part).decode() for part in parts(message, number)]
 
 
-def _described(name: str, shape: tuple[int, ...]) -> bytes:
-    """An input of a graph: a ValueInfoProto of ``(N, *shape)`` float32."""
+def _input_field(name: str, shape: tuple[int, ...]) -> bytes:
+    """Encode an input of a graph: a ValueInfoProto of ``(N, *shape)`` float32."""
     sizes = [bytes_field(1, [bytes_field(2, [b"N"])]), *(bytes_field(1, [integer_field(1, size)]) for size in shape)]
     tensor = bytes_field(1, [integer_field(1, _FLOAT), bytes_field(2, sizes)])
     return bytes_field(_INPUT, [bytes_field(1, [name.encode()]), bytes_field(2, [tensor])])

@@ -1,4 +1,4 @@
-"""Serialised messages taken apart and put together without a package: where a field begins and ends.
+"""Decode and encode the fields of serialised Protocol Buffers messages, without a package.
 
 Source: Protocol Buffers, "Encoding".
 """
@@ -8,27 +8,28 @@ from typing import NamedTuple
 
 _VARINT, _DELIMITED = 0, 2
 _FIXED = {1: 8, 5: 4}
-"""Bytes of the kinds that have always as many."""
+"""Wire types of fixed length, and their length in bytes."""
 
 
 class Field(NamedTuple):
-    """One field of a message."""
+    """Byte range of one field in a message."""
 
     number: int
     start: int
-    """Its first byte."""
+    """Offset of the first byte, that of the tag."""
     content: int
-    """The first byte of what it holds."""
+    """Offset of the first byte of the value."""
     end: int
+    """Offset after the last byte."""
 
 
 def fields(message: memoryview) -> Iterator[Field]:
-    """All fields, in their order.
+    """Yield all fields in order.
 
     Raises
     ------
     ValueError
-        The message ends within a number, or is none.
+        The message ends within a number, or is not a Protocol Buffers message.
     """
     start = 0
     while start < len(message):
@@ -42,51 +43,51 @@ def fields(message: memoryview) -> Iterator[Field]:
         elif kind in _FIXED:
             end = content + _FIXED[kind]
         else:
-            raise ValueError(f"the graph has a field of kind {kind}, which there is none of: its file is damaged")
+            raise ValueError(f"the graph has a field of the unknown kind {kind}: its file is damaged")
         yield Field(tag >> 3, start, content, end)
         start = end
 
 
 def parts(message: memoryview, number: int) -> Iterator[memoryview]:
-    """What the fields of a number hold."""
+    """Yield the values of all fields with a number."""
     return (message[field.content : field.end] for field in fields(message) if field.number == number)
 
 
 def read_varint(message: memoryview, start: int) -> tuple[int, int]:
-    """A number of seven bits in each byte, the lowest first, and where it ends."""
+    """Decode a number of seven bits per byte, lowest first; return it and the offset after it."""
     value = shift = 0
-    for place in range(start, len(message)):
-        value |= (message[place] & 0x7F) << shift
+    for offset in range(start, len(message)):
+        value |= (message[offset] & 0x7F) << shift
         shift += 7
-        if message[place] < 0x80:  # noqa: PLR2004 - the eighth bit says that another byte follows
-            return value, place + 1
+        if message[offset] < 0x80:  # noqa: PLR2004 - the eighth bit says that another byte follows
+            return value, offset + 1
     raise ValueError("the graph ends within a number: its file is damaged")
 
 
 def integers(message: memoryview, number: int) -> list[int]:
-    """The values of a field of integers that are not negative, packed into one or repeated."""
-    found: list[int] = []
+    """Return the values of a field of non-negative integers, packed or repeated."""
+    values: list[int] = []
     for field in fields(message):
-        place = field.content if field.number == number else field.end
-        while place < field.end:
-            value, place = read_varint(message, place)
-            found.append(value)
-    return found
+        offset = field.content if field.number == number else field.end
+        while offset < field.end:
+            value, offset = read_varint(message, offset)
+            values.append(value)
+    return values
 
 
 def bytes_field(number: int, pieces: Iterable[memoryview | bytes]) -> bytes:
-    """A field that holds a message or bytes."""
+    """Encode a field of a message or of bytes."""
     content = b"".join(pieces)
     return encode_varint(number << 3 | _DELIMITED) + encode_varint(len(content)) + content
 
 
 def integer_field(number: int, value: int) -> bytes:
-    """A field that holds an integer."""
+    """Encode a field of a non-negative integer."""
     return encode_varint(number << 3 | _VARINT) + encode_varint(value)
 
 
 def encode_varint(value: int) -> bytes:
-    """Encode a number."""
+    """Encode a non-negative number, seven bits per byte, lowest first."""
     encoded = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits
         encoded.append(value & 0x7F | 0x80)
