@@ -1,11 +1,12 @@
-"""The backend on fake GPUs: every image comes back with its score, and what is missing is said before a run starts."""
+"""The backend on fake GPUs: every image gets its score, and a missing part is named before a run starts."""
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import TracebackType
+from typing import ClassVar, Self
 
 import numpy as np
 import pytest
@@ -27,11 +28,12 @@ from bsbatch.cuda.device import DeviceError
 from bsbatch.cuda.engines import EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.gpu import Gpu
-from bsbatch.cuda.ring import MODEL
+from bsbatch.cuda.ring import MODEL_SHAPE, PinnedImage
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
 from bsbatch.imaging.preprocess import VERSION as PREPROCESSING
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
+from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
 from bsbatch.run.screen import screen
@@ -62,8 +64,8 @@ def write_plan_with_cams(_: Path, aside: Path) -> None:
 
 
 @pytest.fixture
-def mapped(model: Model) -> Model:
-    """The model, which gives maps, with an engine that does, too."""
+def model_with_cams(model: Model) -> Model:
+    """The model with a heat map among its outputs, and an engine for it."""
     manifest = replace(read_manifest(model.folder), cam_name="cam")
     write_manifest(model.folder, manifest)
     model = Model.load(model.folder, PREPROCESSING)
@@ -75,7 +77,7 @@ def mapped(model: Model) -> Model:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     """A machine with one fake GPU and TensorRT-RTX."""
-    device = FakeDevice(1 << 26, {"normalise": normalise_on(MODEL)}, FakeHost())
+    device = FakeDevice(1 << 26, {"normalise": normalise_on(MODEL_SHAPE)}, FakeHost())
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", FakeLibrary(device, [(1, 1), (2, 3)]))
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
     monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89"),))
@@ -87,7 +89,7 @@ def images_of(values: list[float]) -> NDArray[np.float32]:
     return np.stack([np.full((1, 512, 512), value, np.float32) for value in values])
 
 
-def expected(values: list[float]) -> NDArray[np.float32]:
+def scores_of_values(values: list[float]) -> NDArray[np.float32]:
     return np.asarray(values, np.float16).astype(np.float32)
 
 
@@ -98,21 +100,21 @@ def test_every_image_has_its_score(device: FakeDevice, model: Model, number: int
         scores = backend.infer(images_of(values)).probabilities
         again = backend.infer(images_of(values[::-1])).probabilities
     assert scores.dtype == np.float32
-    assert np.array_equal(scores[:, 1], expected(values))
+    assert np.array_equal(scores[:, 1], scores_of_values(values))
     assert np.array_equal(again[::-1], scores)
 
 
 @pytest.mark.parametrize("number", [0, 1, 7])
-def test_every_image_has_its_map_where_maps_are_asked_for(device: FakeDevice, mapped: Model, number: int) -> None:
+def test_with_cams_every_image_has_its_map(device: FakeDevice, model_with_cams: Model, number: int) -> None:
     values = [(index + 1) / 64 for index in range(number)]
-    with TensorRtBackend(mapped, EFFORT, with_cams=True) as backend:
+    with TensorRtBackend(model_with_cams, EFFORT, with_cams=True) as backend:
         found = backend.infer(images_of([0.0, *values])[1:])
-    assert np.array_equal(found.probabilities[:, 1], expected(values))
-    cells = np.broadcast_to((expected(values) - np.float32(0.5)).reshape(-1, 1, 1), (number, 32, 32))
+    assert np.array_equal(found.probabilities[:, 1], scores_of_values(values))
+    cells = np.broadcast_to((scores_of_values(values) - np.float32(0.5)).reshape(-1, 1, 1), (number, 32, 32))
     assert np.array_equal(found.cams, cells)  # type: ignore[arg-type]
 
 
-def test_the_best_batch_is_swept_for_once_and_remembered_beside_the_engine(
+def test_the_fastest_batch_is_measured_once_and_kept_beside_the_engine(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept: list[int] = []
@@ -126,13 +128,17 @@ def test_the_best_batch_is_swept_for_once_and_remembered_beside_the_engine(
     for _ in range(2):
         with TensorRtBackend(model, Effort(threads=2)) as backend:
             assert backend.batch_size == 4  # 1 is within 2 % of the best, and four batches are in flight
-            assert np.array_equal(backend.infer(images_of([0.25, 0.5])).probabilities[:, 1], expected([0.25, 0.5]))
+            assert np.array_equal(
+                backend.infer(images_of([0.25, 0.5])).probabilities[:, 1], scores_of_values([0.25, 0.5])
+            )
     assert swept == [1, 3]
     kept = json.loads((model.folder / "model.tensorrt_rtx.sm_89.batch.json").read_text(encoding="utf-8"))
     assert kept == {"batch": 1, "scans_per_second": {"1": 995.0, "3": 1000.0}}
 
 
-def test_another_gpu_is_swept_anew(device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_measured_again_for_another_gpu(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rates = {1: 1.0, 3: 2.0}
     monkeypatch.setattr(TensorRtBackend, "_rate", lambda _, size: rates[size])
     with TensorRtBackend(model, Effort(threads=2)) as backend:
@@ -143,7 +149,7 @@ def test_another_gpu_is_swept_anew(device: FakeDevice, model: Model, monkeypatch
         assert backend.batch_size == 4
 
 
-def test_without_a_place_to_remember_it_the_largest_batch_is_taken(
+def test_the_largest_batch_is_used_if_the_fastest_cannot_be_kept(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nowhere(*_: object) -> Path:
@@ -154,22 +160,22 @@ def test_without_a_place_to_remember_it_the_largest_batch_is_taken(
         assert backend.batch_size == 12
 
 
-def test_a_run_without_maps_computes_none(device: FakeDevice, mapped: Model) -> None:
-    with TensorRtBackend(mapped, EFFORT) as backend:
+def test_a_run_without_maps_computes_none(device: FakeDevice, model_with_cams: Model) -> None:
+    with TensorRtBackend(model_with_cams, EFFORT) as backend:
         found = backend.infer(images_of([0.5]))
     assert found.cams is None
 
 
 def test_maps_of_a_model_without_an_engine_for_them_are_refused_with_the_command(
-    device: FakeDevice, mapped: Model
+    device: FakeDevice, model_with_cams: Model
 ) -> None:
-    (mapped.folder / "model.tensorrt_rtx.sm_89.cam.engine").unlink()
+    (model_with_cams.folder / "model.tensorrt_rtx.sm_89.cam.engine").unlink()
     words = r"sm_89\.cam\.engine cannot be read .*: bsbatch-build compile"
-    with pytest.raises(ModelError, match=words), TensorRtBackend(mapped, EFFORT, with_cams=True):
+    with pytest.raises(ModelError, match=words), TensorRtBackend(model_with_cams, EFFORT, with_cams=True):
         pass
 
 
-def test_the_bench_holds_the_gpus_and_not_the_processor_against_the_work(
+def test_the_bench_compares_the_work_with_the_peak_of_the_gpus_not_of_the_processor(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
@@ -186,12 +192,12 @@ def test_the_bench_holds_the_gpus_and_not_the_processor_against_the_work(
     assert row["share_of_peak_computing"] == pytest.approx(2 * 80.2e9 * row["throughput"] / 121e12 / row["computing"])
 
 
-def test_no_image_has_no_score(device: FakeDevice, model: Model) -> None:
+def test_an_empty_batch_has_no_scores(device: FakeDevice, model: Model) -> None:
     with TensorRtBackend(model, EFFORT) as backend:
         assert backend.infer(images_of([0.5])[:0]).probabilities.shape == (0, 2)
 
 
-def test_the_time_of_the_devices_is_told_by_part(device: FakeDevice, model: Model) -> None:
+def test_the_time_of_the_devices_is_reported_by_part(device: FakeDevice, model: Model) -> None:
     with TensorRtBackend(model, EFFORT) as backend:
         before = backend.device_seconds()
         backend.infer(images_of([0.5] * 7))
@@ -216,13 +222,13 @@ def test_the_bench_shows_the_parts_as_series(
 
 
 @pytest.mark.parametrize("cam", CamMode)
-def test_a_run_has_the_maps_that_were_asked_for(
-    device: FakeDevice, mapped: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cam: CamMode
+def test_a_run_has_the_maps_of_its_cam_mode(
+    device: FakeDevice, model_with_cams: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cam: CamMode
 ) -> None:
     monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
     write_plain(tmp_path / "archive", 4)
     config = RunConfig(
-        tmp_path / "archive", tmp_path / "out", mapped.folder, BackendName.TENSORRT, effort=EFFORT, cam=cam
+        tmp_path / "archive", tmp_path / "out", model_with_cams.folder, BackendName.TENSORRT, effort=EFFORT, cam=cam
     )
     middle = replace(config, threshold=sorted(scores_of(config))[2])
     screen(replace(middle, fresh=True), SilentReporter())
@@ -233,14 +239,14 @@ def test_a_run_has_the_maps_that_were_asked_for(
 
 
 def scores_of(config: RunConfig) -> list[float]:
-    """What a run gives without maps."""
+    """Scores of a run without heat maps."""
     screen(replace(config, cam=CamMode.NONE), SilentReporter())
     assert config.out is not None
     return [row["p_metastasis"] for row in results(config.out)]
 
 
 class OfArrays:
-    """The same backend, without places for who makes images."""
+    """The backend without pinned images for intake threads."""
 
     precision, lanes = TensorRtBackend.precision, 1
 
@@ -252,24 +258,26 @@ class OfArrays:
         self._backend.__enter__()
         return self
 
-    def __exit__(self, *raised: Any) -> None:
-        self._backend.__exit__(*raised)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._backend.__exit__(kind, error, trace)
 
-    def infer(self, images: Any) -> Inference:
+    def infer(self, images: Images) -> Inference:
         return self._backend.infer(images)
 
 
-class OfPlaces(TensorRtBackend):
-    """Counts the places that it gets."""
+class OfPinnedImages(TensorRtBackend):
+    """The backend; records the pinned images that it gets."""
 
     used: ClassVar[list[int]] = []
 
-    def infer(self, images: Any) -> Inference:
-        self.used.extend(id(place) for place in images if isinstance(images, list))
+    def infer(self, images: Images | Sequence[PinnedImage]) -> Inference:
+        self.used.extend(id(image) for image in images if isinstance(images, list))
         return super().infer(images)
 
 
-def test_a_run_counts_into_pinned_memory_and_scores_what_it_would_score_of_arrays(
+def test_a_run_writes_counts_to_pinned_memory_and_has_the_scores_of_arrays(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "_IN_FLIGHT", 1)
@@ -277,7 +285,7 @@ def test_a_run_counts_into_pinned_memory_and_scores_what_it_would_score_of_array
     write_plain(tmp_path / "archive", 60)
     write(dataset_of(Scan(60), np.zeros((2, ROWS, COLUMNS), np.uint16)), tmp_path / "archive" / "blank.dcm")
     found = []
-    for backend in (OfArrays, OfPlaces):
+    for backend in (OfArrays, OfPinnedImages):
         monkeypatch.setitem(BACKENDS, "tensorrt", Part(f"{__name__}:{backend.__name__}"))
         out = tmp_path / backend.__name__
         screen(
@@ -286,7 +294,7 @@ def test_a_run_counts_into_pinned_memory_and_scores_what_it_would_score_of_array
         found.append([(row["exam_id"], row["p_metastasis"], row["reason"]) for row in results(out)])
     assert found[0] == found[1]
     assert [reason for _, _, reason in found[0]].count("all_zero") == 1
-    assert len(OfPlaces.used) == 60 > len(set(OfPlaces.used))
+    assert len(OfPinnedImages.used) == 60 > len(set(OfPinnedImages.used))
 
 
 def test_leaving_frees_everything(device: FakeDevice, model: Model) -> None:
@@ -296,7 +304,7 @@ def test_leaving_frees_everything(device: FakeDevice, model: Model) -> None:
         assert device.free_memory() == device.memory
 
 
-def test_a_gpu_that_fails_ends_the_run_and_no_thread_waits_for_ever(device: FakeDevice, model: Model) -> None:
+def test_a_gpu_that_fails_ends_the_run_and_no_thread_waits_forever(device: FakeDevice, model: Model) -> None:
     def fail(*_: object) -> None:
         raise DeviceError("an illegal memory access was encountered")
 
@@ -306,7 +314,7 @@ def test_a_gpu_that_fails_ends_the_run_and_no_thread_waits_for_ever(device: Fake
         backend.infer(images_of([0.5] * 200))
 
 
-def test_a_gpu_that_fails_in_a_run_stops_it_where_it_can_go_on(
+def test_a_run_whose_gpu_fails_can_be_resumed(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
@@ -314,10 +322,10 @@ def test_a_gpu_that_fails_in_a_run_stops_it_where_it_can_go_on(
     config = RunConfig(tmp_path / "archive", tmp_path / "out", model.folder, BackendName.TENSORRT, effort=EFFORT)
     sound, left = device._kernels["normalise"], iter(range(4))
 
-    def fail_later(*arguments: Any) -> Any:
+    def fail_later(device: FakeDevice, arguments: Sequence[int]) -> None:
         if next(left, None) is None:
             raise DeviceError("an illegal memory access was encountered")
-        return sound(*arguments)
+        sound(device, arguments)
 
     device._kernels = {"normalise": fail_later}
     with pytest.raises(BackendError, match=r"illegal memory access .* the same command goes on"):
@@ -352,7 +360,7 @@ def test_there_is_no_backend_without_a_model() -> None:
 
 def test_two_gpus_share_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     host = FakeHost()
-    devices = [FakeDevice(1 << 26, {"normalise": normalise_on(MODEL)}, host) for _ in range(2)]
+    devices = [FakeDevice(1 << 26, {"normalise": normalise_on(MODEL_SHAPE)}, host) for _ in range(2)]
     made = [FakeLibrary(device, [(1, 1), (2, 3)]) for device in devices]
     load: Callable[[int], FakeLibrary] = iter(made).__next__  # type: ignore[assignment]
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
@@ -362,6 +370,6 @@ def test_two_gpus_share_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -
     values = [(index + 1) / 128 for index in range(60)]
     with TensorRtBackend(model, EFFORT) as backend:
         scores = backend.infer(images_of(values)).probabilities
-    assert np.array_equal(scores[:, 1], expected(values))
+    assert np.array_equal(scores[:, 1], scores_of_values(values))
     assert all(library.done for library in made)
     assert sum(sum(library.done) for library in made) == 60

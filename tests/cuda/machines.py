@@ -1,4 +1,4 @@
-"""Machines out of fakes: small images, a kernel and a network in numpy, and the scores that they must give."""
+"""Fake machines for tests: small images, a kernel and a network in numpy, and the expected scores and heat maps."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from bsbatch.cuda.device import Device, DeviceError, Event, Stream
 from bsbatch.cuda.fake import FakeDevice, FakeEvent, FakeHost, FakeStream
-from bsbatch.cuda.ring import Layout, Network, Place
+from bsbatch.cuda.ring import Network, NetworkShape, PinnedImage
 
-SMALL = Layout(4, 8)
-SMALL_WITH_CAMS = Layout(4, 8, cam=(2, 4))
+SMALL = NetworkShape(4, 8)
+SMALL_WITH_CAMS = NetworkShape(4, 8, cam=(2, 4))
 NUMBERS = np.arange(8, dtype=np.float32).reshape(2, 4)
 PLENTY = 1 << 20
 
 
-def normalise_on(layout: Layout) -> Callable[[FakeDevice, Sequence[int]], None]:
-    """The kernel, with numpy on the device's memory."""
+def normalise_on(shape: NetworkShape) -> Callable[[FakeDevice, Sequence[int]], None]:
+    """The kernel, in numpy on the device's memory."""
 
     def normalise(device: FakeDevice, arguments: Sequence[int]) -> None:
         counts_at, scales_at, image_at, pixels = arguments
-        number = pixels // layout.pixels
-        counts = device.bytes_at(counts_at, 2 * pixels).view(np.uint16).reshape(number, layout.rows, 2, -1)
+        number = pixels // shape.pixels
+        counts = device.bytes_at(counts_at, 2 * pixels).view(np.uint16).reshape(number, shape.rows, 2, -1)
         scales = device.bytes_at(scales_at, number * 16).view(np.float32).reshape(number, 1, 2, 1, 2)
         low, span = scales[..., 0], scales[..., 1]
         image = ((counts.astype(np.float32) - low) / np.where(span == 0, 1, span)).astype(np.float16)
@@ -35,9 +35,9 @@ def normalise_on(layout: Layout) -> Callable[[FakeDevice, Sequence[int]], None]:
 
 
 class FakeNetwork:
-    """Scores an image by its mean; its map, every second pixel, is numbered by cell.
+    """Scores an image by its mean; its heat map is every second pixel plus the number of the cell.
 
-    It may run out of memory for large batches, or fail, in the device's way.
+    It may run out of memory for large batches, or fail as a device does.
     """
 
     def __init__(self, device: FakeDevice, largest: int, fails_at: int) -> None:
@@ -50,9 +50,9 @@ class FakeNetwork:
         number, read = next(self._batches), list[NDArray[np.float16]]()
         assert isinstance(stream, FakeStream)
         assert isinstance(consumed, FakeEvent)
-        stream.start(lambda: read.append(self._read(batch, image)))
+        stream.enqueue(lambda: read.append(self._read(batch, image)))
         stream.record(consumed)
-        stream.start(lambda: self._score(number, read.pop(), *outputs))
+        stream.enqueue(lambda: self._score(number, read.pop(), *outputs))
 
     def _read(self, batch: int, image: int) -> NDArray[np.float16]:
         halves = self.device.bytes_at(image, 2 * batch * SMALL.pixels).view(np.float16)
@@ -70,7 +70,7 @@ class FakeNetwork:
 
 
 def network(largest: int = 1 << 30, fails_at: int = -1) -> Callable[[Device], AbstractContextManager[Network]]:
-    """How to load a network, see `FakeNetwork`."""
+    """A function that loads a `FakeNetwork`."""
 
     def load(device: Device) -> AbstractContextManager[Network]:
         assert isinstance(device, FakeDevice)
@@ -80,30 +80,30 @@ def network(largest: int = 1 << 30, fails_at: int = -1) -> Callable[[Device], Ab
 
 
 def device(memory: int = PLENTY, host: FakeHost | None = None, seed: int | None = None) -> FakeDevice:
-    """A fake device for small images; with a seed, it works by chance when nobody waits."""
+    """A fake device for small images; with a seed, it also works at random times."""
     chance = random.Random(seed) if seed is not None else None
     return FakeDevice(memory, {"normalise": normalise_on(SMALL)}, host or FakeHost(), chance)
 
 
-def fill(place: Place, number: int) -> None:
-    """Put the image of a number into a place."""
+def fill(image: PinnedImage, number: int) -> None:
+    """Write the image of a number into pinned memory."""
     counts, scales = image_of(number)
-    place.counts[:], place.scales[:] = counts, scales
+    image.counts[:], image.scales[:] = counts, scales
 
 
 def image_of(number: int) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-    """Counts and scales that no other number up to 60,000 has."""
+    """Counts and scales, different for every number up to 60,000."""
     counts = np.full((SMALL.rows, SMALL.columns), number, np.uint16)
     return counts, np.array([[0, 60_000], [0, 60_000]], np.float32)
 
 
 def scores_of(numbers: Sequence[int]) -> NDArray[np.float32]:
-    """What the network must give, worked out apart from it."""
+    """The expected probabilities, computed without the network."""
     means = (np.asarray(numbers, np.float32) / np.float32(60_000)).astype(np.float16).astype(np.float32)
     return np.stack([1 - means, means], axis=1)
 
 
 def cams_of(numbers: Sequence[int]) -> NDArray[np.float32]:
-    """The maps beside `scores_of`."""
+    """The expected heat maps, computed without the network."""
     values = (np.asarray(numbers, np.float32) / np.float32(60_000)).astype(np.float16).astype(np.float32)
     return values[:, np.newaxis, np.newaxis] + NUMBERS

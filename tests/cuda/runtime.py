@@ -1,6 +1,6 @@
-"""A module with the calls of TensorRT that running an engine makes, on the fake device; it scores by the mean.
+"""A stand-in for TensorRT on the fake device, with the calls that running an engine makes; scores are image means.
 
-A map is the first pixel of each of its cells less a half.
+A heat map is the first pixel of each of its cells, minus a half.
 """
 
 from types import ModuleType
@@ -15,7 +15,7 @@ PLAN, PLAN_WITH_CAMS = b"a plan", b"a plan with maps"
 
 
 class Runtime:
-    """Makes plans for the device that it is of."""
+    """An ``IRuntime``: deserialises plans for its device."""
 
     def __init__(self, library: "FakeLibrary") -> None:
         self._library = library
@@ -37,11 +37,11 @@ class Plan:
     def create_execution_context(self, strategy: str) -> "Context | None":
         assert strategy == ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
         self._made += 1
-        return Context(self._library, self._outputs) if self._made <= self._library.room else None
+        return Context(self._library, self._outputs) if self._made <= self._library.contexts else None
 
 
 class Context:
-    """An ``IExecutionContext``: its profile, then shapes and addresses, then execution."""
+    """An ``IExecutionContext``: takes its profile, then shapes and addresses, then execution."""
 
     def __init__(self, library: "FakeLibrary", outputs: set[str]) -> None:
         self._library, self._outputs, self._profile = library, outputs, -1
@@ -73,9 +73,9 @@ class Context:
             return False
         library.begun.append(batch)
         queue, read = library.device.streams[stream], list[NDArray[np.float16]]()
-        queue.start(lambda: read.append(self._read(batch, addresses["image"])))
+        queue.enqueue(lambda: read.append(self._read(batch, addresses["image"])))
         queue.record(library.device.events[self._consumed])
-        queue.start(lambda: self._score(batch, addresses, read.pop()))
+        queue.enqueue(lambda: self._score(batch, addresses, read.pop()))
         return True
 
     def _read(self, batch: int, address: int) -> NDArray[np.float16]:
@@ -93,12 +93,12 @@ class Context:
 
 
 class FakeLibrary(ModuleType):
-    """The module; ``room`` is for how many contexts there is memory, ``needs`` what one needs for each image."""
+    """The module; memory suffices for ``contexts`` contexts, each of which takes ``needs`` bytes for each image."""
 
-    def __init__(self, device: FakeDevice, profiles: list[tuple[int, int]], room: int = 9, needs: int = 0) -> None:
+    def __init__(self, device: FakeDevice, profiles: list[tuple[int, int]], contexts: int = 9, needs: int = 0) -> None:
         super().__init__("tensorrt_rtx")
         self.__version__ = VERSION
-        self.device, self.profiles, self.room, self.needs = device, profiles, room, needs
+        self.device, self.profiles, self.contexts, self.needs = device, profiles, contexts, needs
         self.begun: list[int] = []
         self.done: list[int] = []
         self.Logger = Logger

@@ -1,4 +1,4 @@
-"""The kernel's own source, compiled for the host, gives the float16 rounding of the engine's image, bit for bit."""
+"""The kernel's source, compiled for the host, gives the engine's image rounded to float16, bit for bit."""
 
 import ctypes
 import re
@@ -6,11 +6,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from bsbatch.errors import ItemError
 from bsbatch.imaging.preprocess import compact, compose
@@ -21,21 +20,22 @@ GPP, NVCC = shutil.which("g++"), shutil.which("nvcc")
 THREADS = 256
 PIXELS = 512 * 512
 
-Views = tuple[NDArray[Any], NDArray[Any]]
+View = NDArray[np.uint8 | np.uint16 | np.float32]
+Views = tuple[View, View]
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def shim(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     if GPP is None:
         pytest.skip("there is no g++ to compile the kernel with")
     out = tmp_path_factory.mktemp("shim") / "launch.so"
-    # no contraction to fused multiply-adds, which the host may do and the kernel's quotient leaves no room for
+    # no contraction to fused multiply-adds, which the host compiler may do and the kernel's division excludes
     options = ["-std=c++17", "-O2", "-Wall", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"]
     subprocess.run([GPP, *options, f"-I{SHIM}", f"-I{KERNELS}", "-o", out, SHIM / "launch.cpp"], check=True)
     return ctypes.CDLL(str(out))
 
 
-def launched(library: ctypes.CDLL, counts: NDArray[np.uint16], scales: NDArray[np.float32]) -> NDArray[np.float16]:
+def launch(library: ctypes.CDLL, counts: NDArray[np.uint16], scales: NDArray[np.float32]) -> NDArray[np.float16]:
     image = np.zeros(counts.shape, np.float16)
     blocks = -(-counts.size // THREADS)
     arrays = (ctypes.c_void_p(array.ctypes.data) for array in (counts, scales, image))
@@ -43,20 +43,20 @@ def launched(library: ctypes.CDLL, counts: NDArray[np.uint16], scales: NDArray[n
     return image
 
 
-def poisson(seed: int, mean: float, dtype: Any, shape: tuple[int, int] = (1024, 256)) -> Views:
+def poisson(seed: int, mean: float, dtype: DTypeLike, shape: tuple[int, int] = (1024, 256)) -> Views:
     random = np.random.default_rng(seed)
     spots = [np.where(random.random(shape) < 0.01, 40.0, 1.0) for _ in range(2)]
     first, second = (random.poisson(mean * each).astype(dtype) for each in spots)
     return first, second
 
 
-def above_zero(anterior: NDArray[Any], posterior: NDArray[Any]) -> Views:
+def above_zero(anterior: View, posterior: View) -> Views:
     return anterior + np.uint16(7), posterior + np.uint16(9)
 
 
 KINDS: dict[str, Callable[[int], Views]] = {
     "the common matrix of uint16": lambda seed: poisson(seed, 3.0, np.uint16),
-    "counts up to where their sums end": lambda seed: poisson(seed, 800.0, np.uint16),
+    "counts whose sums just fit 16 bits": lambda seed: poisson(seed, 800.0, np.uint16),
     "sums beyond 16 bits": lambda seed: poisson(seed, 1500.0, np.uint16),
     "uint8": lambda seed: poisson(seed, 2.0, np.uint8),
     "another matrix": lambda seed: poisson(seed, 5.0, np.uint16, (512, 128)),
@@ -70,17 +70,17 @@ KINDS: dict[str, Callable[[int], Views]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_kernel_gives_the_engines_image_in_float16_bit_for_bit(compiled: ctypes.CDLL, kind: str) -> None:
+def test_the_kernel_gives_the_engines_image_in_float16_bit_for_bit(shim: ctypes.CDLL, kind: str) -> None:
     exams = [KINDS[kind](seed) for seed in range(3)]
     counts, scales = np.empty((3, 512, 512), np.uint16), np.empty((3, 2, 2), np.float32)
     for index, views in enumerate(exams):
         compact(*views, counts[index], scales[index])
     expected = np.stack([compose(*views) for views in exams]).astype(np.float16)
-    actual = launched(compiled, counts, scales)
+    actual = launch(shim, counts, scales)
     assert np.array_equal(actual.view(np.uint16), expected.view(np.uint16))
 
 
-def test_common_scans_go_up_as_they_were_counted(compiled: ctypes.CDLL) -> None:
+def test_common_scans_are_uploaded_as_counts(shim: ctypes.CDLL) -> None:
     counts, scales = np.empty((512, 512), np.uint16), np.empty((2, 2), np.float32)
     anterior, posterior = poisson(0, 3.0, np.uint16)
     compact(anterior, posterior, counts, scales)
@@ -88,33 +88,33 @@ def test_common_scans_go_up_as_they_were_counted(compiled: ctypes.CDLL) -> None:
     assert np.array_equal(scales[:, 1], [half.max() - half.min() for half in (counts[:, :256], counts[:, 256:])])
 
 
-def test_threads_beyond_the_last_pixel_write_nothing(compiled: ctypes.CDLL) -> None:
+def test_threads_beyond_the_last_pixel_write_nothing(shim: ctypes.CDLL) -> None:
     counts = np.ones((1, 512, 512), np.uint16)
     scales = np.array([[[0, 2], [0, 2]]], np.float32)
     image = np.zeros((1, 512, 512), np.float16)
     arrays = (ctypes.c_void_p(array.ctypes.data) for array in (counts, scales, image))
-    compiled.launch(PIXELS // THREADS, THREADS, *arrays, ctypes.c_uint(PIXELS - 1))
+    shim.launch(PIXELS // THREADS, THREADS, *arrays, ctypes.c_uint(PIXELS - 1))
     assert image.ravel()[-1] == 0
     assert (image.ravel()[:-1] == 0.5).all()
 
 
-def test_the_shim_rounds_to_float16_as_numpy_does(compiled: ctypes.CDLL) -> None:
-    """Every float16, every middle between two of them, and what lies beside."""
+def test_the_shim_rounds_to_float16_as_numpy_does(shim: ctypes.CDLL) -> None:
+    """Every float16, every midpoint between two of them, and the neighbours of all of these."""
     with np.errstate(over="ignore"):
         grid = np.arange(0, 0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)
-        middles = (grid[:-1] + grid[1:]) / 2
-        points = np.concatenate([grid, middles, [65519.0, 65520.0, 1e9, np.inf]]).astype(np.float32)
+        midpoints = (grid[:-1] + grid[1:]) / 2
+        points = np.concatenate([grid, midpoints, [65519.0, 65520.0, 1e9, np.inf]]).astype(np.float32)
         values = np.concatenate([points, np.nextafter(points, np.float32(0)), np.nextafter(points, np.float32(np.inf))])
         values = np.concatenate([values, -values])
         expected = values.astype(np.float16)
     halves = np.empty(values.shape, np.float16)
     arrays = (ctypes.c_void_p(array.ctypes.data) for array in (values, halves))
-    compiled.to_half(*arrays, ctypes.c_uint(values.size))
+    shim.to_half(*arrays, ctypes.c_uint(values.size))
     assert np.array_equal(halves.view(np.uint16), expected.view(np.uint16))
 
 
 @pytest.mark.parametrize("value", [0, 9])
-def test_a_view_with_nothing_to_show_is_refused(value: int) -> None:
+def test_a_view_of_a_constant_is_refused(value: int) -> None:
     blank = np.full((1024, 256), value, np.uint16)
     counts, scales = np.empty((512, 512), np.uint16), np.empty((2, 2), np.float32)
     with pytest.raises(ItemError) as compacted:
@@ -137,7 +137,7 @@ def test_the_ptx_is_what_nvcc_makes_of_the_source(tmp_path: Path) -> None:
 
 
 def test_the_ptx_rounds_as_the_source_says() -> None:
-    """A quotient or a conversion that is only nearly right would still pass most images."""
+    """A division or conversion that is only nearly exact would still pass most images."""
     text = (KERNELS / "normalise.ptx").read_text(encoding="utf-8")
     assert "div.rn.f32" in text
     assert "cvt.rn.f16.f32" in text

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from bsbatch.cuda.engines import Engine, EngineKey, Place, find_engine
-from bsbatch.cuda.library import LIBRARIES, Flavour, Library, installed
+from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
+from bsbatch.cuda.library import LIBRARIES, Flavour, Library, available_flavour
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.host.files import cache_folder, lock_folder, replace_file
 from bsbatch.imaging import preprocess
@@ -59,7 +59,7 @@ class CompileSettings:
         UsageError
             There is no library, and architectures were named.
         """
-        flavour = self.flavour or installed()
+        flavour = self.flavour or available_flavour()
         if flavour is None:
             if self.architectures:
                 lines = "; ".join(f"{name}: {library.missing}" for name, library in LIBRARIES.items())
@@ -123,7 +123,7 @@ def _compilers(settings: CompileSettings, model: Model, watcher: Watcher) -> lis
         return []
     loaded = library.load()
     return [
-        _Compiler(library, loaded, Place(library.module, loaded.__version__, target, outputs), watcher)
+        _Compiler(library, loaded, EngineTarget(library.module, loaded.__version__, target, outputs), watcher)
         for target in library.targets(loaded, settings.architectures)
         for outputs in _outputs(model.manifest)
     ]
@@ -137,9 +137,7 @@ def _outputs(manifest: Manifest) -> list[tuple[str, ...]]:
 
 def _compiled(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...]) -> Engine:
     place = compiler.place
-    key = EngineKey(
-        place.library, place.version, place.target, PRECISION, sha256_of(graph)[:16], batches, place.outputs
-    )
+    key = EngineKey(place.library, place.version, place.gpu, PRECISION, sha256_of(graph)[:16], batches, place.outputs)
     derive_file(model, Derivation(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
     return find_engine(model, place)
 
@@ -147,7 +145,7 @@ def _compiled(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[i
 class _Compiler:
     """A library, for one target and choice of outputs."""
 
-    def __init__(self, library: Library, loaded: Any, place: Place, watcher: Watcher) -> None:
+    def __init__(self, library: Library, loaded: Any, place: EngineTarget, watcher: Watcher) -> None:
         self.place = place
         self._library, self._loaded, self._watcher = library, loaded, watcher
         self._words = _logger(loaded)
@@ -167,19 +165,19 @@ class _Compiler:
         config = builder.create_builder_config()
         for profile in _profiles(builder, network.get_input(0).name, batches):
             config.add_optimization_profile(profile)
-        self._library.aim(self._loaded, config, self.place.target)
+        self._library.set_target(self._loaded, config, self.place.gpu)
         monitor = config.progress_monitor = _monitor(self._loaded, self._watcher)
-        with nullcontext() if self._library.is_ahead else _timings(config, self.place):
+        with nullcontext() if self._library.is_ahead_of_time else _timings(config, self.place):
             plan = builder.build_serialized_network(network, config)
         del parser  # the network reads weights that the parser holds
         if monitor.is_given_up:
             raise KeyboardInterrupt
         if plan is None:
-            raise ModelError(f"{self.place.library} cannot compile {graph} for {self.place.target}: {self._words.last}")
+            raise ModelError(f"{self.place.library} cannot compile {graph} for {self.place.gpu}: {self._words.last}")
         aside.write_bytes(plan)
 
     def _bytes_of(self, graph: Path) -> bytes:
-        if self.place.target in self._library.without_products:
+        if self.place.gpu in self._library.without_float32_matmul:
             return to_bytes(products_as_sums(read_graph(graph)))
         return graph.read_bytes()
 
@@ -209,7 +207,7 @@ def _profiles(builder: Any, name: str, batches: tuple[int, ...]) -> list[Any]:
 
 
 @contextmanager
-def _timings(config: Any, place: Place) -> Iterator[None]:
+def _timings(config: Any, place: EngineTarget) -> Iterator[None]:
     """Give the builder what it timed before on this GPU, and keep what it times now; what cannot be kept is no loss."""
     path = _timing_file(place)
     if path is None:
@@ -222,13 +220,13 @@ def _timings(config: Any, place: Place) -> Iterator[None]:
         _keep(path, bytes(cache.serialize()))
 
 
-def _timing_file(place: Place) -> Path | None:
+def _timing_file(place: EngineTarget) -> Path | None:
     try:
         folder = cache_folder() / "timings"
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # no home, or a cache that is read-only
         return None
-    return folder / f"{place.library}-{place.version}-{place.target}"
+    return folder / f"{place.library}-{place.version}-{place.gpu}"
 
 
 def _keep(path: Path, timings: bytes) -> None:

@@ -19,7 +19,7 @@ from bsbatch.backends.onnx_session import (
 )
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import versions
-from bsbatch.cuda.ring import MODEL
+from bsbatch.cuda.ring import MODEL_SHAPE
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.host.files import cache_folder
 from bsbatch.models.derived import find_intact_file
@@ -122,7 +122,7 @@ class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
 
     def _providers(self) -> list[Provider]:
         folder = str(cache_folder() / "onnxruntime-tensorrt" / self._cache_key())
-        shape = f"1x{MODEL.rows}x{MODEL.columns}"
+        shape = f"1x{MODEL_SHAPE.rows}x{MODEL_SHAPE.columns}"
         options = {
             f"trt_profile_{bound}_shapes": f"{self._model.manifest.input_name}:{batch}x{shape}"
             for bound, batch in (("min", 1), ("opt", self.batch_size), ("max", self.batch_size))

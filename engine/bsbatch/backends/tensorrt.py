@@ -1,4 +1,4 @@
-"""TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16, with engines that ``bsbatch-build compile`` made."""
+"""TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16, with the engines of ``bsbatch-build compile``."""
 
 import json
 import logging
@@ -7,22 +7,21 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from types import ModuleType, TracebackType
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.config import Effort
-from bsbatch.cuda import network
 from bsbatch.cuda.device import Device
 from bsbatch.cuda.driver import CudaDevice
-from bsbatch.cuda.engines import Engine, Place, find_engine
+from bsbatch.cuda.engines import Engine, EngineTarget, find_engine
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.cuda.library import LIBRARIES, Library
-from bsbatch.cuda.ring import MODEL, MODEL_WITH_CAMS, PARTS, Network
-from bsbatch.cuda.ring import Place as PinnedPlace
-from bsbatch.cuda.worker import GpuWorker, WorkerSettings, joined
+from bsbatch.cuda.network import load_network
+from bsbatch.cuda.ring import MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network, PinnedImage
+from bsbatch.cuda.worker import GpuWorker, WorkerSettings, concatenate
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.machine import usable_cpus
@@ -36,26 +35,24 @@ logger = logging.getLogger(__name__)
 
 _SLOTS = 3
 _IN_FLIGHT = _SLOTS + 1
-"""Batches of each GPU: one more than slots, so that it never waits for the host."""
+"""Batches for each GPU: one more than slots, so that the GPU never waits for the host."""
 _DEFAULT_SLOT = 64
 _ROUNDS = 4
-"""How often a sweep fills all slots with one size of batch."""
+"""Times that a sweep fills all slots, for each batch size."""
 _AS_FAST = 0.98
-"""Share of the best rate from which on the smallest batch is taken: it lands sooner."""
+"""Share of the best rate that suffices: the smallest batch that reaches it has the lowest latency."""
 _CHUNK = 4
 """Images that a thread converts at once."""
 _WINDOW = 4
-"""Chunks for each thread that `ordered_map` is ahead at most."""
-_TAKEN_IN = 16
-"""Examinations that are in flight for each thread that takes some in; with the next piece, 24 have a place."""
+"""Chunks for each thread that `ordered_map` runs ahead at most."""
+_INTAKE_PER_THREAD = 16
+"""Examinations in flight for each intake thread; with its next chunk, 24 need pinned memory."""
 
-_IMAGE = (MODEL.rows, MODEL.columns)
-
-Belt = DeviceThread[Sequence[PinnedPlace], Inference]
+GpuThread = DeviceThread[Sequence[PinnedImage], Inference]
 
 
 class TensorRtBackend:
-    """All GPUs of the machine, each with a thread of its own that alone touches it."""
+    """All GPUs of the machine, each owned by one thread."""
 
     precision = "fp16"
 
@@ -65,32 +62,33 @@ class TensorRtBackend:
         Raises
         ------
         ModelError
-            There is no model, or it gives no map and one is wanted.
+            There is no model, or it gives no heat map and ``with_cams`` asks for one.
         """
         self._model = require_model(model, "--backend tensorrt")
         self._outputs = self._model.manifest.outputs(with_cams=with_cams)
-        self._layout = MODEL_WITH_CAMS if with_cams else MODEL
-        self._threads = effort.threads or usable_cpus()
-        self._asked = effort.batch_size
-        self._slot = self._asked or _DEFAULT_SLOT
+        self._shape = MODEL_SHAPE_WITH_CAMS if with_cams else MODEL_SHAPE
+        self._cpu_threads = effort.threads or usable_cpus()
+        self._requested_batch = effort.batch_size
+        self._slot = self._requested_batch or _DEFAULT_SLOT
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
         self.lanes = 1
-        self.places: FreeList[PinnedPlace]
-        """Pinned memory for an image each, for who fills it and gives it to `infer`, which frees it."""
+        self.places: FreeList[PinnedImage]
+        """Pinned images for the threads that fill them and pass them to `infer`, which gives them back."""
         self._workers: list[GpuWorker] = []
-        self._belts: list[Belt] = []
+        self._gpu_threads: list[GpuThread] = []
 
     def __enter__(self) -> Self:
-        here = gpus()
-        loads = [_engine_for(self._model, gpu, self._outputs) for gpu in here]
-        largest = min(engine.key.batches[-1] for _, engine in loads)
-        self._slot = min(self._asked or largest, largest)
+        devices = gpus()
+        engines = [_find_engine_for(self._model, gpu, self._outputs) for gpu in devices]
+        largest = min(engine.key.batches[-1] for _, engine in engines)
+        self._slot = min(self._requested_batch or largest, largest)
         self.places = FreeList()
         with ExitStack() as stack:
             stack.callback(self.places.close)
-            self._belts = [stack.enter_context(self._belt(index, *load)) for index, load in enumerate(loads)]
-            if self._asked is None:
-                self._slot = self._swept(loads[0][1], [gpu.label for gpu in here])
+            threads = [self._gpu_thread(index, *engine) for index, engine in enumerate(engines)]
+            self._gpu_threads = [stack.enter_context(thread) for thread in threads]
+            if self._requested_batch is None:
+                self._slot = self._fastest_slot(engines[0][1], [gpu.label for gpu in devices])
                 self.batch_size = _IN_FLIGHT * self._slot
             self._stack = stack.pop_all()
         return self
@@ -100,48 +98,48 @@ class TensorRtBackend:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def infer(self, images: Images | Sequence[PinnedPlace]) -> Inference:
-        """Score ``(N, 1, 512, 512)`` images, or `places` that were filled.
+    def infer(self, images: Images | Sequence[PinnedImage]) -> Inference:
+        """Score ``(N, 1, 512, 512)`` images, or filled images of `places`.
 
         Raises
         ------
         BackendError
             A GPU failed.
         """
-        with closing(self._in_places(images)) as placed:
-            batches = iter(lambda: list(islice(placed, self._slot)), [])
+        with closing(self._pin_all(images)) as pinned:
+            batches = iter(lambda: list(islice(pinned, self._slot)), [])
             try:
-                pieces = list(distribute(self._belts, batches, _IN_FLIGHT))
+                pieces = list(distribute(self._gpu_threads, batches, _IN_FLIGHT))
             except BaseException:
-                self.places.close()  # nobody gives places back any more to the threads that wait for one
+                self.places.close()  # no image comes back any more for the threads that wait for one
                 raise
-        return joined(pieces, self._layout)
+        return concatenate(pieces, self._shape)
 
     @property
     def devices(self) -> int:
-        """GPUs at work, after enter."""
-        return len(self._belts)
+        """Number of GPUs in use, after enter."""
+        return len(self._gpu_threads)
 
     def device_seconds(self) -> dict[str, float]:
-        """What all GPUs together spent so far on copying in (H2D), computing and copying out (D2H); they overlap."""
-        spent = [worker.seconds for worker in self._workers]
-        return {part: sum(seconds[part] for seconds in spent) for part in PARTS}
+        """Return the time all GPUs have spent copying in (H2D), computing and copying out (D2H); these overlap."""
+        seconds_of_workers = [worker.seconds for worker in self._workers]
+        return {part: sum(seconds[part] for seconds in seconds_of_workers) for part in PARTS}
 
-    def _in_places(self, images: Images | Sequence[PinnedPlace]) -> Generator[PinnedPlace, None, None]:
-        if len(images) > 0 and isinstance(images[0], PinnedPlace):
-            yield from cast("Sequence[PinnedPlace]", images)
+    def _pin_all(self, images: Images | Sequence[PinnedImage]) -> Generator[PinnedImage, None, None]:
+        if len(images) > 0 and isinstance(images[0], PinnedImage):
+            yield from cast("Sequence[PinnedImage]", images)
         else:
-            yield from ordered_map(self._placed, cast("Images", images), self._threads, _CHUNK)
+            yield from ordered_map(self._pin, cast("Images", images), self._cpu_threads, _CHUNK)
 
-    def _placed(self, image: NDArray[np.float32]) -> PinnedPlace:
-        """Round an image into pinned memory; a span of 0 says that it is scaled already."""
-        place = self.places.take()
-        place.counts[:] = image[0].astype(np.float16).view(np.uint16)
-        place.scales[:] = 0
-        return place
+    def _pin(self, image: NDArray[np.float32]) -> PinnedImage:
+        """Round an image to float16 in pinned memory; a span of 0 marks it as scaled."""
+        pinned = self.places.take()
+        pinned.counts[:] = image[0].astype(np.float16).view(np.uint16)
+        pinned.scales[:] = 0
+        return pinned
 
-    def _swept(self, engine: Engine, labels: list[str]) -> int:
-        """The batch for a slot that these GPUs were fastest with, measured once and remembered beside the engine."""
+    def _fastest_slot(self, engine: Engine, labels: list[str]) -> int:
+        """Return the fastest batch size of a slot for these GPUs, measured once and kept beside the engine."""
 
         def sweep(_: Path, aside: Path) -> None:
             rates = {size: self._rate(size) for size in engine.key.batches if size <= most}
@@ -152,39 +150,40 @@ class TensorRtBackend:
         name = f"{engine.key.name.removesuffix('.engine')}.batch.json"
         try:
             path = derive_file(self._model, Derivation(name, f"{engine.key} | {', '.join(labels)}", sweep))
-        except ModelError as error:  # nowhere to keep it: a run shall not end for that
+        except ModelError as error:  # there is no folder to keep it, which is no reason to end the run
             logger.debug("no sweep of batches: %s", error)
             return most
         return min(most, int(json.loads(path.read_text(encoding="utf-8"))["batch"]))
 
     def _rate(self, size: int) -> float:
-        """Scans in a second with batches of a size, from pageable memory to probabilities as in a run."""
+        """Measure scans in a second with one batch size, from pageable memory to probabilities as in a run."""
         self._slot = size
-        image = np.zeros((1, 1, *_IMAGE), np.float32)
-        images = np.broadcast_to(image, (_ROUNDS * _IN_FLIGHT * size, *image.shape[1:]))
+        shape = (1, MODEL_SHAPE.rows, MODEL_SHAPE.columns)
+        images = np.broadcast_to(np.zeros(shape, np.float32), (_ROUNDS * _IN_FLIGHT * size, *shape))
         self.infer(images[: _IN_FLIGHT * size])  # kernels load, clocks rise
         started = time.perf_counter()
         self.infer(images)
         return len(images) / (time.perf_counter() - started)
 
-    def _belt(self, index: int, library: Any, engine: Engine) -> Belt:
-        # what flies, the batch in the making, and what the threads have converted ahead of it
-        of_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._threads
-        # so many that nobody who fills them waits: what is scored, the next batch, the one in the making, the threads'
-        composed = 3 * (self._asked or _IN_FLIGHT * self._slot) + _TAKEN_IN * 3 // 2 * self._threads
-        places = max(of_arrays, composed)
-        settings = WorkerSettings(self._slot, _SLOTS, places, self._layout)
+    def _gpu_thread(self, index: int, library: ModuleType, engine: Engine) -> GpuThread:
+        # for arrays: batches in flight, the next batch, and images that the threads have converted ahead of it
+        for_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._cpu_threads
+        # for intake threads, so that none waits: three batches (scored, next, being assembled) and the threads' own
+        for_intake = (
+            3 * (self._requested_batch or _IN_FLIGHT * self._slot) + _INTAKE_PER_THREAD * 3 // 2 * self._cpu_threads
+        )
+        settings = WorkerSettings(self._slot, _SLOTS, max(for_arrays, for_intake), self._shape)
 
         def load(device: Device) -> AbstractContextManager[Network]:
-            return network.loaded(device, library, engine, self._model.manifest.input_name)
+            return load_network(device, library, engine, self._model.manifest.input_name)
 
         worker = GpuWorker(CudaDevice(index), load, settings, self.places.give_back)
         self._workers.append(worker)
         return DeviceThread(lambda: worker, f"gpu-{index}")
 
 
-def _engine_for(model: Model, here: Gpu, outputs: tuple[str, ...]) -> tuple[Any, Engine]:
-    """The first library that is installed and has an engine for this GPU.
+def _find_engine_for(model: Model, device: Gpu, outputs: tuple[str, ...]) -> tuple[ModuleType, Engine]:
+    """Return the first installed library that has an engine for a GPU, and the engine.
 
     Raises
     ------
@@ -200,13 +199,13 @@ def _engine_for(model: Model, here: Gpu, outputs: tuple[str, ...]) -> tuple[Any,
     refusals: list[ModelError] = []
     for library in libraries:
         try:
-            return _engine_of(library, model, here, outputs)
+            return _load_library(library, model, device, outputs)
         except ModelError as error:  # the other library may have one
             refusals.append(error)
     raise refusals[0]
 
 
-def _engine_of(library: Library, model: Model, here: Gpu, outputs: tuple[str, ...]) -> tuple[Any, Engine]:
+def _load_library(library: Library, model: Model, device: Gpu, outputs: tuple[str, ...]) -> tuple[ModuleType, Engine]:
     module = library.load()
-    place = Place(library.module, module.__version__, library.target_of(here), outputs)
-    return module, find_engine(model, place)
+    target = EngineTarget(library.module, module.__version__, library.target_of(device), outputs)
+    return module, find_engine(model, target)

@@ -1,1 +1,1 @@
-"""What runs on NVIDIA GPUs."""
+"""Inference on NVIDIA GPUs: devices, TensorRT engines, and batches whose copies and computation overlap."""

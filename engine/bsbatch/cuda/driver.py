@@ -1,45 +1,46 @@
-"""A GPU through pycuda, with the rules of `bsbatch.cuda.device`; events by the driver's own calls.
+"""A GPU through pycuda: implements `bsbatch.cuda.device`, with events by direct driver calls.
 
 The primary context is the one that TensorRT uses, too. It is retained once, made current in the thread that enters, and
-released there: pycuda ends a program whose thread ends with a context still current.
+released there: pycuda aborts a program whose thread ends with a current context.
 """
 
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import ModuleType, TracebackType
+from typing import Any, Generic, Protocol, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from bsbatch.cuda.device import DeviceError, Owned, Ownership
-from bsbatch.cuda.gpu import pycuda_driver
-from bsbatch.cuda.interface import Interface
+from bsbatch.cuda.device import Array, DeviceError, Event, Ownership, Resource, Scalar
+from bsbatch.cuda.driver_api import DriverApi
+from bsbatch.cuda.gpu import import_pycuda_driver
 
 _KERNELS = Path(__file__).parent / "kernels"
 _TIMED = _NO_FLAGS = 0
-"""``CU_EVENT_DEFAULT``; and what ``cuStreamWaitEvent`` takes."""
+"""``CU_EVENT_DEFAULT``, and the flags of ``cuStreamWaitEvent``."""
 
 
 class CudaDevice:
-    """One GPU, by the driver's number of it."""
+    """One GPU, by its number in the driver."""
 
     def __init__(self, index: int) -> None:
-        """Touch nothing yet."""
+        """Store the number; nothing is allocated before enter."""
         self.ownership = Ownership()
+        self.driver: ModuleType
+        """``pycuda.driver``, after enter."""
         self._index = index
-        self._driver: Any = None
-        self._interface: Interface
+        self._api: DriverApi
         self._context: Any = None
 
     def __enter__(self) -> Self:
-        self.ownership.begin()
-        self._driver, self._interface = pycuda_driver(), Interface()
-        with self.told():
-            self._driver.init()
-            self._context = self._driver.Device(self._index).retain_primary_context()
+        self.ownership.acquire()
+        self.driver, self._api = import_pycuda_driver(), DriverApi()
+        with self.translate_errors():
+            self.driver.init()
+            self._context = self.driver.Device(self._index).retain_primary_context()
             self._context.push()
         return self
 
@@ -47,57 +48,57 @@ class CudaDevice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.ownership.end()
+            self.ownership.release()
         finally:
             self._leave()
 
     def _leave(self) -> None:
-        """Release the context and have none current; pycuda only drops it from its own list of those that are."""
-        self._context.detach()  # its destructor would take it for one that pycuda made
+        """Release the context and leave none current; pycuda only drops it from its own list of current ones."""
+        self._context.detach()  # its destructor would take it for a context that pycuda made
         self._context = None
         with suppress(DeviceError):  # of a device that failed before
             self.call("cuCtxPopCurrent_v2", ctypes.byref(ctypes.c_void_p()))
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Refuse who may not use it; give the driver's errors as ours, and remember one after which nothing works."""
+    def translate_errors(self) -> Iterator[None]:
+        """Check the thread, translate driver errors, mark the device broken after a fatal one."""
         self.ownership.check()
         try:
             yield
-        except self._driver.MemoryError as error:
+        except self.driver.MemoryError as error:
             raise MemoryError(str(error)) from error
-        except self._driver.Error as error:
+        except self.driver.Error as error:
             self.ownership.is_broken = True
             raise DeviceError(str(error)) from error
 
-    def call(self, name: str, *arguments: Any) -> bool:
-        """See `bsbatch.cuda.interface.Interface.call`; after a `DeviceError` nothing works, which is remembered."""
+    def call(self, name: str, *arguments: object) -> bool:
+        """Call a driver function, see `DriverApi.call`; a `DeviceError` marks the device broken."""
         try:
-            return self._interface.call(name, *arguments)
+            return self._api.call(name, *arguments)
         except DeviceError:
             self.ownership.is_broken = True
             raise
 
     def free_memory(self) -> int:
         """See `bsbatch.cuda.device.Device`."""
-        with self.told():
-            return int(self._driver.mem_get_info()[0])
+        with self.translate_errors():
+            return int(self.driver.mem_get_info()[0])
 
     def allocate(self, size: int) -> "CudaMemory":
         """See `bsbatch.cuda.device.Device`."""
-        with self.told():
-            return CudaMemory(self, self._driver.mem_alloc(size), size)
+        with self.translate_errors():
+            return CudaMemory(self, self.driver.mem_alloc(size))
 
-    def pin(self, shape: tuple[int, ...], dtype: DTypeLike) -> "CudaPinned":
+    def pin(self, shape: tuple[int, ...], dtype: type[Scalar]) -> "CudaPinned[Scalar]":
         """See `bsbatch.cuda.device.Device`."""
-        with self.told():
-            flags = self._driver.host_alloc_flags.PORTABLE
-            return CudaPinned(self, self._driver.pagelocked_empty(shape, dtype, mem_flags=flags))
+        with self.translate_errors():
+            flags = self.driver.host_alloc_flags.PORTABLE
+            return CudaPinned(self, self.driver.pagelocked_empty(shape, dtype, mem_flags=flags))
 
     def stream(self) -> "CudaStream":
         """See `bsbatch.cuda.device.Device`."""
-        with self.told():
-            return CudaStream(self, self._driver)
+        with self.translate_errors():
+            return CudaStream(self)
 
     def event(self) -> "CudaEvent":
         """See `bsbatch.cuda.device.Device`."""
@@ -105,21 +106,29 @@ class CudaDevice:
         return CudaEvent(self)
 
     def kernel(self, name: str) -> Any:
-        """See `bsbatch.cuda.device.Device`; the driver makes machine code of the PTX."""
-        with self.told():
-            return self._driver.module_from_buffer((_KERNELS / f"{name}.ptx").read_bytes()).get_function(name)
+        """See `bsbatch.cuda.device.Device`; the driver compiles the PTX to machine code."""
+        with self.translate_errors():
+            return self.driver.module_from_buffer((_KERNELS / f"{name}.ptx").read_bytes()).get_function(name)
 
 
-class CudaMemory(Owned):
+class _Allocation(Protocol):
+    """The methods of ``pycuda.driver.DeviceAllocation`` that are used here."""
+
+    def __int__(self) -> int: ...
+
+    def free(self) -> None: ...
+
+
+class CudaMemory(Resource):
     """See `bsbatch.cuda.device.Memory`."""
 
-    def __init__(self, device: CudaDevice, allocation: Any, size: int) -> None:
+    def __init__(self, device: CudaDevice, allocation: _Allocation) -> None:
         super().__init__(device.ownership)
-        self._allocation, self.size = allocation, size
+        self._allocation = allocation
 
     @property
     def address(self) -> int:
-        """Where it begins."""
+        """See `bsbatch.cuda.device.Memory`."""
         self.check()
         return int(self._allocation)
 
@@ -127,16 +136,16 @@ class CudaMemory(Owned):
         self._allocation.free()
 
 
-class CudaPinned(Owned):
+class CudaPinned(Resource, Generic[Scalar]):
     """See `bsbatch.cuda.device.Pinned`."""
 
-    def __init__(self, device: CudaDevice, array: NDArray[Any]) -> None:
+    def __init__(self, device: CudaDevice, array: NDArray[Scalar]) -> None:
         super().__init__(device.ownership)
         self._array = array
 
     @property
-    def array(self) -> NDArray[Any]:
-        """The memory."""
+    def array(self) -> NDArray[Scalar]:
+        """See `bsbatch.cuda.device.Pinned`."""
         self.check()
         return self._array
 
@@ -145,7 +154,7 @@ class CudaPinned(Owned):
         allocation.free()
 
 
-class CudaEvent(Owned):
+class CudaEvent(Resource):
     """See `bsbatch.cuda.device.Event`."""
 
     def __init__(self, device: CudaDevice) -> None:
@@ -156,13 +165,13 @@ class CudaEvent(Owned):
 
     @property
     def handle(self) -> int:
-        """The driver's ``CUevent``."""
+        """See `bsbatch.cuda.device.Event`."""
         self.check()
         return self._event.value or 0
 
     @property
     def is_done(self) -> bool:
-        """Whether the device has come to it."""
+        """See `bsbatch.cuda.device.Event`."""
         self.check()
         return self._device.call("cuEventQuery", self._event)
 
@@ -171,7 +180,7 @@ class CudaEvent(Owned):
         self.check()
         self._device.call("cuEventSynchronize", self._event)
 
-    def seconds_since(self, earlier: "CudaEvent") -> float:
+    def seconds_since(self, earlier: Event) -> float:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
         milliseconds = ctypes.c_float()
@@ -183,29 +192,29 @@ class CudaEvent(Owned):
         self._device.call("cuEventDestroy_v2", self._event)
 
 
-class CudaStream(Owned):
+class CudaStream(Resource):
     """See `bsbatch.cuda.device.Stream`."""
 
-    def __init__(self, device: CudaDevice, driver: Any) -> None:
+    def __init__(self, device: CudaDevice) -> None:
         super().__init__(device.ownership)
-        self._device, self._driver, self._stream = device, driver, driver.Stream()
+        self._device, self._driver, self._stream = device, device.driver, device.driver.Stream()
 
     @property
     def handle(self) -> int:
-        """The driver's ``CUstream``."""
+        """See `bsbatch.cuda.device.Stream`."""
         self.check()
         return int(self._stream.handle)
 
-    def upload(self, array: NDArray[Any], address: int) -> None:
+    def upload(self, array: Array, address: int) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self.check()
-        with self._device.told():
+        with self._device.translate_errors():
             self._driver.memcpy_htod_async(address, array, self._stream)
 
-    def download(self, address: int, array: NDArray[Any]) -> None:
+    def download(self, address: int, array: Array) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self.check()
-        with self._device.told():
+        with self._device.translate_errors():
             self._driver.memcpy_dtoh_async(array, address, self._stream)
 
     def launch(self, kernel: Any, grid: tuple[int, int], arguments: Sequence[int]) -> None:
@@ -213,18 +222,18 @@ class CudaStream(Owned):
         self.check()
         *addresses, number = arguments
         typed = (*(np.uint64(address) for address in addresses), np.uint32(number))
-        with self._device.told():
+        with self._device.translate_errors():
             kernel(*typed, grid=(grid[0], 1), block=(grid[1], 1, 1), stream=self._stream)
 
-    def record(self, event: CudaEvent) -> None:
+    def record(self, event: Event) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self._device.call("cuEventRecord", ctypes.c_void_p(event.handle), ctypes.c_void_p(self.handle))
 
-    def follow(self, event: CudaEvent) -> None:
+    def follow(self, event: Event) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self._device.call("cuStreamWaitEvent", ctypes.c_void_p(self.handle), ctypes.c_void_p(event.handle), _NO_FLAGS)
 
     def _release(self) -> None:
-        with self._device.told():
+        with self._device.translate_errors():
             self._stream.synchronize()
         self._stream = None

@@ -1,7 +1,7 @@
-"""Engines in a model directory: what each was compiled for, and which one may be loaded here.
+"""Engines of a model: their keys in the manifest, and the search for one that fits this machine.
 
-Light. An engine is a derived file of the model (`bsbatch.models.derived`), whose maker is the engine's key. One that is
-missing, damaged, or of another model, library or GPU is refused by name and never loaded and hoped for.
+An engine is a derived file of the model (`bsbatch.models.derived`) whose maker is the engine's key. An engine that is
+missing, damaged, or of another model, library or GPU is refused by name and never loaded. Light: loads no library.
 """
 
 from dataclasses import dataclass
@@ -17,102 +17,102 @@ _SEPARATOR = " | "
 
 @dataclass(frozen=True, slots=True)
 class EngineKey:
-    """What an engine was compiled of, by and for, besides the model."""
+    """Everything that an engine depends on besides the model."""
 
     library: str
     """Import name, for example ``tensorrt_rtx``."""
     version: str
     target: str
-    """Architecture, or architecture and model of the GPU; see `bsbatch.cuda.library.Library.targets`."""
+    """Architecture, or architecture and model, of the GPU; see `bsbatch.cuda.library.Library.targets`."""
     precision: str
     """For example ``fp16``."""
     graph: str
-    """The first 16 hexadecimal digits of the SHA-256 of the graph that was compiled."""
+    """First 16 hexadecimal digits of the SHA-256 of the compiled graph."""
     batches: tuple[int, ...]
-    """The largest batch of each profile, ascending; a profile begins where the one before it ends."""
+    """Largest batch of each profile, ascending; a profile begins where the previous one ends."""
     outputs: tuple[str, ...]
-    """What it gives: probabilities, and maps behind them; see `bsbatch.models.directory.Manifest.outputs`."""
+    """Names of its outputs: probabilities, then heat maps; see `bsbatch.models.directory.Manifest.outputs`."""
 
     @property
     def name(self) -> str:
-        """What the engine's file is called; one for each library, target and outputs."""
-        return _name(self.library, self.target, self.outputs)
+        """File name of the engine; one for each library, target and outputs."""
+        return _name_of(self.library, self.target, self.outputs)
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read what `str` gave.
+        """Parse the text of `str`.
 
         Raises
         ------
         ValueError
-            It is something else.
+            The text is no key.
         """
         library, version, target, precision, graph, batches, outputs = text.split(_SEPARATOR)
         numbers = tuple(int(batch) for batch in batches.split(","))
         return cls(library, version, target, precision, graph, numbers, tuple(outputs.split(",")))
 
     def __str__(self) -> str:
-        """All of it in one line."""
+        """Return the key in one line."""
         batches, outputs = ",".join(str(batch) for batch in self.batches), ",".join(self.outputs)
         return _SEPARATOR.join((self.library, self.version, self.target, self.precision, self.graph, batches, outputs))
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an engine shall run."""
+class EngineTarget:
+    """The library and GPU that must run an engine, and the outputs wanted of it."""
 
     library: str
     """Import name."""
     version: str
-    """Of the library that is here."""
-    target: str
+    """Version of the installed library."""
+    gpu: str
+    """Architecture, or architecture and model; see `bsbatch.cuda.library.Library.targets`."""
     outputs: tuple[str, ...]
-    """What it shall give there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An engine that may be loaded."""
+    """A checked engine that may be loaded."""
 
     path: Path
     key: EngineKey
 
 
-def find_engine(model: Model, place: Place) -> Engine:
-    """The engine of a model for a place, after its bytes were checked.
+def find_engine(model: Model, target: EngineTarget) -> Engine:
+    """Find the engine of a model for a target and check its SHA-256.
 
     Raises
     ------
     ModelError
         There is none, or it is corrupted, outdated or foreign.
     """
-    name = _name(place.library, place.target, place.outputs)
-    found = find_derived_files(model, name)
+    name = _name_of(target.library, target.gpu, target.outputs)
     refusals: list[ModelError] = []
-    for file in found:
+    for file in find_derived_files(model, name):
         try:
-            return Engine(file.path, _checked(file, model, place))
-        except ModelError as error:  # an older one may lie beside the model and a good one in the cache
+            return Engine(file.path, _check(file, model, target))
+        except ModelError as error:  # there may be an older one beside the model and a good one in the cache
             refusals.append(error)
     if refusals:
         raise refusals[0]
     raise ModelError(f"{model.folder} has no {name}: {_advice(model)}")
 
 
-def _checked(file: DerivedFile, model: Model, place: Place) -> EngineKey:
+def _check(file: DerivedFile, model: Model, target: EngineTarget) -> EngineKey:
+    """Return the key of an engine that fits; raises `ModelError` for any other."""
     path, advice = file.path, _advice(model)
     try:
         key = EngineKey.parse(file.entry.maker)
     except ValueError as error:
         raise ModelError(f"{path} is no engine that this bsbatch knows: {advice}") from error
-    if (key.library, key.target) != (place.library, place.target):
+    if (key.library, key.target) != (target.library, target.gpu):
         raise ModelError(f"{path} is foreign, made by {key.library} for {key.target}: {advice}")
-    if key.outputs != place.outputs:
+    if key.outputs != target.outputs:
         raise ModelError(f"{path} is foreign, it gives {' and '.join(key.outputs)}: {advice}")
     if file.entry.source != model.manifest.files[GRAPH]:
         raise ModelError(f"{path} is outdated, it was compiled of another {GRAPH}: {advice}")
-    if key.version != place.version:
-        message = f"{path} is outdated, {key.library} {key.version} made it and {place.version} is here: {advice}"
+    if key.version != target.version:
+        message = f"{path} is outdated, {key.library} {key.version} made it and {target.version} is installed: {advice}"
         raise ModelError(message)
     _check_bytes(file, advice)
     return key
@@ -127,9 +127,12 @@ def _check_bytes(file: DerivedFile, advice: str) -> None:
         raise ModelError(f"{file.path} is corrupted (SHA-256 differs): {advice}")
 
 
-def _name(library: str, target: str, outputs: tuple[str, ...]) -> str:
-    """Without maps, ``model.tensorrt_rtx.sm_89.engine``; what is not asked is not computed, so maps are another one."""
-    return ".".join(("model", library, target, *outputs[1:], "engine"))
+def _name_of(library: str, gpu: str, outputs: tuple[str, ...]) -> str:
+    """Return a file name such as ``model.tensorrt_rtx.sm_89.engine``, or ``...sm_89.cam.engine`` with heat maps.
+
+    An engine computes all of its outputs, so runs without heat maps have one of their own.
+    """
+    return ".".join(("model", library, gpu, *outputs[1:], "engine"))
 
 
 def _advice(model: Model) -> str:

@@ -1,6 +1,6 @@
-"""A GPU out of numpy, with the rules of `bsbatch.cuda.device` and work that is done late, as on a real one.
+"""A fake GPU in numpy that enforces the rules of `bsbatch.cuda.device` and works late, as a real one does.
 
-What is started waits in its stream until somebody waits for it, or until chance has it done.
+Work waits in its stream until a thread waits for it, or is done at random times.
 """
 
 import random
@@ -8,38 +8,38 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Generic, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from bsbatch.cuda.device import DeviceError, MisuseError, Owned, Ownership
+from bsbatch.cuda.device import Array, DeviceError, Event, MisuseError, Ownership, Resource, Scalar
 
 Kernel = Callable[["FakeDevice", Sequence[int]], None]
 _ALIGNMENT = 256
-_LUCK, _AT_ONCE = 0.05, 8
-"""How often a stream gets on while others are started, and with how much at most: seldom, so that much is in flight."""
+_PROBABILITY, _MOST_AT_ONCE = 0.05, 8
+"""Chance that a stream works while other work is enqueued, and pieces of work at most: low, so much stays in flight."""
 
 
 class FakeHost:
-    """The pinned memory of a machine, which all its devices see."""
+    """The pinned memory of a machine, shared by all its devices."""
 
     def __init__(self) -> None:
-        self._arrays: list[NDArray[Any]] = []
+        self._arrays: list[Array] = []
 
-    def pin(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Make an array of noise: nothing says what pinned memory holds."""
+    def pin(self, shape: tuple[int, ...], dtype: type[Scalar]) -> NDArray[Scalar]:
+        """Make an array of noise: fresh pinned memory may hold anything."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         array = np.frombuffer(random.randbytes(size), np.uint8).copy().view(dtype).reshape(shape)
         self._arrays.append(array)
         return array
 
-    def unpin(self, array: NDArray[Any]) -> None:
+    def unpin(self, array: Array) -> None:
         """Forget an array."""
         self._arrays = [other for other in self._arrays if other is not array]
 
-    def check(self, array: NDArray[Any]) -> None:
-        """Refuse memory that the device would not see."""
+    def check(self, array: Array) -> None:
+        """Raise `MisuseError` for an array that is not pinned or not contiguous."""
         if not any(np.may_share_memory(array, pinned) for pinned in self._arrays):
             raise MisuseError("a copy starts or ends in memory that is not pinned, or not any more")
         if not array.flags.c_contiguous:
@@ -47,23 +47,23 @@ class FakeHost:
 
 
 class FakeDevice:
-    """Memory of a size, and kernels by their names."""
+    """A fake device with a given amount of memory, and kernels by name."""
 
     def __init__(
         self, memory: int, kernels: Mapping[str, Kernel], host: FakeHost, chance: random.Random | None = None
     ) -> None:
-        """Take nothing yet.
+        """Store the arguments.
 
         Parameters
         ----------
         memory
             Bytes on the device.
         kernels
-            What each does to the bytes.
+            Functions that do a kernel's work on the device's memory.
         host
             Shared by the devices of one machine.
         chance
-            Decides when work is done that nobody waits for; None for never.
+            Source of the random times at which work is done that no thread waits for; None for never.
         """
         self.memory = memory
         self.host = host
@@ -74,16 +74,16 @@ class FakeDevice:
         self._next = _ALIGNMENT
         self.streams: dict[int, FakeStream] = {}
         self.events: dict[int, FakeEvent] = {}
-        """By their handles, as a library of the device finds them."""
+        """Streams and events by handle, as a library of the device finds them."""
 
     def __enter__(self) -> Self:
-        self.ownership.begin()
+        self.ownership.acquire()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.ownership.end()
+        self.ownership.release()
 
     def free_memory(self) -> int:
         """See `bsbatch.cuda.device.Device`."""
@@ -96,9 +96,9 @@ class FakeDevice:
             raise MemoryError(f"{size} bytes of {self.free_memory()}")
         address, self._next = self._next, self._next + size + _ALIGNMENT - size % _ALIGNMENT
         self._blocks[address] = np.frombuffer(random.randbytes(size), np.uint8).copy()
-        return FakeMemory(self, address, size)
+        return FakeMemory(self, address)
 
-    def pin(self, shape: tuple[int, ...], dtype: DTypeLike) -> "FakePinned":
+    def pin(self, shape: tuple[int, ...], dtype: type[Scalar]) -> "FakePinned[Scalar]":
         """See `bsbatch.cuda.device.Device`."""
         return FakePinned(self, self.host.pin(shape, dtype))
 
@@ -120,52 +120,52 @@ class FakeDevice:
         return self._kernels[name]
 
     def bytes_at(self, address: int, size: int) -> NDArray[np.uint8]:
-        """A piece of the device's memory, for kernels."""
+        """Return a view of the device's memory, for kernels."""
         for start, block in self._blocks.items():
             if start <= address and address + size <= start + block.size:
                 return block[address - start : address - start + size]
         raise MisuseError(f"{size} bytes from address {address} on are not, or not any more, allocated")
 
-    def release(self, address: int) -> None:
-        """Forget memory."""
+    def forget(self, address: int) -> None:
+        """Drop an allocated block."""
         del self._blocks[address]
 
-    def go_on(self) -> None:
-        """Do some of the work that waits, as chance has it."""
+    def work_at_random(self) -> None:
+        """Do some of the waiting work, by chance."""
         if self._chance is None:
             return
         for stream in self.streams.values():
-            if self._chance.random() < _LUCK:
-                stream.work(self._chance.randrange(_AT_ONCE))
+            if self._chance.random() < _PROBABILITY:
+                stream.work(self._chance.randrange(_MOST_AT_ONCE))
 
 
-class FakeMemory(Owned):
+class FakeMemory(Resource):
     """See `bsbatch.cuda.device.Memory`."""
 
-    def __init__(self, device: FakeDevice, address: int, size: int) -> None:
+    def __init__(self, device: FakeDevice, address: int) -> None:
         super().__init__(device.ownership)
-        self._device, self._address, self.size = device, address, size
+        self._device, self._address = device, address
 
     @property
     def address(self) -> int:
-        """Where it begins."""
+        """See `bsbatch.cuda.device.Memory`."""
         self.check()
         return self._address
 
     def _release(self) -> None:
-        self._device.release(self._address)
+        self._device.forget(self._address)
 
 
-class FakePinned(Owned):
+class FakePinned(Resource, Generic[Scalar]):
     """See `bsbatch.cuda.device.Pinned`."""
 
-    def __init__(self, device: FakeDevice, array: NDArray[Any]) -> None:
+    def __init__(self, device: FakeDevice, array: NDArray[Scalar]) -> None:
         super().__init__(device.ownership)
         self._host, self._array = device.host, array
 
     @property
-    def array(self) -> NDArray[Any]:
-        """The memory."""
+    def array(self) -> NDArray[Scalar]:
+        """See `bsbatch.cuda.device.Pinned`."""
         self.check()
         return self._array
 
@@ -174,25 +174,26 @@ class FakePinned(Owned):
 
 
 class _Mark:
-    """One point in one stream: what an event stands for from one record to the next."""
+    """A point in a stream, for which an event stands until it is recorded again."""
 
     def __init__(self, stream: "FakeStream") -> None:
         self.stream = stream
-        self.at: float | None = None
+        self.seconds: float | None = None
+        """Time at which the stream reached it."""
 
-    def come(self) -> None:
-        """The stream has come to it."""
-        self.at = time.perf_counter()
+    def set_reached(self) -> None:
+        """Note that the stream has reached the mark."""
+        self.seconds = time.perf_counter()
 
-    def reach(self) -> None:
-        """Have the stream come to it."""
-        while self.at is None:
+    def wait(self) -> None:
+        """Let the stream work until it reaches the mark."""
+        while self.seconds is None:
             if self.stream.device.ownership.is_broken:
                 raise DeviceError("the device failed before")
             self.stream.work(1)
 
 
-class FakeEvent(Owned):
+class FakeEvent(Resource):
     """See `bsbatch.cuda.device.Event`."""
 
     def __init__(self, device: FakeDevice) -> None:
@@ -208,34 +209,34 @@ class FakeEvent(Owned):
 
     @property
     def is_done(self) -> bool:
-        """Whether the stream has come to it; one that was never recorded is."""
+        """See `bsbatch.cuda.device.Event`; an event that was never recorded is done."""
         self.check()
         if self.mark is None:
             return True
-        self.mark.stream.device.go_on()
-        return self.mark.at is not None
+        self.mark.stream.device.work_at_random()
+        return self.mark.seconds is not None
 
     def wait(self) -> None:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
         if self.mark is not None:
-            self.mark.reach()
+            self.mark.wait()
 
-    def seconds_since(self, earlier: "FakeEvent") -> float:
+    def seconds_since(self, earlier: Event) -> float:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
-        return self._time() - earlier._time()
+        return self._time() - self._device.events[earlier.handle]._time()
 
     def _time(self) -> float:
-        if self.mark is None or self.mark.at is None:
+        if self.mark is None or self.mark.seconds is None:
             raise MisuseError("the time of an event that is not done")
-        return self.mark.at
+        return self.mark.seconds
 
     def _release(self) -> None:
         del self._device.events[self.handle]
 
 
-class FakeStream(Owned):
+class FakeStream(Resource):
     """See `bsbatch.cuda.device.Stream`."""
 
     def __init__(self, device: FakeDevice) -> None:
@@ -249,52 +250,51 @@ class FakeStream(Owned):
         self.check()
         return id(self)
 
-    def upload(self, array: NDArray[Any], address: int) -> None:
-        """See `bsbatch.cuda.device.Stream`; what the array holds by then must be what it holds now."""
+    def upload(self, array: Array, address: int) -> None:
+        """See `bsbatch.cuda.device.Stream`; raises `MisuseError` if the array changes before the copy is made."""
         self.check()
         self.device.host.check(array)
-        meant = array.tobytes()
+        content = array.tobytes()
 
         def copy() -> None:
-            if array.tobytes() != meant:
+            if array.tobytes() != content:
                 raise MisuseError("pinned memory was changed while a copy of it was in flight")
-            self.device.bytes_at(address, array.nbytes)[:] = np.frombuffer(meant, np.uint8)
+            self.device.bytes_at(address, array.nbytes)[:] = np.frombuffer(content, np.uint8)
 
-        self.start(copy)
+        self.enqueue(copy)
 
-    def download(self, address: int, array: NDArray[Any]) -> None:
+    def download(self, address: int, array: Array) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self.check()
         self.device.host.check(array)
         target = array.view(np.uint8).reshape(-1)
-        self.start(lambda: np.copyto(target, self.device.bytes_at(address, array.nbytes)))
+        self.enqueue(lambda: np.copyto(target, self.device.bytes_at(address, array.nbytes)))
 
     def launch(self, kernel: Kernel, grid: tuple[int, int], arguments: Sequence[int]) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         if grid[0] * grid[1] < arguments[-1]:
             raise MisuseError(f"{grid[0]} blocks of {grid[1]} threads do not reach {arguments[-1]} elements")
-        self.start(lambda: kernel(self.device, arguments))
+        self.enqueue(lambda: kernel(self.device, arguments))
 
-    def record(self, event: FakeEvent) -> None:
+    def record(self, event: Event) -> None:
         """See `bsbatch.cuda.device.Stream`."""
-        event.check()
-        event.mark = _Mark(self)
-        self.start(event.mark.come)
+        mark = self.device.events[event.handle].mark = _Mark(self)
+        self.enqueue(mark.set_reached)
 
-    def follow(self, event: FakeEvent) -> None:
+    def follow(self, event: Event) -> None:
         """See `bsbatch.cuda.device.Stream`."""
-        event.check()
-        if event.mark is not None:
-            self.start(event.mark.reach)
+        mark = self.device.events[event.handle].mark
+        if mark is not None:
+            self.enqueue(mark.wait)
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Put work behind what was started so far."""
+    def enqueue(self, work: Callable[[], None]) -> None:
+        """Put work behind the work enqueued so far."""
         self.check()
         self._waiting.append(work)
-        self.device.go_on()
+        self.device.work_at_random()
 
     def work(self, number: int) -> None:
-        """Do so many pieces of what waits; after a failure none is ever done."""
+        """Do at most ``number`` pieces of the waiting work; a failure breaks the device."""
         for _ in range(min(number, len(self._waiting))):
             try:
                 self._waiting.popleft()()

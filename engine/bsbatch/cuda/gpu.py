@@ -1,4 +1,4 @@
-"""Which GPU is here, asked of the driver through pycuda, without memory on it; and which versions, asked of nobody."""
+"""GPUs of this machine as the driver describes them, and versions of the packages for GPUs."""
 
 import ctypes
 import re
@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from bsbatch.errors import MissingPackageError, UsageError
 from bsbatch.registry import installed_version
@@ -14,92 +14,95 @@ from bsbatch.registry import installed_version
 INSTALL = 'pip install "bsbatch[tensorrt]"'
 _PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
 _DRIVER = Path("/sys/module/nvidia/version")
-"""Linux, where the driver is a module of the kernel; WSL has none."""
-INTERFACE = "libcuda.so.1"
+"""Version of the driver's kernel module on Linux; WSL has none."""
+DRIVER_LIBRARY = "libcuda.so.1"
 """The driver's library, which pycuda and ONNX Runtime open."""
-_WITHOUT_DRIVER = "install it, start a container with --gpus all, or go to a machine with a GPU"
+_ADVICE = "install it, start a container with --gpus all, or go to a machine with a GPU"
 
 _HALF_OPERATIONS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1024, "sm_89": 1024, "sm_90": 4096, "sm_120": 1024}
-"""Of the tensor cores of a multiprocessor in a cycle, float16, dense: NVIDIA's papers on Turing, Ampere, Ada, Hopper
-and Blackwell. A GeForce does half of them where sums are float32."""
+"""Dense float16 operations of a multiprocessor's tensor cores in a cycle, by architecture.
+
+From NVIDIA's papers on Turing, Ampere, Ada, Hopper and Blackwell. A GeForce does half of them if sums are float32.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A device as the driver describes it."""
+    """A GPU as the driver describes it."""
 
     name: str
-    """Of the model, for example ``NVIDIA H200``."""
+    """Name of the model, for example ``NVIDIA H200``."""
     architecture: str
-    """Its compute capability, for example ``sm_90``."""
+    """Compute capability, for example ``sm_90``."""
     peak_flops: float | None = None
-    """float16 operations in a second at its highest clock; None for an architecture that is not known."""
+    """float16 operations in a second at the highest clock; None for an unknown architecture."""
 
     @property
     def label(self) -> str:
-        """Architecture and model as a part of a file name."""
+        """Architecture and model, for file names."""
         return f"{self.architecture}-{re.sub(r'[^A-Za-z0-9]+', '-', self.name).strip('-')}"
 
 
 def gpu(index: int = 0) -> Gpu:
-    """Describe a device.
+    """Describe a GPU; allocates no memory on it.
 
     Raises
     ------
     MissingPackageError
         pycuda is not installed.
     UsageError
-        There is no driver, or no such device.
+        There is no driver, or no such GPU.
     """
     try:
-        driver = pycuda_driver()
+        driver = import_pycuda_driver()
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"pycuda is not installed: {INSTALL}") from error
-    except ImportError as error:  # the driver's libcuda.so.1 is not there
-        raise UsageError(f"there is no NVIDIA driver here ({error}): {_WITHOUT_DRIVER}") from error
+    except ImportError as error:  # libcuda.so.1 is missing
+        raise UsageError(f"there is no NVIDIA driver here ({error}): {_ADVICE}") from error
     try:
         driver.init()
-        return _described(driver.Device(index), driver.device_attribute)
+        return _describe(driver, index)
     except driver.Error as error:
         raise UsageError(f"the NVIDIA driver gives no GPU {index} ({error}): look at nvidia-smi") from error
 
 
-def pycuda_driver() -> Any:
-    """Import pycuda's module of the driver; `ImportError` where there is no driver, or no pycuda.
+def import_pycuda_driver() -> ModuleType:
+    """Import ``pycuda.driver``; raises `ImportError` if there is no driver or no pycuda.
 
-    The driver's library is opened for all before: a pycuda that was built where there is none is not linked to it.
+    Loads the driver's library first, with global symbols: a pycuda built without the driver is not linked to it.
     """
     with suppress(OSError):
-        ctypes.CDLL(INTERFACE, mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(DRIVER_LIBRARY, mode=ctypes.RTLD_GLOBAL)
     return import_module("pycuda.driver")
 
 
-def why_not(interface: str = INTERFACE) -> str | None:
-    """Say that there is no driver, and what to do; None where there is one. Asks for no GPU."""
+def driver_problem(library: str = DRIVER_LIBRARY) -> str | None:
+    """Return a message with advice if there is no driver, else None; looks for no GPU."""
     try:
-        ctypes.CDLL(interface)
+        ctypes.CDLL(library)
     except OSError:
-        return f"there is no NVIDIA driver here: {_WITHOUT_DRIVER}"
+        return f"there is no NVIDIA driver here: {_ADVICE}"
     return None
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """Describe all devices that this process may use; the errors are those of `gpu`."""
+    """Describe all GPUs that this process may use; raises as `gpu` does."""
     first = gpu()
-    driver = pycuda_driver()
+    driver = import_pycuda_driver()
     return (first, *(gpu(index) for index in range(1, driver.Device.count())))
 
 
 def versions(driver: Path = _DRIVER) -> dict[str, str | None]:
-    """Of the packages for GPUs and of NVIDIA's driver; None for what is not here. Imports none of them."""
+    """Return versions of the packages for GPUs and of NVIDIA's driver, None for missing ones; imports none of them."""
     try:
-        of_driver = driver.read_text(encoding="ascii").strip()
+        driver_version = driver.read_text(encoding="ascii").strip()
     except OSError:  # no driver, or another system
-        of_driver = None
-    return {name: installed_version(name) for name in _PACKAGES} | {"nvidia driver": of_driver}
+        driver_version = None
+    return {name: installed_version(name) for name in _PACKAGES} | {"nvidia driver": driver_version}
 
 
-def _described(device: Any, attributes: Any) -> Gpu:
+def _describe(driver: ModuleType, index: int) -> Gpu:
+    device, attributes = driver.Device(index), driver.device_attribute
     architecture = "sm_{}{}".format(*device.compute_capability())
     cores, kilohertz = (device.get_attribute(one) for one in (attributes.MULTIPROCESSOR_COUNT, attributes.CLOCK_RATE))
     operations = _HALF_OPERATIONS.get(architecture)

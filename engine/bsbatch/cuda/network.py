@@ -1,10 +1,11 @@
-"""An engine of TensorRT or TensorRT-RTX on a device: `bsbatch.cuda.ring.Network`."""
+"""An engine of TensorRT or TensorRT-RTX on a device, as a `bsbatch.cuda.ring.Network`."""
 
 import logging
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
+from typing import Protocol
 
 from bsbatch.cuda.device import Device, Event, Stream
 from bsbatch.cuda.engines import Engine
@@ -15,16 +16,48 @@ logger = logging.getLogger(__name__)
 _IMAGE = (1, 512, 512)
 
 
-class TensorRtNetwork:
-    """One execution context for each profile, in ascending order."""
+class _Context(Protocol):
+    """The methods of ``IExecutionContext`` that are used here; each returns False if TensorRT refuses."""
 
-    def __init__(self, contexts: list[Any], batches: tuple[int, ...], names: tuple[str, ...]) -> None:
-        """Take what `loaded` made; ``names`` are those of the engine's input and of its outputs."""
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool: ...
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool: ...
+
+    def set_tensor_address(self, name: str, memory: int) -> bool: ...
+
+    def set_input_consumed_event(self, event: int) -> bool: ...
+
+    def execute_async_v3(self, stream_handle: int) -> bool: ...
+
+
+class _Plan(Protocol):
+    """The methods of ``ICudaEngine`` that are used here."""
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int: ...
+
+    def create_execution_context(self, strategy: object) -> _Context | None: ...
+
+
+class TensorRtNetwork:
+    """An engine with one execution context for each profile."""
+
+    def __init__(self, contexts: list[_Context], batches: tuple[int, ...], names: tuple[str, ...]) -> None:
+        """Store the parts; `load_network` makes them.
+
+        Parameters
+        ----------
+        contexts
+            One for each profile, the smallest batches first.
+        batches
+            Largest batch of each.
+        names
+            Names of the engine's input and outputs.
+        """
         self._contexts, self._batches, self._names = contexts, batches, names
 
     @property
     def largest(self) -> int:
-        """Images that it takes at once."""
+        """Largest batch, in images."""
         return self._batches[-1]
 
     def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream, consumed: Event) -> None:
@@ -33,9 +66,9 @@ class TensorRtNetwork:
         Raises
         ------
         MemoryError
-            There was no memory for a context of such a profile.
+            There was no memory for the context of a profile this large.
         BackendError
-            The library refuses.
+            TensorRT refuses the batch.
         """
         if batch > self.largest:
             raise MemoryError(f"no context for a batch of {batch}")
@@ -50,35 +83,35 @@ class TensorRtNetwork:
             raise BackendError(f"the engine refuses a batch of {batch}: compile it again (bsbatch-build compile)")
 
     def close(self) -> None:
-        """Give the contexts back, in the thread that made them."""
+        """Free the contexts, in the thread that made them."""
         self._contexts.clear()
 
 
 @contextmanager
-def loaded(device: Device, library: Any, engine: Engine, image: str) -> Iterator[TensorRtNetwork]:
-    """Load an engine on the device that this thread has entered, with as many profiles as its memory suffices for.
+def load_network(device: Device, library: ModuleType, engine: Engine, image: str) -> Iterator[TensorRtNetwork]:
+    """Load an engine on the device that this thread has entered, with as many profiles as its memory allows.
 
     Parameters
     ----------
     device, library
-        The device, and the library as a module.
+        The device, and the imported library.
     engine
         See `bsbatch.cuda.engines.find_engine`.
     image
-        The name of the graph's input.
+        Name of the graph's input.
 
     Raises
     ------
     BackendError
-        The library refuses it, or there is no memory for its smallest profile.
+        The library refuses the engine, or there is no memory for its smallest profile.
     """
-    words = library.Logger(library.Logger.ERROR)
-    runtime = library.Runtime(words)
+    logger_of_library = library.Logger(library.Logger.ERROR)
+    runtime = library.Runtime(logger_of_library)
     plan = runtime.deserialize_cuda_engine(engine.path.read_bytes())
     if plan is None:
         raise BackendError(f"{engine.path} cannot be loaded here: compile it on this machine (bsbatch-build compile)")
     strategy = library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
-    contexts = _contexts(plan, strategy, len(engine.key.batches), device)
+    contexts = _create_contexts(plan, strategy, len(engine.key.batches), device)
     if not contexts:
         raise BackendError(
             f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
@@ -90,12 +123,12 @@ def loaded(device: Device, library: Any, engine: Engine, image: str) -> Iterator
         network.close()
 
 
-def _contexts(plan: Any, strategy: Any, profiles: int, device: Device) -> list[Any]:
-    """A context for each profile until the memory ends, the smallest batches first.
+def _create_contexts(plan: _Plan, strategy: object, profiles: int, device: Device) -> list[_Context]:
+    """Create a context for each profile, the smallest batches first, until the memory ends.
 
-    By ``strategy`` each takes what its own profile needs; the usual one takes what the largest needs, every time.
+    With ``strategy``, each context allocates memory for its own profile; by default each would for the largest one.
     """
-    contexts: list[Any] = []
+    contexts: list[_Context] = []
     stream, done = device.stream(), device.event()
     for profile in range(profiles):
         needed, free = plan.get_device_memory_size_for_profile_v2(profile), device.free_memory()

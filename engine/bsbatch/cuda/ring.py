@@ -1,9 +1,9 @@
-"""A ring of slots: while one batch is computed, the next is copied in and the one before copied out.
+"""A ring of slots: one batch is copied in while another is computed and a third is copied out.
 
-Each of the three has its stream. A slot keeps the results of a batch until they are asked for; the images lie in one of
-two inputs, which the device fills anew as soon as the network has consumed them. All memory is taken once. Images wait
-in places of pinned memory, each for one examination, that intake threads write into; a place is free again as soon as
-its image is on the device.
+Each of the three steps has its own stream. A slot keeps the results of a batch until they are fetched. The images are
+in one of two inputs, which the device refills as soon as the network has consumed them. All memory is allocated once.
+Intake threads write images into pinned memory, one `PinnedImage` for each examination; it is free again as soon as the
+image is on the device.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.cuda.device import Device, DeviceError, Event, Memory, Pinned, Stream
+from bsbatch.cuda.device import Device, DeviceError, Event, Freeable, Memory, Pinned, Stream
 from bsbatch.errors import BackendError
 from bsbatch.records import Inference
 
@@ -27,42 +27,45 @@ CLASSES = 2
 KERNEL = "normalise"
 _THREADS = 256
 _HALF, _FLOAT = 2, 4
+"""Bytes of a float16 and of a float32."""
 _INPUTS = 2
-"""One that the network reads, one that is filled."""
-_Owned = TypeVar("_Owned", Memory, Pinned, Event, Stream)
+"""The network reads one while the other is filled."""
 PARTS = ("H2D", "compute", "D2H")
-"""trtexec's words."""
+"""Names of the three steps, in trtexec's words."""
+
+
+_Resource = TypeVar("_Resource", bound=Freeable)
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The image of an examination, and what the network makes of it."""
+class NetworkShape:
+    """Shapes of a network's input and outputs, for one examination."""
 
     rows: int = 512
     columns: int = 512
     cam: tuple[int, int] | None = None
-    """Rows and columns of the map that comes back beside the probabilities; None where none does."""
+    """Rows and columns of the heat map beside the probabilities; None if there is none."""
 
     @property
     def pixels(self) -> int:
-        """Of one examination."""
+        """Pixels of one examination."""
         return self.rows * self.columns
 
     @property
     def outputs(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of what the network gives for an examination."""
+        """Shapes of the outputs: probabilities, then the heat map if there is one."""
         return ((CLASSES,), self.cam) if self.cam is not None else ((CLASSES,),)
 
 
-MODEL = Layout()
-"""What the paper's network takes."""
-MODEL_WITH_CAMS = replace(MODEL, cam=(32, 32))
-"""The network with its map as a second output."""
+MODEL_SHAPE = NetworkShape()
+"""The paper's network."""
+MODEL_SHAPE_WITH_CAMS = replace(MODEL_SHAPE, cam=(32, 32))
+"""The paper's network with the heat map as a second output."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
-    """Pinned memory for one examination, as `bsbatch.imaging.preprocess.compact` fills it."""
+class PinnedImage:
+    """Pinned memory for one examination, filled by `bsbatch.imaging.preprocess.compact`."""
 
     counts: NDArray[np.uint16]
     """``(rows, columns)``."""
@@ -74,158 +77,161 @@ class Network(Protocol):
     """A model on a device."""
 
     def enqueue(self, batch: int, image: int, outputs: Sequence[int], stream: Stream, consumed: Event) -> None:
-        """Start the network behind what the stream has to do; a `Ring` has one batch computed at a time.
+        """Enqueue the network on a stream; a `Ring` computes one batch at a time.
 
         Parameters
         ----------
         batch
-            Images, at most what its ring was made for.
+            Images, at most the size of the ring's slots.
         image, outputs
-            Addresses of ``(batch, 1, rows, columns) float16``, and of ``(batch, 2) float32`` and whatever else
-            `Layout.outputs` names.
+            Addresses of ``(batch, 1, rows, columns) float16``, and of ``(batch, 2) float32`` and any other output of
+            `NetworkShape.outputs`.
         stream
-            Where it is started.
+            The stream to enqueue on.
         consumed
-            To be recorded where the image was read for the last time.
+            Event to record after the last read of the image.
 
         Raises
         ------
         MemoryError
-            The device has too little left for this batch.
+            The device has too little memory left for this batch.
         """
         ...
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
-    """A batch that was submitted."""
+class SubmittedBatch:
+    """A batch in flight or finished."""
 
-    places: Sequence[Place]
-    waiting: list[Place] = field(default_factory=list)
-    """Those whose images are not on the device yet, as far as was looked."""
+    images: Sequence[PinnedImage]
+    uploading: list[PinnedImage] = field(default_factory=list)
+    """Images that were not on the device at the last look."""
     inference: Inference | None = None
-    """What came of it, once it is computed."""
+    """The results; None while the batch is in flight."""
 
 
 class Ring:
-    """Slots on one device, used by the thread that entered it."""
+    """Slots on one device, for the thread that entered it."""
 
-    def __init__(self, device: Device, network: Network, layout: Layout, shape: tuple[int, int]) -> None:
-        """Take all memory that is ever needed.
+    def __init__(self, device: Device, network: Network, shape: NetworkShape, slots: int, batch: int) -> None:
+        """Allocate all memory.
 
         Parameters
         ----------
-        device, network, layout
-            What computes what.
-        shape
-            Slots, and examinations in each.
+        device, network, shape
+            The device that computes, the network on it, and its shape.
+        slots
+            Batches in flight at most.
+        batch
+            Examinations in a slot.
 
         Raises
         ------
         MemoryError
-            It is not there; what was taken before is given back.
+            The device or the host has too little memory left; nothing stays allocated.
         """
-        self.slots, self.batch = shape
+        self.slots, self.batch = slots, batch
         self.seconds: Counter[str] = Counter()
-        """On the device, of the batches that landed: H2D (up), compute (with the making of the images), D2H (down)."""
-        self._flying: deque[tuple[_Slot, Ticket]] = deque()
+        """Device time of finished batches: H2D (copying in), compute (normalisation and network), D2H (copying out)."""
+        self._in_flight: deque[tuple[_Slot, SubmittedBatch]] = deque()
         with ExitStack() as stack:
-            kept = _Kept(device, stack)
-            self._work = _Work(layout, device.kernel(KERNEL), network, *(kept.stream() for _ in range(3)))
-            self._inputs = deque(_Input(kept, layout, self.batch) for _ in range(_INPUTS))
-            self._idle = deque(_Slot(kept, layout, self.batch) for _ in range(self.slots))
+            allocator = _Allocator(device, stack)
+            streams = (allocator.stream() for _ in range(3))
+            self._pipeline = _Pipeline(shape, device.kernel(KERNEL), network, *streams)
+            self._inputs = deque(_Input(allocator, shape, batch) for _ in range(_INPUTS))
+            self._idle = deque(_Slot(allocator, shape, batch) for _ in range(slots))
             self._stack = stack.pop_all()
 
     def free(self) -> None:
-        """Wait for what flies and give everything back."""
+        """Wait for the batches in flight and free everything."""
         try:
-            self.land()
-        except DeviceError as error:  # nothing flies any more, and nothing can be given back
+            self.finish_all()
+        except DeviceError as error:  # nothing is in flight any more, and nothing can be freed
             logger.debug("the ring ends with its device: %s", error)
         finally:
             self._stack.close()
 
-    def submit(self, places: Sequence[Place]) -> Ticket:
-        """Start a batch, after waiting for the oldest where no slot is idle.
+    def submit(self, images: Sequence[PinnedImage]) -> SubmittedBatch:
+        """Start a batch; waits for the oldest one first if no slot is idle.
 
         Raises
         ------
         MemoryError
-            See `Network.enqueue`; nothing of the batch flies.
+            See `Network.enqueue`; nothing of the batch is in flight.
         """
         if not self._idle:
-            self._land_oldest()
-        slot, ticket = self._idle[0], Ticket(places, list(places))
+            self._finish_oldest()
+        slot, batch = self._idle[0], SubmittedBatch(images, list(images))
         try:
-            slot.start(places, self._inputs[0], self._work)
-        except (MemoryError, BackendError):  # the device lives, and what was started of the batch ends
+            slot.start(images, self._inputs[0], self._pipeline)
+        except (MemoryError, BackendError):  # the device still works, and the copies that were started finish
             slot.abandon()
             raise
         self._inputs.rotate(-1)
         self._idle.popleft()
-        self._flying.append((slot, ticket))
-        return ticket
+        self._in_flight.append((slot, batch))
+        return batch
 
-    def wait(self, ticket: Ticket) -> Inference:
-        """What came of a batch, after all that were submitted before it."""
-        while ticket.inference is None:
-            self._land_oldest()
-        return ticket.inference
+    def wait(self, batch: SubmittedBatch) -> Inference:
+        """Wait for a batch and all that were submitted before it, and return its results."""
+        while batch.inference is None:
+            self._finish_oldest()
+        return batch.inference
 
-    def land(self) -> None:
-        """Wait for all that flies."""
-        while self._flying:
-            self._land_oldest()
+    def finish_all(self) -> None:
+        """Wait for all batches in flight."""
+        while self._in_flight:
+            self._finish_oldest()
 
-    def uploaded(self) -> list[Place]:
-        """Places that became free since this was asked last; waits for nothing."""
-        freed: list[Place] = []
-        for slot, ticket in self._flying:
-            if ticket.waiting and slot.is_uploaded:
-                freed += ticket.waiting
-                ticket.waiting.clear()
-        return freed
+    def poll_uploaded(self) -> list[PinnedImage]:
+        """Return the images that reached the device since the last call; does not wait."""
+        uploaded: list[PinnedImage] = []
+        for slot, batch in self._in_flight:
+            if batch.uploading and slot.is_uploaded:
+                uploaded += batch.uploading
+                batch.uploading.clear()
+        return uploaded
 
-    def _land_oldest(self) -> None:
-        slot, ticket = self._flying[0]
-        ticket.inference = slot.finish(len(ticket.places))
+    def _finish_oldest(self) -> None:
+        slot, batch = self._in_flight[0]
+        batch.inference = slot.finish(len(batch.images))
         self.seconds.update(slot.seconds)
-        self._flying.popleft()
+        self._in_flight.popleft()
         self._idle.append(slot)
 
 
-class _Kept:
-    """Takes what a ring is made of, and has it given back with the ring."""
+class _Allocator:
+    """Allocates the resources of a ring and has them freed with it."""
 
     def __init__(self, device: Device, stack: ExitStack) -> None:
         self._device, self._stack = device, stack
 
     def memory(self, size: int) -> Memory:
-        """So many bytes on the device."""
-        return self._until_the_end(self._device.allocate(size))
+        """Allocate bytes on the device."""
+        return self._free_at_exit(self._device.allocate(size))
 
-    def pinned(self, shape: tuple[int, ...]) -> Pinned:
-        """Pinned float32."""
-        return self._until_the_end(self._device.pin(shape, np.float32))
+    def pinned(self, shape: tuple[int, ...]) -> Pinned[np.float32]:
+        """Allocate a pinned float32 array."""
+        return self._free_at_exit(self._device.pin(shape, np.float32))
 
     def event(self) -> Event:
-        """An event."""
-        return self._until_the_end(self._device.event())
+        """Create an event."""
+        return self._free_at_exit(self._device.event())
 
     def stream(self) -> Stream:
-        """A stream."""
-        return self._until_the_end(self._device.stream())
+        """Create a stream."""
+        return self._free_at_exit(self._device.stream())
 
-    def _until_the_end(self, thing: _Owned) -> _Owned:
-        self._stack.callback(thing.free)
-        return thing
+    def _free_at_exit(self, resource: _Resource) -> _Resource:
+        self._stack.callback(resource.free)
+        return resource
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    """What is done with every batch, and where; one is computed at a time: the network has one memory."""
+class _Pipeline:
+    """Kernel, network and streams for all batches; the network's workspace admits one batch at a time."""
 
-    layout: Layout
+    shape: NetworkShape
     kernel: Any
     network: Network
     up: Stream
@@ -236,68 +242,69 @@ class _Work:
 class _Input:
     """The images of a batch on the device, until the network has consumed them."""
 
-    def __init__(self, kept: _Kept, layout: Layout, batch: int) -> None:
-        self._counts = kept.memory(batch * layout.pixels * _HALF)
-        self._scales = kept.memory(batch * 2 * 2 * _FLOAT)
-        self._image = kept.memory(batch * layout.pixels * _HALF)
-        self.consumed = kept.event()
+    def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
+        self._counts = allocator.memory(batch * shape.pixels * _HALF)
+        self._scales = allocator.memory(batch * 2 * 2 * _FLOAT)
+        self._image = allocator.memory(batch * shape.pixels * _HALF)
+        self.consumed = allocator.event()
 
-    def upload(self, places: Sequence[Place], work: _Work) -> None:
+    def upload(self, images: Sequence[PinnedImage], pipeline: _Pipeline) -> None:
         """Start the copies."""
-        for index, place in enumerate(places):
-            work.up.upload(place.counts, self._counts.address + index * work.layout.pixels * _HALF)
-            work.up.upload(place.scales, self._scales.address + index * place.scales.nbytes)
+        for index, image in enumerate(images):
+            pipeline.up.upload(image.counts, self._counts.address + index * pipeline.shape.pixels * _HALF)
+            pipeline.up.upload(image.scales, self._scales.address + index * image.scales.nbytes)
 
-    def compute(self, number: int, outputs: Sequence[Memory], work: _Work) -> None:
+    def compute(self, number: int, outputs: Sequence[Memory], pipeline: _Pipeline) -> None:
         """Start the kernel and the network."""
-        pixels = number * work.layout.pixels
+        pixels = number * pipeline.shape.pixels
         addresses = self._counts.address, self._scales.address, self._image.address
-        work.compute.launch(work.kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
+        pipeline.compute.launch(pipeline.kernel, (-(-pixels // _THREADS), _THREADS), (*addresses, pixels))
         targets = [memory.address for memory in outputs]
-        work.network.enqueue(number, self._image.address, targets, work.compute, self.consumed)
+        pipeline.network.enqueue(number, self._image.address, targets, pipeline.compute, self.consumed)
 
 
 class _Slot:
-    """A batch on its way, and the memory of its results."""
+    """A batch in flight, and the memory for its results."""
 
-    def __init__(self, kept: _Kept, layout: Layout, batch: int) -> None:
-        self._outputs = [kept.memory(batch * prod(shape) * _FLOAT) for shape in layout.outputs]
-        self._results = [kept.pinned((batch, *shape)) for shape in layout.outputs]
-        self._begun, self._uploaded, self._computing, self._computed, self._ended = (kept.event() for _ in range(5))
+    def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
+        self._outputs = [allocator.memory(batch * prod(output) * _FLOAT) for output in shape.outputs]
+        self._results = [allocator.pinned((batch, *output)) for output in shape.outputs]
+        events = (allocator.event() for _ in range(5))
+        self._begun, self._uploaded, self._computing, self._computed, self._ended = events
 
     @property
     def is_uploaded(self) -> bool:
-        """Whether its images are on the device."""
+        """True if the batch's images are on the device."""
         return self._uploaded.is_done
 
-    def start(self, places: Sequence[Place], images: _Input, work: _Work) -> None:
-        """Start everything that a batch needs, in order."""
-        work.up.follow(images.consumed)
-        work.up.record(self._begun)
-        images.upload(places, work)
-        work.up.record(self._uploaded)
-        work.compute.follow(self._uploaded)
-        work.compute.record(self._computing)
+    def start(self, images: Sequence[PinnedImage], batch_input: _Input, pipeline: _Pipeline) -> None:
+        """Enqueue all steps of a batch."""
+        pipeline.up.follow(batch_input.consumed)
+        pipeline.up.record(self._begun)
+        batch_input.upload(images, pipeline)
+        pipeline.up.record(self._uploaded)
+        pipeline.compute.follow(self._uploaded)
+        pipeline.compute.record(self._computing)
         try:
-            images.compute(len(places), self._outputs, work)
-        finally:  # whatever was started has an end that can be waited for
-            work.compute.record(self._computed)
-        work.down.follow(self._computed)
+            batch_input.compute(len(images), self._outputs, pipeline)
+        finally:  # after an error, `abandon` waits for the work that was started
+            pipeline.compute.record(self._computed)
+        pipeline.down.follow(self._computed)
         for memory, result in zip(self._outputs, self._results, strict=True):
-            work.down.download(memory.address, result.array[: len(places)])
-        work.down.record(self._ended)
+            pipeline.down.download(memory.address, result.array[: len(images)])
+        pipeline.down.record(self._ended)
 
     def abandon(self) -> None:
-        """Wait for what was started, where nothing is to be copied out."""
+        """Wait for the work that was started, without copying results out."""
         self._computed.wait()
 
     @property
-    def seconds(self) -> Any:
-        """What each part took, of a batch that was waited for."""
+    def seconds(self) -> dict[str, float]:
+        """Device time of each step of a finished batch, by `PARTS`."""
         spans = (self._begun, self._uploaded), (self._computing, self._computed), (self._computed, self._ended)
         return {part: end.seconds_since(begin) for part, (begin, end) in zip(PARTS, spans, strict=True)}
 
     def finish(self, number: int) -> Inference:
-        """Wait, and copy the results out."""
+        """Wait, and copy the results of the first ``number`` images."""
         self._ended.wait()
         return Inference(*(np.array(result.array[:number]) for result in self._results))

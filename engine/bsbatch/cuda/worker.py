@@ -1,4 +1,4 @@
-"""One GPU at work: what a `bsbatch.host.device_thread.DeviceThread` owns."""
+"""One GPU at work, owned by a `bsbatch.host.device_thread.DeviceThread`."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,55 +10,58 @@ from typing import Self
 import numpy as np
 
 from bsbatch.cuda.device import Device, DeviceError
-from bsbatch.cuda.ring import MODEL, Layout, Network, Place, Ring, Ticket
+from bsbatch.cuda.ring import MODEL_SHAPE, Network, NetworkShape, PinnedImage, Ring, SubmittedBatch
 from bsbatch.errors import BackendError
 from bsbatch.records import Inference
 
-Load = Callable[[Device], AbstractContextManager[Network]]
-"""Loads the network on a device; used in the thread that entered it."""
-GiveBack = Callable[[Place], None]
-_GO_ON = "the same command goes on where this run stopped"
+LoadNetwork = Callable[[Device], AbstractContextManager[Network]]
+"""Loads the network on a device, in the thread that entered it."""
+GiveBack = Callable[[PinnedImage], None]
+_RESUME = "the same command goes on where this run stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """How a GPU is used."""
+    """Sizes and shapes of a GPU's work."""
 
     batch: int
-    """Examinations in a slot at first; halved while the memory of the device does not suffice."""
+    """Examinations in a slot at first; halved until the device's memory suffices."""
     slots: int = 3
-    """One that is copied in, one that is computed, one that is copied out."""
-    places: int = 0
+    """One for copying in, one for computing, one for copying out."""
+    pinned_images: int = 0
     """Examinations for which this GPU's thread pins memory."""
-    layout: Layout = MODEL
+    shape: NetworkShape = MODEL_SHAPE
 
 
 class GpuWorker:
-    """Scores batches of any size, in order; every CUDA object is made, used and freed by the thread that enters."""
+    """Scores batches of any size, in order; the thread that enters makes, uses and frees every CUDA resource."""
 
-    def __init__(self, device: Device, load: Load, settings: WorkerSettings, give_back: GiveBack) -> None:
-        """Take nothing yet.
+    def __init__(
+        self, device: Device, load_network: LoadNetwork, settings: WorkerSettings, give_back: GiveBack
+    ) -> None:
+        """Store the arguments; nothing is allocated before enter.
 
         Parameters
         ----------
-        device, load
-            What computes, and what with.
+        device, load_network
+            The device, and a function that loads the network on it.
         settings
-            How.
+            Sizes and shapes.
         give_back
-            Told of every place that is free: those that are pinned here, and those whose image is on the device.
+            Called with every free `PinnedImage`: after pinning its memory, and whenever its image is on the device.
         """
         self.depth = settings.slots
-        self._device, self._load, self._settings, self._give_back = device, load, settings, give_back
-        self._begun: deque[list[Ticket]] = deque()
+        self._device, self._load_network, self._settings, self._give_back = device, load_network, settings, give_back
+        self._begun: deque[list[SubmittedBatch]] = deque()
         self._network: Network
         self._ring: Ring
-        self._spent: Counter[str] = Counter()
+        self._earlier_seconds: Counter[str] = Counter()
+        """Device time of rings that were replaced by smaller ones."""
 
     @property
     def seconds(self) -> "Counter[str]":
-        """What the device spent on batches that are finished, by part; see `bsbatch.cuda.ring.Ring`."""
-        return self._spent + self._ring.seconds
+        """Device time of finished batches, by part; see `bsbatch.cuda.ring.Ring.seconds`."""
+        return self._earlier_seconds + self._ring.seconds
 
     @property
     def batch(self) -> int:
@@ -68,9 +71,9 @@ class GpuWorker:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._device)
-            self._network = stack.enter_context(self._load(self._device))
+            self._network = stack.enter_context(self._load_network(self._device))
             self._pin(stack)
-            self._ring = self._fitting(self._settings.batch)
+            self._ring = self._largest_ring(self._settings.batch)
             stack.callback(self._free_ring)
             self._stack = stack.pop_all()
         return self
@@ -80,98 +83,98 @@ class GpuWorker:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def begin(self, places: Sequence[Place]) -> None:
-        """Start a batch, in as many pieces as the slots are small.
+    def begin(self, images: Sequence[PinnedImage]) -> None:
+        """Start a batch, in pieces if it is larger than a slot.
 
         Raises
         ------
         BackendError
-            The memory of the device does not suffice for a single examination, or the device failed.
+            The device's memory does not suffice for a single examination, or the device failed.
         """
-        with _told_as_ours():
-            self._begin(places)
+        with _translate_errors():
+            self._begin(images)
 
     def finish(self) -> Inference:
-        """What came of the oldest batch.
+        """Wait for the oldest batch and return its results.
 
         Raises
         ------
         BackendError
             The device failed.
         """
-        with _told_as_ours():
+        with _translate_errors():
             return self._finish()
 
-    def _begin(self, places: Sequence[Place]) -> None:
-        tickets: list[Ticket] = []
-        self._begun.append(tickets)
-        left = list(places)
-        while left:
-            piece = left[: self._ring.batch]
+    def _begin(self, images: Sequence[PinnedImage]) -> None:
+        batches: list[SubmittedBatch] = []
+        self._begun.append(batches)
+        remaining = list(images)
+        while remaining:
+            piece = remaining[: self._ring.batch]
             try:
-                tickets.append(self._ring.submit(piece))
+                batches.append(self._ring.submit(piece))
             except MemoryError:
-                self._halve()
+                self._halve_slots()
                 continue
-            left = left[len(piece) :]
-            self._release(self._ring.uploaded())
+            remaining = remaining[len(piece) :]
+            self._give_all_back(self._ring.poll_uploaded())
 
     def _finish(self) -> Inference:
-        tickets = self._begun.popleft()
-        pieces = [self._ring.wait(ticket) for ticket in tickets]
-        for ticket in tickets:
-            self._release(ticket.waiting)
-        self._release(self._ring.uploaded())
-        return joined(pieces, self._settings.layout)
+        batches = self._begun.popleft()
+        pieces = [self._ring.wait(batch) for batch in batches]
+        for batch in batches:
+            self._give_all_back(batch.uploading)
+        self._give_all_back(self._ring.poll_uploaded())
+        return concatenate(pieces, self._settings.shape)
 
     def _pin(self, stack: ExitStack) -> None:
-        layout, number = self._settings.layout, self._settings.places
+        shape, number = self._settings.shape, self._settings.pinned_images
         if number == 0:
             return
         try:
-            counts = self._device.pin((number, layout.rows, layout.columns), np.uint16)
+            counts = self._device.pin((number, shape.rows, shape.columns), np.uint16)
             stack.callback(counts.free)
             scales = self._device.pin((number, 2, 2), np.float32)
             stack.callback(scales.free)
         except MemoryError as error:
             raise BackendError(
-                f"{number} examinations cannot be pinned in memory ({error}): make memory free; {_GO_ON}"
+                f"{number} examinations cannot be pinned in memory ({error}): make memory free; {_RESUME}"
             ) from error
-        for place in zip(counts.array, scales.array, strict=True):
-            self._give_back(Place(*place))
+        for image in zip(counts.array, scales.array, strict=True):
+            self._give_back(PinnedImage(*image))
 
     def _free_ring(self) -> None:
-        """Whichever it is by then."""
+        """Free the present ring, which may not be the first one."""
         self._ring.free()
 
-    def _halve(self) -> None:
-        """Go on with slots of half the size; what flies lands first."""
+    def _halve_slots(self) -> None:
+        """Replace the ring by one with slots of half the size, after the batches in flight have finished."""
         batch = self._ring.batch // 2
         self._ring.free()
-        self._spent += self._ring.seconds
-        self._ring = self._fitting(batch)
+        self._earlier_seconds += self._ring.seconds
+        self._ring = self._largest_ring(batch)
 
-    def _fitting(self, batch: int) -> Ring:
-        """A ring of the largest batch, halved as often as need be, that the memory suffices for."""
+    def _largest_ring(self, batch: int) -> Ring:
+        """Make a ring with slots of ``batch`` examinations, halved until the device's memory suffices."""
         while batch > 0:
             try:
-                return Ring(self._device, self._network, self._settings.layout, (self._settings.slots, batch))
+                return Ring(self._device, self._network, self._settings.shape, self._settings.slots, batch)
             except MemoryError:
                 batch //= 2
         free = self._device.free_memory() // 2**20
         raise BackendError(
             f"the GPU's memory does not suffice for one examination, {free} MiB are free: end other programs on it, "
-            f"nvidia-smi names them; {_GO_ON}"
+            f"nvidia-smi names them; {_RESUME}"
         )
 
-    def _release(self, places: list[Place]) -> None:
-        while places:
-            self._give_back(places.pop())
+    def _give_all_back(self, images: list[PinnedImage]) -> None:
+        while images:
+            self._give_back(images.pop())
 
 
-def joined(pieces: Sequence[Inference], layout: Layout) -> Inference:
-    """Put what came of batches together, also where there was none."""
-    nothing = Inference(*(np.empty((0, *shape), np.float32) for shape in layout.outputs))
+def concatenate(pieces: Sequence[Inference], shape: NetworkShape) -> Inference:
+    """Concatenate the results of batches; there may be none."""
+    nothing = Inference(*(np.empty((0, *output), np.float32) for output in shape.outputs))
     everything = [nothing, *pieces]
     cams = [piece.cams for piece in everything if piece.cams is not None]
     probabilities = np.concatenate([piece.probabilities for piece in everything])
@@ -179,8 +182,9 @@ def joined(pieces: Sequence[Inference], layout: Layout) -> Inference:
 
 
 @contextmanager
-def _told_as_ours() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
+    """Raise a `DeviceError` of the block as a `BackendError` with advice."""
     try:
         yield
     except DeviceError as error:
-        raise BackendError(f"the GPU failed ({error}): look at nvidia-smi; {_GO_ON}") from error
+        raise BackendError(f"the GPU failed ({error}): look at nvidia-smi; {_RESUME}") from error

@@ -15,7 +15,7 @@ from tests.build_tools.stand_in import tensorrt
 from typer.testing import CliRunner
 
 from bsbatch.cuda import library as libraries
-from bsbatch.cuda.engines import Place, find_engine
+from bsbatch.cuda.engines import EngineTarget, find_engine
 from bsbatch.cuda.gpu import Gpu
 from bsbatch.cuda.library import LIBRARIES, Flavour, architectures
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
@@ -105,8 +105,8 @@ def compiled(folder: Path, told: Told | None = None, **settings: Any) -> Compile
 PLAIN, WITH_CAM = ("probabilities",), ("probabilities", "cam")
 
 
-def place(target: str = "sm_89", outputs: tuple[str, ...] = PLAIN) -> Place:
-    return Place("tensorrt_rtx", LIBRARIES[Flavour.RTX].load().__version__, target, outputs)
+def place(target: str = "sm_89", outputs: tuple[str, ...] = PLAIN) -> EngineTarget:
+    return EngineTarget("tensorrt_rtx", LIBRARIES[Flavour.RTX].load().__version__, target, outputs)
 
 
 @rtx
@@ -166,7 +166,7 @@ def test_what_the_library_cannot_compile_is_refused_in_its_own_words(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And why Turing gets its matrix products as sums."""
-    plain = replace(LIBRARIES[Flavour.RTX], without_products=frozenset())
+    plain = replace(LIBRARIES[Flavour.RTX], without_float32_matmul=frozenset())
     monkeypatch.setitem(LIBRARIES, Flavour.RTX, plain)
     with pytest.raises(ModelError, match=r"tensorrt_rtx cannot compile .* for sm_75: .*FP32 GEMM is not supported"):
         compiled(model, architectures=("sm_75",))

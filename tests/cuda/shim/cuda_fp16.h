@@ -1,4 +1,4 @@
-// What the kernels use of CUDA, in plain C++, so that their own source runs on a CPU.
+// The parts of CUDA that the kernels use, in plain C++, so that their source runs on a CPU.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ static __half __ushort_as_half(unsigned short bits) { return {bits}; }
 
 static float __fdiv_rn(float left, float right) { return left / right; }
 
-// To nearest, ties to even; by adding up, so that it resembles no table of exponents.
+// To nearest, ties to even; by additions, without a table of exponents.
 static __half __float2half_rn(float value)
 {
     std::uint32_t word;
@@ -29,9 +29,9 @@ static __half __float2half_rn(float value)
     const std::uint32_t size = word & 0x7fffffff;
     if (size > 0x7f800000)
         return {static_cast<std::uint16_t>(sign | 0x7e00)};
-    if (size >= 0x477ff000) // 65520, from which on the nearest is infinite
+    if (size >= 0x477ff000) // 65520: the smallest value that rounds to infinity
         return {static_cast<std::uint16_t>(sign | 0x7c00)};
-    if (size < 0x38800000) { // below 2^-14: multiples of 2^-24, which the sum with 0.5 rounds to
+    if (size < 0x38800000) { // below 2^-14: multiples of 2^-24, to which adding 0.5 rounds
         float whole;
         std::memcpy(&whole, &size, sizeof whole);
         whole += 0.5f;

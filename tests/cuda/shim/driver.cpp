@@ -1,5 +1,5 @@
-// A stand-in for the driver's libcuda.so.1, so that pycuda runs without a GPU: the device's memory is the host's, and what
-// is started waits in its stream until somebody waits for it. cuda.h holds its functions to the driver's prototypes.
+// A stand-in for the driver's libcuda.so.1, so that pycuda runs without a GPU: device memory is host memory, and work waits
+// in its stream until a thread waits for it. cuda.h makes the compiler check the functions against the driver's prototypes.
 #include <cuda.h>
 
 #include <cstring>
@@ -23,12 +23,12 @@ std::set<void *> pinned;
 const CUcontext primary = reinterpret_cast<CUcontext>(&taken);
 int retained = 0;
 thread_local std::vector<CUcontext> current;
-float now = 0;  // milliseconds: one for each piece of work
+float now = 0;  // milliseconds; each piece of work takes one
 
 }  // namespace
 
 struct CUevent_st {
-    CUstream stream = nullptr;  // whose last mark it is
+    CUstream stream = nullptr;  // stream of the last mark
     unsigned marks = 0, reached = 0;
     float at = 0;
 };

@@ -1,7 +1,7 @@
-// Integers as they were counted to the float16 image that the model takes, (N, 512, 512) each.
+// Integer counts to the model's float16 image, (N, 512, 512) both.
 //
-// Bit for bit what bsbatch.imaging.preprocess.compose gives, rounded to float16: the difference is exact, the quotient is
-// rounded to float32 first (IEEE 754, to nearest, ties to even), then to float16.
+// Bit for bit the result of bsbatch.imaging.preprocess.compose, rounded to float16: the difference is exact, the quotient
+// is rounded to float32 first (IEEE 754, to nearest, ties to even), then to float16.
 //
 // make kernels
 
@@ -10,8 +10,8 @@
 constexpr unsigned side = 512;
 constexpr unsigned view_columns = 256;
 
-// What bsbatch.imaging.preprocess.compact leaves of a view: its minimum, and its maximum less that. A span of 0 says that the
-// view is float16 already, bits in place of counts.
+// A view's minimum and its maximum minus its minimum, from bsbatch.imaging.preprocess.compact. A span of 0 marks a view that
+// is scaled already: the counts are the bits of float16 values.
 struct Scale {
     float low;
     float span;
