@@ -8,7 +8,7 @@
 
 enum { VERSION = 3, DONE = 0, NOT_HERE = 1 };
 
-/* Mirrored by `ViewFigures`, `PairFigures` and `Order` in views.py. */
+/* Mirrored by `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
 struct view_statistics {
     uint64_t total;
     uint64_t positive;
