@@ -15,7 +15,7 @@ from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
 from bsbatch.backends.keras_cams import KerasTape
-from bsbatch.bench.stages import Workload, images_of
+from bsbatch.bench.stages import load_images, open_setup
 from bsbatch.config import Effort, OverlayFormat
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
@@ -38,7 +38,8 @@ def heat_maps(setup: Setup) -> Outcome:
     """Inference with maps against without, maps alone against a gradient tape, and overlays per second."""
     kit = setup.kit(setup.sizes.few)
     model = Model.load((kit / GRAPH).parent, preprocess.VERSION)
-    images = images_of(Workload(kit / ARCHIVE), setup.sizes.few)
+    with open_setup(kit / ARCHIVE) as opened:
+        images = load_images(opened, setup.sizes.few)
     rows, detail = [], []
     for backend in _ON_CPU:
         row, line = _inference_with_maps(setup, backend, model, images)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -15,17 +16,18 @@ from benchmarks.results import Outcome, Row, Target, line_of, profile
 from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
-from bsbatch.bench.stages import Workload, images_of, skimming, taking_in, verdicts_of
+from bsbatch.bench.stages import list_verdicts, load_images, open_setup, time_intake, time_skim
 from bsbatch.config import Effort
 from bsbatch.dicom.headers.read import HEAD, header_in
 from bsbatch.dicom.pixels import frame_offset
 from bsbatch.dicom.selection import may_be_scan
+from bsbatch.geometry import IMAGE_SHAPE
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import ordered_map
-from bsbatch.imaging.preprocess import SHAPE
 from bsbatch.native.files import head_of
 from bsbatch.native.view_pairs import pair_functions
 from bsbatch.pipeline.screening import IN_A_PIECE, PIECES_AHEAD
+from bsbatch.run.setup import RunSetup
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
 _REASONS = {"PT": "pet", "SR": "structured_report_or_pdf"}
@@ -39,7 +41,8 @@ def intake(setup: Setup) -> Outcome:
     write_archive(archive, number)
     files = _files(archive)
     theirs = [scan.image for scan in read_all(files, 2)]
-    assert_same_arrays([image[0] for image in images_of(_work(archive, 2), number)], theirs)
+    with _open(archive, 2) as opened:
+        assert_same_arrays([image[0] for image in load_images(opened, number)], theirs)
     assert_same_arrays(list(_images_of(files)), theirs)
     peer = partial(_rate, lambda: sum(1 for _ in read_all(files, 2)))
     arrays = measure_pairs(partial(_rate, lambda: sum(1 for _ in _images_of(files))), peer, rounds)
@@ -70,10 +73,10 @@ def _image_of(file: Path) -> NDArray[np.float32]:
     native, path = pair_functions(), str(file)
     header = header_in(head_of(path, HEAD), file.stat().st_size, may_be_scan)
     front, back = (frame_offset(header, frame) if header is not None else None for frame in (1, 2))
-    image = np.empty(SHAPE, np.float32)
+    image = np.empty(IMAGE_SHAPE, np.float32)
     if native is None or front is None or back is None or not native.load(((path, front), (path, back)), None, image):
         raise DifferentResultsError(
-            f"{file} was not read by the compiled functions: install bsbatch on a machine with a C compiler"
+            f"{file} was not read by the pair_functions functions: install bsbatch on a machine with a C compiler"
         )
     return image
 
@@ -85,8 +88,8 @@ def skim(setup: Setup) -> Outcome:
     files = _files(archive)
     read = dict(zip((str(file.relative_to(archive)) for file in files), modalities(files, 2), strict=True))
     expected = {source: _REASONS.get(modality, "modality_not_nm") for source, modality in read.items()}
-    assert_same_verdicts(verdicts_of(_work(archive, 2)), expected)
-    with skimming(_work(archive, 2)) as take:
+    with _open(archive, 2) as opened, time_skim(opened) as take:
+        assert_same_verdicts(list_verdicts(opened), expected)
         ours, theirs = (lambda: _rate(lambda: take().items)), (lambda: _rate(lambda: len(modalities(files, 2))))
         pairs = measure_pairs(ours, theirs, setup.sizes.rounds)
     what = "skim of files that are no bone scans against dcmread(stop_before_pixels=True), two threads"
@@ -96,19 +99,19 @@ def skim(setup: Setup) -> Outcome:
 
 def _ours(archive: Path, threads: int) -> Callable[[], float]:
     def rate() -> float:
-        with taking_in(_work(archive, threads)) as take:
+        with _open(archive, threads) as opened, time_intake(opened) as take:
             return _rate(lambda: take().items)
 
     return rate
 
 
 def _busy(archive: Path) -> Mapping[str, float]:
-    with taking_in(_work(archive, 2)) as take:
+    with _open(archive, 2) as opened, time_intake(opened) as take:
         return take().busy
 
 
-def _work(archive: Path, threads: int) -> Workload:
-    return Workload(archive, effort=Effort(threads=threads))
+def _open(archive: Path, threads: int) -> AbstractContextManager[RunSetup]:
+    return open_setup(archive, effort=Effort(threads=threads))
 
 
 def _rate(work: Callable[[], int]) -> float:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.records import Inference, ObjectRef, Unit, UnitOutcome
+from bsbatch.records import Inference, ObjectRef, PinnedImage, Unit, UnitOutcome
 
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 """``(N, 1, 512, 512)`` in [0, 1], as one array or as one of ``(1, 512, 512)`` for each image, which saves a copy."""
@@ -44,10 +44,7 @@ class Source(Protocol):
 class Backend(Protocol):
     """Owned by one thread between enter and exit; nothing heavy happens before enter.
 
-    Made of the model, the effort and ``with_cams``: whether it shall give maps, too. What is not asked is not computed.
-
-    One that wants images in memory of its own has ``places``, a `bsbatch.host.threads.FreeList` of what
-    `bsbatch.imaging.preprocess.compact` fills, and takes a list of them in `infer`, too; it gives them back itself.
+    Constructed from the model, the effort and ``with_cams``, which asks for heat maps. Without it no map is computed.
     """
 
     precision: str
@@ -75,6 +72,39 @@ class Backend(Protocol):
         bsbatch.errors.BackendError
             The backend is dead; the run stops and can be resumed.
         """
+        ...
+
+
+class ImagePool(Protocol):
+    """Memory for images, taken and returned by any thread."""
+
+    def take(self) -> PinnedImage:
+        """Take one; blocks until one is free."""
+        ...
+
+    def give_back(self, item: PinnedImage) -> None:
+        """Return one."""
+        ...
+
+
+@runtime_checkable
+class LendsImages(Protocol):
+    """A backend, once entered, that lends memory for images: `Backend.infer` accepts them and returns them itself."""
+
+    image_pool: ImagePool
+
+
+@runtime_checkable
+class DeviceClock(Protocol):
+    """A backend that measures its devices."""
+
+    @property
+    def devices(self) -> int:
+        """Devices at work."""
+        ...
+
+    def device_seconds(self) -> dict[str, float]:
+        """Seconds that all devices together have spent so far, by part: H2D, compute, D2H."""
         ...
 
 

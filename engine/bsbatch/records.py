@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -261,6 +261,16 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PinnedImage:
+    """The image of an examination in memory of a backend, as `bsbatch.imaging.preprocess.compact` fills it."""
+
+    counts: NDArray[np.uint16]
+    """``(512, 512)``, anterior left: integers, or the bits of float16 in [0, 1]."""
+    scales: NDArray[np.float32]
+    """``(2, 2)``: for each view its minimum, and its maximum less that; 0 and 0 if it is float16 already."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Inference:
     """What a backend gives for a batch."""
 
@@ -347,8 +357,8 @@ class Sample:
     """An examination ready for the model."""
 
     exam: Examination
-    image: Any
-    """``(512, 512) float32`` in [0, 1], anterior left, posterior right; or what else the backend makes of two views."""
+    image: NDArray[np.float32] | PinnedImage
+    """``(512, 512) float32`` in [0, 1], anterior left, posterior right; pinned if the backend lends memory."""
     quality: Quality
     body: Body | None = None
     """None where nobody asked for heat maps."""

@@ -21,21 +21,22 @@ from bsbatch.backends.tensorrt import TensorRtBackend
 from bsbatch.bench import bench as measuring
 from bsbatch.bench.ceiling import Ceiling
 from bsbatch.bench.settings import BenchConfig, Pace, StageName, Subject
-from bsbatch.bench.stages import SilentReporter, Workload, inferring
+from bsbatch.bench.stages import open_setup, time_inference
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig
 from bsbatch.cuda import library as libraries
 from bsbatch.cuda.device import DeviceError
 from bsbatch.cuda.engines import EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.gpu import Gpu
-from bsbatch.cuda.ring import MODEL_SHAPE, PinnedImage
+from bsbatch.cuda.ring import MODEL_SHAPE
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
 from bsbatch.imaging.preprocess import VERSION as PREPROCESSING
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.protocols import Images
-from bsbatch.records import Inference
+from bsbatch.records import Inference, PinnedImage
 from bsbatch.registry import BACKENDS, Part
+from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
 
 KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",))
@@ -211,8 +212,11 @@ def test_the_bench_shows_the_parts_as_series(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
-    work = Workload(tmp_path, model.folder, BackendName.TENSORRT, EFFORT)
-    with inferring(work, images_of([0.5] * 6)) as take:
+    write_plain(tmp_path, 1)
+    with (
+        open_setup(tmp_path, model.folder, BackendName.TENSORRT, EFFORT) as setup,
+        time_inference(setup, images_of([0.5] * 6)) as take,
+    ):
         turns = [take() for _ in range(3)]
     assert [list(turn.seconds) for turn in turns] == [["latency", "H2D", "compute", "D2H", "waited"]] * 3
     for seconds in (turn.seconds for turn in turns):

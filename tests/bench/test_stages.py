@@ -1,7 +1,8 @@
 """What is measured is what a run does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,78 +12,80 @@ from tests.archives import Scan, ct_slice, pixels_of, write, write_plain
 from bsbatch.bench.measure import LATENCY, Turn
 from bsbatch.bench.stages import (
     NullBackend,
-    Workload,
-    images_of,
-    inferring,
-    running,
-    running_without_sink,
-    skimming,
-    taking_in,
+    load_images,
+    open_setup,
+    time_inference,
+    time_intake,
+    time_run,
+    time_run_without_sink,
+    time_skim,
 )
-from bsbatch.config import BackendName, Effort
+from bsbatch.config import Effort
 from bsbatch.errors import UsageError
 from bsbatch.imaging.preprocess import compose
+from bsbatch.run.setup import RunSetup
 
 SCANS, OTHERS = 5, 3
-Stage = Callable[[Workload], AbstractContextManager[Callable[[], Turn]]]
+Stage = Callable[[RunSetup], AbstractContextManager[Callable[[], Turn]]]
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Workload:
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunSetup]:
     """An archive of bone scans and CT slices, and the fake backend."""
     archive = tmp_path_factory.mktemp("stages") / "archive"
     write_plain(archive, SCANS)
     for number in range(OTHERS):
         write(ct_slice(number), archive / f"ct{number}.dcm")
-    return Workload(archive, backend=BackendName.FAKE, effort=Effort(threads=1, batch_size=2))
+    with open_setup(archive, effort=Effort(threads=1, batch_size=2)) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize(
     ("stage", "items", "busy"),
     [
-        (skimming, SCANS + OTHERS, {"header"}),
-        (taking_in, SCANS, {"header", "pixels", "preprocess", "infer"}),
-        (running_without_sink, SCANS, {"header", "pixels", "preprocess", "infer"}),
-        (running, SCANS, {"header", "pixels", "preprocess", "infer", "commit"}),
+        (time_skim, SCANS + OTHERS, {"header"}),
+        (time_intake, SCANS, {"header", "pixels", "preprocess", "infer"}),
+        (time_run_without_sink, SCANS, {"header", "pixels", "preprocess", "infer"}),
+        (time_run, SCANS, {"header", "pixels", "preprocess", "infer", "commit"}),
     ],
 )
-def test_every_turn_works_through_the_whole_archive(work: Workload, stage: Stage, items: int, busy: set[str]) -> None:
-    with stage(work) as take:
+def test_every_turn_works_through_the_whole_archive(setup: RunSetup, stage: Stage, items: int, busy: set[str]) -> None:
+    with stage(setup) as take:
         turns = [take(), take()]
 
     assert [turn.items for turn in turns] == [items, items]
     assert all(turn.seconds[LATENCY] > 0 and busy <= set(turn.busy) for turn in turns)
 
 
-def test_the_images_are_those_that_a_model_gets(work: Workload) -> None:
+def test_the_images_are_those_that_a_model_gets(setup: RunSetup) -> None:
     expected = [compose(*pixels_of(Scan(number)).astype(np.float32)) for number in range(SCANS)]
 
-    np.testing.assert_array_equal(images_of(work), np.stack(expected)[:, np.newaxis])
-    assert len(images_of(work, most=2)) == 2
+    np.testing.assert_array_equal(load_images(setup), np.stack(expected)[:, np.newaxis])
+    assert len(load_images(setup, most=2)) == 2
 
 
 def test_an_archive_without_a_bone_scan_is_refused(tmp_path: Path) -> None:
     write(ct_slice(1), tmp_path / "ct.dcm")
 
-    with pytest.raises(UsageError, match="no examination"):
-        images_of(Workload(tmp_path))
+    with open_setup(tmp_path) as setup, pytest.raises(UsageError, match="no examination"):
+        load_images(setup)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
-def test_the_bare_backend_gets_batches_of_the_size_asked_for(work: Workload, size: int) -> None:
-    asked = Workload(work.archive, backend=work.backend, effort=Effort(batch_size=size))
+def test_the_bare_backend_gets_batches_of_the_size_asked_for(setup: RunSetup, size: int) -> None:
+    sized = replace(setup, config=replace(setup.config, effort=Effort(batch_size=size)))
 
-    with inferring(asked, images_of(work)) as take:
+    with time_inference(sized, load_images(setup)) as take:
         assert [take().items for _ in range(4)] == [size] * 4
 
 
-def test_a_run_without_its_sink_leaves_nothing(work: Workload) -> None:
-    before = sorted(work.archive.parent.rglob("*"))
+def test_a_run_without_its_sink_leaves_nothing(setup: RunSetup) -> None:
+    before = sorted(setup.config.archive.parent.rglob("*"))
 
-    with running_without_sink(work) as take:
+    with time_run_without_sink(setup) as take:
         take()
 
-    assert sorted(work.archive.parent.rglob("*")) == before
+    assert sorted(setup.config.archive.parent.rglob("*")) == before
 
 
 def test_the_null_backend_keeps_copies_of_the_first_images() -> None:
@@ -90,7 +93,7 @@ def test_the_null_backend_keeps_copies_of_the_first_images() -> None:
     backend = NullBackend(keep=4)
 
     scores = [backend.infer(images), backend.infer(images)]
-    kept = np.stack(backend.kept)
+    kept = np.stack(backend.images)
     images[:] = 0
 
     assert kept.shape == (4, 1, 4, 4)

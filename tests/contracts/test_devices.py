@@ -14,10 +14,11 @@ from bsbatch.cuda.driver import CudaDevice
 from bsbatch.cuda.driver_api import DriverApi
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.gpu import gpu
-from bsbatch.cuda.ring import MODEL_SHAPE, PARTS, PinnedImage, Ring
+from bsbatch.cuda.ring import MODEL_SHAPE, PARTS, Ring
 from bsbatch.errors import UsageError
 from bsbatch.host.threads import run_in_background
 from bsbatch.imaging.preprocess import compact, compose
+from bsbatch.records import PinnedImage
 
 Make = Callable[[], Device]
 USES: dict[str, Callable[[Any, Any], object]] = {

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bsbatch.cuda.device import Device, DeviceError, Event, Stream
 from bsbatch.cuda.fake import FakeDevice, FakeEvent, FakeHost, FakeStream
-from bsbatch.cuda.ring import Network, NetworkShape, PinnedImage
+from bsbatch.cuda.ring import Network, NetworkShape
+from bsbatch.records import PinnedImage
 
 SMALL = NetworkShape(4, 8)
 SMALL_WITH_CAMS = NetworkShape(4, 8, cam=(2, 4))

@@ -12,8 +12,9 @@ from tests.cuda.runtime import PLAN, FakeLibrary
 from bsbatch.cuda.engines import Engine, EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.network import TensorRtNetwork, load_network
-from bsbatch.cuda.ring import MODEL_SHAPE, PinnedImage, Ring
+from bsbatch.cuda.ring import MODEL_SHAPE, Ring
 from bsbatch.errors import BackendError
+from bsbatch.records import PinnedImage
 
 PROFILES = [(1, 1), (2, 3)]
 

@@ -8,7 +8,8 @@ import pytest
 from tests.cuda.machines import SMALL, device, fill, network, scores_of
 
 from bsbatch.cuda.fake import FakeDevice
-from bsbatch.cuda.ring import PinnedImage, Ring, SubmittedBatch
+from bsbatch.cuda.ring import Ring, SubmittedBatch
+from bsbatch.records import PinnedImage
 
 SLOTS, BATCH = 3, 2
 

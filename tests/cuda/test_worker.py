@@ -15,12 +15,12 @@ from tests.cuda.machines import SMALL, SMALL_WITH_CAMS, cams_of, device, fill, n
 
 from bsbatch.cuda.device import Device, MisuseError
 from bsbatch.cuda.fake import FakeDevice, FakeHost
-from bsbatch.cuda.ring import Network, PinnedImage
+from bsbatch.cuda.ring import Network
 from bsbatch.cuda.worker import GpuWorker, LoadNetwork, WorkerSettings
 from bsbatch.errors import BackendError
 from bsbatch.host.device_thread import DeviceThread, distribute
 from bsbatch.host.threads import FreeList, ordered_map, run_in_background
-from bsbatch.records import Inference
+from bsbatch.records import Inference, PinnedImage
 
 SETTINGS = WorkerSettings(batch=4, slots=3, pinned_images=24, shape=SMALL)
 """Two devices pin hardly more images than are in use at once, so each is soon used again."""

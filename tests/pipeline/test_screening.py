@@ -4,7 +4,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from tests.archives import Scan, dataset_of, write
 from tests.dicom.objects import scan
 
@@ -23,13 +21,25 @@ from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.native.view_pairs import PairFunctions, pair_functions
-from bsbatch.pipeline import screening as screening_module
+from bsbatch.pipeline import preparation
 from bsbatch.pipeline.batching import Batch, batches
 from bsbatch.pipeline.intake import Intake
+from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.screening import Screening
-from bsbatch.protocols import Images
+from bsbatch.protocols import ImagePool, Images, LendsImages
 from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Examination, Failure, Inference, Outcome, Prediction, Quality, Sample, Unit, Verdict
+from bsbatch.records import (
+    Examination,
+    Failure,
+    Inference,
+    Outcome,
+    PinnedImage,
+    Prediction,
+    Quality,
+    Sample,
+    Unit,
+    Verdict,
+)
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
@@ -75,7 +85,11 @@ def screening(archive: Path, backend: Watched, told: list[Outcome] | None = None
     def tell(outcomes: Iterable[Outcome]) -> None:
         (told if told is not None else []).extend(outcomes)
 
-    return Screening(DirectorySource(archive), backend, Telemetry(), Isolation(), 2, backend.batch_size, tell)
+    return Screening(preparation_of(archive), backend, 2, tell)
+
+
+def preparation_of(archive: Path, pool: ImagePool | None = None) -> Preparation:
+    return Preparation(DirectorySource(archive), Telemetry(), Isolation(), image_pool=pool)
 
 
 def shape_of(batch: Batch) -> str:
@@ -140,15 +154,15 @@ def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> N
     read, backend = list[Examination](), Watched(4)
     enough = threading.Event()
 
-    class Reading(Screening):
-        def _sample(self, exam: Examination) -> Sample | Failure:
+    class Reading(Preparation):
+        def prepare(self, exam: Examination) -> Sample | Failure:
             read.append(exam)
             if len(read) >= 8:
                 enough.set()
-            return super()._sample(exam)
+            return super().prepare(exam)
 
-    made = screening(archive, backend)
-    slow = Reading(made.source, backend, made.telemetry, made.isolation, 1, 4, made.progress)
+    reading = Reading(DirectorySource(archive), Telemetry(), Isolation())
+    slow = Screening(reading, backend, 1, lambda _outcomes: None)
     consumer = threading.Thread(target=lambda: list(slow.execute(units_of(archive, 20))))
     consumer.start()
 
@@ -183,32 +197,29 @@ NOTHING = np.zeros((2, 1024, 256), np.uint16)
 class Lending(FakeBackend):
     """Lends memory for images, as a GPU does."""
 
-    @dataclass
-    class Place:
-        counts: NDArray[np.uint16]
-        scales: NDArray[np.float32]
-
     def __init__(self, number: int) -> None:
         super().__init__(None, Effort())
-        self.places: FreeList[Lending.Place] = FreeList()
+        self.image_pool: FreeList[PinnedImage] = FreeList()
         for _ in range(number):
-            self.places.give_back(self.Place(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
+            self.image_pool.give_back(PinnedImage(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
 
 
 def prepared(archive: Path, backend: FakeBackend, native: PairFunctions | None) -> list[tuple[object, ...]]:
     """What becomes of every examination, images and what a GPU makes them of as bytes."""
     found: list[tuple[object, ...]] = []
     with pytest.MonkeyPatch.context() as patch, Isolation() as isolation:
-        for module in (screening_module, preprocess, quality):
+        for module in (preparation, preprocess, quality):
             patch.setattr(module, "pair_functions", lambda: native)
-        work = Screening(DirectorySource(archive), backend, Telemetry(), isolation, 1, 1, lambda _outcomes: None)
+        pool = backend.image_pool if isinstance(backend, LendsImages) else None
+        prepare = Preparation(DirectorySource(archive), Telemetry(), isolation, image_pool=pool).prepare
         for exam in (exam for unit in units_of(archive, 100) for exam in unit.exams):
-            item = work._sample(exam)
+            item = prepare(exam)
             if isinstance(item, Failure):
                 found.append((item.verdict, item.quality))
-            elif isinstance(item.image, Lending.Place):
+            elif isinstance(item.image, PinnedImage):
                 found.append((item.image.counts.tobytes(), item.image.scales.tobytes(), item.quality))
-                work._give_back(item.image)
+                assert pool is not None
+                pool.give_back(item.image)
             else:
                 found.append((item.image.tobytes(), item.quality))
     return found

@@ -13,17 +13,16 @@ import pytest
 from pydicom.data import get_testdata_file
 from tests.archives import Scan, ct_slice, dataset_of, write
 
-from bsbatch.backends.fake import FakeBackend
-from bsbatch.config import Effort, Selection
+from bsbatch.config import Selection
 from bsbatch.dicom.headers import fast
 from bsbatch.dicom.headers.templates import TemplateCache
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.native.view_pairs import pair_functions
-from bsbatch.pipeline import screening
+from bsbatch.pipeline import preparation
 from bsbatch.pipeline.intake import Intake
-from bsbatch.pipeline.screening import Screening
+from bsbatch.pipeline.preparation import Preparation
 from bsbatch.records import Examination, ObjectRef, Sample, SettledObject
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
@@ -86,9 +85,8 @@ def intake_of(source: DirectorySource) -> Intake:
     return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=1)
 
 
-def screening_of(source: DirectorySource) -> Screening:
-    backend = FakeBackend(None, Effort())
-    return Screening(source, backend, Telemetry(), Isolation(), 1, backend.batch_size, lambda _outcomes: None)
+def preparation_of(source: DirectorySource) -> Preparation:
+    return Preparation(source, Telemetry(), Isolation())
 
 
 def events_of(source: DirectorySource) -> Iterator[Examination | SettledObject]:
@@ -146,7 +144,7 @@ def test_a_header_that_looks_like_none_before_costs_a_few_calls_for_each_element
 
 @pytest.fixture
 def without_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (quality, preprocess, screening):
+    for module in (quality, preprocess, preparation):
         monkeypatch.setattr(module, "pair_functions", lambda: None)
 
 
@@ -157,7 +155,7 @@ def test_an_object_of_two_views_is_opened_once_for_its_header_and_once_for_its_p
     scan.work.clear()
 
     assert isinstance(exam, Examination)
-    screening_of(scan)._sample(exam)
+    preparation_of(scan).prepare(exam)
 
     assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
     assert scan.work["bytes"] == 2 * 1024 * 256 * np.dtype(np.uint16).itemsize
@@ -186,20 +184,20 @@ def test_its_pixels_are_taken_in_by_one_call_of_compiled_code_and_few_others(
     (exam,) = events_of(scan)
     scan.work.clear()
     assert isinstance(exam, Examination)
-    screening = screening_of(scan)
+    made = preparation_of(scan)
 
-    sample = screening._sample(exam)
+    sample = made.prepare(exam)
 
     assert isinstance(sample, Sample)
     assert len(requests) == 1
     assert not scan.work
-    assert calls_of(lambda: screening._sample(exam)) < 130
+    assert calls_of(lambda: made.prepare(exam)) < 130
 
 
 @pytest.mark.usefixtures("without_compiled_part")
 def test_without_a_compiled_part_its_pixels_cost_few_calls(scan: CountedSource) -> None:
     (exam,) = events_of(scan)
     assert isinstance(exam, Examination)
-    screening = screening_of(scan)
+    made = preparation_of(scan)
 
-    assert calls_of(lambda: screening._sample(exam)) < 320
+    assert calls_of(lambda: made.prepare(exam)) < 320

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import UsageError
-from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS, compose
+from bsbatch.geometry import INPUT_SHAPE
+from bsbatch.imaging.preprocess import compose
 from bsbatch_build.phantom.archive import study_of
 from bsbatch_build.phantom.plan import SetPlan, assign
 
@@ -51,7 +52,7 @@ def golden_examinations(number: int, seed: int, on_made: Callable[[], object] = 
             f"the first {number} examinations of seed {seed} are of one class and give no AUC: "
             "give more --examinations, or another --seed"
         )
-    images = np.empty((number, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
+    images = np.empty((number, *INPUT_SHAPE), np.float32)
     for index in range(number):
         anterior, posterior = study_of(plan, index).views
         images[index, 0] = compose(anterior.astype(np.float32), posterior.astype(np.float32))

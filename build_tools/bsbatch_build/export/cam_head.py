@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from bsbatch.geometry import CAM_ROWS
 from bsbatch_build import toolchain
 from bsbatch_build.network.network import CLASSES
 
 CAM = "cam"
 """The output, and the prefix of the names of the nodes and initialisers that it needs."""
 FEATURES = "block5_conv3/Relu"
-SIDE = 32
+SIDE = CAM_ROWS
 """Rows and columns of the features of a 512 x 512 image."""
 HEAD = ("MaxPool", "GlobalAveragePool", "Squeeze", "MatMul", "Add", "Relu", "MatMul", "Add", "Softmax")
 _OPTIONAL = "Add"

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
 from bsbatch.cuda.library import LIBRARIES, Flavour, Library, available_flavour
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
+from bsbatch.geometry import INPUT_SHAPE
 from bsbatch.host.files import cache_folder, lock_folder, replace_file
 from bsbatch.imaging import preprocess
-from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Manifest, Model, sha256_of
 from bsbatch_build.export.convert import to_bytes
@@ -200,7 +200,7 @@ def _profiles(builder: Any, name: str, batches: tuple[int, ...]) -> list[Any]:
     profiles = []
     for smallest, largest in zip((1, *(batch + 1 for batch in batches)), batches, strict=False):
         profile = builder.create_optimization_profile()
-        shapes = [(batch, 1, VIEW_ROWS, 2 * VIEW_COLUMNS) for batch in (smallest, largest, largest)]
+        shapes = [(batch, *INPUT_SHAPE) for batch in (smallest, largest, largest)]
         profile.set_shape(name, *shapes)
         profiles.append(profile)
     return profiles

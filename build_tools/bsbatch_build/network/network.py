@@ -10,10 +10,11 @@ from types import ModuleType
 import numpy as np
 
 from bsbatch.errors import UsageError
+from bsbatch.geometry import VIEW_ROWS
 from bsbatch_build import toolchain
 from bsbatch_build.toolchain import KerasModel, Tensor
 
-SIDE = 512
+SIDE = VIEW_ROWS
 """Rows and columns of the input."""
 CHANNELS = 3
 """The paper repeats the one channel three times, because the ImageNet weights read three."""

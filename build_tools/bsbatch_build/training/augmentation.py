@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.geometry import VIEW_COLUMNS, VIEW_ROWS
 from bsbatch_build.network.network import SIDE
 from bsbatch_build.training.dataset import GRID
 

@@ -15,11 +15,13 @@ from bsbatch import protocols
 from bsbatch.config import Selection
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.evaluation.masks import read_lesions
+from bsbatch.geometry import IMAGE_SHAPE, VIEW_ROWS
 from bsbatch.host.files import flush, replace_text
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess
 from bsbatch.pipeline.intake import Intake
+from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.screening import Screening
 from bsbatch.records import Inference, Outcome, Prediction
 from bsbatch.sources.directory import DirectorySource
@@ -29,7 +31,6 @@ from bsbatch.telemetry import Telemetry
 IMAGES, INDEX = "images.f16", "index.json"
 GRID = 128
 """Rows and columns of a lesion mask: a cell is 4 x 4 pixels of the image."""
-_SHAPE = (preprocess.VIEW_ROWS, 2 * preprocess.VIEW_COLUMNS)
 _BATCH, _UNIT = 8, 256
 Images = NDArray[np.float16]
 """``(N, 512, 512)`` in [0, 1], a file mapped into memory; rounded to 11 bits, far below the noise of the counts."""
@@ -109,7 +110,7 @@ def read_masks(folder: Path, study_uid: str) -> NDArray[np.uint8] | None:
     lesions = read_lesions(folder, study_uid)
     if lesions is None:
         return None
-    cell = _SHAPE[0] // GRID
+    cell = VIEW_ROWS // GRID
     return np.asarray(lesions.inside.reshape(GRID, cell, GRID, cell).any(axis=(1, 3)), np.uint8)
 
 
@@ -148,7 +149,7 @@ def _read_all(source: DirectorySource, stream: BinaryIO, advance: Callable[[int]
         advance(len(list(outcomes)))
 
     with Isolation() as isolation:
-        screening = Screening(source, _Recorder(stream), telemetry, isolation, threads, _BATCH, tell)
+        screening = Screening(Preparation(source, telemetry, isolation), _Recorder(stream), threads, tell)
         for outcome in screening.execute(intake.units(_UNIT, None)):
             yield from map(_entry, outcome.outcomes)
 
@@ -191,5 +192,5 @@ def _mapped(folder: Path, index: dict[str, object]) -> Dataset:
     usable = tuple(entry for entry in entries if entry.reason is None)
     if not usable:
         raise UsageError(f"the archive holds no usable examination ({len(entries)} failed): see bsbatch run --dry-run")
-    images = np.memmap(folder / IMAGES, np.float16, "r", shape=(len(usable), *_SHAPE))
+    images = np.memmap(folder / IMAGES, np.float16, "r", shape=(len(usable), *IMAGE_SHAPE))
     return Dataset(images, usable, tuple(entry for entry in entries if entry.reason is not None))

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bsbatch.errors import UsageError
+from bsbatch.geometry import VIEW_ROWS
 
-CROP_SIDES = range(32, 513, 32)
+CROP_SIDES = range(32, VIEW_ROWS + 1, 32)
 """Multiples of what five poolings make one pixel of, up to the whole image."""
 
 

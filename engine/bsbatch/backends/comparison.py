@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from bsbatch.backends.onnx_session import open_session
 from bsbatch.errors import ModelError
+from bsbatch.geometry import INPUT_SHAPE
 
 TOLERANCE = 1e-5
 """Largest accepted difference of a probability."""
 CAM_TOLERANCE = 1e-2
 """Largest accepted difference of a heat map, as a share of the map's largest value: a wrong graph is far beyond."""
-_SHAPE = (2, 1, 512, 512)
+_IMAGES = 2
 _EXPONENTS = np.array([1, 4], np.float32).reshape(2, 1, 1, 1)
 
 ScoreImage = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
@@ -46,7 +47,7 @@ def compare_with_onnxruntime(
     ModelError
         The outputs differ, or ONNX Runtime cannot load the graph.
     """
-    images = np.random.default_rng(0).random(_SHAPE, np.float32) ** _EXPONENTS
+    images = np.random.default_rng(0).random((_IMAGES, *INPUT_SHAPE), np.float32) ** _EXPONENTS
     expected = open_session(graph, graph).run(names[1:], {names[0]: images})
     actual = [np.stack(values) for values in zip(*map(score, images), strict=True)]
     difference = float(np.abs(actual[0] - expected[0]).max())

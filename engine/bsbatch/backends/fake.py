@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.config import Effort
+from bsbatch.geometry import CAM_SHAPE, CELL
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
@@ -14,8 +15,6 @@ from bsbatch.records import Inference
 _STEEPNESS = 40.0
 _MIDDLE = 0.05
 """Mean of an image that gets the score 0.5."""
-_CELLS, _CELL = 32, 16
-"""Cells of a heat map along a side, pixels of a cell."""
 
 
 class FakeBackend:
@@ -50,5 +49,5 @@ class FakeBackend:
 
 
 def _cams_of(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    means = images.reshape(-1, _CELLS, _CELL, _CELLS, _CELL).mean(axis=(2, 4))
+    means = images.reshape(-1, CAM_SHAPE[0], CELL, CAM_SHAPE[1], CELL).mean(axis=(2, 4))
     return np.asarray(means - _MIDDLE, np.float32)

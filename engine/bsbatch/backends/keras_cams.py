@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, MissingPackageError, ModelError
+from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE
 from bsbatch.models.directory import Model, require_model
 from bsbatch.protocols import Backend, Images
 from bsbatch.records import Inference
@@ -25,7 +26,6 @@ from bsbatch.records import Inference
 _TENSORFLOW = "tensorflow"
 _AT_ONCE = 4
 """Images in one call of Keras: a VGG16 at 512 x 512 holds 300 MB for each."""
-_CELLS = 32
 _GRID = 4
 """Number of axes of a convolution's output: images, rows, columns, channels."""
 
@@ -86,7 +86,7 @@ class KerasCams:
             raise BackendError("the backend is not entered: use it in a with statement")
         batch = np.asarray(images)
         probabilities = self._scoring.infer(batch).probabilities
-        cams = np.zeros((len(images), _CELLS, _CELLS), np.float32)
+        cams = np.zeros((len(images), *CAM_SHAPE), np.float32)
         wanted = [index for index, p_metastasis in enumerate(probabilities[:, 1]) if self._wants(float(p_metastasis))]
         for first in range(0, len(wanted), _AT_ONCE):
             indices = wanted[first : first + _AT_ONCE]
@@ -202,7 +202,7 @@ def channels_of(network: object) -> int:
     """
     shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)
     for channels in (1, 3):
-        if shapes == ((None, 512, 512, channels), (None, 2)):
+        if shapes == ((None, *IMAGE_SHAPE, channels), (None, 2)):
             return channels
     raise ModelError(
         f"the Keras model turns {shapes[0]} into {shapes[1]}: it must be functional and turn (None, 512, 512, 1 or 3) "
@@ -221,6 +221,6 @@ def _last_features_of(network: Any) -> Any:
 
 
 def _resize(cams: Pixels) -> Pixels:
-    if cams.shape[1:] == (_CELLS, _CELLS):
+    if cams.shape[1:] == CAM_SHAPE:
         return np.asarray(cams, np.float32)
-    return np.stack([cv2.resize(cam, (_CELLS, _CELLS), interpolation=cv2.INTER_LINEAR) for cam in cams])
+    return np.stack([cv2.resize(cam, CAM_SHAPE[::-1], interpolation=cv2.INTER_LINEAR) for cam in cams])

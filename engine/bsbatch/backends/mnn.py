@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bsbatch.backends.comparison import TOLERANCE, compare_with_onnxruntime
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
+from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 from bsbatch.models.derived import Derivation, derive_file
@@ -27,11 +28,9 @@ from bsbatch.records import Inference
 from bsbatch.registry import installed_version
 
 FILE = "model.mnn"
-_IMAGE = (1, 512, 512)
-_CAM = (32, 32)
 _WITHOUT_CAMS = 2
 """Number of names if there is no heat map: those of the graph's input and of the probabilities."""
-_BYTES_PER_IMAGE = 4 * 512 * 512
+_BYTES_PER_IMAGE = 4 * IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 _BYTES_PER_WORKER = 600 * 2**20
 """VGG16 at 512 x 512: 560 MiB measured, 300 of them the transformed kernels."""
 _IMAGES_PER_WORKER = 8
@@ -96,8 +95,8 @@ class MnnBackend:
         BackendError
             MNN failed, or a worker died.
         """
-        if any(image.shape != _IMAGE for image in images):
-            raise BackendError(f"MNN got images of another shape than {_IMAGE}: {_ADVICE}")
+        if any(image.shape != INPUT_SHAPE for image in images):
+            raise BackendError(f"MNN got images of another shape than {INPUT_SHAPE}: {_ADVICE}")
         rows: list[list[NDArray[np.float32]]] = []
         try:
             for first in range(0, len(images), self._capacity):
@@ -114,7 +113,7 @@ class MnnBackend:
         probabilities = np.asarray([row[0] for row in rows], np.float32).reshape(-1, 2)
         if len(self._names) == _WITHOUT_CAMS:
             return Inference(probabilities)
-        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *_CAM))
+        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *CAM_SHAPE))
 
 
 class Scorer:
@@ -151,8 +150,8 @@ class MnnGraph:
         settings = {"backend": "CPU", "numThread": threads, "precision": "high", "outputPaths": names[1:]}
         self._session = self._interpreter.createSession(settings)
         self._input = self._interpreter.getSessionInput(self._session, names[0])
-        if self._input.getShape() != (1, *_IMAGE):
-            self._interpreter.resizeTensor(self._input, (1, *_IMAGE))
+        if self._input.getShape() != (1, *INPUT_SHAPE):
+            self._interpreter.resizeTensor(self._input, (1, *INPUT_SHAPE))
             self._interpreter.resizeSession(self._session)
         self._outputs = [self._interpreter.getSessionOutput(self._session, name) for name in names[1:]]
 
@@ -231,7 +230,7 @@ def _names_of(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _images_in(memory: mmap) -> NDArray[np.float32]:
-    return np.frombuffer(memory, np.float32).reshape(-1, *_IMAGE)
+    return np.frombuffer(memory, np.float32).reshape(-1, *INPUT_SHAPE)
 
 
 def _describe(error: Exception) -> str:

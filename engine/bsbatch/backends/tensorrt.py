@@ -20,7 +20,7 @@ from bsbatch.cuda.engines import Engine, EngineTarget, find_engine
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.cuda.library import LIBRARIES, Library
 from bsbatch.cuda.network import load_network
-from bsbatch.cuda.ring import MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network, PinnedImage
+from bsbatch.cuda.ring import MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, concatenate
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.host.device_thread import DeviceThread, distribute
@@ -29,7 +29,7 @@ from bsbatch.host.threads import FreeList, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Model, require_model
 from bsbatch.protocols import Images
-from bsbatch.records import Inference
+from bsbatch.records import Inference, PinnedImage
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class TensorRtBackend:
         self._slot = self._requested_batch or _DEFAULT_SLOT
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
         self.lanes = 1
-        self.places: FreeList[PinnedImage]
+        self.image_pool: FreeList[PinnedImage]
         """Pinned images for the threads that fill them and pass them to `infer`, which gives them back."""
         self._workers: list[GpuWorker] = []
         self._gpu_threads: list[GpuThread] = []
@@ -82,9 +82,9 @@ class TensorRtBackend:
         engines = [_find_engine_for(self._model, gpu, self._outputs) for gpu in devices]
         largest = min(engine.key.batches[-1] for _, engine in engines)
         self._slot = min(self._requested_batch or largest, largest)
-        self.places = FreeList()
+        self.image_pool = FreeList()
         with ExitStack() as stack:
-            stack.callback(self.places.close)
+            stack.callback(self.image_pool.close)
             threads = [self._gpu_thread(index, *engine) for index, engine in enumerate(engines)]
             self._gpu_threads = [stack.enter_context(thread) for thread in threads]
             if self._requested_batch is None:
@@ -99,7 +99,7 @@ class TensorRtBackend:
         self._stack.__exit__(kind, error, trace)
 
     def infer(self, images: Images | Sequence[PinnedImage]) -> Inference:
-        """Score ``(N, 1, 512, 512)`` images, or filled images of `places`.
+        """Score ``(N, 1, 512, 512)`` images, or filled images of `image_pool`.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class TensorRtBackend:
             try:
                 pieces = list(distribute(self._gpu_threads, batches, _IN_FLIGHT))
             except BaseException:
-                self.places.close()  # no image comes back any more for the threads that wait for one
+                self.image_pool.close()  # no image comes back any more for the threads that wait for one
                 raise
         return concatenate(pieces, self._shape)
 
@@ -133,7 +133,7 @@ class TensorRtBackend:
 
     def _pin(self, image: NDArray[np.float32]) -> PinnedImage:
         """Round an image to float16 in pinned memory; a span of 0 marks it as scaled."""
-        pinned = self.places.take()
+        pinned = self.image_pool.take()
         pinned.counts[:] = image[0].astype(np.float16).view(np.uint16)
         pinned.scales[:] = 0
         return pinned
@@ -177,7 +177,7 @@ class TensorRtBackend:
         def load(device: Device) -> AbstractContextManager[Network]:
             return load_network(device, library, engine, self._model.manifest.input_name)
 
-        worker = GpuWorker(CudaDevice(index), load, settings, self.places.give_back)
+        worker = GpuWorker(CudaDevice(index), load, settings, self.image_pool.give_back)
         self._workers.append(worker)
         return DeviceThread(lambda: worker, f"gpu-{index}")
 

@@ -16,6 +16,7 @@ from bsbatch.backends.comparison import compare_with_onnxruntime
 from bsbatch.backends.onnx_session import open_session, translate_run_errors
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, OtherGraphError
+from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.threads import FreeList, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
@@ -32,8 +33,6 @@ PROOF = "model.winograd.json"
 
 With heat maps it is ``model.winograd.cam.json``.
 """
-_IMAGE = (1, 512, 512)
-_CAM = (32, 32)
 _BYTES_PER_THREAD = 120 * 2**20
 """VGG16 at 512 x 512: a workspace of 91 MiB. The kernels, 235 MiB, are shared by all threads."""
 _IMAGES_PER_THREAD = 8
@@ -89,14 +88,14 @@ class WinogradBackend:
         """
         if self._graph is None:
             raise BackendError("the backend is not entered: use it in a with statement")
-        if any(image.shape != _IMAGE for image in images):
-            raise BackendError(f"the winograd backend got images of another shape than {_IMAGE}: {_ADVICE}")
+        if any(image.shape != INPUT_SHAPE for image in images):
+            raise BackendError(f"the winograd backend got images of another shape than {INPUT_SHAPE}: {_ADVICE}")
         with translate_run_errors(len(images), _ADVICE):
             rows = list(ordered_map(partial(self._score, self._graph), images, self.lanes))
         probabilities = np.asarray([row[0] for row in rows], np.float32).reshape(-1, 2)
         if len(self._outputs) == 1:
             return Inference(probabilities)
-        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *_CAM))
+        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *CAM_SHAPE))
 
     def _score(self, graph: "_SplitGraph", image: Floats) -> list[Floats]:
         workspace = self._workspaces.take()
@@ -140,8 +139,8 @@ class _SplitGraph:
             )
         try:
             graph = prune_to_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
-            parts = split(graph, *_IMAGE[1:])
-            self.convolutions = Convolutions(library, parts.trunk, *_IMAGE[1:])
+            parts = split(graph, *IMAGE_SHAPE)
+            self.convolutions = Convolutions(library, parts.trunk, *IMAGE_SHAPE)
         except OSError as error:
             raise ModelError(f"the winograd backend cannot load {model.graph}: {error.strerror}") from error
         except ValueError as error:

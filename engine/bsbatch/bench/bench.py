@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bsbatch.bench import stages
@@ -12,15 +11,14 @@ from bsbatch.bench.ceiling import Ceiling, macs_of, peak_of, peak_of_gpus
 from bsbatch.bench.environment import Processor, environment
 from bsbatch.bench.measure import Timing, measure
 from bsbatch.bench.settings import NEED_BACKEND, BenchConfig, StageName
-from bsbatch.bench.stages import Take, Workload, backend_name, images_of
-from bsbatch.bench.subject import Archive, archive_of
+from bsbatch.bench.stages import TakeTurn, load_images, open_setup
+from bsbatch.bench.subject import Archive, open_archive
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.malloc import keep_freed_memory
-from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.directory import Manifest, Model
-from bsbatch.registry import BACKENDS
+from bsbatch.models.directory import Manifest
+from bsbatch.run.setup import RunSetup
 
 RESULT_VERSION = 1
 _UNITS = {StageName.SKIM: "files"}
@@ -97,42 +95,44 @@ def bench(config: BenchConfig) -> BenchReport:
         The archive or the backend went away.
     """
     keep_freed_memory()  # as a run does
-    with warnings.catch_warnings(), archive_of(config.subject) as archive:
+    with warnings.catch_warnings(), open_archive(config.subject) as archive:
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
-        measurements = tuple(_measurements(config, archive.folder))
-        return _report(config, archive, measurements)
+        infers = config.stage in NEED_BACKEND
+        model, backend = (config.model, config.backend) if infers else (None, BackendName.FAKE)
+        with open_setup(archive.folder, model, backend, Effort(config.threads)) as setup:
+            return _report(config, archive, setup, tuple(_measure_all(config, setup)))
 
 
-def _measurements(config: BenchConfig, folder: Path) -> Iterator[Measurement]:
+def _measure_all(config: BenchConfig, setup: RunSetup) -> Iterator[Measurement]:
     pace = replace(config.pace, iterations=config.iterations)
     for batch in config.batches or (None,):
-        work = Workload(folder, config.model, config.backend, Effort(config.threads, batch))
-        with _opened(config, work) as take:
-            yield Measurement(batch, measure(take, pace))
+        run = replace(setup.config, backend=BackendName(setup.backend_name), effort=Effort(config.threads, batch))
+        with _open_stage(config, replace(setup, config=run)) as take_turn:
+            yield Measurement(batch, measure(take_turn, pace))
 
 
-def _opened(config: BenchConfig, work: Workload) -> AbstractContextManager[Take]:
+def _open_stage(config: BenchConfig, setup: RunSetup) -> AbstractContextManager[TakeTurn]:
     if config.stage is StageName.SKIM:
-        return stages.skimming(work)
+        return stages.time_skim(setup)
     if config.stage is StageName.INTAKE:
-        return stages.taking_in(work)
+        return stages.time_intake(setup)
     if config.stage is StageName.INFER:
-        return stages.inferring(work, images_of(work))
-    return stages.running_without_sink(work) if config.null_sink else stages.running(work)
+        return stages.time_inference(setup, load_images(setup))
+    return stages.time_run_without_sink(setup) if config.null_sink else stages.time_run(setup)
 
 
-def _report(config: BenchConfig, archive: Archive, measurements: tuple[Measurement, ...]) -> BenchReport:
-    infers = config.stage in NEED_BACKEND
-    model = Model.load(config.model, VERSION) if config.model is not None and infers else None
-    manifest = model.manifest if model is not None else None
-    name = backend_name(config.backend, model, Effort(config.threads)) if infers else None
+def _report(
+    config: BenchConfig, archive: Archive, setup: RunSetup, measurements: tuple[Measurement, ...]
+) -> BenchReport:
+    name = setup.backend_name if config.stage in NEED_BACKEND else None
+    manifest = setup.model.manifest if setup.model is not None else None
     processor, here = Processor.here(), gpus() if name == BackendName.TENSORRT else ()
     return BenchReport(
         config=config,
         archive=archive.name,
         unit=_UNITS.get(config.stage, _SCANS),
-        model_name=manifest.name if manifest is not None else None,
-        backend=f"{name} {BACKENDS[name].load().precision}" if name is not None else None,
+        model_name=setup.model_name,
+        backend=f"{name} {setup.precision}" if name is not None else None,
         ceiling=_ceiling(name, manifest, processor, here),
         environment=environment(processor) | {"gpus": [gpu.name for gpu in here]},
         measurements=measurements,

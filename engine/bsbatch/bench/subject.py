@@ -1,4 +1,4 @@
-"""The archive that is measured on: the user's, or a synthetic one that lives as long as the measurement."""
+"""The archive to measure on: the user's, or a synthetic one that lives as long as the measurement."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bsbatch.bench.settings import SYNTHETIC, Subject
-from bsbatch.registry import Part
+from bsbatch_build.phantom.archive import write_set
+from bsbatch_build.phantom.plan import SetPlan
 
 _SEED = 1
-_PLAN, _WRITE = Part("bsbatch_build.phantom.plan:SetPlan"), Part("bsbatch_build.phantom.archive:write_set")
-"""By name: the engine imports nothing of the build tools."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where it lies and what it is called."""
+    """An archive on the disk."""
 
     folder: Path
     name: str
@@ -24,12 +23,12 @@ class Archive:
 
 
 @contextmanager
-def archive_of(subject: Subject) -> Iterator[Archive]:
-    """Give the archive; synthetic examinations lie among what a PACS holds besides, as `bsbatch-build phantom` does."""
+def open_archive(subject: Subject) -> Iterator[Archive]:
+    """Yield the archive. A synthetic one holds clutter of a PACS beside the examinations (`bsbatch-build phantom`)."""
     if subject.archive is not None:
         yield Archive(subject.archive, str(subject.archive))
         return
     studies = subject.synthetic or SYNTHETIC
     with tempfile.TemporaryDirectory(prefix="bsbatch-bench-") as folder:
-        _WRITE.load()(Path(folder) / "set", _PLAN.load()(studies, _SEED))
+        write_set(Path(folder) / "set", SetPlan(studies, _SEED))
         yield Archive(Path(folder) / "set" / "archive", f"{studies} synthetic examinations and clutter (seed {_SEED})")

@@ -10,10 +10,9 @@ from typing import Protocol
 from bsbatch.cuda.device import Device, Event, Stream
 from bsbatch.cuda.engines import Engine
 from bsbatch.errors import BackendError
+from bsbatch.geometry import INPUT_SHAPE
 
 logger = logging.getLogger(__name__)
-
-_IMAGE = (1, 512, 512)
 
 
 class _Context(Protocol):
@@ -74,7 +73,7 @@ class TensorRtNetwork:
             raise MemoryError(f"no context for a batch of {batch}")
         context = self._contexts[bisect_left(self._batches, batch)]
         is_started = (
-            context.set_input_shape(self._names[0], (batch, *_IMAGE))
+            context.set_input_shape(self._names[0], (batch, *INPUT_SHAPE))
             and all(context.set_tensor_address(*pair) for pair in zip(self._names, (image, *outputs), strict=True))
             and context.set_input_consumed_event(consumed.handle)
             and context.execute_async_v3(stream.handle)

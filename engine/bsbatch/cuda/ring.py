@@ -15,11 +15,11 @@ from math import prod
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bsbatch.cuda.device import Device, DeviceError, Event, Freeable, Memory, Pinned, Stream
 from bsbatch.errors import BackendError
-from bsbatch.records import Inference
+from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE
+from bsbatch.records import Inference, PinnedImage
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ _Resource = TypeVar("_Resource", bound=Freeable)
 class NetworkShape:
     """Shapes of a network's input and outputs, for one examination."""
 
-    rows: int = 512
-    columns: int = 512
+    rows: int = IMAGE_SHAPE[0]
+    columns: int = IMAGE_SHAPE[1]
     cam: tuple[int, int] | None = None
     """Rows and columns of the heat map beside the probabilities; None if there is none."""
 
@@ -59,18 +59,8 @@ class NetworkShape:
 
 MODEL_SHAPE = NetworkShape()
 """The paper's network."""
-MODEL_SHAPE_WITH_CAMS = replace(MODEL_SHAPE, cam=(32, 32))
+MODEL_SHAPE_WITH_CAMS = replace(MODEL_SHAPE, cam=CAM_SHAPE)
 """The paper's network with the heat map as a second output."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PinnedImage:
-    """Pinned memory for one examination, filled by `bsbatch.imaging.preprocess.compact`."""
-
-    counts: NDArray[np.uint16]
-    """``(rows, columns)``."""
-    scales: NDArray[np.float32]
-    """``(2, 2)``."""
 
 
 class Network(Protocol):

@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 
 from bsbatch.cuda.device import Device, DeviceError
-from bsbatch.cuda.ring import MODEL_SHAPE, Network, NetworkShape, PinnedImage, Ring, SubmittedBatch
+from bsbatch.cuda.ring import MODEL_SHAPE, Network, NetworkShape, Ring, SubmittedBatch
 from bsbatch.errors import BackendError
-from bsbatch.records import Inference
+from bsbatch.records import Inference, PinnedImage
 
 LoadNetwork = Callable[[Device], AbstractContextManager[Network]]
 """Loads the network on a device, in the thread that entered it."""

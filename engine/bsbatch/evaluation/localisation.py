@@ -19,8 +19,8 @@ from bsbatch.evaluation.masks import Lesions, read_lesions
 from bsbatch.evaluation.results import read_maps, read_views
 from bsbatch.evaluation.sample import Floats, Mask
 from bsbatch.evaluation.settings import EvaluationConfig
+from bsbatch.geometry import CAM_COLUMNS, CELL
 
-CELLS, _CELL = 32, 16
 TOLERANCE = 15
 """Pixels from the peak to the nearest lesion that still count as a hit (Zhang et al., IJCV 2018;126:1084-1102)."""
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -146,23 +146,23 @@ def _found(place: int, explained: tuple[bool, Map | None], read: Callable[[], Le
         return "without_mask"
     if not lesions.inside.any():
         return "without_lesion"
-    return Found(place, lesions.count, lesions.largest / _CELL**2, figures_of(cells, lesions))
+    return Found(place, lesions.count, lesions.largest / CELL**2, figures_of(cells, lesions))
 
 
 def _stretched(half: Map) -> Map:
-    rows, columns = half.shape[0] * _CELL, half.shape[1] * _CELL
+    rows, columns = half.shape[0] * CELL, half.shape[1] * CELL
     return np.asarray(cv2.resize(np.ascontiguousarray(half), (columns, rows), interpolation=cv2.INTER_LINEAR))
 
 
 def _is_hit(cells: Map, inside: Mask) -> bool:
     """Distances are those within a view: the other one is not beside it, though it stands beside it."""
-    row, column = divmod(int(cells.argmax()), CELLS)
-    side = column // (CELLS // 2)
+    row, column = divmod(int(cells.argmax()), 2 * CAM_COLUMNS)
+    side = column // CAM_COLUMNS
     free = np.ascontiguousarray(~np.hsplit(inside, 2)[side]).astype(np.uint8)
     if free.all() or not cells.any():
         return False
     distance = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    middle = (row * _CELL + _CELL // 2, (column % (CELLS // 2)) * _CELL + _CELL // 2)
+    middle = (row * CELL + CELL // 2, (column % CAM_COLUMNS) * CELL + CELL // 2)
     return bool(distance[middle] <= TOLERANCE)
 
 

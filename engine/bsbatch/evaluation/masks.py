@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.nifti import read_nifti
 from bsbatch.evaluation.segmentation import Views, read_segmentations
-from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.geometry import VIEW_COLUMNS, VIEW_ROWS
 
 VIEWS = ("anterior", "posterior")
 _NIFTI = (".nii", ".nii.gz")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.evaluation.segmentation import ViewFrame, Views
+from bsbatch.geometry import CAM_SHAPE
 from bsbatch.reasons import Status
 from bsbatch.store.folder import read_run_file
 from bsbatch.store.parts import all_rows, metadata_of, parts_in
@@ -26,7 +27,7 @@ _COLUMNS = [
     "model_id",
     "config_hash",
 ]
-_MAP, _SIDE = "cam_map", 32
+_MAP = "cam_map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def read_views(results: Path) -> dict[str, Views]:
 
 
 def _cells(values: list[float] | None) -> NDArray[np.float32] | None:
-    return None if values is None else np.asarray(values, np.float32).reshape(_SIDE, _SIDE)
+    return None if values is None else np.asarray(values, np.float32).reshape(CAM_SHAPE)
 
 
 def lies_in_tables(folder: Path, results: Path) -> bool:

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.geometry import CAM_COLUMNS, CAM_ROWS
 from bsbatch.records import Body, Silhouette
 
-CELLS = 32
-"""Rows of a map, and columns of its two views together."""
 _FINE = 4
 """The outline is computed at this multiple of the resolution of a heat map."""
 _SOFT_TISSUE = 80.0
@@ -26,10 +25,10 @@ def body_of(image: NDArray[np.float32]) -> Body:
     image
         ``(512, 512)`` in [0, 1]: anterior left, posterior right (`bsbatch.imaging.preprocess.compose`).
     """
-    side = CELLS * _FINE
+    side = CAM_ROWS * _FINE
     small = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.float32)
     masks = [_mask(view) for view in np.hsplit(small, 2)]
-    whole = np.hstack(masks).reshape(CELLS, _FINE, CELLS, _FINE)
+    whole = np.hstack(masks).reshape(CAM_ROWS, _FINE, 2 * CAM_COLUMNS, _FINE)
     return Body(whole.mean(axis=(1, 3), dtype=np.float32), _silhouette(masks[0]), _silhouette(masks[1]))
 
 

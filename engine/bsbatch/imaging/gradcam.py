@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.config import CamMode
+from bsbatch.geometry import CAM_COLUMNS, CAM_ROWS
 from bsbatch.records import Body, ExamView, Explanation, HeatMap, Peak, Sample, Silhouette, Whereabouts
 
-_ROWS, _COLUMNS = 32, 16
-"""Of a map, in one view."""
 _PELVIS = 0.36, 0.52
 """Distances from the top as shares of the body's length with feet pointing down: iliac crest to below the symphysis."""
 _BLADDER = 0.40, 0.50
@@ -87,7 +86,7 @@ def heat_map(cam: Cells, *, is_positive: bool) -> HeatMap:
 
 def locate(heat: HeatMap, body: Body, anterior: ExamView | None, posterior: ExamView | None) -> Whereabouts:
     """Locate a heat map on the body: peaks, shares of regions, warnings."""
-    views = heat.cells[:, :_COLUMNS], heat.cells[:, _COLUMNS:]
+    views = heat.cells[:, :CAM_COLUMNS], heat.cells[:, CAM_COLUMNS:]
     total = float(heat.cells.sum(dtype=np.float64))
 
     def share(region: Callable[[Silhouette], Cells]) -> float | None:
@@ -124,28 +123,28 @@ def _widen(cells: Cells) -> Cells:
 
 
 def _pelvis(view: Silhouette) -> Cells:
-    return _band(view, *_PELVIS)[:, np.newaxis] * np.ones(_COLUMNS, np.float32)
+    return _band(view, *_PELVIS)[:, np.newaxis] * np.ones(CAM_COLUMNS, np.float32)
 
 
 def _bladder(view: Silhouette) -> Cells:
     reach = _BLADDER_WIDTH * view.half_width
-    columns = _overlap(_COLUMNS, view.midline - reach, view.midline + reach)
+    columns = _overlap(CAM_COLUMNS, view.midline - reach, view.midline + reach)
     return _band(view, *_BLADDER)[:, np.newaxis] * columns
 
 
 def _periphery(view: Silhouette) -> Cells:
     reach = _OUTER * view.half_width
-    return np.ones((_ROWS, 1), np.float32) - _overlap(_COLUMNS, view.midline - reach, view.midline + reach)
+    return np.ones((CAM_ROWS, 1), np.float32) - _overlap(CAM_COLUMNS, view.midline - reach, view.midline + reach)
 
 
 def _beyond(view: Silhouette) -> Cells:
     """Mask of the side that is right of the midline in the image."""
-    return np.ones((_ROWS, 1), np.float32) * _overlap(_COLUMNS, view.midline, _COLUMNS)
+    return np.ones((CAM_ROWS, 1), np.float32) * _overlap(CAM_COLUMNS, view.midline, CAM_COLUMNS)
 
 
 def _band(view: Silhouette, first: float, last: float) -> Cells:
     length = view.bottom - view.top
-    return _overlap(_ROWS, view.top + first * length, view.top + last * length)
+    return _overlap(CAM_ROWS, view.top + first * length, view.top + last * length)
 
 
 def _overlap(count: int, lower: float, upper: float) -> Cells:
@@ -158,9 +157,9 @@ def _peak(cells: Cells, view: ExamView | None) -> Peak | None:
     value = float(cells.max())
     if view is None or value == 0:
         return None
-    row, column = divmod(int(cells.argmax()), _COLUMNS)
+    row, column = divmod(int(cells.argmax()), CAM_COLUMNS)
     header = view.scan.header
-    return Peak(_middle(row, header.rows / _ROWS), _middle(column, header.columns / _COLUMNS), value)
+    return Peak(_middle(row, header.rows / CAM_ROWS), _middle(column, header.columns / CAM_COLUMNS), value)
 
 
 def _middle(cell: int, pixels: float) -> float:

@@ -13,16 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import ItemError
+from bsbatch.geometry import IMAGE_SHAPE, VIEW_COLUMNS, VIEW_ROWS
 from bsbatch.native.view_pairs import Pixels, Ranges, pair_functions
 from bsbatch.reasons import EXPLANATIONS, Reason
 
 VERSION = 1
 """Increased if the same pixels would give another image; each model is bound to one version."""
 
-VIEW_ROWS = 512
-VIEW_COLUMNS = 256
-SHAPE = VIEW_ROWS, 2 * VIEW_COLUMNS
-"""Of the model's input: rows, columns."""
 _SATURATED = 0xFFFF
 """OpenCV's sums of 16-bit integers saturate at this value."""
 _Number = TypeVar("_Number", int, np.float32, np.uint16)
@@ -45,7 +42,7 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
     ItemError
         ``all_zero`` or ``constant_image``: all pixels of a view are equal.
     """
-    image = np.empty(SHAPE, np.float32)
+    image = np.empty(IMAGE_SHAPE, np.float32)
     native = pair_functions()
     ranges = native.compose(anterior, posterior, image) if native is not None else None
     if ranges is None:

@@ -1,44 +1,45 @@
-"""A stream of samples cut into batches for the backend."""
+"""A stream of prepared examinations, cut into batches for the backend."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bsbatch.records import (
-    Failure,
-    Sample,
-    Unit,
-)
+from bsbatch.protocols import Images
+from bsbatch.records import Failure, PinnedImage, Sample, Unit
 
+Item = Sample | Failure | Unit
+"""A prepared examination, or the unit that ends behind its last one."""
 _UNITS_HELD_BACK = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A piece of the stream of examinations, their images put together for one call of the backend."""
+    """A piece of the stream, its images put together for one call of the backend."""
 
-    items: tuple[Sample | Failure | Unit, ...]
-    """In their order; a unit marks its own end."""
-    images: Any
-    """What the backend takes of the samples among them, a list; None without one."""
+    items: tuple[Item, ...]
+    """In the order of the stream."""
+    images: Images | None
+    """Images of the samples among the items; None if there is none."""
 
     @classmethod
-    def of(cls, items: Iterable[Sample | Failure | Unit]) -> Self:
+    def of(cls, items: Iterable[Item]) -> Self:
         """Put the images of the samples together."""
-        kept = tuple(items)
-        images = [item.image for item in kept if isinstance(item, Sample)]
-        return cls(kept, [i[np.newaxis] if isinstance(i, np.ndarray) else i for i in images] or None)
+        piece = tuple(items)
+        images = [_batchable(item.image) for item in piece if isinstance(item, Sample)]
+        # pinned images are made only for a backend that lends them, and that one accepts them
+        return cls(piece, cast("Sequence[NDArray[np.float32]]", images) if images else None)
 
 
-def batches(items: Iterable[Sample | Failure | Unit], size: int) -> Iterator[Batch]:
-    """Cut a stream so that each piece holds ``size`` samples, whatever else lies between them.
+def batches(items: Iterable[Item], size: int) -> Iterator[Batch]:
+    """Cut a stream so that each piece holds ``size`` samples.
 
-    Only what would hold back two whole units is cut before, or one without a sample, or the first: its rows tell that
-    all is well.
+    A piece is cut earlier if it would hold back two whole units, if it ends a unit without a sample, and at the end of
+    the first unit: the first rows are committed soon and show that all is well.
     """
-    batch: list[Sample | Failure | Unit] = []
+    batch: list[Item] = []
     samples, ends, most_ends = 0, 0, 1
     for item in items:
         batch.append(item)
@@ -49,3 +50,7 @@ def batches(items: Iterable[Sample | Failure | Unit], size: int) -> Iterator[Bat
             batch, samples, ends, most_ends = [], 0, 0, _UNITS_HELD_BACK
     if batch:
         yield Batch.of(batch)
+
+
+def _batchable(image: NDArray[np.float32] | PinnedImage) -> NDArray[np.float32] | PinnedImage:
+    return image if isinstance(image, PinnedImage) else image[np.newaxis]

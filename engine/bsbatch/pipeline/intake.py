@@ -10,7 +10,7 @@ from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError
 from bsbatch.host.threads import adaptive_map
-from bsbatch.pipeline.verdicts import _verdict
+from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import Source
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.reasons import Reason, Stage
@@ -109,7 +109,7 @@ class Intake:
             try:
                 header = self._header(ref)
             except (ItemError, OSError) as error:
-                return SettledObject(ref, None, _verdict(Stage.HEADER, error))
+                return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
             return self._judge(ref, self.pseudonymiser.header(header) if self.pseudonymiser else header)
 
     def _header(self, ref: ObjectRef) -> Header:

@@ -1,13 +1,12 @@
-"""Errors as verdicts."""
+"""The verdict of an examination or object after an error."""
 
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage
-from bsbatch.records import (
-    Verdict,
-)
+from bsbatch.records import Verdict
 
 
-def _verdict(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:
+def verdict_of(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:
+    """Return the stage, reason and message of a row for an error."""
     if isinstance(error, ItemError):
         return Verdict(stage, Reason(error.reason), error.message)
     if isinstance(error, WorkerLostError):

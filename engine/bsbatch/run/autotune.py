@@ -8,7 +8,7 @@ import numpy as np
 
 from bsbatch.config import BackendName, Effort
 from bsbatch.errors import BackendError, ModelError, UsageError
-from bsbatch.imaging.preprocess import VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.geometry import INPUT_SHAPE
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend
 from bsbatch.registry import BACKENDS, usable
@@ -65,7 +65,7 @@ def rate(backend: Backend) -> float:
     """
     with backend:
         count = max(backend.lanes, min(backend.batch_size, _SCANS))
-        images = np.random.default_rng(0).random((count, 1, VIEW_ROWS, 2 * VIEW_COLUMNS), np.float32)
+        images = np.random.default_rng(0).random((count, *INPUT_SHAPE), np.float32)
         backend.infer(images[: backend.lanes])
         started, calls = time.perf_counter(), 0
         while time.perf_counter() - started < _SECONDS:

@@ -1,4 +1,4 @@
-"""What a run tells: while it is at work, and at its end."""
+"""The report of a run: its progress while it works, and its result."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,32 +21,48 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run tells at its end."""
+    """The result of a run."""
 
     ending: Ending
     flow: Flow
     seconds: float
-    """Wall-clock."""
+    """Wall-clock time."""
     scored: int
     """Examinations scored by this run, not by earlier ones."""
     model_name: str | None
 
 
 class Reporter(Protocol):
-    """Who tells the user; called from the main thread."""
+    """Shows progress to the user; called from the main thread."""
 
     def start(self, total: "Pending[int]", done: int) -> None:
-        """Objects to come, as soon as they are counted, and objects that earlier runs settled."""
+        """Begin, with the number of objects once it is counted, and the number that earlier runs settled."""
         ...
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
-        """So many objects are done with, and so many examinations scored or failed."""
+        """Count settled objects, scored and failed examinations."""
         ...
 
     def remark(self, message: str) -> None:
-        """Something the user may like to know; not told to who asked for quiet."""
+        """Show a sentence that may interest the user; left out with ``--quiet``."""
         ...
 
     def note(self, message: str) -> None:
-        """Something the user should know."""
+        """Show a sentence that the user should read."""
         ...
+
+
+class SilentReporter:
+    """A reporter that shows nothing."""
+
+    def start(self, total: "Pending[int]", done: int) -> None:
+        """Do nothing."""
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        """Do nothing."""
+
+    def remark(self, message: str) -> None:
+        """Do nothing."""
+
+    def note(self, message: str) -> None:
+        """Do nothing."""

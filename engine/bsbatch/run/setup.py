@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from bsbatch.config import BackendName, CamEngine, CamMode, RunConfig
 from bsbatch.errors import UsageError
@@ -12,6 +12,7 @@ from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.gradcam import Explainer
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
+from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import Pseudonymiser
 from bsbatch.registry import BACKENDS, CAMS
 from bsbatch.run.autotune import choose
@@ -27,17 +28,31 @@ _DEFAULT_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RunSetup:
-    """What a run works with, resolved once."""
+    """Everything that a run works with."""
 
     config: RunConfig
     out: Path
-    source: DirectorySource
+    """The output folder; it exists and can be written to."""
+    source: Source
     model: Model | None
     pseudonymiser: Pseudonymiser | None
     backend_name: str
     precision: str
+    """Of the backend; part of the configuration hash."""
     provenance: Provenance
+    """Configuration hash, model and threshold, as every row carries them."""
     threads: int
+    """Threads that read headers and prepare examinations."""
+
+    @property
+    def explainer(self) -> Explainer:
+        """Makes the heat maps that the run was asked for."""
+        return Explainer(self.config.cam, self.provenance.threshold, self.config.has_overlays)
+
+    @property
+    def model_name(self) -> str | None:
+        """Name of the model for people; None without a model."""
+        return self.model.manifest.name if self.model is not None else None
 
 
 def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
@@ -54,58 +69,15 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
-    has_maps = config.cam is not CamMode.NONE
     _check_maps(config, model)
-    name = _backend_name(config, model, reporter)
+    name = _choose_backend(config, model, reporter)
     precision = BACKENDS[name].load().precision
-    threshold = config.threshold
-    if threshold is None:
-        threshold = model.manifest.threshold if model is not None else _DEFAULT_THRESHOLD
-    decisive = {
-        "model": model.manifest.files if model is not None else None,
-        "preprocessing": VERSION,
-        "precision": precision,
-        "threshold": threshold,
-        "selection": asdict(config.selection),
-        "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
-        "schema": SCHEMA_VERSION,
-    }
-    if has_maps:  # the hash of a run without maps is what it was before there were any
-        decisive["cam"] = str(config.cam)
-    if config.cam_engine is CamEngine.KERAS:
-        decisive["cam_engine"] = str(config.cam_engine)
-    provenance = Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold, has_maps)
+    provenance = _provenance_of(config, model, precision, pseudonymiser)
     threads = config.effort.threads or usable_cpus()
     return RunSetup(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
 
 
-def _check_maps(config: RunConfig, model: Model | None) -> None:
-    """Refuse what cannot give maps before backends are measured and anything is written."""
-    if config.cam_engine is CamEngine.KERAS:
-        CAMS[config.cam_engine].load()
-    if model is None:
-        return
-    if config.cam_engine is CamEngine.KERAS:
-        _ = model.keras
-    else:
-        model.manifest.outputs(with_cams=config.cam is not CamMode.NONE)
-
-
-def make_backend(setup: RunSetup) -> Any:
-    """What scores, and gives maps if the run is to have them; not entered."""
-    config, make_backend = setup.config, BACKENDS[setup.backend_name].load()
-    if config.cam_engine is CamEngine.FUSED:
-        return make_backend(setup.model, config.effort, with_cams=setup.provenance.has_maps)
-    wants = Explainer(config.cam, setup.provenance.threshold).wants
-    return CAMS[config.cam_engine].load()(make_backend(setup.model, config.effort), setup.model, config.effort, wants)
-
-
-def _hash_of(decisive: dict[str, Any]) -> str:
-    """16 hexadecimal digits over everything that decides what a row says."""
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def open_source(config: RunConfig) -> DirectorySource:
+def open_source(config: RunConfig) -> Source:
     """Open the archive.
 
     Raises
@@ -119,9 +91,60 @@ def open_source(config: RunConfig) -> DirectorySource:
     return source
 
 
-def _backend_name(config: RunConfig, model: Model | None, reporter: Reporter) -> str:
+def make_backend(setup: RunSetup) -> Backend:
+    """Construct the backend, with heat maps if the run needs them; it is not entered."""
+    config, construct = setup.config, BACKENDS[setup.backend_name].load()
+    if config.cam_engine is CamEngine.KERAS:
+        scoring: Backend = construct(setup.model, config.effort)
+        backend: Backend = CAMS[config.cam_engine].load()(scoring, setup.model, config.effort, setup.explainer.wants)
+    else:
+        backend = construct(setup.model, config.effort, with_cams=setup.provenance.has_maps)
+    return backend
+
+
+def _check_maps(config: RunConfig, model: Model | None) -> None:
+    """Refuse a model that cannot give maps, before backends are measured and anything is written."""
+    if config.cam_engine is CamEngine.KERAS:
+        CAMS[config.cam_engine].load()
+    if model is None:
+        return
+    if config.cam_engine is CamEngine.KERAS:
+        _ = model.keras
+    else:
+        model.manifest.outputs(with_cams=config.cam is not CamMode.NONE)
+
+
+def _choose_backend(config: RunConfig, model: Model | None, reporter: Reporter) -> str:
     if config.backend is not BackendName.AUTO:
         return str(config.backend)
     if model is None:
         raise UsageError("say which model to use: --model FOLDER")
     return choose(model, config.effort, reporter.remark)
+
+
+def _provenance_of(
+    config: RunConfig, model: Model | None, precision: str, pseudonymiser: Pseudonymiser | None
+) -> Provenance:
+    threshold = config.threshold
+    if threshold is None:
+        threshold = model.manifest.threshold if model is not None else _DEFAULT_THRESHOLD
+    has_maps = config.cam is not CamMode.NONE
+    decisive: dict[str, object] = {
+        "model": model.manifest.files if model is not None else None,
+        "preprocessing": VERSION,
+        "precision": precision,
+        "threshold": threshold,
+        "selection": asdict(config.selection),
+        "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
+        "schema": SCHEMA_VERSION,
+    }
+    if has_maps:  # without maps the hash stays that of earlier versions, which had none
+        decisive["cam"] = str(config.cam)
+    if config.cam_engine is CamEngine.KERAS:
+        decisive["cam_engine"] = str(config.cam_engine)
+    return Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold, has_maps)
+
+
+def _hash_of(decisive: Mapping[str, object]) -> str:
+    """Return 16 hexadecimal digits over everything that decides the content of a row."""
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]

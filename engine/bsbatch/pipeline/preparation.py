@@ -1,0 +1,156 @@
+"""One examination prepared for the network: two views read, measured and composed into an image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.config import CamMode
+from bsbatch.dicom.pixels import decode_frames, frame_offset, needs_codec, read_frames
+from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.geometry import IMAGE_SHAPE
+from bsbatch.host.workers import Isolation
+from bsbatch.imaging.body import body_of
+from bsbatch.imaging.gradcam import NO_MAPS, Explainer
+from bsbatch.imaging.preprocess import check_ranges, compact, compose
+from bsbatch.imaging.quality import assess, limits_of
+from bsbatch.native.view_pairs import Frame, pair_functions
+from bsbatch.pipeline.verdicts import verdict_of
+from bsbatch.protocols import ImagePool, Source
+from bsbatch.reasons import Reason, Stage
+from bsbatch.records import (
+    Body,
+    Examination,
+    ExamView,
+    Failure,
+    PinnedImage,
+    Quality,
+    Sample,
+    ScanObject,
+    Verdict,
+    ViewPixels,
+)
+from bsbatch.telemetry import Telemetry
+
+_COMPILED_STAGES = "pixels", "quality", "preprocess"
+"""Stages that pair_functions code reports the seconds of, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Prepares examinations; several threads may use it at once."""
+
+    source: Source
+    telemetry: Telemetry
+    isolation: Isolation
+    """Runs the decoders of compressed pixels, which may crash."""
+    explainer: Explainer = NO_MAPS
+    """Decides whether the body is located and whether the views are kept for overlays."""
+    image_pool: ImagePool | None = None
+    """Memory of the backend for images, if it lends some (`bsbatch.protocols.LendsImages`)."""
+
+    def prepare(self, exam: Examination) -> Sample | Failure:
+        """Read the two views of an examination, measure their quality and compose the image."""
+        if exam.defect is not None or exam.anterior is None or exam.posterior is None:
+            return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
+        views = exam.anterior, exam.posterior
+        return self._prepare_compiled(exam, *views) or self._prepare_stepwise(exam, *views)
+
+    def _prepare_compiled(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure | None:
+        """Go from files to image in one call of pair_functions code; None if the views are not of the common kind."""
+        native, front, back = pair_functions(), self._locate(anterior), self._locate(posterior)
+        if native is None or front is None or back is None:
+            return None
+        pinned = self._take()
+        image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
+        target = image.counts if isinstance(image, PinnedImage) else image
+        loaded = native.load((front, back), limits_of(exam), target)
+        if loaded is None:
+            self._give_back(pinned)
+            return None
+        for stage, seconds in zip(_COMPILED_STAGES, loaded.seconds, strict=True):
+            self.telemetry.add(stage, seconds, 1)
+        views = ViewPixels(loaded.stored[0]), ViewPixels(loaded.stored[1])
+        with self.telemetry.measure("quality", 0):
+            quality = assess(exam, *views, loaded.statistics)
+        try:
+            check_ranges(loaded.ranges, None if pinned is None else pinned.scales)
+        except ItemError as error:
+            self._give_back(pinned)
+            return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
+        return self._sample(exam, image, quality, *views)
+
+    def _locate(self, view: ExamView) -> Frame | None:
+        """Path and offset of a view, if it is a file and pair_functions code can read its frame."""
+        path, offset = self.source.path(view.scan.ref), frame_offset(view.scan.header, view.frame.frame)
+        return (path, offset) if path is not None and offset is not None else None
+
+    def _prepare_stepwise(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure:
+        """Read, measure and compose one after the other: any transfer syntax, size and source."""
+        try:
+            with self.telemetry.measure("pixels"):
+                views = self._read_both(anterior, posterior)
+        except (ItemError, WorkerLostError, OSError) as error:
+            return Failure(exam, verdict_of(Stage.PIXELS, error))
+        with self.telemetry.measure("quality"):
+            quality = assess(exam, *views)
+        try:
+            with self.telemetry.measure("preprocess"):
+                image = self._compose(*(view.values for view in views))
+        except ItemError as error:
+            return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
+        return self._sample(exam, image, quality, *views)
+
+    def _read_both(self, anterior: ExamView, posterior: ExamView) -> tuple[ViewPixels, ViewPixels]:
+        if anterior.scan is posterior.scan:
+            front, back = self._read(anterior.scan, anterior.frame.frame, posterior.frame.frame)
+        else:
+            (front,) = self._read(anterior.scan, anterior.frame.frame)
+            (back,) = self._read(posterior.scan, posterior.frame.frame)
+        return front, back
+
+    def _read(self, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
+        with self.source.open(scan.ref) as stream:
+            if needs_codec(scan.header):
+                return self.isolation.call(decode_frames, stream.read(), scan.header, frames)
+            return read_frames(stream, scan.header, frames)
+
+    def _compose(
+        self, anterior: NDArray[np.generic], posterior: NDArray[np.generic]
+    ) -> NDArray[np.float32] | PinnedImage:
+        pinned = self._take()
+        if pinned is None:
+            return compose(anterior, posterior)
+        try:
+            compact(anterior, posterior, pinned.counts, pinned.scales)
+        except ItemError:
+            self._give_back(pinned)
+            raise
+        return pinned
+
+    def _sample(
+        self,
+        exam: Examination,
+        image: NDArray[np.float32] | PinnedImage,
+        quality: Quality,
+        anterior: ViewPixels,
+        posterior: ViewPixels,
+    ) -> Sample:
+        views = (anterior, posterior) if self.explainer.keeps_views else None
+        return Sample(exam, image, quality, self._body(image, anterior, posterior), views)
+
+    def _body(
+        self, image: NDArray[np.float32] | PinnedImage, anterior: ViewPixels, posterior: ViewPixels
+    ) -> Body | None:
+        """Locate the body for the heat map: here, in one of several threads, instead of between two batches."""
+        if self.explainer.mode is CamMode.NONE:
+            return None
+        with self.telemetry.measure("body"):
+            return body_of(compose(anterior.values, posterior.values) if isinstance(image, PinnedImage) else image)
+
+    def _take(self) -> PinnedImage | None:
+        return None if self.image_pool is None else self.image_pool.take()
+
+    def _give_back(self, image: PinnedImage | None) -> None:
+        if self.image_pool is not None and image is not None:
+            self.image_pool.give_back(image)
