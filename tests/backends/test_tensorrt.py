@@ -124,8 +124,8 @@ def test_the_fastest_batch_is_measured_once_and_kept_beside_the_engine(
         swept.append(size)
         return measured(self, size) and {1: 995.0, 3: 1000.0}[size]
 
-    measured = TensorRtBackend._rate
-    monkeypatch.setattr(TensorRtBackend, "_rate", rate)
+    measured = TensorRtBackend._measure_rate
+    monkeypatch.setattr(TensorRtBackend, "_measure_rate", rate)
     for _ in range(2):
         with TensorRtBackend(model, Effort(threads=2)) as backend:
             assert backend.batch_size == 4  # 1 is within 2 % of the best, and four batches are in flight
@@ -141,7 +141,7 @@ def test_batches_are_measured_again_for_another_gpu(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = {1: 1.0, 3: 2.0}
-    monkeypatch.setattr(TensorRtBackend, "_rate", lambda _, size: rates[size])
+    monkeypatch.setattr(TensorRtBackend, "_measure_rate", lambda _, size: rates[size])
     with TensorRtBackend(model, Effort(threads=2)) as backend:
         assert backend.batch_size == 12
     rates[1] = 3.0

@@ -142,7 +142,7 @@ class TensorRtBackend:
         """Return the fastest batch size of a slot for these GPUs, measured once and kept beside the engine."""
 
         def sweep(_: Path, aside: Path) -> None:
-            rates = {size: self._rate(size) for size in engine.key.batches if size <= most}
+            rates = {size: self._measure_rate(size) for size in engine.key.batches if size <= most}
             best = min(size for size, rate in rates.items() if rate >= _AS_FAST * max(rates.values()))
             aside.write_text(json.dumps({"batch": best, "scans_per_second": rates}), encoding="utf-8")
 
@@ -155,7 +155,7 @@ class TensorRtBackend:
             return most
         return min(most, int(json.loads(path.read_text(encoding="utf-8"))["batch"]))
 
-    def _rate(self, size: int) -> float:
+    def _measure_rate(self, size: int) -> float:
         """Measure scans in a second with one batch size, from pageable memory to probabilities as in a run."""
         self._slot = size
         shape = (1, MODEL_SHAPE.rows, MODEL_SHAPE.columns)
@@ -199,13 +199,15 @@ def _find_engine_for(model: Model, device: Gpu, outputs: tuple[str, ...]) -> tup
     refusals: list[ModelError] = []
     for library in libraries:
         try:
-            return _load_library(library, model, device, outputs)
+            return _load_with_engine(library, model, device, outputs)
         except ModelError as error:  # the other library may have one
             refusals.append(error)
     raise refusals[0]
 
 
-def _load_library(library: Library, model: Model, device: Gpu, outputs: tuple[str, ...]) -> tuple[ModuleType, Engine]:
+def _load_with_engine(
+    library: Library, model: Model, device: Gpu, outputs: tuple[str, ...]
+) -> tuple[ModuleType, Engine]:
     module = library.load()
     target = EngineTarget(library.module, module.__version__, library.target_of(device), outputs)
     return module, find_engine(model, target)

@@ -196,11 +196,11 @@ class _Allocator:
     def __init__(self, device: Device, stack: ExitStack) -> None:
         self._device, self._stack = device, stack
 
-    def memory(self, size: int) -> Memory:
+    def allocate(self, size: int) -> Memory:
         """Allocate bytes on the device."""
         return self._free_at_exit(self._device.allocate(size))
 
-    def pinned(self, shape: tuple[int, ...]) -> Pinned[np.float32]:
+    def pin(self, shape: tuple[int, ...]) -> Pinned[np.float32]:
         """Allocate a pinned float32 array."""
         return self._free_at_exit(self._device.pin(shape, np.float32))
 
@@ -233,9 +233,9 @@ class _Input:
     """The images of a batch on the device, until the network has consumed them."""
 
     def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
-        self._counts = allocator.memory(batch * shape.pixels * _HALF)
-        self._scales = allocator.memory(batch * 2 * 2 * _FLOAT)
-        self._image = allocator.memory(batch * shape.pixels * _HALF)
+        self._counts = allocator.allocate(batch * shape.pixels * _HALF)
+        self._scales = allocator.allocate(batch * 2 * 2 * _FLOAT)
+        self._image = allocator.allocate(batch * shape.pixels * _HALF)
         self.consumed = allocator.event()
 
     def upload(self, images: Sequence[PinnedImage], pipeline: _Pipeline) -> None:
@@ -257,8 +257,8 @@ class _Slot:
     """A batch in flight, and the memory for its results."""
 
     def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
-        self._outputs = [allocator.memory(batch * prod(output) * _FLOAT) for output in shape.outputs]
-        self._results = [allocator.pinned((batch, *output)) for output in shape.outputs]
+        self._outputs = [allocator.allocate(batch * prod(output) * _FLOAT) for output in shape.outputs]
+        self._results = [allocator.pin((batch, *output)) for output in shape.outputs]
         events = (allocator.event() for _ in range(5))
         self._begun, self._uploaded, self._computing, self._computed, self._ended = events
 

@@ -1,1 +1,1 @@
-"""Executors: the processes that work through the units of a run."""
+"""Executors: they run the stages over the units of a run, in this process or elsewhere."""
