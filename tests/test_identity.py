@@ -15,7 +15,7 @@ def test_a_digest_is_stable_and_has_64_bits(parts: list[str]) -> None:
     assert 0 <= digest(*parts) < 2**64
 
 
-def test_the_borders_between_parts_count() -> None:
+def test_the_borders_between_parts_change_the_digest() -> None:
     assert digest("ab", "c") != digest("a", "bc")
 
 
@@ -35,13 +35,13 @@ def test_an_exam_id_has_32_hexadecimal_digits() -> None:
     assert int(exam_id([scan("AP", "both")]), 16)
 
 
-def test_an_exam_id_follows_the_uid_and_not_the_place() -> None:
+def test_an_exam_id_depends_on_the_uid_and_not_on_the_path() -> None:
     moved = scan("AP", "moved", sop_uid="1.2.3.4.both")
 
     assert exam_id([moved]) == exam_id([scan("AP", "both")])
 
 
-def test_objects_without_a_uid_are_told_apart_by_their_place() -> None:
+def test_objects_without_a_uid_are_distinguished_by_their_path() -> None:
     assert exam_id([scan("AP", "a", sop_uid=None)]) != exam_id([scan("AP", "b", sop_uid=None)])
 
 
@@ -49,7 +49,7 @@ def test_swapped_views_are_another_examination() -> None:
     assert exam_id([scan("AP", "x")]) != exam_id([scan("PA", "x")])
 
 
-def test_the_time_names_an_acquisition_across_series() -> None:
+def test_the_time_identifies_an_acquisition_across_series() -> None:
     assert acquisition_key("1", "a", "20200102", "101500") == acquisition_key("1", "b", "20200102", "101500")
 
 
@@ -57,11 +57,11 @@ def test_the_time_names_an_acquisition_across_series() -> None:
     "other",
     [("2", "a", "20200102", "101500"), ("1", "a", "20200103", "101500"), ("1", "a", "20200102", "101501")],
 )
-def test_study_date_and_time_tell_acquisitions_apart(other: tuple[str, str, str, str]) -> None:
+def test_study_date_and_time_distinguish_acquisitions(other: tuple[str, str, str, str]) -> None:
     assert acquisition_key("1", "a", "20200102", "101500") != acquisition_key(*other)
 
 
-def test_the_series_names_an_acquisition_without_a_time() -> None:
+def test_the_series_identifies_an_acquisition_without_a_time() -> None:
     assert acquisition_key("1", "a", None, None) == acquisition_key("1", "a", "20200102", "")
     assert acquisition_key("1", "a", None, None) != acquisition_key("1", "b", None, None)
 
@@ -71,7 +71,7 @@ def test_without_a_study_there_is_no_acquisition() -> None:
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3).map(lambda number: number << 40), max_size=200))
-def test_a_set_of_digests_is_a_set(numbers: list[int]) -> None:
+def test_a_digest_set_behaves_like_a_set(numbers: list[int]) -> None:
     held, absent = DigestSet(numbers), {number ^ 1 << 50 for number in numbers} - set(numbers)
 
     assert len(held) == len({number or 1 for number in numbers})
@@ -84,4 +84,4 @@ def test_a_large_set_of_digests_takes_at_most_32_bytes_each() -> None:
     held = DigestSet(digest(str(number)) for number in range(50_000))
 
     assert len(held) == 50_000
-    assert sys.getsizeof(held._places) <= 32 * len(held)
+    assert sys.getsizeof(held._slots) <= 32 * len(held)

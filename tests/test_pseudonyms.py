@@ -28,7 +28,7 @@ def test_equal_uids_stay_equal_and_others_differ() -> None:
     assert KEY.uid("1.2.3") == KEY.uid("1.2.3") != KEY.uid("1.2.4")
 
 
-def test_another_key_makes_other_pseudonyms() -> None:
+def test_another_key_gives_other_pseudonyms() -> None:
     assert KEY.uid("1.2.3") != OTHER.uid("1.2.3")
     assert KEY.ref(ref()).source != OTHER.ref(ref()).source
     assert KEY.fingerprint != OTHER.fingerprint
@@ -44,7 +44,7 @@ def test_only_the_uids_of_a_header_change() -> None:
     assert {name for name, one, other in zip(found._fields, found, made, strict=True) if one != other} == set(UIDS)
 
 
-def test_the_uids_of_a_header_still_match_those_of_its_neighbours() -> None:
+def test_equal_uids_in_two_headers_stay_equal() -> None:
     first, second = KEY.header(header(sop_uid="1")), KEY.header(header(sop_uid="2"))
 
     assert (first.study_uid, first.series_uid) == (second.study_uid, second.series_uid)
@@ -73,14 +73,14 @@ def test_the_fingerprint_does_not_hold_the_key() -> None:
     assert len(KEY.fingerprint) == 16
 
 
-def test_a_key_is_read_without_the_newline_behind_it(tmp_path: Path) -> None:
+def test_a_key_is_read_without_its_trailing_newline(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"0123456789abcdef\n")
 
     assert Pseudonymiser.from_file(tmp_path / "key") == KEY
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"0123456789abcde\n"])
-def test_a_short_key_is_refused_with_the_line_that_makes_one(content: bytes, tmp_path: Path) -> None:
+def test_the_error_about_a_short_key_has_the_command_that_makes_one(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(content)
 
     with pytest.raises(UsageError, match="openssl rand"):

@@ -22,7 +22,7 @@ def test_seconds_and_items_add_up_by_stage() -> None:
     assert report["infer"]["items_per_second"] == pytest.approx(5 / report["infer"]["seconds"], rel=0.05)
 
 
-def test_work_that_failed_was_work() -> None:
+def test_a_failed_block_counts_too() -> None:
     telemetry = Telemetry()
 
     with pytest.raises(ValueError, match="bad"), telemetry.measure("pixels"):
@@ -31,7 +31,7 @@ def test_work_that_failed_was_work() -> None:
     assert telemetry.report()["pixels"]["items"] == 1
 
 
-def test_nothing_is_lost_between_threads() -> None:
+def test_no_item_is_lost_between_threads() -> None:
     telemetry = Telemetry()
 
     def work(_: int) -> None:

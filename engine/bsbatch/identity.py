@@ -1,4 +1,4 @@
-"""What makes two things the same thing: digests of UIDs, acquisitions and examinations."""
+"""Identity of objects, acquisitions and examinations: digests of their UIDs."""
 
 import hashlib
 from array import array
@@ -6,18 +6,18 @@ from collections.abc import Iterable
 
 from bsbatch.records import ScanObject
 
-_FEWEST_PLACES = 64
+_FEWEST_SLOTS = 64
 
 
 class DigestSet:
-    """A set of digests in at most 32 bytes each, a third of what Python's takes: archives hold millions of UIDs.
+    """A set of 64-bit digests in at most 32 bytes each, a third of Python's set: archives hold millions of UIDs.
 
-    A hash table with open addresses; a digest is its own hash, and 0 marks a free place.
+    A hash table with open addressing; a digest is its own hash, and 0 marks a free slot.
     """
 
     def __init__(self, digests: Iterable[int] = ()) -> None:
         self._count = 0
-        self._places = array("Q", bytes(8 * _FEWEST_PLACES))
+        self._slots = array("Q", bytes(8 * _FEWEST_SLOTS))
         for number in digests:
             self.add(number)
 
@@ -25,53 +25,53 @@ class DigestSet:
         return self._count
 
     def __contains__(self, number: object) -> bool:
-        return isinstance(number, int) and self._places[self._place_of(number or 1)] != 0
+        return isinstance(number, int) and self._slots[self._slot_of(number or 1)] != 0
 
     def add(self, number: int) -> None:
-        """Put one in; 0, which no file will have, counts as 1."""
-        place = self._place_of(number or 1)
-        if self._places[place] == 0:
-            self._places[place] = number or 1
+        """Add a digest; 0 counts as 1, since no file is expected to have either."""
+        slot = self._slot_of(number or 1)
+        if self._slots[slot] == 0:
+            self._slots[slot] = number or 1
             self._count += 1
-            if 2 * self._count > len(self._places):
+            if 2 * self._count > len(self._slots):
                 self._grow()
 
     def _grow(self) -> None:
-        held = self._places
-        self._places = array("Q", bytes(2 * held.itemsize * len(held)))
-        for number in filter(None, held):
-            self._places[self._place_of(number)] = number
+        old = self._slots
+        self._slots = array("Q", bytes(2 * old.itemsize * len(old)))
+        for number in filter(None, old):
+            self._slots[self._slot_of(number)] = number
 
-    def _place_of(self, number: int) -> int:
-        """Where the number lies, or would lie."""
-        places, mask = self._places, len(self._places) - 1
-        place = number & mask
-        while places[place] not in (0, number):
-            place = (place + 1) & mask
-        return place
+    def _slot_of(self, number: int) -> int:
+        """Return the slot of a number, or the free slot where it would be added."""
+        slots, mask = self._slots, len(self._slots) - 1
+        slot = number & mask
+        while slots[slot] not in (0, number):
+            slot = (slot + 1) & mask
+        return slot
 
 
 def digest(*parts: str) -> int:
-    """64 bits of BLAKE2b: what sets of a million UIDs are made of."""
+    """Return 64 bits of BLAKE2b over texts, for sets of millions of UIDs."""
     return int.from_bytes(hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
 
 
 def acquisition_key(study: str | None, series: str | None, date: str | None, time: str | None) -> int | None:
-    """What names the acquisition of an object: its study with the time, or with the series where no time is given."""
+    """Digest of an object's acquisition: study with date and time, or study with series if there is no time."""
     if study is None:
         return None
     return digest(study, "time", date or "", time) if time else digest(study, "series", series or "")
 
 
 def object_key(study: str | None, sop: str) -> int:
-    """What makes two objects copies of one another: SOP Instance UID and study."""
+    """Digest of study and SOP Instance UID; it is equal for copies of an object."""
     return digest(study or "", sop)
 
 
 def exam_id(scans: Iterable[ScanObject]) -> str:
-    """32 hexadecimal digits over UIDs and frame numbers; a file without a UID stands in with its place.
+    """Return 32 hexadecimal digits of a hash of UIDs, views and frame numbers; a source path replaces a missing UID.
 
-    The study counts too: badly anonymised archives give one SOP Instance UID to many objects.
+    The hash includes the study, because badly anonymised archives give one SOP Instance UID to many objects.
     """
     parts = sorted(
         f"{scan.header.study_uid}/{scan.header.sop_uid or 'file:' + scan.ref.source}#{_frames(scan)}" for scan in scans

@@ -1,4 +1,4 @@
-"""Keyed hashes in place of UIDs and paths: equal inputs get equal pseudonyms, and only the key can test a guess."""
+"""Keyed hashes that replace UIDs and paths. Equal inputs get equal pseudonyms; guessing needs the key."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ _UID_BITS = 128
 
 @dataclass(frozen=True, slots=True)
 class Pseudonymiser:
-    """Replaces what names a patient's study."""
+    """Replaces the UIDs and paths that identify a patient's study."""
 
     key: bytes
 
@@ -38,15 +38,15 @@ class Pseudonymiser:
 
     @property
     def fingerprint(self) -> str:
-        """Tells keys apart without giving them away."""
+        """Sixteen hexadecimal digits that differ between keys and do not reveal the key."""
         return self._hash("fingerprint").hex()[:16]
 
     def ref(self, ref: ObjectRef) -> ObjectRef:
-        """The same object under a pseudonymous source; it still opens."""
+        """Return the reference with a pseudonymous source; the object can still be opened."""
         return replace(ref, source=self._hash("source:" + ref.source).hex())
 
     def header(self, header: Header) -> Header:
-        """The same header under pseudonymous UIDs."""
+        """Return the header with pseudonymous UIDs."""
         return header._replace(
             sop_uid=self.uid(header.sop_uid),
             study_uid=self.uid(header.study_uid),
@@ -55,7 +55,7 @@ class Pseudonymiser:
         )
 
     def uid(self, uid: str | None) -> str | None:
-        """A UID of the form that PS3.5 section B.2 makes of a UUID: ``2.25.`` and up to 39 digits."""
+        """Return a pseudonymous UID in the form of PS3.5 section B.2 for UUIDs: ``2.25.`` and up to 39 digits."""
         return None if uid is None else f"2.25.{int.from_bytes(self._hash('uid:' + uid)[: _UID_BITS // 8], 'big')}"
 
     def _hash(self, text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Where the seconds of a run go."""
+"""Busy seconds and item counts of a run, by stage."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class Telemetry:
-    """Busy seconds by stage, added up over all threads; safe to use from several of them."""
+    """Busy seconds by stage, summed over all threads. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -15,17 +15,17 @@ class Telemetry:
         self._items: Counter[str] = Counter()
 
     def measure(self, stage: str, items: int = 1) -> "_Timing":
-        """Count the time inside a ``with`` block, and what it worked on, towards a stage."""
+        """Add the time of a ``with`` block and its number of items to a stage."""
         return _Timing(self, stage, items)
 
     def add(self, stage: str, seconds: float, items: int) -> None:
-        """Count busy seconds and items towards a stage."""
+        """Add busy seconds and items to a stage."""
         with self._lock:
             self._seconds[stage] += seconds
             self._items[stage] += items
 
     def report(self) -> dict[str, dict[str, float]]:
-        """For each stage: busy seconds, items, and items for each busy second."""
+        """Return busy seconds, items and items per busy second of each stage."""
         with self._lock:
             return {
                 stage: {
@@ -38,7 +38,7 @@ class Telemetry:
 
 
 class _Timing:
-    """One block; a class, because a generator takes three times as long to enter and leave."""
+    """Measures one ``with`` block. A class, because a generator takes three times as long to enter and leave."""
 
     __slots__ = ("_items", "_stage", "_started", "_telemetry")
 

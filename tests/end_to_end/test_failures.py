@@ -160,7 +160,7 @@ def test_an_archive_that_is_unmounted_in_mid_run_stops_it(small_disk: Path, tmp_
     subprocess.run(["umount", "-l", small_disk], check=True)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 4
-    assert "went away" in one_line(error)
+    assert "disappeared" in one_line(error)
 
 
 def test_nobody_reads_the_summary(archive: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_without_heat_a_view_is_the_square_root_of_its_counts_in_inverse_grey() 
     assert (image[50:] == 255).all()
 
 
-def test_one_hot_pixel_does_not_make_the_bones_pale() -> None:
+def test_one_hot_pixel_does_not_brighten_the_bones() -> None:
     counts = np.full((512, 128), 25, np.uint16)
     counts[100, 64] = 60000
 
@@ -56,8 +56,8 @@ def test_a_view_without_counts_is_white() -> None:
     assert (overlay_view(ViewPixels(np.full((64, 16), -3, np.int16)), EMPTY) == 255).all()
 
 
-def test_the_map_lies_where_it_belongs_at_the_views_own_size() -> None:
-    """Bilinear: a cell's colour fades out over the cells beside it and reaches no further."""
+def test_the_map_is_at_its_position_in_a_view_of_any_size() -> None:
+    """Bilinear: a cell's colour fades over the neighbouring cells and reaches no further."""
     rows, columns = 640, 160
     image = overlay_view(ViewPixels(np.zeros((rows, columns), np.uint16)), half(10, 4))
 
@@ -71,7 +71,7 @@ def test_the_map_lies_where_it_belongs_at_the_views_own_size() -> None:
 
 
 def test_colours_get_evenly_lighter_where_the_map_covers_the_scan() -> None:
-    """Lightness as the eye sees it (CIE L*) of a map that rises from 0 to 1."""
+    """Perceived lightness (CIE L*) of a map that rises from 0 to 1."""
     ramp = np.repeat(np.linspace(0, 1, 32, dtype=np.float32)[:, np.newaxis], 16, axis=1)
     image = overlay_view(ViewPixels(np.zeros((256, 16), np.uint16)), ramp)
     lightness = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[:, 8, 0]
@@ -108,13 +108,13 @@ def test_views_of_two_sizes_stand_side_by_side() -> None:
 
 
 def contains(image: Image, part: Image) -> bool:
-    """Whether a part lies somewhere in an image, to the bit."""
+    """Return True if an image contains a part, to the bit."""
     rows, columns = part.shape[:2]
     corners = np.argwhere((image[: -rows or None, : -columns or None] == part[0, 0]).all(axis=2))
     return any(np.array_equal(image[row : row + rows, column : column + columns], part) for row, column in corners)
 
 
-def test_each_half_of_the_map_lies_over_its_view() -> None:
+def test_each_half_of_the_map_covers_its_view() -> None:
     blank = ViewPixels(np.zeros((640, 160), np.uint16))
     plain = draw((blank, blank), heat(), SURE)
 
@@ -146,7 +146,7 @@ def test_the_same_examination_is_drawn_to_the_same_bit() -> None:
     assert len(digests) == 1
 
 
-def test_a_sheet_has_a_place_for_each_of_its_images() -> None:
+def test_a_sheet_shows_each_of_its_images() -> None:
     images = [draw((view(1024, 256), view(1024, 256)), heat((row, 3)), SURE) for row in range(10)]
 
     one, ten = sheet_of(images[:1], ["a"]), sheet_of(images, list("abcdefghij"))

@@ -39,8 +39,8 @@ def prediction(number: int, *, is_drawn: bool = True) -> Prediction:
     return Prediction(examine((scan("AP", f"{number}"),)), QUALITY, number / 100, explanation)
 
 
-def written(out: Path, *numbers: int, form: OverlayFormat = OverlayFormat.PNG, threads: int = 2) -> OverlaySink:
-    """Commit one unit as a run does: overlays first."""
+def write(out: Path, *numbers: int, form: OverlayFormat = OverlayFormat.PNG, threads: int = 2) -> OverlaySink:
+    """Commit one unit as a run does, overlays first; return the sink."""
     sink, unit = OverlaySink(out, form, 0.5, threads), UnitOutcome(tuple(map(prediction, numbers)), ())
     sink.commit(unit)
     ParquetSink(out, PROVENANCE).commit(unit)
@@ -56,14 +56,14 @@ def read(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("form", [OverlayFormat.PNG, OverlayFormat.WEBP])
-def test_every_examination_with_a_map_has_an_image_called_after_it(form: OverlayFormat, tmp_path: Path) -> None:
-    written(tmp_path, 1, 2, form=form)
+def test_every_examination_with_a_map_has_an_image_named_after_it(form: OverlayFormat, tmp_path: Path) -> None:
+    write(tmp_path, 1, 2, form=form)
 
     assert {path.name for path in (tmp_path / "overlays").iterdir()} == {f"{name(1)}.{form}", f"{name(2)}.{form}"}
     assert read(tmp_path / f"overlays/{name(1)}.{form}").ndim == 3
 
 
-def test_who_has_no_map_has_no_image(tmp_path: Path) -> None:
+def test_an_examination_without_a_map_has_no_image(tmp_path: Path) -> None:
     sink = OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1)
 
     sink.commit(UnitOutcome((Prediction(examine((scan("AP", "x"),)), QUALITY, 0.5), prediction(1, is_drawn=False)), ()))
@@ -75,7 +75,7 @@ def test_who_has_no_map_has_no_image(tmp_path: Path) -> None:
 def test_any_number_of_threads_writes_the_same_bytes(form: OverlayFormat, tmp_path: Path) -> None:
     folders = [tmp_path / str(threads) for threads in (1, 2, 5)]
     for folder, threads in zip(folders, (1, 2, 5), strict=True):
-        written(folder, *range(12), form=form, threads=threads).finish()
+        write(folder, *range(12), form=form, threads=threads).finish()
 
     contents = [{path.name: path.read_bytes() for path in overlay_files(folder)} for folder in folders]
 
@@ -87,18 +87,18 @@ def test_any_number_of_threads_writes_the_same_bytes(form: OverlayFormat, tmp_pa
 
 
 def test_the_contact_sheets_hold_the_most_probable_first(tmp_path: Path) -> None:
-    written(tmp_path, *range(30)).finish()
+    write(tmp_path, *range(30)).finish()
     sheets = [path for path in overlay_files(tmp_path) if path.name.startswith("sheet")]
 
     assert [path.name for path in sheets] == ["sheet-0001.png", "sheet-0002.png"]
     first, second = map(read, sheets)
     assert len(first) > len(second)
-    written(tmp_path / "top", *range(6, 30)).finish()
+    write(tmp_path / "top", *range(6, 30)).finish()
     assert (tmp_path / "top/overlays/sheet-0001.png").read_bytes() == sheets[0].read_bytes()
 
 
-def test_what_has_no_row_any_more_is_removed_and_what_is_not_ours_stays(tmp_path: Path) -> None:
-    sink = written(tmp_path, 1)
+def test_images_without_a_row_are_removed_and_other_files_stay(tmp_path: Path) -> None:
+    sink = write(tmp_path, 1)
     sink.commit(UnitOutcome((prediction(2),), ()))
     note = tmp_path / "overlays/note.png"
     note.write_bytes(b"mine")
@@ -117,7 +117,7 @@ def test_a_run_without_a_map_ends_without_a_sheet(tmp_path: Path) -> None:
     assert overlay_files(tmp_path) == []
 
 
-def test_what_a_killed_run_wrote_aside_is_removed(tmp_path: Path) -> None:
+def test_unfinished_images_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / "overlays").mkdir()
     (tmp_path / "overlays/.x.png.partial").write_bytes(b"half")
 
@@ -137,8 +137,8 @@ def test_a_folder_that_cannot_be_written_to_stops_the_run(tmp_path: Path) -> Non
         OverlaySink(tmp_path / "file", OverlayFormat.PNG, 0.5, 1)
 
 
-def test_an_overlay_that_is_damaged_is_named(tmp_path: Path) -> None:
-    sink = written(tmp_path, 1)
+def test_the_error_names_a_damaged_overlay(tmp_path: Path) -> None:
+    sink = write(tmp_path, 1)
     (tmp_path / f"overlays/{name(1)}.png").write_bytes(b"no image")
 
     with pytest.raises(OutputError, match=rf"{name(1)}\.png cannot be read: delete it"):

@@ -1,4 +1,4 @@
-"""Parts appear whole or not at all, and rows that do not add up are told."""
+"""Parts appear whole or not at all, and rows that do not add up are errors."""
 
 from pathlib import Path
 
@@ -39,13 +39,13 @@ def test_finish_leaves_both_tables_readable(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / RESULTS).num_rows == 0
 
 
-def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+def test_part_numbers_continue_after_a_restart(tmp_path: Path) -> None:
     sink(tmp_path).commit(settled("a"))
     sink(tmp_path).commit(settled("b"))
     assert [path.name for path in parts_in(tmp_path / OBJECTS)] == ["part-000000.parquet", "part-000001.parquet"]
 
 
-def test_what_a_killed_run_wrote_aside_is_removed_and_never_read(tmp_path: Path) -> None:
+def test_unfinished_parts_of_a_killed_run_are_removed_and_never_read(tmp_path: Path) -> None:
     sink(tmp_path).commit(settled("a"))
     (tmp_path / OBJECTS / ".part-000001.parquet").write_bytes(b"half a part")
     assert pq.read_table(tmp_path / OBJECTS).num_rows == 1
@@ -53,13 +53,13 @@ def test_what_a_killed_run_wrote_aside_is_removed_and_never_read(tmp_path: Path)
     assert not list((tmp_path / OBJECTS).glob(".part-*"))
 
 
-def test_a_missing_row_is_told(tmp_path: Path) -> None:
+def test_a_missing_row_is_an_error(tmp_path: Path) -> None:
     sink(tmp_path).commit(settled("a"))
     with pytest.raises(OutputError, match="2 objects were seen and 1 have a row"):
         reconcile(tmp_path, 2, is_complete=True)
 
 
-def test_a_double_row_is_told(tmp_path: Path) -> None:
+def test_a_duplicate_row_is_an_error(tmp_path: Path) -> None:
     writer = sink(tmp_path)
     writer.commit(settled("a"))
     writer.commit(settled("a"))

@@ -39,7 +39,7 @@ AWKWARD = [
 
 
 def fill(folder: Path, names: list[str]) -> list[str]:
-    """Make files of these names, except where a folder has the name already."""
+    """Create files of these names, except if a folder has the name already."""
     made = []
     for name in sorted(names, key=len, reverse=True):
         path = folder / name
@@ -84,7 +84,7 @@ def test_any_names_come_in_the_order_of_their_relative_paths(
     assert listed(folder) == sorted(made)
 
 
-def test_a_reference_says_what_the_file_system_says(tmp_path: Path) -> None:
+def test_a_reference_has_the_size_and_time_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.dcm").write_bytes(b"12345")
 
@@ -96,13 +96,13 @@ def test_a_reference_says_what_the_file_system_says(tmp_path: Path) -> None:
         assert stream.read() == b"12345"
 
 
-def test_an_empty_folder_holds_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_lists_no_object(tmp_path: Path) -> None:
     (tmp_path / "empty" / "too").mkdir(parents=True)
 
     assert listed(tmp_path) == []
 
 
-def test_a_source_can_be_walked_twice(tmp_path: Path) -> None:
+def test_a_source_can_be_listed_twice(tmp_path: Path) -> None:
     fill(tmp_path, AWKWARD)
     source = DirectorySource(tmp_path)
 
@@ -144,7 +144,7 @@ def test_two_links_to_one_folder_are_no_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["nowhere", "itself"])
-def test_a_link_that_leads_nowhere_is_a_problem_of_its_own(target: str, tmp_path: Path) -> None:
+def test_a_broken_link_is_a_problem_of_that_object_alone(target: str, tmp_path: Path) -> None:
     (tmp_path / "itself").symlink_to(target)
     fill(tmp_path, ["z"])
 
@@ -169,7 +169,7 @@ def test_a_pipe_or_a_socket_is_not_opened(kind: str, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80"])
-def test_a_name_that_is_no_unicode_keeps_its_difference_and_still_opens(name: bytes, tmp_path: Path) -> None:
+def test_names_that_are_no_unicode_stay_distinct_and_can_be_opened(name: bytes, tmp_path: Path) -> None:
     place = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118 - bytes
     with open(place, "wb") as made:  # noqa: PTH123 - bytes
         made.write(b"there")
@@ -183,7 +183,7 @@ def test_a_name_that_is_no_unicode_keeps_its_difference_and_still_opens(name: by
         assert stream.read() == b"there"
 
 
-def test_a_folder_whose_name_is_no_unicode_is_walked(tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_no_unicode_is_listed(tmp_path: Path) -> None:
     folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")  # noqa: PTH118 - bytes
     os.mkdir(folder)  # noqa: PTH102 - bytes
     Path(os.fsdecode(folder), "1").write_bytes(b"")
@@ -191,7 +191,7 @@ def test_a_folder_whose_name_is_no_unicode_is_walked(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["caf\uf7e9/1"]
 
 
-def test_a_file_that_is_gone_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_missing_file_affects_no_other(tmp_path: Path) -> None:
     fill(tmp_path, ["a", "b"])
     source = DirectorySource(tmp_path)
     first, second = source
@@ -204,7 +204,7 @@ def test_a_file_that_is_gone_costs_itself_alone(tmp_path: Path) -> None:
         assert stream.read() == b"b"
 
 
-def test_a_folder_in_place_of_a_file_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_an_error_of_that_object(tmp_path: Path) -> None:
     fill(tmp_path, ["a"])
     source = DirectorySource(tmp_path)
     ref = only(tmp_path)
@@ -215,38 +215,38 @@ def test_a_folder_in_place_of_a_file_costs_itself_alone(tmp_path: Path) -> None:
         source.open(ref)
 
 
-def test_an_archive_that_went_away_stops_the_listing(tmp_path: Path) -> None:
+def test_an_archive_that_disappears_stops_the_listing(tmp_path: Path) -> None:
     fill(tmp_path / "archive", ["a/1", "b/2"])
     walk = iter(DirectorySource(tmp_path / "archive"))
     next(walk)
 
     shutil.rmtree(tmp_path / "archive")
 
-    with pytest.raises(SourceError, match="went away: mount it again and run the same command"):
+    with pytest.raises(SourceError, match="disappeared: mount it again and run the same command"):
         next(walk)
 
 
-def test_an_archive_that_went_away_before_its_listing_stops_it(tmp_path: Path) -> None:
+def test_an_archive_that_disappears_before_its_listing_stops_it(tmp_path: Path) -> None:
     fill(tmp_path / "archive", ["a/1"])
     source = DirectorySource(tmp_path / "archive")
     shutil.rmtree(tmp_path / "archive")
 
-    with pytest.raises(SourceError, match="went away"):
+    with pytest.raises(SourceError, match="disappeared"):
         list(source)
 
 
-def test_an_archive_that_went_away_is_not_one_bad_file(tmp_path: Path) -> None:
+def test_an_archive_that_disappears_is_not_one_bad_file(tmp_path: Path) -> None:
     fill(tmp_path / "archive", ["1"])
     source = DirectorySource(tmp_path / "archive")
     (ref,) = source
     shutil.rmtree(tmp_path / "archive")
 
-    with pytest.raises(SourceError, match="went away"):
+    with pytest.raises(SourceError, match="disappeared"):
         source.open(ref)
 
 
 @pytest.mark.parametrize("is_file", [True, False])
-def test_an_archive_that_is_not_there_is_a_wrong_command(is_file: bool, tmp_path: Path) -> None:
+def test_a_missing_archive_is_a_usage_error(is_file: bool, tmp_path: Path) -> None:
     if is_file:
         (tmp_path / "archive").write_bytes(b"")
 
@@ -260,7 +260,7 @@ from pathlib import Path
 from bsbatch.errors import BsbatchError
 from bsbatch.sources.directory import DirectorySource
 
-told = []
+listing = []
 try:
     source = DirectorySource(Path(sys.argv[1]))
     for ref in source:
@@ -270,16 +270,16 @@ try:
                 source.open(ref).close()
             except BsbatchError as error:
                 reason = "open: " + error.reason
-        told.append([ref.source, reason])
+        listing.append([ref.source, reason])
 except BsbatchError as error:
-    told = type(error).__name__
-print(json.dumps(told))
+    listing = type(error).__name__
+print(json.dumps(listing))
 """
 CAPABILITIES = "-dac_override,-dac_read_search"
 
 
-def told_without_privileges(archive: Path) -> Any:
-    """What the source says where permissions count: for root they do only without its capabilities."""
+def list_without_privileges(archive: Path) -> Any:
+    """List an archive with permissions in force: root obeys them only without its capabilities."""
     drop: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
@@ -293,17 +293,17 @@ def told_without_privileges(archive: Path) -> Any:
     return json.loads(done.stdout)
 
 
-def test_what_may_not_be_read_costs_itself_alone(tmp_path: Path) -> None:
+def test_a_file_without_permission_affects_no_other(tmp_path: Path) -> None:
     fill(tmp_path, ["a/1", "file", "locked/1", "z"])
     (tmp_path / "file").chmod(0)
     (tmp_path / "locked").chmod(0)
 
     try:
-        told = told_without_privileges(tmp_path)
+        found = list_without_privileges(tmp_path)
     finally:
         (tmp_path / "locked").chmod(0o700)
 
-    assert told == [
+    assert found == [
         ["a/1", None],
         ["file", "open: permission_denied"],
         ["locked/", "permission_denied"],
@@ -311,12 +311,12 @@ def test_what_may_not_be_read_costs_itself_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_an_archive_that_may_not_be_read_is_a_wrong_command(tmp_path: Path) -> None:
+def test_an_archive_without_permission_is_a_usage_error(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     fill(archive, ["1"])
     archive.chmod(0)
 
     try:
-        assert told_without_privileges(archive) == "UsageError"
+        assert list_without_privileges(archive) == "UsageError"
     finally:
         archive.chmod(0o700)

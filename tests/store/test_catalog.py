@@ -25,16 +25,16 @@ def sources(out: Path) -> list[str]:
     return sorted(source for part in parts for source in pq.read_table(part)["source"].to_pylist())
 
 
-def test_an_empty_folder_settles_nothing_and_is_not_compared_with_the_disk(tmp_path: Path) -> None:
-    def unwalked() -> list[ObjectRef]:
-        raise AssertionError("walked for nothing")
+def test_an_empty_folder_settles_no_object_and_does_not_list_the_archive(tmp_path: Path) -> None:
+    def refuse() -> list[ObjectRef]:
+        raise AssertionError("iterated for nothing")
 
-    catalog = open_catalog(tmp_path / "nowhere", (item for _ in range(1) for item in unwalked()))
+    catalog = open_catalog(tmp_path / "nowhere", (item for _ in range(1) for item in refuse()))
 
     assert not catalog.is_settled(ref("a"))
 
 
-def test_an_unchanged_skipped_object_is_settled_and_a_changed_one_goes(tmp_path: Path) -> None:
+def test_an_unchanged_skipped_object_is_settled_and_the_row_of_a_changed_one_is_removed(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"), ref("b"))
 
     catalog = open_catalog(tmp_path, [ref("a"), ref("b", mtime_ns=2)])
@@ -44,7 +44,7 @@ def test_an_unchanged_skipped_object_is_settled_and_a_changed_one_goes(tmp_path:
     assert sources(tmp_path) == ["a"]
 
 
-def test_a_failed_object_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_object_is_processed_again(tmp_path: Path) -> None:
     commit(tmp_path, Reason.PERMISSION_DENIED, ref("a"))
     commit(tmp_path, Reason.NOT_DICOM, ref("b"))
 
@@ -54,7 +54,7 @@ def test_a_failed_object_is_tried_again(tmp_path: Path) -> None:
     assert sources(tmp_path) == ["b"]
 
 
-def test_an_object_that_is_gone_keeps_its_row(tmp_path: Path) -> None:
+def test_an_object_that_was_deleted_keeps_its_row(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"))
     open_catalog(tmp_path, [ref("b")])
     assert sources(tmp_path) == ["a"]
@@ -68,14 +68,14 @@ def test_parts_without_a_change_are_not_written_again(tmp_path: Path) -> None:
     assert part.stat().st_mtime_ns == before
 
 
-def test_a_part_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_part_that_is_not_parquet(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"))
     (tmp_path / OBJECTS / "part-000001.parquet").write_bytes(b"nonsense")
     with pytest.raises(OutputError, match=r"part-000001.parquet cannot be read"):
         open_catalog(tmp_path, [ref("a")])
 
 
-def test_a_fresh_catalog_knows_nothing() -> None:
+def test_a_new_catalog_is_empty() -> None:
     catalog = Catalog()
     assert not catalog.is_settled(ref("a"))
     assert len(catalog.seen) == len(catalog.closed) == 0

@@ -36,7 +36,7 @@ def test_parts_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert [row["name"] for row in all_rows(tmp_path, ["name"])] == ["0", "2", "10"]
 
 
-def test_a_part_replaces_the_one_of_its_number_and_leaves_nothing_aside(tmp_path: Path) -> None:
+def test_a_part_replaces_the_earlier_one_of_its_number_and_leaves_no_other_file(tmp_path: Path) -> None:
     write_part(tmp_path, 3, table("old"))
     write_part(tmp_path, 3, table("new"))
 
@@ -44,7 +44,7 @@ def test_a_part_replaces_the_one_of_its_number_and_leaves_nothing_aside(tmp_path
     assert read_rows(tmp_path / "part-000003.parquet", ["name"]) == [{"name": "new"}]
 
 
-def test_rows_are_taken_out_and_the_metadata_stay(tmp_path: Path) -> None:
+def test_rows_are_removed_and_the_metadata_stay(tmp_path: Path) -> None:
     write_part(tmp_path, 0, table("a", "bb", "ccc"))
     (part,) = parts_in(tmp_path)
 
@@ -54,13 +54,13 @@ def test_rows_are_taken_out_and_the_metadata_stay(tmp_path: Path) -> None:
     assert metadata_of(part)["bsbatch.config_hash"] == "abc"
 
 
-def test_a_part_goes_with_its_last_row(tmp_path: Path) -> None:
+def test_a_part_without_rows_is_deleted(tmp_path: Path) -> None:
     write_part(tmp_path, 0, table("a"))
     keep_rows(tmp_path / "part-000000.parquet", lambda _: False, ["name"])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_that_keeps_all_its_rows_is_not_touched(tmp_path: Path) -> None:
+def test_a_part_that_keeps_all_its_rows_is_not_written_again(tmp_path: Path) -> None:
     write_part(tmp_path, 0, table("a"))
     (part,) = parts_in(tmp_path)
     before = part.stat().st_mtime_ns
@@ -68,21 +68,22 @@ def test_a_part_that_keeps_all_its_rows_is_not_touched(tmp_path: Path) -> None:
     assert part.stat().st_mtime_ns == before
 
 
-def test_what_a_killed_run_wrote_aside_is_removed(tmp_path: Path) -> None:
+def test_unfinished_parts_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     write_part(tmp_path, 0, table("a"))
-    (tmp_path / ".part-000001.parquet").write_bytes(b"half")
+    (tmp_path / ".part-000001.parquet.partial").write_bytes(b"half")
+    (tmp_path / ".part-000002.parquet").write_bytes(b"half, of an earlier version")
     remove_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["part-000000.parquet"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PAR1nonsensePAR1"])
-def test_a_part_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+def test_the_error_names_a_part_that_cannot_be_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "part-000000.parquet").write_bytes(content)
     with pytest.raises(OutputError, match=r"part-000000.parquet cannot be read: delete it"):
         list(all_rows(tmp_path, ["name"]))
 
 
-def test_reading_starts_no_thread_that_could_disturb_the_end_of_the_process(tmp_path: Path) -> None:
+def test_reading_starts_no_thread_that_could_hang_the_exit(tmp_path: Path) -> None:
     write_part(tmp_path, 0, table("a"))
     read = f"list(all_rows(Path({str(tmp_path)!r}), ['name']))"
     program = "import os; from pathlib import Path; from bsbatch.store.parts import all_rows; "

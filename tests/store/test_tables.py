@@ -59,7 +59,7 @@ def unit(*outcomes: Outcome, settled: tuple[SettledObject, ...] = ()) -> UnitOut
 
 
 def result_of(outcome: Outcome) -> Row:
-    """The one row as it comes back out of the table."""
+    """Return the one row as read back from the table."""
     (row,) = to_table(RESULTS, result_rows(unit(outcome), PROVENANCE), "abc").to_pylist()
     return dict(row)
 
@@ -79,7 +79,7 @@ def test_every_column_is_described_once(table: str, columns: tuple[Column, ...])
 
 
 @pytest.mark.parametrize("table", [RESULTS, OBJECTS])
-def test_a_part_says_what_it_is(table: str, tmp_path: Path) -> None:
+def test_the_metadata_of_a_part_name_its_table_and_versions(table: str, tmp_path: Path) -> None:
     path = tmp_path / "part.parquet"
     pq.write_table(to_table(table, [], "abc"), path)
 
@@ -99,7 +99,7 @@ def test_a_prediction_is_positive_from_the_threshold_on(p: float, predicted: int
     assert row["p_metastasis"] == pytest.approx(p)
 
 
-def test_a_prediction_says_where_it_comes_from() -> None:
+def test_the_row_of_a_prediction_names_its_objects_and_its_model() -> None:
     row = result_of(Prediction(BOTH, QUALITY, 0.7))
 
     assert row["exam_id"] == BOTH.exam_id
@@ -112,7 +112,7 @@ def test_a_prediction_says_where_it_comes_from() -> None:
     assert (row["threshold"], row["model_id"], row["config_hash"]) == (0.5, "0123456789abcdef", "abc")
 
 
-def test_the_figures_of_quality_are_written() -> None:
+def test_quality_metrics_are_written() -> None:
     row = result_of(Prediction(BOTH, QUALITY, 0.7))
 
     assert (row["qc_counts_anterior"], row["qc_counts_posterior"]) == (1e6, 2e6)
@@ -127,7 +127,7 @@ def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
     assert (row["source_anterior"], row["source_posterior"]) == ("a", "p")
 
 
-def test_a_heat_map_and_where_it_lies_are_written() -> None:
+def test_a_heat_map_its_peaks_and_shares_are_written() -> None:
     heat = HeatMap(np.eye(32, dtype=np.float32), 4.5)
     where = Whereabouts(Peak(15.5, 7.5, 1.0), None, 0.9, 0.25, 0.125, 0.5, 1.0, ("bladder",))
     prediction = Prediction(BOTH, QUALITY, 0.7, Explanation(heat, where))
@@ -145,14 +145,14 @@ def test_a_heat_map_and_where_it_lies_are_written() -> None:
     assert row["cam_warning"] == ["bladder"]
 
 
-def test_who_has_no_map_has_nothing_in_its_columns() -> None:
+def test_columns_of_heat_maps_are_null_without_a_map() -> None:
     rows = result_rows(unit(Prediction(BOTH, QUALITY, 0.7), failure(LONE)), PROVENANCE)
 
     for row in to_table(RESULTS, rows, "abc", has_maps=True).to_pylist():
         assert {row[column.name] for column in CAM_COLUMNS} == {None}
 
 
-def test_without_maps_there_are_no_columns_for_them() -> None:
+def test_a_run_without_heat_maps_has_no_columns_for_them() -> None:
     assert not {column.name for column in CAM_COLUMNS} & set(schema_of(RESULTS, "abc").names)
     assert schema_of(OBJECTS, "abc", has_maps=True) == schema_of(OBJECTS, "abc")
 
@@ -193,7 +193,7 @@ def test_every_object_has_one_row() -> None:
     }
 
 
-def test_what_was_never_read_has_no_header() -> None:
+def test_an_object_without_a_header_has_null_columns() -> None:
     (row,) = objects_of(unit(settled=(NOTE,)))
 
     assert (row["size"], row["mtime_ns"]) == (1, 1)
@@ -208,7 +208,7 @@ def test_no_text_of_the_header_reaches_a_row() -> None:
 
 
 @pytest.mark.parametrize("missing", ["exam_id", "status", "config_hash"])
-def test_a_row_without_what_every_row_must_have_is_refused(missing: str) -> None:
+def test_a_row_without_a_required_value_is_refused(missing: str) -> None:
     (row,) = result_rows(unit(Prediction(BOTH, QUALITY, 0.7)), PROVENANCE)
     broken: dict[str, Any] = {**row, missing: None}
 

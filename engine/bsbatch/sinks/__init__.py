@@ -1,1 +1,1 @@
-"""Where executed units go."""
+"""Outputs of executed units: Parquet tables and overlay images."""

@@ -1,6 +1,6 @@
-"""How an overlay looks: two views in inverse grey, the heat map over them, and what a reader must know beside it.
+"""Overlay images: two views in inverse grey, the heat map over them, and a caption.
 
-Only integers and tables decide a pixel, so that the same examination gives the same bytes.
+Pixels are blended with integer lookup tables, so the same examination gives the same bytes.
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from bsbatch.records import HeatMap, ViewPixels
 
 NOTICE = "Research use only, not for clinical use"
 _BRIGHTEST = 99.5
-"""Percentile of a view's pixels above 0 that is black; what is hotter, such as a bladder, is black, too."""
+"""Percentile of a view's pixels above 0 from which on pixels are black, such as those of a bladder."""
 _SAMPLED = 2
-"""One row and column in so many tells the percentile."""
+"""The percentile is computed of every second row and column."""
 _COLOURS = (72, 236)
-"""The part of the colour map that is used: its ends are too dark and too bright to be told from the scan."""
+"""First and last entry used of the colour map: beyond them it is too dark or too bright to differ from the scan."""
 _OPAQUE_FROM, _OPACITY = 0.5, 0.68
-"""From this value on a map covers the scan so much, and in proportion less below it."""
+"""Opacity of the heat map from this value on; below it, the opacity falls linearly to 0."""
 _MARGIN, _GAP, _BAR, _TICKS = 24, 40, 14, 40
 _HEADER, _FOOTER = 92, 36
 _NARROWEST = 480
 _NAMES = 26
-"""Rows above the views with their names."""
+"""Rows above the views that hold their names."""
 _PER_ROW, _THUMBNAIL, _LABEL = 8, 260, 28
-"""Thumbnails beside one another on a contact sheet, columns of each, rows of its label."""
+"""Of a contact sheet: thumbnails in a row, columns of a thumbnail, rows of its label."""
 _SMALL = 400
-"""Columns of an image in a report."""
+"""Width of an image in a report, in pixels."""
 _INK, _PALE, _ALARM = (30, 30, 30), (110, 110, 110), (30, 60, 200)
 """Blue, green, red."""
 _FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
@@ -40,18 +40,18 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What stands over an image."""
+    """Text above an image."""
 
     p_metastasis: float
     """In [0, 1]."""
     threshold: float
-    """Positive from this probability on."""
+    """Smallest ``p_metastasis`` of a positive prediction, in [0, 1]."""
     warnings: tuple[str, ...]
     """Names of `bsbatch.imaging.gradcam.CamWarning`."""
 
     @property
     def lines(self) -> tuple[str, str]:
-        """The probability, and what the map is of."""
+        """First line: probability and threshold. Second line: the class that the heat map explains."""
         predicted = "metastasis" if self.p_metastasis >= self.threshold else "no metastasis"
         return (
             f"Probability of metastasis {self.p_metastasis:.3f}  (positive from {self.threshold:.3f})",
@@ -65,11 +65,11 @@ def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) 
     Parameters
     ----------
     views
-        Anterior and posterior, as they were counted; each is shown in its own size.
+        Anterior and posterior, in counts; each is shown in its own size.
     heat
         ``(32, 32)`` in [0, 1], stretched to each view's size.
     caption
-        What stands over it.
+        Text above the views.
     """
     left, right = (overlay_view(view, cells) for view, cells in zip(views, np.hsplit(heat.cells, 2), strict=True))
     height = max(len(left), len(right))
@@ -79,22 +79,22 @@ def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) 
     start = _MARGIN + left.shape[1] + _GAP
     _mount(canvas, right, start, "POST", "LR")
     _scale_bar(canvas, start + right.shape[1] + _GAP, height)
-    _write(canvas, caption)
+    _write_caption(canvas, caption)
     return canvas
 
 
 def overlay_view(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
-    """One view ``(rows, columns)`` in inverse grey, and its half of the map ``(32, 16)`` over it."""
+    """Draw one view ``(rows, columns)`` in inverse grey under its half of the heat map ``(32, 16)``."""
     grey = _inverse_grey(view.counts)
     rows, columns = grey.shape
     heat = cv2.resize(np.ascontiguousarray(cells), (columns, rows), interpolation=cv2.INTER_LINEAR)
-    places = np.rint(heat * 255).astype(np.uint16) << 8 | grey
-    pixels = np.take(_blended(), places)[:, :, np.newaxis].view(np.uint8)
+    indices = np.rint(heat * 255).astype(np.uint16) << 8 | grey
+    pixels = np.take(_blend_table(), indices)[:, :, np.newaxis].view(np.uint8)
     return np.asarray(pixels[:, :, :3])
 
 
 def sheet_of(images: list[Image], labels: list[str]) -> Image:
-    """Put overlays into rows of thumbnails without their captions, each under a label."""
+    """Draw a contact sheet: rows of thumbnails without captions, each below a label."""
     small = [_thumbnail(image, _THUMBNAIL) for image in images]
     height = max(len(image) for image in small) + _LABEL
     rows = -(-len(small) // _PER_ROW)
@@ -108,24 +108,24 @@ def sheet_of(images: list[Image], labels: list[str]) -> Image:
 
 
 def small_overlay(overlay: Image) -> Image:
-    """An overlay for a report: without its captions, 400 columns."""
+    """Return an overlay for a report, without its caption, 400 columns wide."""
     return _thumbnail(overlay, _SMALL)
 
 
 def small_scan(views: tuple[ViewPixels, ViewPixels], overlay: Image) -> NDArray[np.uint8]:
-    """What `small_overlay` shows, without the map and in grey: each place of the body is where it is there."""
+    """Return the views of `small_overlay` without the heat map, in grey, at the same positions."""
     canvas, start = cv2.extractChannel(overlay, 0), _MARGIN
     for view in views:
         grey = _inverse_grey(view.counts)
         rows, columns = grey.shape
         canvas[_HEADER : _HEADER + rows, start : start + columns] = grey
         start += columns + _GAP
-    canvas[:, start - 1 : start + _BAR + _TICKS] = 255  # the scale of a map that is not there
+    canvas[:, start - 1 : start + _BAR + _TICKS] = 255  # no heat map, so no scale bar
     return _thumbnail(np.asarray(canvas), _SMALL)
 
 
 def _inverse_grey(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Square root of the counts, so that ribs show beside a hot lesion: 0 is white, the brightest black."""
+    """Return grey values of the counts' square roots, so that ribs show beside a hot lesion; zero counts are white."""
     sample = counts[::_SAMPLED, ::_SAMPLED]
     positive = sample[sample > 0]
     brightest = float(np.percentile(positive, _BRIGHTEST)) if positive.size else 1.0
@@ -134,8 +134,8 @@ def _inverse_grey(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 @cache
-def _blended() -> NDArray[np.uint32]:
-    """For each value of the map and each grey of the scan one pixel, four bytes: blue, green, red and nothing."""
+def _blend_table() -> NDArray[np.uint32]:
+    """Return the pixels, as blue, green, red and an unused byte, by ``heat << 8 | grey``, each from 0 to 255."""
     first, last = _COLOURS
     ramp = np.rint(np.linspace(first, last, 256)).astype(np.uint8)
     colours = cv2.applyColorMap(ramp[:, np.newaxis], cv2.COLORMAP_INFERNO).astype(np.float64)
@@ -147,7 +147,7 @@ def _blended() -> NDArray[np.uint32]:
 
 
 def _mount(canvas: Image, view: Image, left: int, name: str, sides: str) -> None:
-    """Put a view into place; ``sides`` are the patient's that are left and right in the image."""
+    """Draw a view with its frame and name. ``sides`` are the patient's sides at the image's left and right."""
     rows, columns = view.shape[:2]
     canvas[_HEADER : _HEADER + rows, left : left + columns] = view
     cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + columns, _HEADER + rows), _PALE, 1)
@@ -158,17 +158,17 @@ def _mount(canvas: Image, view: Image, left: int, name: str, sides: str) -> None
 
 
 def _scale_bar(canvas: Image, left: int, height: int) -> None:
-    """The colours of a map over white, 1 at the top."""
+    """Draw the colours of the heat map over white, 1 at the top."""
     length = min(height, 256)
     values = np.rint(np.linspace(255, 0, length)).astype(np.uint16)
-    colours = np.take(_blended(), values << 8 | 255)[:, np.newaxis].view(np.uint8)[:, :3]
+    colours = np.take(_blend_table(), values << 8 | 255)[:, np.newaxis].view(np.uint8)[:, :3]
     canvas[_HEADER : _HEADER + length, left : left + _BAR] = colours[:, np.newaxis]
     cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + _BAR, _HEADER + length), _PALE, 1)
     for value, row in (("1", 10), ("0", length)):
         _text(canvas, value, left + _BAR + 6, _HEADER + row)
 
 
-def _write(canvas: Image, caption: Caption) -> None:
+def _write_caption(canvas: Image, caption: Caption) -> None:
     first, second = caption.lines
     _text(canvas, first, _MARGIN, 24)
     _text(canvas, second, _MARGIN, 44)
@@ -186,7 +186,7 @@ def _width(words: str) -> int:
 
 
 def _thumbnail(image: Image, width: int) -> Image:
-    """Without captions, of one channel or three."""
+    """Return a small image without captions; the image has one channel or three."""
     inner = image[_HEADER - _NAMES : len(image) - _FOOTER]
     rows, columns = inner.shape[:2]
     size = (width, max(1, round(rows * width / columns)))

@@ -1,7 +1,7 @@
-"""Heat maps laid over the scan, one image for each examination that has a map, and contact sheets of the run.
+"""Overlay images: one for each examination that has a heat map, and contact sheets of the run.
 
-Written before the rows of their unit, by workers, while the next unit is at the backend. A file is called after its
-examination, so a unit that is done again writes the same files with the same bytes. Nothing of a header reaches them.
+Threads write the images of a unit before its rows, while the backend computes the next unit. A file is named after its
+examination, so processing a unit again writes the same files with the same bytes. The images hold no header values.
 """
 
 import io
@@ -24,19 +24,19 @@ from bsbatch.store.tables import RESULTS
 _ON_A_SHEET = 24
 _COLUMNS = ["exam_id", "p_metastasis"]
 _WEBP = {"quality": 85, "method": 0}
-"""libwebp's fastest method takes 0.4 of the time of its default for 1.1 times the bytes; OpenCV cannot ask for it."""
+"""libwebp's fastest method: 0.4 times the time of the default for 1.1 times the bytes. OpenCV does not offer it."""
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 70)
-"""A sixth of the time of WebP for what is looked at small and in grey."""
+"""For the small grey scans: a sixth of the time of WebP."""
 
 
 class OverlaySink:
-    """Writes ``OUT/overlays``: ``{exam_id}.png`` and, at the end, ``sheet-0001.png`` and on, most probable first.
+    """Writes ``OUT/overlays``: ``{exam_id}.png`` and, at the end, ``sheet-0001.png`` and on, highest score first.
 
-    ``OUT/scans`` has each of them small and without its map, for the report.
+    ``OUT/scans`` holds a small image of each scan without its heat map, for the report.
     """
 
     def __init__(self, out: Path, form: OverlayFormat, threshold: float, threads: int) -> None:
-        """Make the folder and remove what a killed run wrote aside.
+        """Create the folders and remove the unfinished files of a killed run.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class OverlaySink:
             raise OutputError.of(self._folder, error) from error
 
     def commit(self, outcome: UnitOutcome) -> None:
-        """Draw the examinations of a unit that have a map.
+        """Draw the examinations of a unit that have a heat map.
 
         Raises
         ------
@@ -62,11 +62,11 @@ class OverlaySink:
             The folder cannot be written to.
         """
         explained = (item for item in outcome.outcomes if isinstance(item, Prediction) and _views(item) is not None)
-        for _ in ordered_map(self._draw, explained, self._threads):
+        for _ in ordered_map(self._draw_exam, explained, self._threads):
             pass
 
     def finish(self) -> None:
-        """Remove overlays whose examination has no score any more, and draw the contact sheets anew.
+        """Remove overlays of examinations without a score, and draw new contact sheets.
 
         Raises
         ------
@@ -78,36 +78,36 @@ class OverlaySink:
         files = overlay_files(self._out)
         try:
             for path in (*files, *scan_files(self._out)):
-                if path.stem not in scores:  # sheets among them
+                if path.stem not in scores:  # contact sheets, too
                     path.unlink()
         except OSError as error:
             raise OutputError.of(self._folder, error) from error
         ranked = sorted((-scores[path.stem], path) for path in files if path.stem in scores)
         pages = [(first, ranked[first : first + _ON_A_SHEET]) for first in range(0, len(ranked), _ON_A_SHEET)]
-        for _ in ordered_map(self._sheet, pages, self._threads):
+        for _ in ordered_map(self._draw_sheet, pages, self._threads):
             pass
 
-    def _draw(self, item: Prediction) -> None:
+    def _draw_exam(self, item: Prediction) -> None:
         explanation, views = item.explanation, _views(item)
         if explanation is not None and views is not None:
             caption = Caption(item.p_metastasis, self._threshold, explanation.where.warnings)
             overlay = draw(views, explanation.heat, caption)
             scan = cv2.imencode(".jpg", small_scan(views, overlay), _JPEG)[1].tobytes()
-            self._put(self._out / SCANS / f"{item.exam.exam_id}.jpg", scan)
-            self._write(item.exam.exam_id, overlay)
+            self._write_bytes(self._out / SCANS / f"{item.exam.exam_id}.jpg", scan)
+            self._write_image(item.exam.exam_id, overlay)
 
-    def _sheet(self, page: tuple[int, list[tuple[float, Path]]]) -> None:
+    def _draw_sheet(self, page: tuple[int, list[tuple[float, Path]]]) -> None:
         first, entries = page
         labels = [f"{-score:.3f}  {path.stem[:8]}" for score, path in entries]
-        self._write(
+        self._write_image(
             f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([read_overlay(path) for _, path in entries], labels)
         )
 
-    def _write(self, name: str, image: Image) -> None:
+    def _write_image(self, name: str, image: Image) -> None:
         content = _webp_of(image) if self._form is OverlayFormat.WEBP else _png_of(image)
-        self._put(self._folder / f"{name}.{self._form}", content)
+        self._write_bytes(self._folder / f"{name}.{self._form}", content)
 
-    def _put(self, path: Path, content: bytes) -> None:
+    def _write_bytes(self, path: Path, content: bytes) -> None:
         try:
             with replace_file(path) as aside:
                 aside.write_bytes(content)
@@ -132,12 +132,12 @@ def _webp_of(image: Image) -> bytes:
 
 
 def read_overlay(path: Path) -> Image:
-    """An overlay as it was drawn.
+    """Read an overlay image.
 
     Raises
     ------
     OutputError
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)

@@ -1,4 +1,4 @@
-"""Atomic Parquet parts: those of ``results`` first, those of ``objects`` last."""
+"""Parquet parts of a unit, written whole: first ``results``, then ``objects``."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ class ParquetSink:
     """Commits units into ``OUT/results`` and ``OUT/objects``."""
 
     def __init__(self, out: Path, provenance: Provenance) -> None:
-        """Number the parts on from what is there and remove what a killed run wrote aside.
+        """Continue the numbers of the existing parts and remove the unfinished files of a killed run.
 
         Raises
         ------
@@ -42,7 +42,7 @@ class ParquetSink:
         self._next += 1
 
     def finish(self) -> None:
-        """Leave readable tables even where nothing was recognised.
+        """Write an empty part for a table without parts, so that both tables can be read.
 
         Raises
         ------
@@ -51,10 +51,10 @@ class ParquetSink:
         """
         for table in (RESULTS, OBJECTS):
             if not parts_in(self._out / table):
-                self._write(table, [], is_wanted=True)
+                self._write(table, [], is_required=True)
 
-    def _write(self, table: str, rows: list[Row], *, is_wanted: bool = False) -> None:
-        if not rows and not is_wanted:
+    def _write(self, table: str, rows: list[Row], *, is_required: bool = False) -> None:
+        if not rows and not is_required:
             return
         provenance = self._provenance
         try:

@@ -1,1 +1,1 @@
-"""Where objects come from."""
+"""Sources of DICOM objects."""

@@ -1,4 +1,4 @@
-"""A folder full of files, walked to the bottom in sorted order."""
+"""The files below a folder, listed recursively in sorted order."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ _UNDECODABLE: dict[int, int | str] = {
     **{0xF700 + byte: "\uf700" + chr(0xF700 + byte) for byte in range(0x80, 0x100)},
     **{0xDC00 + byte: 0xF700 + byte for byte in range(0x80, 0x100)},
 }
-"""From Python's surrogates for undecodable bytes (PEP 383) to private-use characters, which are escaped themselves."""
+"""Maps Python's surrogates of undecodable bytes (PEP 383) to private-use characters, and escapes those characters."""
 
 Identity = tuple[int, int]
 Out = TypeVar("Out")
@@ -31,20 +31,20 @@ Out = TypeVar("Out")
 class _Folder:
     path: str
     prefix: str
-    """Its place below the root, ending with a slash."""
+    """Path relative to the root, ending with a slash."""
     ancestors: tuple[Identity, ...]
 
 
 class DirectorySource:
-    """The files below a folder. Links are followed, loops are not."""
+    """The files below a folder. Links are followed; a loop of links ends where it begins again."""
 
     def __init__(self, root: Path) -> None:
-        """Check that the folder is there and can be listed.
+        """Check that the folder exists and can be listed.
 
         Raises
         ------
         UsageError
-            It is not, or it cannot.
+            It does not exist or cannot be listed.
         """
         self._root = os.fspath(root)
         try:
@@ -55,34 +55,34 @@ class DirectorySource:
             raise UsageError(f"the archive {root} cannot be read: {error.strerror}") from error
 
     def __iter__(self) -> Iterator[ObjectRef]:
-        """Every file, and every folder that cannot be listed, in the order of their relative paths."""
+        """Yield every file, and every folder that cannot be listed, in the order of their relative paths."""
         folders = [iter(self._scan(_Folder(self._root, "", ())))]
-        while folders:  # a stack of its own: an archive may be nested deeper than calls may
-            found = next(folders[-1], None)
-            if found is None:
+        while folders:  # no recursion: folders may be nested deeper than Python's limit of calls
+            entry = next(folders[-1], None)
+            if entry is None:
                 folders.pop()
-            elif isinstance(found, _Folder):
-                folders.append(iter(self._scan(found)))
+            elif isinstance(entry, _Folder):
+                folders.append(iter(self._scan(entry)))
             else:
-                yield found
+                yield entry
         self._check_root()
 
     def head(self, ref: ObjectRef, count: int) -> bytes:
-        """Read the first bytes of a file, with two more tries when the file system hiccups."""
+        """Read the first bytes of a file, with two retries after an error of the file system."""
         try:
             return head_of(ref.location, count)
         except OSError:
-            return self._tried(lambda: head_of(ref.location, count))
+            return self._retry(lambda: head_of(ref.location, count))
 
     def path(self, ref: ObjectRef) -> str:
-        """Where a file is."""
+        """Path of a file."""
         return ref.location
 
     def open(self, ref: ObjectRef) -> BinaryIO:
-        """Open a file, unbuffered, with two more tries when the file system hiccups."""
-        return self._tried(lambda: cast("BinaryIO", FileIO(ref.location)))
+        """Open a file, unbuffered, with two retries after an error of the file system."""
+        return self._retry(lambda: cast("BinaryIO", FileIO(ref.location)))
 
-    def _tried(self, attempt: Callable[[], Out]) -> Out:
+    def _retry(self, attempt: Callable[[], Out]) -> Out:
         try:
             return _with_retries(attempt)
         except OSError as error:
@@ -91,7 +91,7 @@ class DirectorySource:
             raise ItemError(reason, EXPLANATIONS[reason]) from error
 
     def _scan(self, folder: "_Folder") -> "Iterator[ObjectRef | _Folder]":
-        """What lies in one folder."""
+        """Yield the entries of one folder."""
         try:
             here = _identity(folder.path)
             entries = [] if here in folder.ancestors else _with_retries(lambda: _listing(folder.path))
@@ -118,21 +118,21 @@ class DirectorySource:
         return ObjectRef(source, entry.path, 0, status.st_mtime_ns, problem)
 
     def _check_root(self) -> None:
-        """Tell one bad file from an archive that went away."""
+        """Raise `SourceError` if the archive itself has disappeared, as opposed to one bad file."""
         try:
-            if _identity(self._root) != self._identity:  # an empty mount point is still a folder
+            if _identity(self._root) != self._identity:  # an empty mount point still exists
                 raise FileNotFoundError(self._root)
         except OSError as error:
             raise SourceError(
-                f"the archive {self._root} went away: mount it again and run the same command to go on"
+                f"the archive {self._root} has disappeared: mount it again and run the same command to continue"
             ) from error
 
 
 def _listing(folder: str) -> "list[tuple[bool, os.DirEntry[str]]]":
-    """Whether it is a folder, and each entry, in the order of relative paths, where folders count with their slash."""
+    """Return True for a folder, and the entry, in the order of relative paths; folders sort with their slash."""
     with os.scandir(folder) as entries:
-        found = [(_is_folder(entry), entry) for entry in entries]
-    return sorted(found, key=lambda entry: entry[1].name + "/" if entry[0] else entry[1].name)
+        listing = [(_is_folder(entry), entry) for entry in entries]
+    return sorted(listing, key=lambda entry: entry[1].name + "/" if entry[0] else entry[1].name)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -153,7 +153,7 @@ def _with_retries(attempt: Callable[[], Out]) -> Out:
             return attempt()
         except FileNotFoundError:
             raise
-        except PermissionError:  # seldom passes: one more try, since an archive may be full of them
+        except PermissionError:  # rarely temporary: only one retry, since an archive may hold many
             time.sleep(_RETRY_DELAYS[0])
             break
         except OSError:
@@ -170,5 +170,5 @@ def _reason_of(error: OSError) -> Reason:
 
 
 def _printable(source: str) -> str:
-    """Valid Unicode for the tables: bytes that are none stand as U+F780 to U+F7FF, so that names stay different."""
+    """Return valid Unicode for the tables: undecodable bytes become U+F780 to U+F7FF, so that names stay distinct."""
     return source if source.isascii() else source.translate(_UNDECODABLE)

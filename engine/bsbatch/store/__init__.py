@@ -1,1 +1,1 @@
-"""The output folder of a run: table schemas, Parquet parts, the catalog of settled objects, reconciliation."""
+"""The output folder of a run: table schemas, Parquet parts, resuming, reconciliation."""

@@ -1,9 +1,11 @@
-"""What an output folder holds already: the base of resuming. Nothing else is written down to be compared with it.
+"""Resuming a run from the committed rows of an output folder; there is no other record of earlier runs.
 
-A row stays when its object was used or skipped and has not changed on the disk since; such an object is not opened
-again. Failed rows are taken out before the run begins and their objects tried again, because the cause may be gone: a
-missing decoder, a permission, a partner that arrives. So are the rows of every examination one of whose objects has
-changed, and those that a killed run left without their counterpart in the other table.
+A row stays if its object was used or skipped and has not changed on the disk since; that object is not opened again.
+Other rows are removed before the run begins, and their objects are processed again:
+
+- failed rows, because the cause may be gone: a missing decoder, a permission, a partner that arrives;
+- all rows of an examination if one of its objects has changed;
+- rows that a killed run left without their counterpart in the other table.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,19 +28,19 @@ _COLUMNS = ["source", "size", "mtime_ns", "status", "reason", "exam_id", "sop_ui
 
 @dataclass(slots=True)
 class Catalog:
-    """The rows that stay, as far as a run must know them."""
+    """The facts about the committed rows that a resumed run needs."""
 
     settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    """Sorted digests of source, size and time of last change."""
+    """Sorted digests of source, size and time of last change, of all objects with a row."""
     seen: DigestSet = field(default_factory=DigestSet)
     """`bsbatch.identity.object_key` of used objects."""
     closed: DigestSet = field(default_factory=DigestSet)
     """Acquisition keys of used objects."""
     retried: set[str] = field(default_factory=set)
-    """Examinations that are done again; they do not count towards a limit, or a limited run would not get past them."""
+    """Examinations that are processed again. They do not count towards a limit: a limited run would never pass them."""
 
     def is_settled(self, ref: ObjectRef) -> bool:
-        """Whether the object has a row that stays."""
+        """Return True if the object has a row."""
         if not len(self.settled):
             return False
         key = np.uint64(_fingerprint(ref.source, ref.size, ref.mtime_ns))
@@ -47,14 +49,14 @@ class Catalog:
 
 
 def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
-    """Take out the rows that this run shall do again, and read the rest.
+    """Remove the rows whose objects this run must process again, and read the rest.
 
     Parameters
     ----------
     out
-        The output folder; its tables may be empty or not there.
+        The output folder; its tables may be empty or missing.
     refs
-        The objects as they lie on the disk now; walked only when there is something to compare with.
+        The objects on the disk now; iterated only if the folder has rows.
 
     Raises
     ------
@@ -64,13 +66,13 @@ def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
     if not parts_in(out / OBJECTS) and not parts_in(out / RESULTS):
         return Catalog()
     try:
-        return _Stock(out, _fingerprints(refs)).taken()
+        return _Tables(out, _fingerprints(refs)).clean()
     except OSError as error:
         raise OutputError.of(out, error) from error
 
 
 def check_configuration(out: Path, config_hash: str) -> None:
-    """Refuse an output folder whose parts were written under another configuration.
+    """Raise an error if parts in an output folder were written with another configuration.
 
     Raises
     ------
@@ -85,8 +87,8 @@ def check_configuration(out: Path, config_hash: str) -> None:
             )
 
 
-class _Stock:
-    """One look through both tables; a row of ``objects`` stays or goes with all rows of its examination."""
+class _Tables:
+    """Both tables of a folder; a row of ``objects`` stays or goes with all rows of its examination."""
 
     def __init__(self, out: Path, present: dict[int, int]) -> None:
         self._objects, self._results = out / OBJECTS, out / RESULTS
@@ -95,16 +97,20 @@ class _Stock:
         self._reopened = {row["exam_id"] for row in self._object_rows() if not self._is_sound(row)}
         self._catalog = Catalog(retried=self._reopened & self._committed)
 
-    def taken(self) -> Catalog:
+    def clean(self) -> Catalog:
+        """Remove the rows to process again; return a catalog of the rest."""
         catalog = self._catalog
-        kept = {row["exam_id"] for row in self._object_rows() if row["exam_id"] is not None and self._stays(row)}
+        staying = {row["exam_id"] for row in self._object_rows() if row["exam_id"] is not None and self._stays(row)}
         for row in self._object_rows():
-            if row["status"] == Status.USED and row["exam_id"] in kept:
+            if row["status"] == Status.USED and row["exam_id"] in staying:
                 self._remember(row)
-        for folder in (self._results, self._objects):  # a kill in between leaves objects without results, which go next
+        for folder in (
+            self._results,
+            self._objects,
+        ):  # a kill in between leaves objects without results; the next run removes them
             remove_leftovers(folder)
         for part in parts_in(self._results):
-            keep_rows(part, lambda row: row["exam_id"] in kept, ["exam_id"])
+            keep_rows(part, lambda row: row["exam_id"] in staying, ["exam_id"])
         for part in parts_in(self._objects):
             keep_rows(part, self._stays, _COLUMNS)
         catalog.settled = np.sort(np.array([_row_fingerprint(row) for row in self._object_rows()], np.uint64))
@@ -114,7 +120,10 @@ class _Stock:
         return all_rows(self._objects, _COLUMNS)
 
     def _is_sound(self, row: Row) -> bool:
-        """Not failed, not changed since, its examination committed; what is gone from the disk is as it was."""
+        """Return True unless the row failed, its object changed or its examination has no result.
+
+        An object that is gone from the disk counts as unchanged.
+        """
         if row["status"] == Status.FAILED:
             return False
         if row["exam_id"] is not None and row["exam_id"] not in self._committed:
@@ -129,7 +138,7 @@ class _Stock:
         return self._is_sound(row)
 
     def _is_needless(self, row: Row) -> bool:
-        """Whether what a copy repeats is used still; otherwise the copy may have to stand in for it."""
+        """Return True if the original of a copy is still used; otherwise the copy may have to replace it."""
         return (
             object_key(row["study_uid"], row["sop_uid"] or "") in self._catalog.seen
             or _key_of(row) in self._catalog.closed

@@ -1,4 +1,4 @@
-"""The flow of a run: counts of objects and examinations by status and reason."""
+"""Counts of the objects and examinations of a run by status and reason."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from bsbatch.reasons import Status
 
 @dataclass(slots=True)
 class Flow:
-    """The flow of a run: objects -> used / failed / skipped -> examinations -> scored, with counts of every reason."""
+    """Flow of a run: objects -> used / failed / skipped -> examinations -> scored, with counts of every reason."""
 
     seen: int = 0
-    """Objects in the archive, as far as it was listed."""
+    """Objects listed in the archive so far."""
     objects: Counter[str] = field(default_factory=Counter)
     """Status -> objects."""
     object_reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -23,13 +23,13 @@ class Flow:
     positive: int = 0
     """Examinations predicted positive."""
     pending: int = 0
-    """Objects not decided yet, because the run was cut short."""
+    """Objects without a row because the run was interrupted or limited."""
     gone: int = 0
-    """Objects of earlier runs that are no longer in the archive; their rows stay."""
+    """Objects of earlier runs that are no longer in the archive; they keep their rows."""
 
     @property
     def error_rate(self) -> float:
-        """Failed over all examinations, in [0, 1]."""
+        """Failed examinations divided by all examinations, in [0, 1]."""
         total = self.examinations.total()
         return self.examinations[Status.FAILED] / total if total else 0.0
 

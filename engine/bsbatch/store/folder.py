@@ -1,9 +1,9 @@
-"""The output folder: who may write to it, whose results it holds, and ``run.json``."""
+"""The output folder: its lock, its checks, ``run.json`` and the names of image files."""
 
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -23,12 +23,12 @@ _SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
 
 
 def open_output(out: Path, archive: Path) -> Path:
-    """Make the folder and prove that it can be written to.
+    """Create the folder and check that it can be written to.
 
     Raises
     ------
     UsageError
-        It cannot, or it lies in the archive.
+        The folder cannot be written to, or lies in the archive.
     """
     if out.resolve().is_relative_to(archive.resolve()):
         raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
@@ -44,12 +44,12 @@ def open_output(out: Path, archive: Path) -> Path:
 
 @contextmanager
 def lock_output(out: Path) -> Iterator[None]:
-    """One run at a time in a folder; the lock dies with its process.
+    """Lock an output folder for one run; the lock ends with its process.
 
     Raises
     ------
     UsageError
-        Another run holds it.
+        Another run holds the lock.
     """
     try:
         stream = (out / ".lock").open("w")
@@ -69,7 +69,7 @@ def clear(out: Path) -> None:
     Raises
     ------
     UsageError
-        That is not allowed.
+        A file cannot be deleted.
     """
     try:
         for table in (OBJECTS, RESULTS):
@@ -83,16 +83,20 @@ def clear(out: Path) -> None:
 
 
 def check(out: Path, archive: Path, config_hash: str) -> None:
-    """Refuse to mix archives or configurations.
+    """Raise an error if the folder holds results of another archive or configuration.
 
     Raises
     ------
     ConfigMismatchError
-        The folder holds results of another archive or configuration.
+        Results of two archives or configurations would be mixed.
+    UsageError
+        A folder of parts holds a Parquet file that is no part.
     """
     for table in (OBJECTS, RESULTS):
         for path in strangers_in(out / table):
-            raise UsageError(f"{path} is no part of bsbatch and would be read as one: move it away")
+            raise UsageError(
+                f"{path} was not written by bsbatch, but would be read as a part of the table: move it away"
+            )
     check_configuration(out, config_hash)
     earlier = read_run_file(out).get("archive")
     if earlier is not None and earlier != str(archive.resolve()):
@@ -102,8 +106,8 @@ def check(out: Path, archive: Path, config_hash: str) -> None:
         )
 
 
-def write_run_file(out: Path, content: dict[str, Any]) -> None:
-    """Replace ``run.json`` as a whole; it reports, the tables alone decide what is resumed.
+def write_run_file(out: Path, content: Mapping[str, object]) -> None:
+    """Write ``run.json`` whole. It only reports: resuming depends on the tables alone.
 
     Raises
     ------
@@ -118,25 +122,25 @@ def write_run_file(out: Path, content: dict[str, Any]) -> None:
 
 
 def read_run_file(out: Path) -> dict[str, Any]:
-    """What the last run reported; empty where there is nothing readable."""
+    """Return the content of ``run.json``, or an empty dictionary if it cannot be read."""
     try:
         content = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # absent, or written by a killed run: the tables decide
+    except (OSError, ValueError):  # missing or damaged: the tables decide
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def overlay_files(out: Path) -> list[Path]:
-    """What a run wrote into ``OUT/overlays``: overlays and sheets, no other files."""
+    """Paths of the overlays and contact sheets in ``OUT/overlays``, without other files."""
     names = (_OVERLAY, _SHEET)
     return sorted(path for path in (out / OVERLAYS).glob("*") if any(name.fullmatch(path.name) for name in names))
 
 
 def overlays_of(out: Path) -> dict[str, Path]:
-    """The overlay of each examination that has one, without the sheets."""
+    """Paths of the overlays by examination, without the contact sheets."""
     return {path.stem: path for path in overlay_files(out) if _OVERLAY.fullmatch(path.name)}
 
 
 def scan_files(out: Path) -> list[Path]:
-    """What a run wrote into ``OUT/scans``, no other files."""
+    """Paths of the scan images in ``OUT/scans``, without other files."""
     return sorted(path for path in (out / SCANS).glob("*") if _SCAN.fullmatch(path.name))

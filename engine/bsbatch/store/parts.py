@@ -1,9 +1,9 @@
-"""The Parquet files of a table: read whole, written aside, flushed to the disk and renamed."""
+"""The Parquet files ("parts") of a table, read and written whole."""
 
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,25 +14,26 @@ from bsbatch.store.tables import Row
 
 _COMPRESSION = "zstd"
 _NAME = re.compile(r"part-\d+\.parquet")
+Out = TypeVar("Out")
 
 
 def parts_in(folder: Path) -> list[Path]:
-    """The committed parts of a table, in the order of their numbers."""
+    """Paths of the committed parts of a table, in the order of their numbers."""
     return sorted(path for path in folder.glob("part-*.parquet") if _NAME.fullmatch(path.name))
 
 
 def strangers_in(folder: Path) -> list[Path]:
-    """Other files that readers of the table would take for parts."""
+    """Paths of other files that readers of the table would mistake for parts."""
     return sorted(path for path in folder.glob("[!.]*.parquet") if not _NAME.fullmatch(path.name))
 
 
 def number_of(part: Path) -> int:
-    """The number in a part's name."""
+    """Return the number in a part's name."""
     return int(part.stem.split("-")[1])
 
 
 def write_part(folder: Path, number: int, rows: pa.Table) -> None:
-    """Put a part in place, wholly or not at all.
+    """Write a part whole or not at all.
 
     Raises
     ------
@@ -45,41 +46,41 @@ def write_part(folder: Path, number: int, rows: pa.Table) -> None:
 
 
 def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) -> None:
-    """Take rows out of a part; the part goes with its last one.
+    """Remove rows from a part; delete the part if no row is left.
 
     Parameters
     ----------
     part
         A committed part.
     is_kept
-        Told the named columns of a row, says whether it stays.
+        Takes the named columns of a row; returns True if the row stays.
     columns
-        What ``is_kept`` looks at.
+        The columns that ``is_kept`` needs.
 
     Raises
     ------
     OutputError
         The part cannot be read.
     OSError
-        It cannot be written.
+        The part cannot be written.
     """
-    kept = [is_kept(row) for row in read_rows(part, columns)]
-    if all(kept):
+    mask = [is_kept(row) for row in read_rows(part, columns)]
+    if all(mask):
         return
-    if any(kept):
-        write_part(part.parent, number_of(part), _read(_table, part).filter(pa.array(kept)))
+    if any(mask):
+        write_part(part.parent, number_of(part), _read(_table, part).filter(pa.array(mask)))
     else:
         part.unlink()
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run wrote aside."""
+    """Remove the unfinished parts of a killed run, see `bsbatch.host.files.replace_file`."""
     for leftover in folder.glob(".part-*"):
         leftover.unlink()
 
 
 def read_rows(part: Path, columns: list[str]) -> list[Row]:
-    """Some columns of a part.
+    """Read some columns of a part.
 
     Raises
     ------
@@ -91,13 +92,13 @@ def read_rows(part: Path, columns: list[str]) -> list[Row]:
 
 
 def all_rows(folder: Path, columns: list[str]) -> Iterator[Row]:
-    """Some columns of all parts of a table."""
+    """Yield the rows of all parts of a table, with some of their columns."""
     for part in parts_in(folder):
         yield from read_rows(part, columns)
 
 
 def metadata_of(part: Path) -> dict[str, str]:
-    """What a part says of itself, `bsbatch.store.tables.schema_of`.
+    """Read the metadata of a part's schema, see `bsbatch.store.tables.schema_of`.
 
     Raises
     ------
@@ -109,15 +110,18 @@ def metadata_of(part: Path) -> dict[str, str]:
 
 
 def _table(stream: pa.NativeFile, columns: list[str] | None = None) -> pa.Table:
-    """Read in this thread alone: a thread of Arrow's that still holds a file of Python's aborts or hangs an exit.
+    """Read a table in this thread alone.
 
-    See apache/arrow issue 50482.
+    An Arrow thread that still holds a Python file aborts or hangs the exit of the process: apache/arrow issue 50482.
     """
     return pq.ParquetFile(stream, pre_buffer=False).read(columns, use_threads=False)
 
 
-def _read(reader: Callable[[pa.NativeFile], Any], part: Path) -> Any:
-    """Read from memory: as a name, pyarrow would expand ``~``, take ``s3:/...`` for an address and refuse odd bytes."""
+def _read(reader: Callable[[pa.NativeFile], Out], part: Path) -> Out:
+    """Read a part from memory.
+
+    Of a path, pyarrow would expand ``~``, treat ``s3:/...`` as an address and reject bytes that are not UTF-8.
+    """
     try:
         return reader(pa.BufferReader(part.read_bytes()))
     except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError

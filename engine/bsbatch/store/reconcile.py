@@ -1,10 +1,10 @@
-"""The check at the end: what lies in the two tables, read back and added up."""
+"""The check at the end of a run: read both tables back and compare their totals."""
 
 from array import array
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bsbatch.errors import OutputError
 from bsbatch.identity import digest
@@ -15,29 +15,29 @@ from bsbatch.store.tables import OBJECTS, OK, RESULTS
 
 
 def reconcile(out: Path, seen: int, *, is_complete: bool) -> Flow:
-    """Add up the committed rows and hold them against what was seen.
+    """Count the committed rows and compare them with the number of listed objects.
 
     Parameters
     ----------
     out
         The output folder.
     seen
-        Objects that the source listed.
+        Number of objects that the source listed.
     is_complete
-        Whether the run came to the end of the archive.
+        True if the run reached the end of the archive.
 
     Raises
     ------
     OutputError
-        A row is missing, there twice, or belongs to nothing: the tables were changed by something else than bsbatch.
+        A row is missing, duplicate or without its counterpart: the tables were changed by another program.
     """
     flow = Flow(seen=seen)
     used, scored = _read_objects(out, flow), _read_results(out, flow)
     rows = flow.objects.total()
     if is_complete and rows < seen:
-        raise _broken(out, f"{seen} objects were seen and {rows} have a row")
+        raise _mismatch(out, f"{seen} objects were seen and {rows} have a row")
     if not np.array_equal(used, scored):
-        raise _broken(out, "used objects and scored examinations do not belong together")
+        raise _mismatch(out, "used objects and scored examinations do not belong together")
     if is_complete:
         flow.gone = rows - seen
     else:
@@ -46,12 +46,12 @@ def reconcile(out: Path, seen: int, *, is_complete: bool) -> Flow:
 
 
 def add_up(out: Path) -> Flow:
-    """Count the rows of a run that may not have come to its end: `reconcile` checks them besides.
+    """Count the rows of a run that may be unfinished, with fewer checks than `reconcile`.
 
     Raises
     ------
     OutputError
-        A row is there twice, or a part cannot be read.
+        A row is duplicate, or a part cannot be read.
     """
     flow = Flow()
     _read_objects(out, flow)
@@ -60,8 +60,8 @@ def add_up(out: Path) -> Flow:
     return flow
 
 
-def _read_objects(out: Path, flow: Flow) -> Any:
-    """Digests of the examinations that used objects belong to, each once."""
+def _read_objects(out: Path, flow: Flow) -> NDArray[np.uint64]:
+    """Count the rows of ``objects``; return sorted digests of the examinations of used objects, each once."""
     sources, used = array("Q"), array("Q")
     for row in all_rows(out / OBJECTS, ["source", "status", "reason", "exam_id"]):
         flow.count_object(row["status"], row["reason"])
@@ -72,8 +72,8 @@ def _read_objects(out: Path, flow: Flow) -> Any:
     return np.unique(np.array(used, np.uint64))
 
 
-def _read_results(out: Path, flow: Flow) -> Any:
-    """Digests of the scored examinations, sorted."""
+def _read_results(out: Path, flow: Flow) -> NDArray[np.uint64]:
+    """Count the rows of ``results``; return sorted digests of the scored examinations."""
     exams, scored = array("Q"), array("Q")
     for row in all_rows(out / RESULTS, ["exam_id", "status", "reason", "predicted"]):
         flow.count_examination(row["status"], row["reason"])
@@ -86,14 +86,14 @@ def _read_results(out: Path, flow: Flow) -> Any:
 
 
 def _check_unique(out: Path, digests: "array[int]", what: str) -> None:
-    ordered = np.frombuffer(digests, np.uint64)  # no copy: an archive may hold millions
+    ordered = np.frombuffer(digests, np.uint64)  # without a copy, for archives of millions of objects
     ordered.sort()
     repeated = int(np.count_nonzero(ordered[1:] == ordered[:-1]))
     if repeated:
-        raise _broken(out, f"{repeated} {what} have more than one row")
+        raise _mismatch(out, f"{repeated} {what} have more than one row")
 
 
-def _broken(out: Path, what: str) -> OutputError:
+def _mismatch(out: Path, what: str) -> OutputError:
     return OutputError(
         f"the tables in {out} do not add up: {what}. Keep them for a bug report and run again with --fresh"
     )

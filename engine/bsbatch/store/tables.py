@@ -1,7 +1,7 @@
-"""The two tables: their columns, versions and files, and how records become rows.
+"""The tables ``results`` and ``objects``: columns, schemas, and rows made from records.
 
-A part of ``results`` is renamed into place before the part of ``objects`` with the same number: an object's row is
-the last thing that a commit makes visible, so whatever has no row there is simply looked at again.
+A part of ``results`` is renamed into place before the part of ``objects`` with the same number. The row in ``objects``
+thus becomes visible last, and an object without such a row is processed again.
 """
 
 import json
@@ -122,7 +122,7 @@ CAM_COLUMNS = (
     Column("cam_share_anterior", pa.float32(), "Share in the anterior view; the rest is in the posterior one"),
     Column("cam_warning", pa.list_(pa.string()), "Why the map deserves a second look (docs/tables.md)"),
 )
-"""More columns of ``results``, in runs with heat maps."""
+"""Additional columns of ``results`` in runs with heat maps."""
 
 OBJECT_COLUMNS = (
     _text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
@@ -142,29 +142,29 @@ OBJECT_COLUMNS = (
     *_VERDICT,
     _text("exam_id", "The examination that the object went into"),
 )
-"""One row for each object that was seen."""
+"""One row for each listed object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What every row of a run has in common."""
+    """Values that are the same in all rows of a run."""
 
     config_hash: str
     model_id: str | None
     threshold: float
     has_maps: bool = False
-    """Whether ``results`` has the columns of heat maps."""
+    """True if ``results`` has the columns of heat maps."""
 
 
 def columns_of(table: str, *, has_maps: bool = False) -> tuple[Column, ...]:
-    """The columns of a table, those of heat maps last."""
+    """Return the columns of a table, those of heat maps last."""
     if table == OBJECTS:
         return OBJECT_COLUMNS
     return RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
 
 
 def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Schema:
-    """The Arrow schema of a table; table and column descriptions and versions are in its metadata."""
+    """Return the Arrow schema of a table; its metadata hold table name, column descriptions and versions."""
     columns = columns_of(table, has_maps=has_maps)
     fields = [
         pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
@@ -184,19 +184,19 @@ def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Sch
 
 
 def result_rows(outcome: UnitOutcome, provenance: Provenance) -> list[Row]:
-    """Rows of ``results`` for a unit."""
+    """Return the rows of ``results`` for a unit."""
     return [_result_row(item, provenance) for item in outcome.outcomes]
 
 
 def object_rows(outcome: UnitOutcome) -> list[Row]:
-    """Rows of ``objects`` for a unit: those of its examinations and those that were settled without one."""
+    """Return the rows of ``objects`` for a unit: objects of its examinations, then objects without an examination."""
     rows = [row for item in outcome.outcomes for row in _rows_of_exam(item)]
     rows.extend(_object_row(item) for item in outcome.settled)
     return rows
 
 
 def to_table(table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False) -> pa.Table:
-    """Rows as an Arrow table of the table's schema."""
+    """Return rows as an Arrow table with the schema of the table."""
     return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash, has_maps=has_maps))
 
 
