@@ -1,28 +1,29 @@
 """Grad-CAM as a second output of the graph: in closed form, so that no backend needs a backward pass.
 
 Grad-CAM (Selvaraju et al., ICCV 2017) weights each channel of the last convolution's activation by the mean of the
-gradient of a class's probability, and adds the channels up. Behind that activation stand max pooling, global average
-pooling, ``h = relu(W1' a + b1)`` and ``softmax(W2' h + b2)``. Max pooling hands the gradient of each of its cells to
-one position, so its sum over the positions, and with it the mean, is that of the pooled cells: of channel ``k``
+gradient of a class's probability, and adds the channels up. Max pooling, global average pooling,
+``h = relu(W1' a + b1)`` and ``softmax(W2' h + b2)`` follow that activation. Max pooling passes the gradient of each of
+its cells to one position. The sum of the gradient over the positions, and therefore its mean, is that of the pooled
+cells: of channel ``k``
 
     p (1 - p) / 1024 * sum over j of (W2[j, 1] - W2[j, 0]) [h[j] > 0] W1[k, j]
 
 for the class metastasis, and its opposite for the other class, because the two probabilities add up to 1. The factor
-is the same for all channels; normalising the map removes it, so the graph leaves it out, and a map stays defined where
-a probability has no gradient left because it is 1 in float32.
+``p (1 - p) / 1024`` is the same for all channels, and normalising the heat map removes it, so the graph omits it. A
+heat map stays defined even if a probability is 1 in float32 and its gradient vanishes.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from bsbatch.geometry import CAM_ROWS
 from bsbatch_build import toolchain
+from bsbatch_build.export.onnx_types import GraphProto, ModelProto, NodeProto, TensorProto
 from bsbatch_build.network.network import CLASSES
 
 CAM = "cam"
-"""The output, and the prefix of the names of the nodes and initialisers that it needs."""
+"""The output, and the prefix of the names of its nodes and initialisers."""
 FEATURES = "block5_conv3/Relu"
 SIDE = CAM_ROWS
 """Rows and columns of the features of a 512 x 512 image."""
@@ -31,12 +32,12 @@ _OPTIONAL = "Add"
 """A bias of zeros has no node."""
 
 
-def add_cam(model: Any) -> bool:
-    """Add the output ``cam`` to a graph, where its head is the one whose gradient is known.
+def add_heat_map(model: ModelProto) -> bool:
+    """Add the output ``cam`` to a graph if the gradient of its head is known.
 
-    ``cam (N, 32, 32) float32`` is signed: its positive part is the Grad-CAM map for metastasis, the positive part of
-    its negative that for no metastasis. So the threshold of a run, which the graph does not know, decides which class
-    was predicted. It is made of plain operators, and of the weights that are there already.
+    ``cam (N, 32, 32) float32`` is signed: its positive part is the Grad-CAM heat map for metastasis, the positive part
+    of its negative that for no metastasis. The threshold of a run, which the graph does not know, decides which class
+    was predicted. The output consists of plain operators and reuses the weights of the graph.
 
     Parameters
     ----------
@@ -46,10 +47,10 @@ def add_cam(model: Any) -> bool:
     Returns
     -------
     bool
-        False where the head is another one; the graph is left as it was.
+        False if the head is a different one; the graph is then unchanged.
     """
     graph = model.graph
-    head = _head(graph)
+    head = _find_head(graph)
     if head is None:
         return False
     hidden, kernel, scores = head
@@ -61,9 +62,9 @@ def add_cam(model: Any) -> bool:
     return True
 
 
-def _head(graph: Any) -> tuple[str, str, str] | None:
-    """The names of the hidden activation, of its kernel and of the scores' kernel; None where the head is another."""
-    chain = list(_chain(graph))
+def _find_head(graph: GraphProto) -> tuple[str, str, str] | None:
+    """Names of the hidden activation, of its kernel and of the scores' kernel; None if the head is not the paper's."""
+    chain = list(_walk_from_features(graph))
     wanted = [kind for kind in HEAD if kind != _OPTIONAL]
     if [node.op_type for node in chain if node.op_type != _OPTIONAL] != wanted:
         return None
@@ -76,8 +77,8 @@ def _head(graph: Any) -> tuple[str, str, str] | None:
     return (hidden, first.input[1], second.input[1]) if classes == (CLASSES,) else None
 
 
-def _chain(graph: Any) -> Iterator[Any]:
-    """The nodes behind the features, as long as each tensor has one reader."""
+def _walk_from_features(graph: GraphProto) -> Iterator[NodeProto]:
+    """Yield the nodes that follow the features, as long as each tensor has exactly one reader."""
     name = FEATURES
     while len(readers := [node for node in graph.node if name in node.input]) == 1:
         yield readers[0]
@@ -85,12 +86,12 @@ def _chain(graph: Any) -> Iterator[Any]:
 
 
 def _is_in_order(kinds: list[str]) -> bool:
-    """Whether these are the operators of the head, each in its place; biases may be missing."""
+    """True if the operators follow the order of the head; biases may be missing."""
     rest = iter(HEAD)
     return all(kind in rest for kind in kinds)
 
 
-def _constants(channels: int) -> list[Any]:
+def _constants(channels: int) -> list[TensorProto]:
     from_array = toolchain.package("onnx.numpy_helper").from_array
     values = {
         "classes": np.asarray([[-1, 1]], np.float32),
@@ -101,13 +102,12 @@ def _constants(channels: int) -> list[Any]:
     return [from_array(array, f"{CAM}/{name}") for name, array in values.items()]
 
 
-def _nodes(hidden: str, kernel: str, scores: str) -> list[Any]:
-    """From the names of the hidden activation, of its kernel and of the scores' kernel to the map."""
-    made: list[Any] = []
+def _nodes(hidden: str, kernel: str, scores: str) -> list[NodeProto]:
+    """Nodes of the heat map, from the names of the hidden activation, of its kernel and of the scores' kernel."""
+    nodes: list[NodeProto] = []
 
-    def add(kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        node = toolchain.package("onnx.helper").make_node(kind, inputs, [name], name, **attributes)
-        made.append(node)
+    def add(kind: str, inputs: list[str], name: str, **attributes: int) -> str:
+        nodes.append(toolchain.package("onnx.helper").make_node(kind, inputs, [name], name, **attributes))
         return name
 
     direction = add("Gemm", [f"{CAM}/classes", scores], f"{CAM}/Direction", transB=1)
@@ -116,6 +116,8 @@ def _nodes(hidden: str, kernel: str, scores: str) -> list[Any]:
     weights = add("Gemm", [gradient, kernel], f"{CAM}/Weights", transB=1)
     row = add("Reshape", [weights, f"{CAM}/row"], f"{CAM}/Row")
     features = add("Reshape", [FEATURES, f"{CAM}/positions"], f"{CAM}/Positions")
-    summed = add("MatMul", [row, features], f"{CAM}/MatMul")
-    made.append(toolchain.package("onnx.helper").make_node("Reshape", [summed, f"{CAM}/map"], [CAM], f"{CAM}/Reshape"))
-    return made
+    product = add("MatMul", [row, features], f"{CAM}/MatMul")
+    nodes.append(
+        toolchain.package("onnx.helper").make_node("Reshape", [product, f"{CAM}/map"], [CAM], f"{CAM}/Reshape")
+    )
+    return nodes
