@@ -21,7 +21,7 @@ from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.export.convert import to_bytes
-from bsbatch_build.export.precision import strongly_typed
+from bsbatch_build.export.precision import rewrite_in_half
 
 EFFORT = Effort(batch_size=2)
 
@@ -39,7 +39,7 @@ def write_nonsense(_: Path, aside: Path) -> None:
 
 
 def halve(graph: Path, aside: Path) -> None:
-    aside.write_bytes(to_bytes(strongly_typed(onnx.load(graph))))
+    aside.write_bytes(to_bytes(rewrite_in_half(onnx.load(graph))))
 
 
 def test_the_float16_graph_gives_the_probabilities_of_the_float32_one(

@@ -1,4 +1,4 @@
-"""ONNX graphs that were changed, alone and in model directories."""
+"""Changed ONNX graphs, alone and in model directories."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from bsbatch_build.export.convert import to_bytes
 Change = Callable[[Any], object]
 
 
-def written(path: Path, model: Any, change: Change = lambda _: None) -> Path:
+def write_graph(path: Path, model: Any, change: Change = lambda _: None) -> Path:
     """Write a copy of a graph, changed."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -25,9 +25,9 @@ def written(path: Path, model: Any, change: Change = lambda _: None) -> Path:
 
 
 def with_graph(model: Path, folder: Path, change: Change) -> Path:
-    """Copy a model directory with a graph that is changed, and a manifest that says so."""
+    """Copy a model directory with a changed graph and a matching manifest."""
     folder.mkdir()
-    graph = written(folder / GRAPH, onnx.load(model / GRAPH), change)
+    graph = write_graph(folder / GRAPH, onnx.load(model / GRAPH), change)
     manifest = json.loads((model / MANIFEST).read_text(encoding="utf-8"))
     manifest["files"][GRAPH] = sha256_of(graph)
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""A module with the calls of TensorRT that a build makes, for the ways in which it differs from TensorRT-RTX.
+"""A stand-in for TensorRT with the calls of a build in which it differs from TensorRT-RTX.
 
-It checks what it is told and compiles nothing: its plan says how often it was timed before.
+It checks its arguments and compiles nothing: its plan holds the number of earlier timings, the outputs and the shapes.
 """
 
 from types import ModuleType, SimpleNamespace
@@ -107,7 +107,7 @@ class Parser:
 
 
 class Interface:
-    """What the library calls back through."""
+    """Base class of the callbacks."""
 
     ERROR = 1
 

@@ -1,4 +1,4 @@
-"""The model card says what manifest and evaluation say, and leaves the rest open by item."""
+"""The model card quotes manifest and evaluation, and leaves every other checklist item open."""
 
 import json
 import re
@@ -17,9 +17,9 @@ from bsbatch.evaluation import metrics_json as evaluated
 from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.settings import EvaluationConfig, Resampling
 from bsbatch.imaging import preprocess
-from bsbatch.models.directory import MANIFEST, Model
+from bsbatch.models.directory import DEMO, MANIFEST, Model
 from bsbatch_build.card import answers, metrics
-from bsbatch_build.card.facts import facts_of
+from bsbatch_build.card.facts import facts_of, read_models
 from bsbatch_build.card.make import CardSettings, make_card
 from bsbatch_build.card.markdown import OPEN, markdown_of
 from bsbatch_build.cli import app
@@ -36,7 +36,7 @@ TRAINING: dict[str, Any] = {
     "weights_count": 58950,
 }
 OPEN_OF_PHANTOMS = {"CLAIM 2020": {2, 4, 19, 31, 40, 42}, "STARD 2015": {2, 4, 18, 28, 30}}
-"""What only the authors of a study know."""
+"""Items that only the authors of a study can answer."""
 PARTS = {"10", "12", "13", "21"}
 """Items of STARD that have parts a and b."""
 
@@ -103,8 +103,9 @@ def test_a_checklist_has_every_number_once_and_in_order(place: int, items: int, 
 
 
 def test_every_fact_that_a_text_quotes_can_be_known(trained: Path, report: Path) -> None:
-    evaluation = {**metrics.read_evaluation(report, model_of(trained).model_id), **unfinished(report)}
-    known = set(facts_of(model_of(trained), evaluation).known) | {"untrained", "training_weights"}
+    evaluation = {**metrics.read_metrics(report, model_of(trained).model_id), **unfinished(report)}
+    known = set(facts_of(model_of(trained), metrics.Evaluation.parse(evaluation)).known)
+    known |= {"untrained", "training_weights"}.union(*read_models().values())
     wordings = [wording for name in (*answers.CHECKLISTS, answers.STATEMENTS) for wording in texts_of(name)]
     assert len(wordings) >= 100
     for wording in wordings:
@@ -123,6 +124,24 @@ def texts_of(name: str) -> list[str]:
 def unfinished(report: Path) -> dict[str, Any]:
     counts = json.loads((report / "metrics.json").read_text(encoding="utf-8"))["counts"]
     return {"run_status": "interrupted", "counts": counts | {"unmatched": counts["unmatched"] | {"not_scored": 3}}}
+
+
+def test_a_fact_about_one_model_is_on_its_card_and_on_no_other(trained: Path, report: Path, tmp_path: Path) -> None:
+    demo, _ = card_of(Path(DEMO), None, tmp_path / "demo")
+    other, _ = card_of(trained, report, tmp_path / "other")
+    (facts,) = read_models().values()
+    assert list(read_models()) == [demo["model"]["id"]]
+    assert set(facts.values()) <= set(demo["limits"])
+    assert facts["own_patients"] in demo["notices"]
+    assert not any(text in json.dumps(other, ensure_ascii=False) for text in facts.values())
+
+
+def test_the_shipped_card_is_up_to_date(tmp_path: Path) -> None:
+    """Make it with ``bsbatch-build card engine/bsbatch/models/demo --evaluation engine/bsbatch/models/demo``."""
+    shipped = Model.load(Path(DEMO), preprocess.VERSION).folder
+    card_of(Path(DEMO), shipped, tmp_path)
+    for name in ("card.json", "card.md"):
+        assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes()
 
 
 def test_a_card_of_phantoms_says_so_first_and_answers_all_but_what_authors_know(
@@ -159,7 +178,7 @@ def test_an_item_that_is_answered_in_part_says_what_is_left(trained: Path, repor
     assert answer.endswith(f"**{OPEN}: {item['open']}**")
 
 
-def test_the_figures_are_those_of_the_evaluation(trained: Path, report: Path, tmp_path: Path) -> None:
+def test_the_metrics_are_those_of_the_evaluation(trained: Path, report: Path, tmp_path: Path) -> None:
     content, markdown = card_of(trained, report, tmp_path / "card")
     expected = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     assert content["evaluation"] == {
@@ -181,7 +200,7 @@ def test_the_figures_are_those_of_the_evaluation(trained: Path, report: Path, tm
     assert f"{confusion['true_positives']} true positives" in row(markdown, "23", "Test results")[3]
 
 
-def test_a_figure_that_is_not_defined_is_a_dash(trained: Path, report: Path, tmp_path: Path) -> None:
+def test_a_metric_that_is_not_defined_is_a_dash(trained: Path, report: Path, tmp_path: Path) -> None:
     changed = tmp_path / "metrics.json"
     content = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     undefined = {"value": None, "low": None, "high": None}
@@ -193,7 +212,7 @@ def test_a_figure_that_is_not_defined_is_a_dash(trained: Path, report: Path, tmp
     assert "| - |" in next(line for line in markdown.splitlines() if "| the threshold of the run |" in line)
 
 
-def test_whatever_training_wrote_is_shown(trained: Path, tmp_path: Path) -> None:
+def test_every_entry_of_the_training_is_shown(trained: Path, tmp_path: Path) -> None:
     content, markdown = card_of(trained, None, tmp_path / "card")
     assert content["training"] == TRAINING
     for words in (
@@ -206,7 +225,7 @@ def test_whatever_training_wrote_is_shown(trained: Path, tmp_path: Path) -> None
 
 
 def run_of(start: dict[str, Any], seed: int, **more: Any) -> dict[str, Any]:
-    """What export keeps of a training that another one started from."""
+    """Record of a training that another one started from, as export writes it."""
     return {
         "network": {"width": 0.25, "seed": seed},
         "recipe": {"epochs": 1},
@@ -227,7 +246,7 @@ def exported(sha256: str, start: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**origin, "configuration": configuration, "initialisation": start, **more}
 
 
-def test_trainings_are_told_once_and_in_their_order(twin: Path, tmp_path: Path) -> None:
+def test_trainings_are_listed_once_and_in_their_order(twin: Path, tmp_path: Path) -> None:
     first = {"weights": "model.keras", "sha256": "1" * 64, "run": run_of({"weights": "random"}, 1)}
     foreign = {"weights": "theirs.h5", "sha256": "f" * 64, "run": None}
     second = {"weights": "model.keras", "sha256": "2" * 64, "run": run_of(first, 2, average=foreign)}
@@ -256,7 +275,7 @@ def test_commands_are_shown_however_they_were_written(commands: Any, twin: Path,
     assert "\n```sh\nmake it" in markdown
 
 
-def test_a_figure_of_training_that_is_no_number_is_null(twin: Path, tmp_path: Path) -> None:
+def test_a_nan_of_a_training_is_null(twin: Path, tmp_path: Path) -> None:
     losses = {"epochs": [{"loss": 0.5, "auc": float("nan")}, {"loss": float("inf"), "auc": 0.75}]}
     content, markdown = card_of(with_training(twin, tmp_path / "diverged", losses), None, tmp_path / "card")
     assert content["training"] == {"epochs": [{"loss": 0.5, "auc": None}, {"loss": None, "auc": 0.75}]}
@@ -278,13 +297,13 @@ def test_without_training_and_evaluation_the_card_says_that_they_are_missing(twi
     assert {28, 29, 36} <= open_items(content["checklists"][0])
 
 
-def test_random_weights_are_said_to_be_random(twin: Path, tmp_path: Path) -> None:
+def test_a_card_of_random_weights_says_that_they_are_not_trained(twin: Path, tmp_path: Path) -> None:
     content, markdown = card_of(twin, None, tmp_path)
     assert "not trained: random weights" in content["notices"][1]
     assert "scores mean nothing" in markdown
 
 
-def test_what_the_run_lacked_stands_under_limits(trained: Path, report: Path, tmp_path: Path) -> None:
+def test_an_incomplete_run_is_a_limit(trained: Path, report: Path, tmp_path: Path) -> None:
     changed = tmp_path / "metrics.json"
     shutil.copy(report / "metrics.json", changed)
     rewrite(changed, **unfinished(report))
@@ -302,7 +321,7 @@ def test_the_same_card_is_written_to_the_byte_and_replaces_the_old_one(
     assert markdown_of(first[0]) == first[1]
 
 
-def test_text_that_markdown_would_take_for_its_own_is_escaped(twin: Path, tmp_path: Path) -> None:
+def test_characters_that_markdown_interprets_are_escaped(twin: Path, tmp_path: Path) -> None:
     model = with_training(twin, tmp_path / "odd", {"data": "a|b <b>c</b> *d*", "split": {"a|b": "c\nd"}})
     _, markdown = card_of(model, None, tmp_path / "card")
     assert "a|b &lt;b>c&lt;/b> \\*d\\*" in markdown
@@ -333,7 +352,7 @@ def test_an_evaluation_of_another_model_is_refused(trained: Path, report: Path, 
         (None, "cannot be read"),
     ],
 )
-def test_what_is_no_evaluation_is_refused(text: str | None, message: str, trained: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_no_evaluation_is_refused(text: str | None, message: str, trained: Path, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "metrics.json").write_text(text, encoding="utf-8")
     with pytest.raises(UsageError, match=message):
@@ -345,7 +364,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
         make_card(CardSettings(tmp_path))
 
 
-def test_a_place_that_cannot_be_written_to_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_refused(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="cannot be made"):
         make_card(CardSettings(trained, out=tmp_path / "file" / "below"))

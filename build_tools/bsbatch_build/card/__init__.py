@@ -1,5 +1,5 @@
-"""The model card: what a model is, is for, was trained on and does, and the CLAIM and STARD checklists of it.
+"""The model card: purpose, training, metrics and limits of a model, with the CLAIM and STARD checklists.
 
-Whatever is said comes from the manifest, from ``metrics.json`` or from a TOML file in this folder; what is not known is
-left open by name.
+Every statement comes from the manifest, from ``metrics.json`` or from a TOML file in this folder. A checklist item
+without an answer is marked as open.
 """

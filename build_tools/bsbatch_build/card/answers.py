@@ -1,4 +1,4 @@
-"""Statements and checklist items as the TOML files of this folder word them, filled in with what is known."""
+"""Fills in the statements and checklist items of the TOML files in this folder with the known facts."""
 
 import tomllib
 from collections.abc import Mapping
@@ -14,14 +14,15 @@ CHECKLISTS = ("claim.toml", "stard.toml")
 STATEMENTS = "statements.toml"
 
 Entry = Mapping[str, Any]
+"""A table of a TOML file."""
 
 
 class Status(StrEnum):
-    """How much of a checklist item the project can answer."""
+    """Extent to which a checklist item is answered."""
 
     FILLED = "filled"
     PARTLY = "partly"
-    """The rest is for the user."""
+    """The user answers the rest."""
     OPEN = "open"
 
 
@@ -30,32 +31,32 @@ class Item:
     """One item of a checklist, or one part of it."""
 
     number: str
-    """For example 12, or 12a."""
+    """For example ``12`` or ``12a``."""
     section: str
     item: str
-    """What the checklist asks for, in our own words."""
+    """Request of the checklist, in our own words."""
     status: Status
     text: str
-    """The answer; empty where it is open."""
+    """The answer; empty if the item is open."""
     remainder: str
-    """What is left to the user where it is answered partly."""
+    """The part that the user must answer; empty unless the status is partly."""
 
     @property
     def base(self) -> str:
-        """The number without the letter of the part."""
+        """Number without the letter of the part."""
         return self.number.rstrip("ab")
 
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
-    """A checklist, filled in."""
+    """A completed checklist."""
 
     title: str
     source: str
     items: tuple[Item, ...]
 
     def count(self, status: Status) -> int:
-        """Numbered items of a status; one in two parts is open where both are, and filled where both are."""
+        """Count the numbered items of a status; an item in two parts of different status counts as partly."""
         parts: dict[str, set[Status]] = {}
         for item in self.items:
             parts.setdefault(item.base, set()).add(item.status)
@@ -65,14 +66,15 @@ class Checklist:
 
 def checklists(facts: Facts) -> tuple[Checklist, ...]:
     """Fill in every checklist."""
-    read = (_read(name) for name in CHECKLISTS)
+    files = (_read(name) for name in CHECKLISTS)
     return tuple(
-        Checklist(file["title"], file["source"], tuple(_item(entry, facts) for entry in file["items"])) for file in read
+        Checklist(file["title"], file["source"], tuple(_item(entry, facts) for entry in file["items"]))
+        for file in files
     )
 
 
 def statements(kind: str, facts: Facts) -> list[str]:
-    """The statements of a kind that what is known allows: ``intended_use``, ``out_of_scope`` or ``limits``."""
+    """List the statements whose facts are known, of the kind ``intended_use``, ``out_of_scope`` or ``limits``."""
     answers = (_answer(entry, facts)[0] for entry in _read(STATEMENTS)[kind])
     return [text for text in answers if text]
 
@@ -84,7 +86,7 @@ def _item(entry: Entry, facts: Facts) -> Item:
 
 
 def _answer(entry: Entry, facts: Facts) -> tuple[str, str]:
-    """The answer, empty where there is none, and what it leaves to the user."""
+    """Answer, empty if there is none, and the part that it leaves to the user."""
     if "needs" in entry and entry["needs"] not in facts.known:
         return "", ""
     answers = [(text, "") for text in _wordings(entry, "phantoms")] if facts.is_of_phantoms else []
@@ -98,8 +100,8 @@ def _answer(entry: Entry, facts: Facts) -> tuple[str, str]:
 
 
 def _wordings(entry: Entry, key: str) -> list[str]:
-    found = entry.get(key, [])
-    return [found] if isinstance(found, str) else found
+    wordings = entry.get(key, [])
+    return [wordings] if isinstance(wordings, str) else wordings
 
 
 def _read(name: str) -> dict[str, Any]:

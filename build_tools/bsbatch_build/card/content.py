@@ -1,4 +1,4 @@
-"""What stands in a model card, as plain values: ``card.json`` is this, ``card.md`` is made of it."""
+"""Content of a model card as plain values: ``card.json`` holds it, ``card.md`` is rendered from it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,20 +14,29 @@ from bsbatch_build.card.metrics import Evaluation
 VERSION = 2
 NOTICE = "Research use only. Not a medical device, not for clinical use."
 OF_PHANTOMS = (
-    "Trained on synthetic phantoms, not for clinical use: no patient's image went into it, and what it scores says "
-    "nothing about patients."
+    "Trained on synthetic phantoms, not for clinical use: no patient's image was used, and its scores say nothing "
+    "about patients."
 )
-ASSUMED = "Answered for phantoms in training and in evaluation: where patients were evaluated, answer anew."
+ASSUMED = "Answered for phantoms in training and in evaluation: if patients were evaluated, answer anew."
 _CURVES = frozenset({"roc", "calibration"})
 """Too long for a card, and drawn in the report."""
 
 Content = dict[str, Any]
+"""A JSON object."""
 
 
-def content_of(model: Model, evaluation: Evaluation | None) -> Content:
-    """Put a card together; the same model and evaluation give the same card."""
-    facts, training = facts_of(model, evaluation), model.manifest.training
-    told = NESTED if facts.trainings else frozenset()
+def content_of(model: Model, metrics: Content | None) -> Content:
+    """Assemble a card; the same model and metrics give the same card.
+
+    Parameters
+    ----------
+    model
+        Model of the card.
+    metrics
+        See `bsbatch_build.card.metrics.read_metrics`; None for a model that is not evaluated.
+    """
+    facts, training = facts_of(model, Evaluation.parse(metrics) if metrics else None), model.manifest.training
+    in_trainings = NESTED if facts.trainings else frozenset()
     return {
         "version": VERSION,
         "notices": _notices(model, facts),
@@ -35,9 +44,9 @@ def content_of(model: Model, evaluation: Evaluation | None) -> Content:
         "model": _model(model),
         "intended_use": statements("intended_use", facts),
         "out_of_scope": statements("out_of_scope", facts),
-        "training": _finite({name: value for name, value in training.items() if name not in told}),
+        "training": _finite({name: value for name, value in training.items() if name not in in_trainings}),
         "trainings": _finite([asdict(training) for training in facts.trainings]),
-        "evaluation": evaluation and {name: part for name, part in evaluation.items() if name not in _CURVES},
+        "evaluation": metrics and {name: part for name, part in metrics.items() if name not in _CURVES},
         "limits": statements("limits", facts),
         "assumptions": [ASSUMED] if facts.is_of_phantoms else [],
         "checklists": [_checklist(checklist) for checklist in checklists(facts)],
@@ -45,9 +54,9 @@ def content_of(model: Model, evaluation: Evaluation | None) -> Content:
 
 
 def _notices(model: Model, facts: Facts) -> list[str]:
-    note = model.manifest.training.get("note")
+    note, patients = model.manifest.training.get("note"), facts.known.get("own_patients")
     if facts.is_of_phantoms:
-        return [NOTICE, OF_PHANTOMS]
+        return [NOTICE, OF_PHANTOMS, *([patients] if patients else [])]
     return [NOTICE, f"Weights: {note}."] if note else [NOTICE]
 
 
@@ -67,8 +76,8 @@ def _model(model: Model) -> Content:
     }
 
 
-def _finite(value: Any) -> Any:
-    """A free value for JSON, None where a number is none, as a loss that diverged."""
+def _finite(value: object) -> object:
+    """Copy a value for JSON; NaN and infinity, as of a diverged loss, become None."""
     if isinstance(value, Mapping):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,16 +1,18 @@
-"""What is known of a model, by the names that the TOML files of this folder use."""
+"""Known facts about a model, by the names that the TOML files of this folder quote."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from importlib import resources
 
 import bsbatch
 from bsbatch.models.directory import Model
 from bsbatch_build.card.lineage import Training, lineage, summary
-from bsbatch_build.card.metrics import Evaluation
+from bsbatch_build.card.metrics import Evaluation, OperatingPoint, Subgroup
 from bsbatch_build.card.words import with_interval, words
 
+MODELS = "models.toml"
 _PHANTOMS = re.compile(r"\bphantoms?\b", re.IGNORECASE)
 _UNTRAINED = "not trained"
 _LACKS = {
@@ -21,25 +23,25 @@ _LACKS = {
 }
 
 _SOURCES = {"sample": ", that of the sample,", "--prevalence": ""}
-"""Where the prevalence comes from that PPV and NPV are stated at."""
+"""Origin of the prevalence of PPV and NPV, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known, in words."""
+    """Known facts, in words."""
 
     known: Mapping[str, str]
     is_of_phantoms: bool
-    """Whether the model was trained on phantoms."""
+    """True if the model was trained on phantoms."""
     trainings: tuple[Training, ...]
     """See `bsbatch_build.card.lineage.lineage`."""
 
 
 def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
-    """Collect what manifest and evaluation say.
+    """Collect the facts from the manifest, from an evaluation, and from the entry of this model in ``models.toml``.
 
-    ``training_NAME`` for every entry NAME of ``manifest.training``, and the names below. What is not known has no name.
-    The images were phantoms where the entry ``data``, or ``note`` for want of it, has that word.
+    ``training_NAME`` for every entry NAME of ``manifest.training``, and the names below. An unknown fact has no name.
+    The images were phantoms if the entry ``data``, or ``note`` without it, contains that word.
     """
     training = model.manifest.training
     trainings = lineage(training)
@@ -53,52 +55,60 @@ def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
         "untrained": words(training.get("note")) if _UNTRAINED in str(training.get("note")) else "",
         **{f"training_{name}": words(value) for name, value in training.items()},
         **({"training_initialisation": summary(trainings)} if trainings else {}),
-        **(_evaluated(evaluation) if evaluation else {}),
+        **(_evaluation_facts(evaluation) if evaluation else {}),
+        **read_models().get(model.model_id, {}),
     }
     images = words(training.get("data", training.get("note")))
     return Facts({name: text for name, text in known.items() if text}, bool(_PHANTOMS.search(images)), trainings)
 
 
-def _evaluated(evaluation: Evaluation) -> dict[str, str]:
-    counts, settings, point = evaluation["counts"], evaluation["settings"], evaluation["operating_points"]["threshold"]
-    unfinished = evaluation["run_status"] not in {"complete", None}
+def read_models() -> Mapping[str, Mapping[str, str]]:
+    """Read the facts about single models: id of the model -> name of the fact -> text."""
+    return tomllib.loads((resources.files("bsbatch_build.card") / MODELS).read_text(encoding="utf-8"))
+
+
+def _evaluation_facts(evaluation: Evaluation) -> dict[str, str]:
+    counts, unmatched = evaluation.counts, evaluation.unmatched
+    settings, point = evaluation.settings, evaluation.operating_points["threshold"]
+    is_unfinished = evaluation.run_status not in {"complete", None}
     return {
         **{name: str(counts[name]) for name in ("n", "positives", "negatives", "studies")},
-        "unmatched": ", ".join(f"{counts['unmatched'][lack]} {text}" for lack, text in _LACKS.items()),
-        "unscored": str(counts["unmatched"]["not_scored"] or ""),
-        "unfinished": str(evaluation["run_status"]) if unfinished else "",
-        "interval": _interval(settings),
-        "prevalence": f"{settings['prevalence']:.1%}{_SOURCES[settings['prevalence_source']]}",
-        "auc": with_interval(evaluation["metrics"]["auc"]),
-        **{name: with_interval(point["metrics"][name]) for name in ("sensitivity", "specificity")},
-        "operating_threshold": f"{point['threshold']:g}",
-        **{name: str(count) for name, count in point["confusion"].items() if isinstance(count, int)},
-        "operating_points": _points(evaluation["operating_points"]),
-        **_grouped(evaluation["subgroups"]),
+        "unmatched": ", ".join(f"{unmatched[lack]} {text}" for lack, text in _LACKS.items()),
+        "unscored": str(unmatched["not_scored"] or ""),
+        "unfinished": str(evaluation.run_status) if is_unfinished else "",
+        "interval": _interval(evaluation),
+        "prevalence": f"{evaluation.prevalence:.1%}{_SOURCES[settings['prevalence_source']]}",
+        "auc": with_interval(evaluation.metrics["auc"]),
+        **{name: with_interval(point.metrics[name]) for name in ("sensitivity", "specificity")},
+        "operating_threshold": f"{point.threshold:g}",
+        **{name: str(count) for name, count in point.confusion.items()},
+        "operating_points": _points(evaluation.operating_points),
+        **_subgroup_facts(evaluation.subgroups),
     }
 
 
-def _count(value: Any) -> str:
+def _count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else ""
 
 
-def _interval(settings: Mapping[str, Any]) -> str:
+def _interval(evaluation: Evaluation) -> str:
+    settings = evaluation.settings
     return (
-        f"{100 * settings['confidence']:g} % intervals by {settings['interval']}: {settings['resamples']} resamples, "
+        f"{100 * evaluation.confidence:g} % intervals by {settings['interval']}: {settings['resamples']} resamples, "
         f"seed {settings['seed']}; {settings['resampling_note']}."
     )
 
 
-def _points(points: Mapping[str, Any]) -> str:
-    listed = "; ".join(f"{point['threshold']:g} ({point['rule']})" for point in points.values())
-    return f"{listed}. Those found on this sample are exploratory."
+def _points(points: Mapping[str, OperatingPoint]) -> str:
+    texts = "; ".join(f"{point.threshold:g} ({point.rule})" for point in points.values())
+    return f"{texts}. Those found on this sample are exploratory."
 
 
-def _grouped(subgroups: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _subgroup_facts(subgroups: Mapping[str, Mapping[str, Subgroup]]) -> dict[str, str]:
     kinds = [kind for kind, groups in subgroups.items() if groups]
-    loads = {name: group["positives"] for name, group in subgroups["lesions"].items()}
+    loads = {name: group.positives for name, group in subgroups["lesions"].items()}
     return {
-        "subgroups": f"Figures by {', '.join(kinds)}" if kinds else "",
+        "subgroups": f"Metrics by {', '.join(kinds)}" if kinds else "",
         "evaluation_centres": ", ".join(f"centre {name}" for name in subgroups["centre"]),
         "lesion_loads": ", ".join(f"{count} with {name}" for name, count in loads.items()),
     }

@@ -1,14 +1,15 @@
-"""The trainings that led to a model's weights, in their order, out of what its manifest nests."""
+"""Lists the trainings behind a model's weights in their order, from the nested records of its manifest."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 NESTED = frozenset({"weights", "weights_sha256", "configuration", "initialisation", "history", "joined_with"})
-"""Entries of ``manifest.training`` that `lineage` tells in order."""
+"""Entries of ``manifest.training`` that `lineage` lists in order."""
 _HASH_DIGITS = 16
 
 Entry = Mapping[str, Any]
+"""A JSON object of the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,37 +17,37 @@ class Training:
     """One run of ``bsbatch-build train``."""
 
     sha256: str
-    """Of the weights that it left."""
+    """SHA-256 of the resulting weights, hexadecimal."""
     start: str
-    """Where its weights came from, in words."""
+    """Origin of its starting weights, in words."""
     network: Entry
     recipe: Entry
     studies: Entry
-    """Side and centre -> class -> labelled studies."""
+    """Side and centre -> class -> number of labelled studies."""
     tools: Entry
     history: tuple[Entry, ...]
-    """An entry for each epoch."""
+    """One entry for each epoch."""
 
 
 def lineage(training: Entry) -> tuple[Training, ...]:
-    """List the trainings, each behind those that it started from; none where the manifest tells of none.
+    """List the trainings, each after those that it started from; empty if the manifest records none.
 
     Parameters
     ----------
     training
         ``manifest.training``, as ``bsbatch-build export`` writes it.
     """
-    found: dict[str, Training] = {}
+    trainings: dict[str, Training] = {}
     for origin in (training, *training.get("joined_with", ())):
         if _is_recorded(origin):
-            _add(_as_start(origin), found)
-    return tuple(found.values())
+            _add(_as_start(origin), trainings)
+    return tuple(trainings.values())
 
 
 def summary(trainings: tuple[Training, ...]) -> str:
-    """The starts of all trainings, in words."""
+    """Starts of all trainings, in words."""
     starts = (f"training {number} from {training.start}" for number, training in enumerate(trainings, start=1))
-    return f"{'; '.join(starts)}. They stand under Training."
+    return f"{'; '.join(starts)}. They are listed under Training."
 
 
 def _is_recorded(origin: Entry) -> bool:
@@ -55,7 +56,7 @@ def _is_recorded(origin: Entry) -> bool:
 
 
 def _as_start(origin: Entry) -> Entry:
-    """What was exported, in the form that a training names its start in."""
+    """Convert the exported training to the form in which a training records its start."""
     run = {
         **origin["configuration"],
         "studies": origin["data"]["studies"],
@@ -65,17 +66,17 @@ def _as_start(origin: Entry) -> Entry:
     return {"weights": origin["weights"], "sha256": origin["weights_sha256"], "run": run}
 
 
-def _add(start: Entry, found: dict[str, Training]) -> None:
-    """Put a training behind all that it comes from."""
+def _add(start: Entry, trainings: dict[str, Training]) -> None:
+    """Append a training after all its ancestors."""
     run = start.get("run")
-    if run is None or start["sha256"] in found:
+    if run is None or start["sha256"] in trainings:
         return
     parents = list(_parents(run))
     for parent in parents:
-        _add(parent, found)
-    known = list(found)
-    words = " and ".join(_named(parent, known, run["network"]) for parent in parents)
-    found[start["sha256"]] = Training(
+        _add(parent, trainings)
+    hashes = list(trainings)
+    words = " and ".join(_name_of(parent, hashes, run["network"]) for parent in parents)
+    trainings[start["sha256"]] = Training(
         start["sha256"],
         f"the mean of {words}" if len(parents) > 1 else words,
         run["network"],
@@ -93,9 +94,9 @@ def _parents(run: Entry) -> Iterator[Entry]:
         yield run["average"]
 
 
-def _named(start: Entry, known: list[str], network: Entry) -> str:
-    if start.get("sha256") in known:
-        return f"training {known.index(start['sha256']) + 1}"
+def _name_of(start: Entry, hashes: list[str], network: Entry) -> str:
+    if start.get("sha256") in hashes:
+        return f"training {hashes.index(start['sha256']) + 1}"
     if "sha256" in start:
         return f"{start['weights']} (SHA-256 {start['sha256'][:_HASH_DIGITS]})"
     return f"{start['weights']} weights, seed {network['seed']}"

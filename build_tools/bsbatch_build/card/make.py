@@ -1,4 +1,4 @@
-"""Makes a model card: ``card.json`` and ``card.md``."""
+"""Writes a model card: ``card.json`` and ``card.md``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
 from bsbatch_build.card.content import Content, content_of
 from bsbatch_build.card.markdown import markdown_of
-from bsbatch_build.card.metrics import read_evaluation
+from bsbatch_build.card.metrics import read_metrics
 from bsbatch_build.files import write_json, write_text
 
 JSON, MARKDOWN = "card.json", "card.md"
@@ -16,26 +16,36 @@ JSON, MARKDOWN = "card.json", "card.md"
 
 @dataclass(frozen=True, slots=True)
 class CardSettings:
-    """The card to make."""
+    """Model, evaluation and folder of a card."""
 
     folder: Path
     """Model directory."""
     evaluation: Path | None = None
-    """``metrics.json`` of a run of this model, or the folder it lies in."""
+    """``metrics.json`` of a run of this model, or its folder."""
     out: Path | None = None
-    """Folder for the card; the model directory where None, whose manifest does not list it."""
+    """Folder for the card; None for the model directory, whose manifest does not list it."""
 
 
 @dataclass(frozen=True, slots=True)
 class MadeCard:
-    """A card that was written."""
+    """A written card."""
 
     out: Path
     content: Content
 
+    def summary(self) -> list[str]:
+        """Lines for the terminal: files, answered items of each checklist, notices."""
+        lines = [f"card        {self.out / MARKDOWN}", f"            {self.out / JSON}"]
+        for checklist in self.content["checklists"]:
+            counts = ", ".join(f"{count} {status}" for status, count in checklist["counts"].items())
+            lines.append(f"{checklist['title']:<12}{counts}")
+        if self.content["evaluation"] is None:
+            lines.append("No metrics: give the report of bsbatch evaluate as --evaluation.")
+        return [*lines, *self.content["notices"]]
+
 
 def make_card(settings: CardSettings) -> MadeCard:
-    """Write a model card; one that is there is replaced.
+    """Write a model card, replacing an earlier one.
 
     Raises
     ------
@@ -44,11 +54,11 @@ def make_card(settings: CardSettings) -> MadeCard:
     UsageError
         The evaluation cannot be read or belongs to another model, or the folder cannot be made.
     OutputError
-        The folder cannot be written to.
+        The files cannot be written.
     """
     model = Model.load(settings.folder, preprocess.VERSION)
-    evaluation = read_evaluation(settings.evaluation, model.model_id) if settings.evaluation is not None else None
-    content = content_of(model, evaluation)
+    metrics = read_metrics(settings.evaluation, model.model_id) if settings.evaluation is not None else None
+    content = content_of(model, metrics)
     out = settings.out if settings.out is not None else model.folder
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,25 +1,28 @@
-"""A model card in Markdown, out of its content."""
+"""Renders the content of a model card as Markdown."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from bsbatch_build.card.answers import Status
 from bsbatch_build.card.content import Content
+from bsbatch_build.card.lineage import Training
+from bsbatch_build.card.metrics import Evaluation, OperatingPoint, Subgroup
 from bsbatch_build.card.words import name_of, with_interval, words
 
 OPEN = "open: for the user to fill in"
 _RATES = ("sensitivity", "specificity", "accuracy", "f1", "ppv", "npv")
 _SHORT = frozenset({"auc", "f1", "ppv", "npv"})
 _OWN_SECTIONS = ("data", "split")
-"""Entries of ``manifest.training`` that stand under a heading of their own."""
+"""Entries of ``manifest.training`` with a heading of their own."""
 
 Row = Iterable[object]
 
 
 def markdown_of(card: Content) -> str:
-    """Write the card out."""
-    training = [*_training(card["training"]), *_trainings(card["trainings"])]
-    lines = [*_head(card), *training, *_evaluation(card["evaluation"]), *_tail(card)]
+    """Render the content of ``card.json``."""
+    training = [*_training(card["training"]), *_trainings([Training(**entry) for entry in card["trainings"]])]
+    evaluation = None if card["evaluation"] is None else Evaluation.parse(card["evaluation"])
+    lines = [*_head(card), *training, *_evaluation(evaluation), *_tail(card)]
     return "\n".join(lines) + "\n"
 
 
@@ -32,74 +35,74 @@ def _head(card: Content) -> Iterator[str]:
     yield from _section("Out of scope", _bullets(card["out_of_scope"]))
 
 
-def _training(training: Mapping[str, Any]) -> Iterator[str]:
+def _training(training: Mapping[str, object]) -> Iterator[str]:
     for name in _OWN_SECTIONS:
-        yield from _section(name.capitalize(), _listed(training.get(name)))
+        yield from _section(name.capitalize(), _list(training.get(name)))
     rest = {name: value for name, value in training.items() if name not in (*_OWN_SECTIONS, "commands")}
-    yield from _section("Training", _listed(rest or None))
+    yield from _section("Training", _list(rest or None))
     if training.get("commands"):
         yield from ("", "```sh", *_commands(training["commands"]), "```")
 
 
-def _trainings(trainings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _trainings(trainings: Sequence[Training]) -> Iterator[str]:
     for number, training in enumerate(trainings, start=1):
-        history = training["history"]
+        fields, history = asdict(training), training.history
         yield from ("", f"### Training {number} of {len(trainings)}", "")
-        yield from _table(("what", ""), _pairs({name: training[name] for name in training if name != "history"}))
+        yield from _table(("what", ""), _pairs({name: fields[name] for name in fields if name != "history"}))
         if history:
             yield from ("", *_table(map(name_of, history[0]), (map(words, epoch.values()) for epoch in history)))
 
 
-def _commands(commands: Any) -> list[str]:
-    """One line for each: of one command, a list, or a mapping with their purposes."""
+def _commands(commands: object) -> list[str]:
+    """One line for each command, given as one text, a list, or a mapping from purpose to command."""
     if isinstance(commands, Mapping):
         return [f"{command}  # {purpose}" for purpose, command in commands.items()]
-    return [commands] if isinstance(commands, str) else list(map(str, commands))
+    return list(map(str, commands)) if isinstance(commands, list | tuple) else [str(commands)]
 
 
-def _evaluation(evaluation: Mapping[str, Any] | None) -> Iterator[str]:
+def _evaluation(evaluation: Evaluation | None) -> Iterator[str]:
     if evaluation is None:
         yield from _section("Metrics", [f"Not evaluated ({OPEN}): `bsbatch-build card MODEL --evaluation REPORT`."])
         return
     yield from _section("Metrics", [_cohort(evaluation)])
-    figures = {"auc": "ROC AUC", "brier": "Brier score"}
-    rows = [(label, with_interval(evaluation["metrics"][name])) for name, label in figures.items()]
-    yield from ("", *_table(("figure", "value (95 % interval)"), rows))
-    points = evaluation["operating_points"].values()
+    labels = {"auc": "ROC AUC", "brier": "Brier score"}
+    rows = [(label, with_interval(evaluation.metrics[name])) for name, label in labels.items()]
+    yield from ("", *_table(("metric", "value (95 % interval)"), rows))
+    points = evaluation.operating_points.values()
     yield from ("", "### Operating points", "")
     yield from _table(("threshold", "rule", *map(_label, _RATES)), map(_point, points))
     yield from ("", "### Confusion", "")
     names = ("true_positives", "false_negatives", "false_positives", "true_negatives")
-    rows = [(f"{point['threshold']:g}", *(point["confusion"][name] for name in names)) for point in points]
-    yield from _table(("threshold", *map(name_of, names)), rows)
-    for kind, groups in evaluation["subgroups"].items():
+    counts = [(f"{point.threshold:g}", *(point.confusion[name] for name in names)) for point in points]
+    yield from _table(("threshold", *map(name_of, names)), counts)
+    for kind, groups in evaluation.subgroups.items():
         if groups:
             yield from ("", f"### By {kind}", "", *_groups(kind, groups))
 
 
-def _cohort(evaluation: Mapping[str, Any]) -> str:
-    counts, settings = evaluation["counts"], evaluation["settings"]
+def _cohort(evaluation: Evaluation) -> str:
+    counts, settings = evaluation.counts, evaluation.settings
     return (
         f"{counts['n']} examinations of {counts['patients']} patients, {counts['positives']} with metastasis, "
         f"{counts['negatives']} without. Intervals: {settings['interval']}, {settings['resamples']} resamples, seed "
-        f"{settings['seed']}; {settings['resampling_note']}. Thresholds chosen on this sample flatter it. PPV and NPV "
-        f"are those at a prevalence of {settings['prevalence']:.1%}. Configuration of the run: "
-        f"`{evaluation['config_hash']}`."
+        f"{settings['seed']}; {settings['resampling_note']}. Thresholds chosen on this sample give optimistic "
+        f"metrics. PPV and NPV are those at a prevalence of {evaluation.prevalence:.1%}. Configuration of the run: "
+        f"`{evaluation.config_hash}`."
     )
 
 
-def _point(point: Mapping[str, Any]) -> Row:
-    return (f"{point['threshold']:g}", point["rule"], *(with_interval(point["metrics"][name]) for name in _RATES))
+def _point(point: OperatingPoint) -> Row:
+    return (f"{point.threshold:g}", point.rule, *(with_interval(point.metrics[name]) for name in _RATES))
 
 
-def _groups(kind: str, groups: Mapping[str, Any]) -> Iterator[str]:
+def _groups(kind: str, groups: Mapping[str, Subgroup]) -> Iterator[str]:
     names = ("auc", "sensitivity", "specificity")
     rows = (
-        (name, group["n"], group["positives"], *(with_interval(group["metrics"][figure]) for figure in names))
+        (name, group.n, group.positives, *(with_interval(group.metrics[metric]) for metric in names))
         for name, group in groups.items()
     )
     if kind == "lesions":
-        yield "The positives of each lesion load against all negatives."
+        yield "The positives of each lesion load, compared with all negatives."
         yield ""
     yield from _table((kind, "n", "positives", *map(_label, names)), rows)
 
@@ -107,11 +110,11 @@ def _groups(kind: str, groups: Mapping[str, Any]) -> Iterator[str]:
 def _tail(card: Content) -> Iterator[str]:
     yield from _section("Limits", _bullets(card["limits"]))
     for checklist in card["checklists"]:
-        yield from _section(f"{checklist['title']} checklist", [_counted(checklist), *card["assumptions"]])
-        yield from ("", *_table(("item", "section", "asks for", "answer"), map(_answered, checklist["items"])))
+        yield from _section(f"{checklist['title']} checklist", [_count_line(checklist), *card["assumptions"]])
+        yield from ("", *_table(("item", "section", "asks for", "answer"), map(_answer_row, checklist["items"])))
 
 
-def _counted(checklist: Mapping[str, Any]) -> str:
+def _count_line(checklist: Content) -> str:
     counts = checklist["counts"]
     return (
         f"{counts[Status.FILLED]} items filled in, {counts[Status.PARTLY]} partly, {counts[Status.OPEN]} open. The "
@@ -119,7 +122,7 @@ def _counted(checklist: Mapping[str, Any]) -> str:
     )
 
 
-def _answered(item: Mapping[str, Any]) -> Row:
+def _answer_row(item: Content) -> Row:
     if item["status"] == Status.OPEN:
         return item["number"], item["section"], item["item"], f"**{OPEN}**"
     rest = f" **{OPEN}: {item['open']}**" if item["open"] else ""
@@ -130,26 +133,26 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     yield from ("", f"## {title}", "", *lines)
 
 
-def _listed(value: Any) -> Iterator[str]:
-    """A free value as nested bullets."""
+def _list(value: object) -> Iterator[str]:
+    """Format a value of the manifest as nested bullets."""
     if value is None:
         yield f"Not recorded in the manifest ({OPEN})."
     elif isinstance(value, Mapping):
-        yield from _nested(value, "")
+        yield from _nest(value, "")
     else:
         yield _plain(words(value))
 
 
-def _nested(mapping: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _nest(mapping: Mapping[str, object], indent: str) -> Iterator[str]:
     for name, value in mapping.items():
         if isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
             yield f"{indent}* {_plain(name_of(name))}:"
-            yield from _nested(value, indent + "  ")
+            yield from _nest(value, indent + "  ")
         else:
             yield f"{indent}* {_plain(name_of(name))}: {_plain(words(value))}"
 
 
-def _pairs(mapping: Mapping[str, Any]) -> Iterator[Row]:
+def _pairs(mapping: Mapping[str, object]) -> Iterator[Row]:
     return ((name_of(name), words(value)) for name, value in mapping.items())
 
 
@@ -173,5 +176,5 @@ def _label(name: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text on one line that Markdown leaves as it is."""
+    """Put text on one line and escape the characters that Markdown interprets."""
     return " ".join(text.split()).replace("<", "&lt;").replace("*", "\\*")

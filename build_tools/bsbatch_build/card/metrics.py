@@ -1,9 +1,10 @@
-"""Reads the ``metrics.json`` of ``bsbatch evaluate``, of the model that the card is for."""
+"""Reads the ``metrics.json`` of ``bsbatch evaluate`` for the model of a card."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bsbatch.errors import UsageError
 
@@ -12,19 +13,103 @@ VERSION = 1
 """`bsbatch.evaluation.metrics_json.VERSION`, which cannot be imported without scikit-learn."""
 _PARTS = frozenset({"settings", "counts", "metrics", "operating_points", "subgroups", "run_status"})
 
-Evaluation = Mapping[str, Any]
-"""As in the file."""
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric with its interval; None if it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
 
 
-def read_evaluation(path: Path, model_id: str) -> Evaluation:
-    """Read an evaluation.
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold with its metrics."""
+
+    threshold: float
+    rule: str
+    """Origin of the threshold, in words."""
+    metrics: Mapping[str, Estimate]
+    confusion: Mapping[str, int]
+    """``true_positives``, ``false_negatives``, ``false_positives``, ``true_negatives``."""
+
+    @classmethod
+    def parse(cls, point: Mapping[str, Any]) -> Self:
+        """Read an entry of ``operating_points``."""
+        counts = {name: count for name, count in point["confusion"].items() if isinstance(count, int)}
+        return cls(point["threshold"], point["rule"], _parse_estimates(point["metrics"]), counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Subgroup:
+    """Examinations of one centre, manufacturer or lesion load."""
+
+    n: int
+    positives: int
+    metrics: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """An evaluation as far as a card quotes it."""
+
+    run_status: str | None
+    config_hash: str
+    counts: Mapping[str, int]
+    """``n``, ``positives``, ``negatives``, ``patients`` and ``studies``, among others."""
+    unmatched: Mapping[str, int]
+    """Kind of a result or label that was left out -> count."""
+    settings: Mapping[str, str]
+    """As in the file, in words."""
+    confidence: float
+    """Level of the intervals, in [0, 1]."""
+    prevalence: float
+    """Prevalence of PPV and NPV, in [0, 1]."""
+    metrics: Mapping[str, Estimate]
+    operating_points: Mapping[str, OperatingPoint]
+    subgroups: Mapping[str, Mapping[str, Subgroup]]
+
+    @classmethod
+    def parse(cls, content: Mapping[str, Any]) -> Self:
+        """Read the content of ``metrics.json``; the curves may be missing."""
+        counts, settings = dict(content["counts"]), content["settings"]
+        unmatched = counts.pop("unmatched")
+        points, subgroups = content["operating_points"], content["subgroups"]
+        return cls(
+            content["run_status"],
+            content["config_hash"],
+            counts,
+            unmatched,
+            {name: str(value) for name, value in settings.items()},
+            settings["confidence"],
+            settings["prevalence"],
+            _parse_estimates(content["metrics"]),
+            {name: OperatingPoint.parse(point) for name, point in points.items()},
+            {kind: _parse_subgroups(groups) for kind, groups in subgroups.items()},
+        )
+
+
+def _parse_estimates(metrics: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(entry["value"], entry["low"], entry["high"]) for name, entry in metrics.items()}
+
+
+def _parse_subgroups(groups: Mapping[str, Any]) -> dict[str, Subgroup]:
+    return {
+        name: Subgroup(group["n"], group["positives"], _parse_estimates(group["metrics"]))
+        for name, group in groups.items()
+    }
+
+
+def read_metrics(path: Path, model_id: str) -> dict[str, Any]:
+    """Read and check the content of ``metrics.json``.
 
     Parameters
     ----------
     path
         ``metrics.json``, or the folder of the report.
     model_id
-        The model that must have given the scores.
+        The model of the card, which must have made the scores.
 
     Raises
     ------
@@ -32,22 +117,22 @@ def read_evaluation(path: Path, model_id: str) -> Evaluation:
         The file cannot be read, is of another version, or belongs to another model.
     """
     file = path / FILE if path.is_dir() else path
-    evaluation = _read(file)
-    if evaluation.get("model_id") != model_id:
+    content = _read(file)
+    if content.get("model_id") != model_id:
         raise UsageError(
-            f"{file} is of model {evaluation.get('model_id')}, and this is {model_id}: "
+            f"{file} is of model {content.get('model_id')}, and this is {model_id}: "
             "run this model, evaluate that run, and give its report"
         )
-    return evaluation
+    return content
 
 
-def _read(file: Path) -> Evaluation:
+def _read(file: Path) -> dict[str, Any]:
     try:
-        evaluation = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{file} cannot be read ({error.strerror}): give the metrics.json of a report") from error
     except ValueError as error:
         raise UsageError(f"{file} is no JSON: give the metrics.json that bsbatch evaluate wrote") from error
-    if not isinstance(evaluation, dict) or evaluation.get("version") != VERSION or not evaluation.keys() >= _PARTS:
+    if not isinstance(content, dict) or content.get("version") != VERSION or not content.keys() >= _PARTS:
         raise UsageError(f"{file} is no metrics.json of version {VERSION}: evaluate again with this bsbatch")
-    return evaluation
+    return content

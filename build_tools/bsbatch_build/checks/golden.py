@@ -1,4 +1,4 @@
-"""Golden examinations: phantoms of the external centre, made in memory, as the engine would show them to the model."""
+"""Golden examinations: phantoms of the external centre, made in memory and preprocessed by the engine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ CENTRE = "C"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Golden:
-    """Examinations whose truth is known."""
+    """Examinations with their true labels."""
 
     images: NDArray[np.float32]
     """``(N, 1, 512, 512)`` in [0, 1]."""
     labels: NDArray[np.bool_]
-    """``(N,)`` True where lesions were drawn; both classes are there."""
+    """``(N,)`` True for examinations with lesions; both classes occur."""
 
 
-def golden_examinations(number: int, seed: int, on_made: Callable[[], object] = lambda: None) -> Golden:
-    """Make the examinations that ``bsbatch-build phantom --centre C --seed SEED`` begins with; needs no disk.
+def golden_examinations(number: int, seed: int, on_step: Callable[[], object] = lambda: None) -> Golden:
+    """Make the first examinations of ``bsbatch-build phantom --centre C --seed SEED`` in memory.
 
-    They are the counts before an archive encodes them: some of its dialects saturate at 255.
+    They hold the counts before an archive encodes them: some of its dialects saturate at 255.
 
     Parameters
     ----------
     number
-        Examinations.
+        Number of examinations.
     seed
         Equal seeds give equal images.
-    on_made
+    on_step
         Called after each examination.
 
     Raises
@@ -56,7 +56,7 @@ def golden_examinations(number: int, seed: int, on_made: Callable[[], object] = 
     for index in range(number):
         anterior, posterior = study_of(plan, index).views
         images[index, 0] = compose(anterior.astype(np.float32), posterior.astype(np.float32))
-        on_made()
+        on_step()
     return Golden(images, labels)
 
 

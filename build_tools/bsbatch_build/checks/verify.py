@@ -1,10 +1,9 @@
-"""Holds the backends that are installed against the Keras network, on golden examinations."""
+"""Compares the installed backends with the Keras network on golden examinations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,10 @@ from bsbatch_build.checks.export_check import keras_probabilities
 from bsbatch_build.checks.golden import CENTRE, golden_examinations
 from bsbatch_build.checks.restore import restore
 from bsbatch_build.network.weights import load_other
+from bsbatch_build.toolchain import KerasModel
 
 TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3}
-"""Largest difference of a probability that passes, by the precision that a backend computes in."""
+"""Largest allowed difference of a probability, by the precision of a backend."""
 FAKE = "fake"
 EXAMINATIONS = 16
 VERSION = 1
@@ -29,37 +29,37 @@ NOTICE = "research use only, not for clinical use"
 Probabilities = NDArray[np.float32]
 """``(N, 2)``, column 1 metastasis."""
 OnStep = Callable[[str], object]
-"""Told of every examination that was made or scored, and by whom."""
+"""Called with ``"phantoms"``, ``"Keras"`` or the backend's name after each examination that is made or scored."""
 
 
 @dataclass(frozen=True, slots=True)
-class ParitySettings:
-    """What to compare."""
+class VerifySettings:
+    """Model, examinations and backends of a comparison."""
 
     folder: Path
     """Model directory."""
     examinations: int = EXAMINATIONS
-    """Golden examinations."""
+    """Number of golden examinations."""
     seed: int = 0
     """Seed of the phantoms."""
     backends: tuple[str, ...] = ()
-    """Names out of `bsbatch.registry.BACKENDS`; all that work here where empty."""
+    """Names from `bsbatch.registry.BACKENDS`; empty for all that work on this machine."""
 
     def __post_init__(self) -> None:
-        """Refuse backends that nothing could be compared with."""
+        """Refuse unknown backends, and the one that computes nothing."""
         known = [name for name in BACKENDS if name != FAKE]
         unknown = sorted(set(self.backends) - set(known))
         if unknown:
             raise UsageError(f"--backend {unknown[0]}: there is no such backend of a model; give {', '.join(known)}")
 
     @property
-    def chosen(self) -> tuple[str, ...]:
-        """Names of the backends, fastest first.
+    def backend_names(self) -> tuple[str, ...]:
+        """Names of the backends to compare, fastest first.
 
         Raises
         ------
         MissingPackageError
-            One that was asked for is not installed, or none is.
+            A requested backend is not installed, or none works on this machine.
         """
         wanted = self.backends or [name for name, part in BACKENDS.items() if name != FAKE and part.why_not is None]
         missing = [f"{name}: {BACKENDS[name].missing}" for name in wanted if BACKENDS[name].missing]
@@ -70,64 +70,64 @@ class ParitySettings:
 
     @property
     def steps(self) -> int:
-        """How often `compare` tells of an examination."""
-        return self.examinations * (2 + len(self.chosen))
+        """Number of calls of ``on_step`` by `verify`."""
+        return self.examinations * (2 + len(self.backend_names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """What the Keras network gives, and what is true."""
+    """Probabilities of the Keras network, and true labels."""
 
     probabilities: Probabilities
     labels: NDArray[np.bool_]
-    """``(N,)``, both classes."""
+    """``(N,)``, of both classes."""
     threshold: float
-    """Positive from this probability on, in [0, 1]."""
+    """Examinations of at least this probability are positive, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
-class BackendParity:
-    """How far a backend is from the Keras network."""
+class BackendDifference:
+    """Differences between a backend and the Keras network."""
 
     backend: str
     precision: str
     tolerance: float
-    """Largest difference that passes at this precision."""
+    """Largest allowed difference of a probability at this precision."""
     difference: float
     """Largest absolute difference of a probability."""
     mean_difference: float
     """Mean absolute difference of a probability."""
     flips: int
-    """Examinations that Keras and the backend label differently, and that lie away from the threshold."""
+    """Examinations whose label differs and whose score in Keras is not within the tolerance of the threshold."""
     flips_at_threshold: int
-    """The same of examinations that Keras puts within the tolerance of the threshold, where either label is right."""
+    """Examinations whose label differs and whose score in Keras is within the tolerance of the threshold."""
     auc_difference: float
-    """ROC AUC of the backend less that of Keras."""
+    """ROC AUC of the backend minus that of Keras."""
 
     @property
-    def holds(self) -> bool:
-        """Whether the backend may stand for the network; False for differences that are not numbers."""
+    def is_within_tolerance(self) -> bool:
+        """True if the backend may replace the network; False for differences that are not numbers."""
         return self.difference <= self.tolerance and self.flips == 0
 
 
 @dataclass(frozen=True, slots=True)
-class ParityReport:
-    """A model in every backend."""
+class VerifyReport:
+    """Differences between each backend and the Keras network, for one model."""
 
     model: Model
-    settings: ParitySettings
+    settings: VerifySettings
     positives: int
     """Golden examinations with lesions."""
     auc: float
-    """ROC AUC of Keras on the golden examinations; too few of them to say how good the model is."""
-    backends: tuple[BackendParity, ...]
+    """ROC AUC of Keras on the golden examinations; they are too few to measure the quality of the model."""
+    backends: tuple[BackendDifference, ...]
     not_for: tuple[str, ...] = ()
-    """Backends that are for graphs of another kind."""
+    """Backends for graphs of another kind."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Backends that do not take the model here, and why."""
+    """Name of each backend that refuses the model -> reason."""
 
     def check(self) -> None:
-        """Refuse a model that a backend does not give back.
+        """Refuse a model that a backend does not reproduce.
 
         Raises
         ------
@@ -135,10 +135,10 @@ class ParityReport:
             A difference is above its tolerance, a label flips away from the threshold, or a backend refuses the model.
         """
         wrong = [
-            f"{parity.backend} differs by {parity.difference:.2g} ({parity.tolerance:g} passes at "
-            f"{parity.precision}) and flips {parity.flips} labels"
-            for parity in self.backends
-            if not parity.holds
+            f"{backend.backend} differs by {backend.difference:.2g} ({backend.tolerance:g} passes at "
+            f"{backend.precision}) and flips {backend.flips} labels"
+            for backend in self.backends
+            if not backend.is_within_tolerance
         ]
         wrong += [f"{name} refuses it: {why}" for name, why in self.refused.items()]
         if wrong:
@@ -147,8 +147,36 @@ class ParityReport:
                 "backends; use the versions in constraints.txt, or export it again"
             )
 
-    def content(self) -> dict[str, Any]:
-        """Plain values, None where a figure is not a number."""
+    def summary(self) -> list[str]:
+        """Lines for the terminal: model, examinations, threshold and AUC of Keras."""
+        examinations, seed = self.settings.examinations, self.settings.seed
+        return [
+            f"model         {self.model.folder}",
+            f"name          {self.model.manifest.name}",
+            f"id            {self.model.model_id}",
+            f"examinations  {examinations} phantoms, {self.positives} with metastasis, seed {seed}",
+            f"threshold     {self.model.manifest.threshold:g}",
+            f"Keras         ROC AUC {self.auc:.4f} on them",
+        ]
+
+    def rows(self) -> Iterator[tuple[bool, list[str]]]:
+        """Yield for each backend whether it agrees with Keras, and the cells of its line in a table."""
+        for backend in self.backends:
+            cells = [
+                backend.backend,
+                backend.precision,
+                f"{backend.difference:.1e}",
+                f"{backend.mean_difference:.1e}",
+                f"{backend.tolerance:.0e}",
+                f"{backend.flips} + {backend.flips_at_threshold}",
+                f"{backend.auc_difference:+.4f}",
+            ]
+            yield backend.is_within_tolerance, [*cells, "agrees" if backend.is_within_tolerance else "differs"]
+        for name in self.refused:
+            yield False, [name, *["-"] * 6, "refuses"]
+
+    def content(self) -> dict[str, object]:
+        """Plain values for JSON; a metric that is NaN is None."""
         return {
             "version": VERSION,
             "notice": NOTICE,
@@ -160,17 +188,17 @@ class ParityReport:
             "centre": CENTRE,
             "seed": self.settings.seed,
             "auc": self.auc,
-            "backends": [_plain(parity) for parity in self.backends],
+            "backends": [_plain(backend) for backend in self.backends],
             "not_for": list(self.not_for),
             "refused": dict(self.refused),
         }
 
 
-def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> ParityReport:
-    """Score golden examinations in Keras and in every backend.
+def verify(settings: VerifySettings, on_step: OnStep = lambda _: None) -> VerifyReport:
+    """Score golden examinations in Keras and in every backend, and compare.
 
-    The Keras network is made of the weights in the model directory: what is compared is how they are computed with, not
-    whether they are those that were trained.
+    The Keras network gets the weights of the model directory. The comparison is of the arithmetic, and does not show
+    that the weights are those of the training.
 
     Raises
     ------
@@ -181,24 +209,24 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
     BackendError
         A backend died.
     """
-    names = settings.chosen
+    names = settings.backend_names
     model = Model.load(settings.folder, preprocess.VERSION)
     network = _network(model)
     golden = golden_examinations(settings.examinations, settings.seed, lambda: on_step("phantoms"))
     expected = _keras_probabilities(network, golden.images, on_step)
     reference = Reference(expected, golden.labels, model.manifest.threshold)
-    compared: list[BackendParity] = []
+    compared: list[BackendDifference] = []
     not_for: list[str] = []
     refused: dict[str, str] = {}
     for name in names:
         try:
-            compared.append(_compared(name, model, golden.images, reference, on_step))
+            compared.append(_compare_backend(name, model, golden.images, reference, on_step))
         except ModelError as error:
             if isinstance(error, OtherGraphError) and not settings.backends:
                 not_for.append(name)
             else:
                 refused[name] = str(error)
-    return ParityReport(
+    return VerifyReport(
         model,
         settings,
         positives=int(golden.labels.sum()),
@@ -209,18 +237,21 @@ def compare(settings: ParitySettings, on_step: OnStep = lambda _: None) -> Parit
     )
 
 
-def _network(model: Model) -> Any:
-    """Of the weights in the graph; the Keras model beside it where that is another network than the paper's."""
+def _network(model: Model) -> KerasModel:
+    """Build the network from the weights of the graph; if it is not the paper's, load the Keras model beside it."""
     try:
         return restore(model.graph)
     except ModelError as error:
         if KERAS not in model.manifest.files:
             raise ModelError(f"{error}; if it is another network than the paper's, with --keep-keras") from error
-        return load_other(model.keras)
+        network: KerasModel = load_other(model.keras)
+        return network
 
 
-def held_against(reference: Reference, backend: str, precision: str, actual: Probabilities) -> BackendParity:
-    """Compare what a backend gave with what Keras gave.
+def compare_probabilities(
+    reference: Reference, backend: str, precision: str, actual: Probabilities
+) -> BackendDifference:
+    """Compare the probabilities of a backend with those of Keras.
 
     Raises
     ------
@@ -234,7 +265,7 @@ def held_against(reference: Reference, backend: str, precision: str, actual: Pro
     differences = np.abs(expected.astype(np.float64) - actual)
     is_flipped = (expected[:, 1] >= threshold) != (actual[:, 1] >= threshold)
     is_near = np.abs(expected[:, 1] - threshold) <= tolerance
-    return BackendParity(
+    return BackendDifference(
         backend,
         precision,
         tolerance,
@@ -247,15 +278,15 @@ def held_against(reference: Reference, backend: str, precision: str, actual: Pro
 
 
 def auc(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    """The chance that a positive scores above a negative, ties counting half; both classes must be there.
+    """Probability that a positive scores above a negative, ties counting half; both classes must occur.
 
-    Source: Hanley and McNeil, Radiology 1982;143:29-36. Here, because scikit-learn is not needed to make models.
+    Source: Hanley and McNeil, Radiology 1982;143:29-36. Computed here because making models does not need scikit-learn.
     """
     positives, negatives = scores[labels][:, np.newaxis], scores[~labels]
     return float(np.mean((positives > negatives) + 0.5 * (positives == negatives)))
 
 
-def _keras_probabilities(network: Any, images: NDArray[np.float32], on_step: OnStep) -> Probabilities:
+def _keras_probabilities(network: KerasModel, images: NDArray[np.float32], on_step: OnStep) -> Probabilities:
     probabilities = []
     for image in images:
         probabilities.append(keras_probabilities(network, image))
@@ -263,9 +294,9 @@ def _keras_probabilities(network: Any, images: NDArray[np.float32], on_step: OnS
     return np.concatenate(probabilities)
 
 
-def _compared(
+def _compare_backend(
     name: str, model: Model, images: NDArray[np.float32], reference: Reference, on_step: OnStep
-) -> BackendParity:
+) -> BackendDifference:
     """Score in batches of the backend's own size, as a run does."""
     probabilities = []
     with BACKENDS[name].load()(model, Effort()) as backend:
@@ -275,11 +306,11 @@ def _compared(
             for _ in batch:
                 on_step(name)
         precision: str = backend.precision
-    return held_against(reference, name, precision, np.concatenate(probabilities))
+    return compare_probabilities(reference, name, precision, np.concatenate(probabilities))
 
 
-def _plain(parity: BackendParity) -> dict[str, Any]:
+def _plain(backend: BackendDifference) -> dict[str, object]:
     fields = {
-        name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(parity).items()
+        name: None if isinstance(value, float) and isnan(value) else value for name, value in asdict(backend).items()
     }
-    return {**fields, "holds": parity.holds}
+    return {**fields, "holds": backend.is_within_tolerance}

@@ -1,4 +1,4 @@
-"""The command line of the build tools: one file for each command. Light: everything heavy loads when a command runs."""
+"""Command line of the build tools, one file for each command; heavy packages load when a command runs."""
 
 import typer
 

@@ -1,12 +1,10 @@
-"""``bsbatch-build card``: a model card."""
+"""``bsbatch-build card``: write a model card."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-
-from bsbatch.registry import load
 
 
 def card(
@@ -17,20 +15,11 @@ def card(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the card.", show_default="the model directory")] = None,
 ) -> None:
-    """Write card.md and card.json: what a model is, is for and does, with the CLAIM and STARD checklists.
+    """Write card.md and card.json: purpose, training, metrics and limits, with the CLAIM and STARD checklists.
 
-    What neither manifest nor evaluation says stays open, item by item.
+    A checklist item stays open if neither manifest nor evaluation answers it.
     """
-    settings = load("bsbatch_build.card.make:CardSettings")(model, evaluation, out)
-    made = load("bsbatch_build.card.make:make_card")(settings)
-    Console(emoji=False).print(_summary(made), soft_wrap=True, highlight=False, markup=False)
+    from bsbatch_build.card.make import CardSettings, make_card
 
-
-def _summary(made: Any) -> str:
-    lines = [f"card        {made.out / 'card.md'}", f"            {made.out / 'card.json'}"]
-    for checklist in made.content["checklists"]:
-        counts = ", ".join(f"{count} {status}" for status, count in checklist["counts"].items())
-        lines.append(f"{checklist['title']:<12}{counts}")
-    if made.content["evaluation"] is None:
-        lines.append("No figures: give the report of bsbatch evaluate as --evaluation.")
-    return "\n".join([*lines, *made.content["notices"]])
+    card = make_card(CardSettings(model, evaluation, out))
+    Console(emoji=False).print("\n".join(card.summary()), soft_wrap=True, highlight=False, markup=False)

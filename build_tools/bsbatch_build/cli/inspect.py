@@ -1,8 +1,5 @@
-"""``bsbatch-build inspect``: contact sheets and histogram figures of a phantom set."""
+"""``bsbatch-build inspect``: contact sheets and histogram statistics of a phantom set."""
 
-from __future__ import annotations
-
-import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +9,21 @@ from rich.table import Table
 
 
 def inspect(
-    set_folder: Annotated[Path, typer.Argument(help="A folder that phantom made.")],
+    set_folder: Annotated[Path, typer.Argument(help="Folder of bsbatch-build phantom.")],
     out: Annotated[Path, typer.Argument(help="Folder for the sheets and statistics.md.")],
     reference: Annotated[Path | None, typer.Option(help="A real DICOM scan to show and measure beside.")] = None,
-    each: Annotated[int, typer.Option(min=1, help="Positives, and negatives, on each sheet.")] = 3,
+    each: Annotated[int, typer.Option(min=1, help="Positives on each sheet, and as many negatives.")] = 3,
 ) -> None:
-    """Show a set of phantoms beside a real scan, and its figures beside real ones."""
-    sheet = importlib.import_module("bsbatch_build.phantom.sheet")
-    statistics = importlib.import_module("bsbatch_build.phantom.statistics")
+    """Draw a set of phantoms beside a real scan, and compare their statistics."""
+    from bsbatch_build.phantom.sheet import inspect_set
+    from bsbatch_build.phantom.statistics import HEADER
+
     try:
-        inspection = sheet.inspect_set(set_folder, out, reference, each)
+        inspection = inspect_set(set_folder, out, reference, each)
     except (ValueError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
         raise typer.Exit(2) from error
-    table = Table(*statistics.HEADER)
+    table = Table(*HEADER)
     for row in inspection.rows:
         table.add_row(*row)
     console = Console()

@@ -1,8 +1,5 @@
 """``bsbatch-build phantom``: synthetic examinations as a DICOM archive."""
 
-from __future__ import annotations
-
-import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -16,23 +13,22 @@ def phantom(
     studies: Annotated[int, typer.Option(help="Number of labelled examinations.")] = 100,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 0,
     centre: Annotated[list[str] | None, typer.Option(help="A, B or C; repeat for several. All by default.")] = None,
-    clutter: Annotated[bool, typer.Option(help="Add what a PACS holds besides bone scans, faults included.")] = True,
+    clutter: Annotated[bool, typer.Option(help="Add other objects that a PACS holds, and faulty ones.")] = True,
     difficulty: Annotated[
         str, typer.Option(help="default, or easy: bright lesions and nothing that resembles them.")
     ] = "default",
 ) -> None:
     """Write synthetic whole-body bone scans; not for clinical use."""
-    plan_module = importlib.import_module("bsbatch_build.phantom.plan")
-    archive = importlib.import_module("bsbatch_build.phantom.archive")
+    from bsbatch_build.phantom.archive import write_set
+    from bsbatch_build.phantom.plan import Difficulty, SetPlan
+
     console = Console()
     columns = (TextColumn("examinations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        plan = plan_module.SetPlan(
-            studies, seed, tuple(centre or ("A", "B", "C")), clutter, plan_module.Difficulty(difficulty)
-        )
+        plan = SetPlan(studies, seed, tuple(centre or ("A", "B", "C")), clutter, Difficulty(difficulty))
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=studies)
-            summary = archive.write_set(out, plan, lambda n: progress.update(task, completed=n))
+            summary = write_set(out, plan, lambda n: progress.update(task, completed=n))
     except (ValueError, OSError) as error:
         Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
         raise typer.Exit(2) from error

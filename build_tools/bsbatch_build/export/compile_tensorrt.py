@@ -1,6 +1,6 @@
 """Compiles a model for GPUs: the float16 graph, then one engine for each target, beside the model.
 
-The same calls serve TensorRT 10 and 11 and TensorRT-RTX; what differs stands in `bsbatch.cuda.library`.
+The same calls serve TensorRT 10 and 11 and TensorRT-RTX; `bsbatch.cuda.library` holds their differences.
 """
 
 import logging
@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
@@ -20,28 +21,31 @@ from bsbatch.imaging import preprocess
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Manifest, Model, sha256_of
 from bsbatch_build.export.convert import to_bytes
-from bsbatch_build.export.precision import PRECISION, HalfGraph, half_graph, products_as_sums, read_graph
+from bsbatch_build.export.precision import PRECISION, HalfGraph, derive_half_graph, read_graph, replace_products
 
 logger = logging.getLogger(__name__)
 
 BATCHES = (1, 32, 64)
+_NO_LIBRARY = (
+    'no engine: neither TensorRT (pip install "bsbatch[tensorrt]") nor TensorRT-RTX ("bsbatch[rtx]") is installed'
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CompileSettings:
-    """What to compile, and for what."""
+    """Model, library, targets and batch sizes of a compilation."""
 
     folder: Path
     """Model directory."""
     flavour: Flavour | None = None
-    """Library; None takes the one that is here, and where there is none makes the float16 graph alone."""
+    """Library; None for the installed one. Without any, only the float16 graph is made."""
     architectures: tuple[str, ...] = ()
-    """Names such as ``sm_89``; empty for all that the library offers, or the GPU that is here."""
+    """Names such as ``sm_89``; empty for all that the library offers, or for the GPU of this machine."""
     batches: tuple[int, ...] = BATCHES
     """The largest batch of each profile: with 1, 32, 64 batches of 1, of 2 to 32 and of 33 to 64."""
 
     def __post_init__(self) -> None:
-        """Refuse profiles that overlap, and targets without a library."""
+        """Refuse profiles that overlap and architectures named twice."""
         ascending = sorted(set(self.batches))
         if list(self.batches) != ascending or not ascending or ascending[0] < 1:
             raise UsageError("--batch must be ascending numbers from 1 on, for example 1,32,64")
@@ -50,14 +54,12 @@ class CompileSettings:
 
     @property
     def library(self) -> Library | None:
-        """The library to use; None where none was asked for and none is here.
+        """Library to use; None if none is requested and none is installed.
 
         Raises
         ------
         MissingPackageError
-            The one that was asked for is not installed.
-        UsageError
-            There is no library, and architectures were named.
+            Architectures are named, and no library is installed.
         """
         flavour = self.flavour or available_flavour()
         if flavour is None:
@@ -68,37 +70,52 @@ class CompileSettings:
         return LIBRARIES[flavour]
 
 
-class Watcher(Protocol):
-    """Who is told how it goes; the library calls from threads of its own."""
+class ProgressListener(Protocol):
+    """Receiver of progress; the library calls it from threads of its own."""
 
-    def examined(self, what: str) -> None:
-        """An examination was made or scored, of `bsbatch_build.export.precision.STEPS`."""
+    def on_examination(self, activity: str) -> None:
+        """Note one examination made or scored, of `bsbatch_build.export.precision.STEPS`."""
         ...
 
-    def started(self, phase: str, steps: int) -> None:
-        """A phase of the library begins; phases nest, and a name may come again."""
+    def on_phase_start(self, phase: str, steps: int) -> None:
+        """Note the start of a phase of the library; phases nest, and a name may occur again."""
         ...
 
-    def stepped(self, phase: str, step: int) -> bool:
-        """A step, from 0 on, of a phase is done; False gives the engine up."""
+    def on_step(self, phase: str, step: int) -> bool:
+        """Note a finished step, counted from 0, of a phase. False cancels the engine."""
         ...
 
-    def finished(self, phase: str) -> None:
-        """A phase ended."""
+    def on_phase_end(self, phase: str) -> None:
+        """Note the end of a phase."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """What lies in the model directory now."""
+class CompiledModel:
+    """A model directory with its float16 graph and its engines."""
 
     model: Model
     graph: HalfGraph
     engines: tuple[Engine, ...]
 
+    def summary(self) -> list[str]:
+        """Lines for the terminal: model, float16 graph and its rounding, engines."""
+        rounding = self.graph.rounding
+        engines = [f"{engine.path} ({engine.path.stat().st_size / 2**20:.0f} MiB)" for engine in self.engines]
+        maps = [] if rounding.cam_difference is None else [f"{rounding.cam_difference:.1e} of a map's largest value"]
+        return [
+            f"model       {self.model.folder}",
+            f"id          {self.model.model_id}",
+            f"fp16 graph  {self.graph.path}",
+            f"largest     {rounding.largest:,.1f} of 65,504 at {rounding.tensor}",
+            f"difference  {rounding.difference:.1e} to fp32, on {rounding.examinations} golden examinations",
+            *(f"maps        {line}" for line in maps),
+            *(f"engine      {line}" for line in engines or [_NO_LIBRARY]),
+        ]
 
-def compile_model(settings: CompileSettings, watcher: Watcher) -> Compiled:
-    """Make the float16 graph and the engines that are not there yet.
+
+def compile_model(settings: CompileSettings, listener: ProgressListener) -> CompiledModel:
+    """Make the float16 graph and the engines that do not exist yet.
 
     Raises
     ------
@@ -107,48 +124,50 @@ def compile_model(settings: CompileSettings, watcher: Watcher) -> Compiled:
     UsageError
         The library does not compile for a target, or is not installed.
     KeyboardInterrupt
-        The watcher gave it up.
+        The listener cancelled.
     """
     model = Model.load(settings.folder, preprocess.VERSION)
-    compilers = _compilers(settings, model, watcher)
-    graph = half_graph(model, watcher.examined)
-    engines = tuple(_compiled(model, graph.path, compiler, settings.batches) for compiler in compilers)
-    return Compiled(model, graph, engines)
+    compilers = _compilers(settings, model, listener)
+    graph = derive_half_graph(model, listener.on_examination)
+    engines = tuple(_compile(model, graph.path, compiler, settings.batches) for compiler in compilers)
+    return CompiledModel(model, graph, engines)
 
 
-def _compilers(settings: CompileSettings, model: Model, watcher: Watcher) -> list["_Compiler"]:
-    """One for each target and, where the model gives maps, one more."""
+def _compilers(settings: CompileSettings, model: Model, listener: ProgressListener) -> list["_Compiler"]:
+    """One compiler for each target; two if the model has heat maps."""
     library = settings.library
     if library is None:
         return []
     loaded = library.load()
     return [
-        _Compiler(library, loaded, EngineTarget(library.module, loaded.__version__, target, outputs), watcher)
+        _Compiler(library, loaded, EngineTarget(library.module, loaded.__version__, target, outputs), listener)
         for target in library.targets(loaded, settings.architectures)
         for outputs in _outputs(model.manifest)
     ]
 
 
 def _outputs(manifest: Manifest) -> list[tuple[str, ...]]:
-    """What is not asked is not computed, so a run without maps has an engine without them."""
+    """Outputs of each engine: an engine computes all of its outputs, so a run without heat maps needs its own."""
     choices = (False, True) if manifest.cam_name is not None else (False,)
     return [manifest.outputs(with_cams=with_cams) for with_cams in choices]
 
 
-def _compiled(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...]) -> Engine:
-    place = compiler.place
-    key = EngineKey(place.library, place.version, place.gpu, PRECISION, sha256_of(graph)[:16], batches, place.outputs)
+def _compile(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...]) -> Engine:
+    target = compiler.target
+    key = EngineKey(
+        target.library, target.version, target.gpu, PRECISION, sha256_of(graph)[:16], batches, target.outputs
+    )
     derive_file(model, Derivation(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
-    return find_engine(model, place)
+    return find_engine(model, target)
 
 
 class _Compiler:
-    """A library, for one target and choice of outputs."""
+    """A library for one target and choice of outputs."""
 
-    def __init__(self, library: Library, loaded: Any, place: EngineTarget, watcher: Watcher) -> None:
-        self.place = place
-        self._library, self._loaded, self._watcher = library, loaded, watcher
-        self._words = _logger(loaded)
+    def __init__(self, library: Library, loaded: ModuleType, target: EngineTarget, listener: ProgressListener) -> None:
+        self.target = target
+        self._library, self._loaded, self._listener = library, loaded, listener
+        self._logger = _make_logger(loaded)
 
     def make(self, _: Path, aside: Path, *, graph: Path, batches: tuple[int, ...]) -> None:
         """Compile a float16 graph into a file.
@@ -156,47 +175,47 @@ class _Compiler:
         Raises
         ------
         ModelError
-            The library cannot compile it; with the library's words.
+            The library cannot compile it; the message ends with the library's own.
         KeyboardInterrupt
-            The watcher gave it up.
+            The listener cancelled.
         """
-        builder = self._loaded.Builder(self._words)
-        network, parser = self._network(builder, self._bytes_of(graph))
+        builder = self._loaded.Builder(self._logger)
+        network, parser = self._parse(builder, self._bytes_of(graph))
         config = builder.create_builder_config()
         for profile in _profiles(builder, network.get_input(0).name, batches):
             config.add_optimization_profile(profile)
-        self._library.set_target(self._loaded, config, self.place.gpu)
-        monitor = config.progress_monitor = _monitor(self._loaded, self._watcher)
-        with nullcontext() if self._library.is_ahead_of_time else _timings(config, self.place):
+        self._library.set_target(self._loaded, config, self.target.gpu)
+        monitor = config.progress_monitor = _make_monitor(self._loaded, self._listener)
+        with nullcontext() if self._library.is_ahead_of_time else _reuse_timings(config, self.target):
             plan = builder.build_serialized_network(network, config)
-        del parser  # the network reads weights that the parser holds
-        if monitor.is_given_up:
+        del parser  # until here the network reads weights that the parser owns
+        if monitor.is_cancelled:
             raise KeyboardInterrupt
         if plan is None:
-            raise ModelError(f"{self.place.library} cannot compile {graph} for {self.place.gpu}: {self._words.last}")
+            raise ModelError(f"{self.target.library} cannot compile {graph} for {self.target.gpu}: {self._logger.last}")
         aside.write_bytes(plan)
 
     def _bytes_of(self, graph: Path) -> bytes:
-        if self.place.gpu in self._library.without_float32_matmul:
-            return to_bytes(products_as_sums(read_graph(graph)))
+        if self.target.gpu in self._library.without_float32_matmul:
+            return to_bytes(replace_products(read_graph(graph)))
         return graph.read_bytes()
 
-    def _network(self, builder: Any, graph: bytes) -> tuple[Any, Any]:
-        # TensorRT 11 and TensorRT-RTX know no other networks and ignore the flag
+    def _parse(self, builder: Any, graph: bytes) -> tuple[Any, Any]:
+        # TensorRT 11 and TensorRT-RTX have only strongly typed networks and ignore the flag
         typed = 1 << int(self._loaded.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
-        parser = self._loaded.OnnxParser(network, self._words)
+        parser = self._loaded.OnnxParser(network, self._logger)
         if not parser.parse(graph):
-            words = parser.get_error(0).desc() if parser.num_errors else self._words.last
-            raise ModelError(f"{self.place.library} cannot read {PRECISION} ONNX: {words}")
+            reason = parser.get_error(0).desc() if parser.num_errors else self._logger.last
+            raise ModelError(f"{self.target.library} cannot read {PRECISION} ONNX: {reason}")
         for output in [network.get_output(index) for index in range(network.num_outputs)]:
-            if output.name not in self.place.outputs:
+            if output.name not in self.target.outputs:
                 network.unmark_output(output)
         return network, parser
 
 
 def _profiles(builder: Any, name: str, batches: tuple[int, ...]) -> list[Any]:
-    """One profile after the other, tuned for its largest batch."""
+    """Consecutive ranges of batch sizes, each tuned for its largest."""
     profiles = []
     for smallest, largest in zip((1, *(batch + 1 for batch in batches)), batches, strict=False):
         profile = builder.create_optimization_profile()
@@ -207,9 +226,9 @@ def _profiles(builder: Any, name: str, batches: tuple[int, ...]) -> list[Any]:
 
 
 @contextmanager
-def _timings(config: Any, place: EngineTarget) -> Iterator[None]:
-    """Give the builder what it timed before on this GPU, and keep what it times now; what cannot be kept is no loss."""
-    path = _timing_file(place)
+def _reuse_timings(config: Any, target: EngineTarget) -> Iterator[None]:
+    """Load earlier kernel timings of this GPU into the builder and save its new ones; without a cache, time anew."""
+    path = _timing_file(target)
     if path is None:
         yield
         return
@@ -217,58 +236,71 @@ def _timings(config: Any, place: EngineTarget) -> Iterator[None]:
     yield
     cache = config.get_timing_cache()
     if cache is not None:
-        _keep(path, bytes(cache.serialize()))
+        _save_timings(path, bytes(cache.serialize()))
 
 
-def _timing_file(place: EngineTarget) -> Path | None:
+def _timing_file(target: EngineTarget) -> Path | None:
     try:
         folder = cache_folder() / "timings"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # no home, or a cache that is read-only
+    except OSError:  # no home directory, or a read-only cache
         return None
-    return folder / f"{place.library}-{place.version}-{place.gpu}"
+    return folder / f"{target.library}-{target.version}-{target.gpu}"
 
 
-def _keep(path: Path, timings: bytes) -> None:
+def _save_timings(path: Path, timings: bytes) -> None:
     try:
         with lock_folder(path.parent), replace_file(path) as aside:
             aside.write_bytes(timings)
-    except OSError as error:  # the next one is timed again
-        logger.debug("timings are not kept: %s", error)
+    except OSError as error:  # the next build times again
+        logger.debug("timings are not saved: %s", error)
 
 
-def _logger(library: Any) -> Any:
-    class Words(library.ILogger):  # type: ignore[misc]  # its class is known when the library is loaded
-        """Hands the library's words on to `logging` and keeps its last error."""
+class _Logger(Protocol):
+    last: str
+    """Last error of the library."""
+
+
+class _Monitor(Protocol):
+    is_cancelled: bool
+
+
+def _make_logger(library: ModuleType) -> _Logger:
+    interface: Any = library.ILogger
+
+    class Logger(interface):  # type: ignore[misc]  # its class is known when the library is loaded
+        """Forwards messages of the library to `logging` and remembers its last error."""
 
         def __init__(self) -> None:
-            library.ILogger.__init__(self)
-            self.last = "it does not say why"
+            interface.__init__(self)
+            self.last = "it gives no reason"
 
         def log(self, severity: Any, message: str) -> None:
-            if severity <= library.ILogger.ERROR:
+            if severity <= interface.ERROR:
                 self.last = message
             logger.debug("%s: %s", severity, message)
 
-    return Words()
+    return Logger()
 
 
-def _monitor(library: Any, watcher: Watcher) -> Any:
-    class Monitor(library.IProgressMonitor):  # type: ignore[misc]  # its class is known when the library is loaded
-        """Hands on how far the library is."""
+def _make_monitor(library: ModuleType, listener: ProgressListener) -> _Monitor:
+    interface: Any = library.IProgressMonitor
+
+    class Monitor(interface):  # type: ignore[misc]  # its class is known when the library is loaded
+        """Forwards the progress of the library to the listener."""
 
         def __init__(self) -> None:
-            library.IProgressMonitor.__init__(self)
-            self.is_given_up = False
+            interface.__init__(self)
+            self.is_cancelled = False
 
         def phase_start(self, name: str, _parent: str | None, steps: int) -> None:
-            watcher.started(name, steps)
+            listener.on_phase_start(name, steps)
 
         def step_complete(self, name: str, step: int) -> bool:
-            self.is_given_up = self.is_given_up or not watcher.stepped(name, step)
-            return not self.is_given_up
+            self.is_cancelled = self.is_cancelled or not listener.on_step(name, step)
+            return not self.is_cancelled
 
         def phase_finish(self, name: str) -> None:
-            watcher.finished(name)
+            listener.on_phase_end(name)
 
     return Monitor()

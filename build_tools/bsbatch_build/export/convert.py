@@ -1,13 +1,15 @@
-"""Keras network to ONNX graph: one input channel, rows of the image last, names of the layers kept."""
+"""Converts a Keras network to an ONNX graph of one input channel whose nodes are named after the layers."""
 
 import re
-from typing import Any
 
 import numpy as np
 
 from bsbatch.errors import ModelError
 from bsbatch_build import toolchain
+from bsbatch_build.checks.export_check import input_channels
+from bsbatch_build.export.onnx_types import GraphProto, ModelProto, NodeProto, TensorProto
 from bsbatch_build.network.network import CHANNELS, SIDE
+from bsbatch_build.toolchain import KerasModel, Tensor
 
 OPSET = 17
 """The newest in which tf2onnx 1.17 writes the mean as GlobalAveragePool; in 18 a Transpose stays before it."""
@@ -17,12 +19,12 @@ LAYER = re.compile(r"/(?P<layer>block\d_conv\d|block\d_pool|gap|fc1|predictions)
 """A layer in the name of a node, for example ``vgg16_1/block5_conv3_1/Relu``; the numbers are Keras' call counters."""
 
 
-def to_onnx(network: Any) -> Any:
-    """Convert the network to an ONNX graph of one input channel.
+def to_onnx(network: KerasModel) -> ModelProto:
+    """Convert the paper's network to an ONNX graph of one input channel.
 
     The paper repeats the one channel three times, so the three input channels of the first kernel are summed: the same
-    output from a third of the bytes. Nodes are called ``{layer}/{operator}``, as are the tensors they give
-    (``block5_conv3/Relu`` is the activation that Grad-CAM looks at); initialisers are ``{layer}/kernel`` and
+    output from a third of the bytes. Nodes are called ``{layer}/{operator}``, and so are their output tensors
+    (``block5_conv3/Relu`` is the activation that Grad-CAM uses); initialisers are ``{layer}/kernel`` and
     ``{layer}/bias``.
 
     Parameters
@@ -38,9 +40,9 @@ def to_onnx(network: Any) -> Any:
     Raises
     ------
     ModelError
-        What tf2onnx made is not valid ONNX.
+        The graph from tf2onnx is not valid ONNX.
     """
-    model = _converted(network, CHANNELS)
+    model = _convert(network, CHANNELS)
     _sum_input_channels(model.graph)
     _name_after_layers(model.graph)
     _describe(model)
@@ -48,7 +50,7 @@ def to_onnx(network: Any) -> Any:
     return model
 
 
-def other_to_onnx(network: Any) -> Any:
+def other_to_onnx(network: KerasModel) -> ModelProto:
     """Convert any Keras model to an ONNX graph of one input channel; tf2onnx names its nodes.
 
     Parameters
@@ -64,25 +66,24 @@ def other_to_onnx(network: Any) -> Any:
     Raises
     ------
     ModelError
-        What tf2onnx made is not valid ONNX.
+        The graph from tf2onnx is not valid ONNX.
     """
-    model = _converted(network, 1)
+    model = _convert(network, 1)
     _describe(model)
     _check(model)
     return model
 
 
-def to_bytes(model: Any) -> bytes:
-    """Serialise an ONNX model; the same model gives the same bytes."""
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+def to_bytes(model: ModelProto) -> bytes:
+    """Serialise an ONNX model; equal models give equal bytes."""
+    return model.SerializeToString(deterministic=True)
 
 
-def stored_as_half(model: Any) -> Any:
-    """Store the weights as float16: half the bytes, the arithmetic stays float32.
+def store_as_half(model: ModelProto) -> ModelProto:
+    """Return a copy with the weights stored as float16: half the bytes, the arithmetic stays float32.
 
-    Each weight keeps its name; a Cast ``{layer}/kernel/Cast`` behind it gives what the layer reads, and every runtime
-    works it out once, while it loads the graph.
+    Each weight keeps its name. A Cast ``{layer}/kernel/Cast`` behind it gives the layer float32; every runtime computes
+    the Cast once, while it loads the graph.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def stored_as_half(model: Any) -> Any:
     ModelError
         A weight is too large for float16, 65,504.
     """
-    halved = toolchain.package("onnx").ModelProto()
+    halved: ModelProto = toolchain.package("onnx").ModelProto()
     halved.CopyFrom(model)
     casts = {
         tensor.name: _halve(tensor) for tensor in halved.graph.initializer if len(tensor.dims) and _is_float(tensor)
@@ -108,7 +109,7 @@ def stored_as_half(model: Any) -> Any:
     return halved
 
 
-def round_to_half(tensor: Any) -> None:
+def round_to_half(tensor: TensorProto) -> None:
     """Round an initialiser to float16, in place.
 
     Raises
@@ -124,39 +125,43 @@ def round_to_half(tensor: Any) -> None:
     tensor.CopyFrom(helper.from_array(rounded, tensor.name))
 
 
-def cast_to_float(name: str) -> Any:
-    """The node ``{name}/Cast`` that gives a float16 tensor as float32 under that name."""
+def cast_to_float(name: str) -> NodeProto:
+    """Make the node ``{name}/Cast``, which casts a float16 tensor to a float32 tensor of the node's name."""
     onnx, cast = toolchain.package("onnx"), f"{name}/Cast"
-    return toolchain.package("onnx.helper").make_node("Cast", [name], [cast], cast, to=onnx.TensorProto.FLOAT)
+    node: NodeProto = toolchain.package("onnx.helper").make_node(
+        "Cast", [name], [cast], cast, to=onnx.TensorProto.FLOAT
+    )
+    return node
 
 
-def _is_float(tensor: Any) -> bool:
+def _is_float(tensor: TensorProto) -> bool:
     return bool(tensor.data_type == toolchain.package("onnx").TensorProto.FLOAT)
 
 
-def _halve(tensor: Any) -> Any:
-    """Round a tensor in place and give the node that casts it back."""
+def _halve(tensor: TensorProto) -> NodeProto:
+    """Round a tensor in place and return the node that casts it back."""
     round_to_half(tensor)
     return cast_to_float(tensor.name)
 
 
-def _converted(network: Any, channels: int) -> Any:
-    """A graph of so many input channels; the network may want each of them several times."""
+def _convert(network: KerasModel, channels: int) -> ModelProto:
+    """Convert to a graph of this many input channels, each repeated as often as the network needs."""
     tensorflow = toolchain.tensorflow()
     signature = [tensorflow.TensorSpec((None, SIDE, SIDE, channels), tensorflow.float32, name=INPUT)]
-    copies = network.input_shape[-1] // channels
+    copies = input_channels(network) // channels
 
-    def forward(image: Any) -> dict[str, Any]:
+    def forward(image: Tensor) -> dict[str, Tensor]:
         repeated = tensorflow.concat([image] * copies, axis=3) if copies > 1 else image
         return {OUTPUT: network(repeated, training=False)}
 
     traced = tensorflow.function(forward, input_signature=signature, autograph=False)
     convert = toolchain.package("tf2onnx").convert.from_function
+    model: ModelProto
     model, _ = convert(traced, input_signature=signature, opset=OPSET, inputs_as_nchw=[INPUT])
     return model
 
 
-def _sum_input_channels(graph: Any) -> None:
+def _sum_input_channels(graph: GraphProto) -> None:
     helper = toolchain.package("onnx.numpy_helper")
     kernel_name = next(node.input[1] for node in graph.node if node.input[0] == INPUT)
     kernel = next(tensor for tensor in graph.initializer if tensor.name == kernel_name)
@@ -164,17 +169,17 @@ def _sum_input_channels(graph: Any) -> None:
     kernel.CopyFrom(helper.from_array(summed.astype(np.float32), kernel_name))
 
 
-def _name_after_layers(graph: Any) -> None:
-    """Replace tf2onnx's names, which count every conversion of the process, by names that only the network decides."""
-    kept = {INPUT, OUTPUT}
+def _name_after_layers(graph: GraphProto) -> None:
+    """Replace tf2onnx's names, which count the conversions of the process, by names that depend on the network only."""
+    unchanged = {INPUT, OUTPUT}
     ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     names: dict[str, str] = {}
     for node in graph.node:
         layer = _layer_of(node.name)
         for name in set(node.input) & ranks.keys():
-            names.setdefault(name, f"{layer}/{_role(node, ranks[name])}")
+            names.setdefault(name, f"{layer}/{_role_of(node, ranks[name])}")
         node.name = f"{layer}/{node.op_type}"
-        names |= {name: node.name for name in node.output if name not in kept}
+        names |= {name: node.name for name in node.output if name not in unchanged}
     _rename(graph, names)
 
 
@@ -185,13 +190,13 @@ def _layer_of(name: str) -> str:
     return match["layer"]
 
 
-def _role(node: Any, rank: int) -> str:
+def _role_of(node: NodeProto, rank: int) -> str:
     if node.op_type == "Squeeze":
         return "axes"
     return "kernel" if rank > 1 else "bias"
 
 
-def _rename(graph: Any, names: dict[str, str]) -> None:
+def _rename(graph: GraphProto, names: dict[str, str]) -> None:
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
@@ -199,8 +204,8 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
         tensor.name = names.get(tensor.name, tensor.name)
 
 
-def _describe(model: Any) -> None:
-    """Say the shapes of input and output; drop unused operator sets and a call counter of TensorFlow's."""
+def _describe(model: ModelProto) -> None:
+    """Write the shapes of input and output; remove unused operator sets and a call counter of TensorFlow."""
     helper = toolchain.package("onnx.helper")
     float32 = toolchain.package("onnx").TensorProto.FLOAT
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, float32, ("N", 1, SIDE, SIDE)))
@@ -210,7 +215,7 @@ def _describe(model: Any) -> None:
     model.opset_import.append(helper.make_operatorsetid("", OPSET))
 
 
-def _check(model: Any) -> None:
+def _check(model: ModelProto) -> None:
     checker = toolchain.package("onnx.checker")
     try:
         checker.check_model(model, full_check=True)

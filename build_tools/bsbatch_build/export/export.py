@@ -1,4 +1,4 @@
-"""Makes a model directory: Keras network to ``model.onnx``, compared with the network, and ``manifest.json``."""
+"""Makes a model directory: the network as ``model.onnx``, compared with Keras, and ``manifest.json``."""
 
 import os
 import shutil
@@ -13,11 +13,13 @@ from bsbatch.host.files import flush
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import GRAPH, KERAS, Manifest, sha256_of, write_manifest
 from bsbatch_build import toolchain
-from bsbatch_build.checks.export_check import Parity, storage_difference, verify
-from bsbatch_build.export.cam_head import CAM, add_cam
-from bsbatch_build.export.convert import other_to_onnx, stored_as_half, to_bytes, to_onnx
+from bsbatch_build.checks.export_check import GraphDifference, check_graph, storage_difference
+from bsbatch_build.export.cam_head import CAM, add_heat_map
+from bsbatch_build.export.convert import other_to_onnx, store_as_half, to_bytes, to_onnx
+from bsbatch_build.export.onnx_types import ModelProto
 from bsbatch_build.network import weights
 from bsbatch_build.network.network import NetworkSettings
+from bsbatch_build.toolchain import KerasModel
 from bsbatch_build.training.train import read_run
 
 TOOLS = ("bsbatch", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
@@ -28,36 +30,36 @@ class ExportSettings:
     """One model directory to make."""
 
     folder: Path
-    """Where it goes; must not exist, or be empty."""
+    """Path of the directory; must not exist, or be empty."""
     network: NetworkSettings
     threshold: float = 0.5
-    """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]."""
+    """Smallest ``p_metastasis`` of an examination that is predicted positive, in [0, 1]."""
     half_weights: bool = False
     """Store weights as float16; the arithmetic stays float32."""
     name: str | None = None
-    """Short name for people; None makes one from the weights."""
+    """Short name for display; None for one that is derived from the weights."""
     note: str | None = None
-    """What people must know of the weights; None says where they come from."""
+    """Note about the weights for the user; None for one that states their origin."""
     may_widen: bool = False
-    """Widen a narrower network from a file, see `bsbatch_build.network.surgery.widen`, instead of refusing it."""
+    """Widen a narrower network from a file instead of refusing it, see `bsbatch_build.network.surgery.widen`."""
     made_by: str | None = None
     """The command that makes this model again."""
     keep_keras: bool = False
-    """Leave the Keras model beside the graph, for ``bsbatch run --cam-engine keras``."""
+    """Write the Keras model beside the graph, for ``bsbatch run --cam-engine keras``."""
     other: Path | None = None
-    """A whole Keras model to take as it is instead of `network`, see `bsbatch_build.network.weights.load_other`."""
+    """A whole Keras model to export instead of `network`, see `bsbatch_build.network.weights.load_other`."""
     joined: tuple[Path, ...] = ()
-    """Files of further networks, to stand beside that of `network` in one, see `bsbatch_build.network.surgery.join`."""
+    """Files of further networks to join with `network` into one, see `bsbatch_build.network.surgery.join`."""
     mirrored: bool = False
     """Join each network a second time, for the mirrored image."""
 
     @property
     def is_joined(self) -> bool:
-        """Whether several networks become one."""
+        """True if several networks become one."""
         return self.mirrored or bool(self.joined)
 
     def __post_init__(self) -> None:
-        """Refuse a threshold no probability could be compared with, and two networks."""
+        """Refuse a threshold outside [0, 1] and options that contradict each other."""
         if not 0.0 <= self.threshold <= 1.0:
             raise UsageError(f"--threshold {self.threshold} is outside [0, 1]")
         if self.other and (
@@ -69,22 +71,41 @@ class ExportSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """A model directory that was made."""
+class ExportedModel:
+    """A new model directory."""
 
     folder: Path
     manifest: Manifest
     weights: int
-    """Number of weights of the Keras network; the graph has fewer, for its first kernel is summed."""
-    parity: Parity
+    """Number of weights of the Keras network; the graph has fewer, because its first kernel is summed."""
+    difference: GraphDifference
+    """Differences between the graph and the Keras network."""
 
     @property
     def model_id(self) -> str:
-        """The first 16 hexadecimal digits of the graph's SHA-256, as in `bsbatch.models.directory.Model`."""
+        """First 16 hexadecimal digits of the graph's SHA-256, as in `bsbatch.models.directory.Model`."""
         return self.manifest.files[GRAPH][:16]
 
+    def summary(self) -> list[str]:
+        """Lines for the terminal: folder, name, weights, difference from Keras, source of heat maps."""
+        return [
+            f"model       {self.folder}",
+            f"name        {self.manifest.name}",
+            f"id          {self.model_id}",
+            f"weights     {self.weights:,} ({self.manifest.training['note']})",
+            f"difference  {self.difference.difference:.1e} to the Keras model, on {self.difference.images} images",
+            f"heat maps   {self._heat_maps()}",
+        ]
 
-def export(settings: ExportSettings) -> Exported:
+    def _heat_maps(self) -> str:
+        if self.manifest.cam_name is not None:
+            return "in the graph: bsbatch run --cam positive"
+        if KERAS in self.manifest.files:
+            return f"of {KERAS}: bsbatch run --cam positive --cam-engine keras"
+        return "none: its head is not the paper's; with --keep-keras, bsbatch run --cam-engine keras computes them"
+
+
+def export(settings: ExportSettings) -> ExportedModel:
     """Make a model directory; it appears complete or not at all.
 
     Raises
@@ -96,26 +117,27 @@ def export(settings: ExportSettings) -> Exported:
     MissingPackageError
         A package of the extra ``build`` is not installed.
     OutputError
-        The disk is full, or the folder went away.
+        The disk is full, or the folder was removed.
     """
-    with _staged(settings.folder.resolve()) as staging:
-        network, onnx_model = _made(settings)
-        cam_name = CAM if add_cam(onnx_model) else None
+    with _stage(settings.folder.resolve()) as staging:
+        network, onnx_model = _load_network(settings)
+        cam_name = CAM if add_heat_map(onnx_model) else None
         graph = to_bytes(onnx_model)
-        parity = verify(graph, network, settings.network.seed)
-        training = _training(settings, network, parity)
+        difference = check_graph(graph, network, settings.network.seed)
+        training = _training(settings, network, difference)
         if settings.half_weights:
-            stored = to_bytes(stored_as_half(onnx_model))
+            stored = to_bytes(store_as_half(onnx_model))
             training["storage_difference"] = storage_difference(stored, graph, settings.network.seed)
             graph = stored
         if settings.keep_keras:
             toolchain.save(network, staging / KERAS)
-        manifest = _written(settings, staging, graph, _manifest(settings, cam_name, training))
-    return Exported(settings.folder, manifest, network.count_params(), parity)
+        manifest = _write(settings, staging, graph, _manifest(settings, cam_name, training))
+    return ExportedModel(settings.folder, manifest, network.count_params(), difference)
 
 
-def _made(settings: ExportSettings) -> tuple[Any, Any]:
-    """The network in Keras and in ONNX."""
+def _load_network(settings: ExportSettings) -> tuple[KerasModel, ModelProto]:
+    """Load the network, as Keras and as ONNX."""
+    network: KerasModel
     if settings.other:
         network = weights.load_other(settings.other)
         return network, other_to_onnx(network)
@@ -127,15 +149,15 @@ def _made(settings: ExportSettings) -> tuple[Any, Any]:
 
 
 def model_name(settings: NetworkSettings) -> str:
-    """Short name for people, for example ``vgg16-random-seed1`` or ``vgg16-width0.0625-random-seed1``."""
+    """Short name for display, for example ``vgg16-random-seed1`` or ``vgg16-width0.0625-random-seed1``."""
     width = "" if settings.width == 1.0 else f"-width{settings.width:g}"
     if settings.weights in (weights.RANDOM, weights.IMAGENET):
         return f"vgg16{width}-{settings.weights}-seed{settings.seed}"
     return f"vgg16{width}-{Path(settings.weights).stem.removesuffix('.weights')}"
 
 
-def _written(settings: ExportSettings, staging: Path, graph: bytes, unsigned: Manifest) -> Manifest:
-    """Write the graph, and the manifest with the hash of every file."""
+def _write(settings: ExportSettings, staging: Path, graph: bytes, unsigned: Manifest) -> Manifest:
+    """Write the graph, then the manifest with the hash of every file."""
     try:
         (staging / GRAPH).write_bytes(graph)
         manifest = replace(unsigned, files={path.name: sha256_of(path) for path in sorted(staging.iterdir())})
@@ -146,7 +168,7 @@ def _written(settings: ExportSettings, staging: Path, graph: bytes, unsigned: Ma
     return manifest
 
 
-def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str, Any]) -> Manifest:
+def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str, object]) -> Manifest:
     return Manifest(
         files={GRAPH: ""},
         cam_name=cam_name,
@@ -158,15 +180,17 @@ def _manifest(settings: ExportSettings, cam_name: str | None, training: dict[str
     )
 
 
-def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[str, Any]:
+def _training(settings: ExportSettings, network: KerasModel, difference: GraphDifference) -> dict[str, object]:
+    """Describe the origin of the weights for the manifest."""
     origin = _file_origin(settings.other) if settings.other else _origin(settings.network)
     if settings.is_joined:
         others = [_file_origin(path) for path in settings.joined]
-        origin["joined"] = _joined(origin, others, settings.mirrored)
+        origin["joined"] = _describe_members([origin, *others], settings.mirrored)
         origin["joined_with"] = others
     note = settings.note or origin["note"]
-    if "data" in origin:
-        origin["data"] = {"kind": note, **origin["data"]}
+    data = origin.get("data")
+    if isinstance(data, Mapping):
+        origin["data"] = {"kind": note, **data}
     return {
         **origin,
         "note": note,
@@ -174,20 +198,20 @@ def _training(settings: ExportSettings, network: Any, parity: Parity) -> dict[st
         **({} if settings.other else {"width": settings.network.width}),
         "stored_as": "fp16" if settings.half_weights else "fp32",
         "weights_count": network.count_params(),
-        "parity_difference": parity.difference,
-        "parity_log_difference": parity.log_difference,
-        "parity_images": parity.images,
+        "parity_difference": difference.difference,
+        "parity_log_difference": difference.log_difference,
+        "parity_images": difference.images,
     }
 
 
-def _joined(first: Mapping[str, Any], others: Sequence[Mapping[str, Any]], mirrored: bool) -> str:
-    """What was joined, in words."""
-    hashes = ", ".join(member["weights_sha256"][:16] for member in (first, *others))
+def _describe_members(members: Sequence[Mapping[str, object]], mirrored: bool) -> str:
+    """List the joined networks by their hashes."""
+    hashes = ", ".join(str(member["weights_sha256"])[:16] for member in members)
     twice = ", each once more for the mirrored image" if mirrored else ""
     return f"the mean of the logits of networks with channels of their own, by SHA-256: {hashes}{twice}"
 
 
-def _origin(settings: NetworkSettings) -> dict[str, Any]:
+def _origin(settings: NetworkSettings) -> dict[str, object]:
     if settings.weights == weights.RANDOM:
         return {"weights": weights.RANDOM, "seed": settings.seed, "note": "not trained: random weights"}
     if settings.weights == weights.IMAGENET:
@@ -196,14 +220,14 @@ def _origin(settings: NetworkSettings) -> dict[str, Any]:
     return _file_origin(Path(settings.weights))
 
 
-def _file_origin(path: Path) -> dict[str, Any]:
+def _file_origin(path: Path) -> dict[str, object]:
     origin = {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
     run = read_run(path)
-    return origin if run is None else {**origin, **_trained(run)}
+    return {**origin, **(_describe_run(run) if run is not None else {})}
 
 
-def _trained(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What a training says of itself, under the names that the model card looks for."""
+def _describe_run(run: Mapping[str, Any]) -> dict[str, object]:
+    """Describe a training under the names that the model card reads."""
     weights_left = "average of the weights" if run["recipe"].get("ema_momentum") else "weights"
     return {
         "note": "trained by bsbatch-build train",
@@ -216,14 +240,14 @@ def _trained(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _initialisation(run: Mapping[str, Any]) -> Any:
-    """What a training started from; of a mean of two networks, both."""
+def _initialisation(run: Mapping[str, object]) -> object:
+    """Start of a training; both networks if it started from their mean."""
     return {"mean_of": [run["start"], run["average"]]} if "average" in run else run["start"]
 
 
 @contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """Give a folder beside `folder` to write into; it becomes `folder` when the block ends well, and goes otherwise."""
+def _stage(folder: Path) -> Iterator[Path]:
+    """Yield a new folder to write into; rename it to `folder` at the end, or delete it on an error."""
     _refuse_used(folder)
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:

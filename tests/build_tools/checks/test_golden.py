@@ -1,4 +1,4 @@
-"""Golden examinations are what a run would show the model."""
+"""Golden examinations are the images that a run would feed the model."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_another_seed_gives_other_images() -> None:
     assert not np.array_equal(golden_examinations(4, 0).images, golden_examinations(4, 1).images)
 
 
-def test_each_is_told_as_it_is_made() -> None:
+def test_every_examination_calls_back() -> None:
     made: list[int] = []
     golden_examinations(4, 0, lambda: made.append(len(made)))
     assert made == [0, 1, 2, 3]

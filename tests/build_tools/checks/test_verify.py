@@ -1,4 +1,4 @@
-"""Backends held against Keras: what agrees passes, what does not fails, and the command says which."""
+"""Backends compared with Keras: a backend that differs fails, and the command names it."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.registry import BACKENDS, Part
-from bsbatch_build.checks.verify import BackendParity, ParitySettings, Reference, auc, compare, held_against
+from bsbatch_build.checks.verify import BackendDifference, Reference, VerifySettings, auc, compare_probabilities, verify
 from bsbatch_build.cli import app
 
 FEW = 4
@@ -31,20 +31,20 @@ def columns(*scores: float) -> NDArray[np.float32]:
     return np.stack([1 - positive, positive], axis=1)
 
 
-def held(expected: NDArray[np.float32], actual: NDArray[np.float32], precision: str = "fp32") -> BackendParity:
+def compare(expected: NDArray[np.float32], actual: NDArray[np.float32], precision: str = "fp32") -> BackendDifference:
     labels = np.arange(len(expected)) % 2 == 1
-    return held_against(Reference(expected, labels, 0.5), "some", precision, actual)
+    return compare_probabilities(Reference(expected, labels, 0.5), "some", precision, actual)
 
 
 class Brighter(OnnxRuntimeBackend):
-    """A backend that does something to its images first."""
+    """A backend that changes its images first."""
 
     def infer(self, images: Images) -> Inference:
         return super().infer(np.sqrt(images))
 
 
 class Half(OnnxRuntimeBackend):
-    """A backend of half precision: its probabilities are those that float16 can hold."""
+    """A backend of half precision: its probabilities are rounded to float16."""
 
     precision = "fp16"
 
@@ -54,7 +54,7 @@ class Half(OnnxRuntimeBackend):
 
 
 class Refusing(OnnxRuntimeBackend):
-    """A backend that does not take the model."""
+    """A backend that refuses the model."""
 
     def __enter__(self) -> Self:
         raise ModelError("its converter makes nothing of it")
@@ -72,54 +72,54 @@ def run(*arguments: object) -> Any:
 
 
 def test_every_installed_backend_agrees_with_the_twin(twin: Path) -> None:
-    report = compare(ParitySettings(twin, FEW))
-    assert [parity.backend for parity in report.backends] == INSTALLED
-    assert all(0 <= parity.mean_difference <= parity.difference <= parity.tolerance for parity in report.backends)
+    report = verify(VerifySettings(twin, FEW))
+    assert [backend.backend for backend in report.backends] == INSTALLED
+    assert all(0 <= backend.mean_difference <= backend.difference <= backend.tolerance for backend in report.backends)
     report.check()
 
 
-def test_a_backend_of_half_precision_is_held_to_its_own_tolerance(twin: Path, put: Callable[[str, type], None]) -> None:
+def test_a_backend_of_half_precision_has_a_tolerance_of_its_own(twin: Path, put: Callable[[str, type], None]) -> None:
     put("half", Half)
-    (parity,) = compare(ParitySettings(twin, FEW, backends=("half",))).backends
-    assert (parity.precision, parity.tolerance) == ("fp16", 5e-3)
-    assert 1e-5 < parity.difference < 5e-3
-    assert parity.holds
+    (backend,) = verify(VerifySettings(twin, FEW, backends=("half",))).backends
+    assert (backend.precision, backend.tolerance) == ("fp16", 5e-3)
+    assert 1e-5 < backend.difference < 5e-3
+    assert backend.is_within_tolerance
 
 
-def test_every_examination_is_told_once_by_each_who_makes_or_scores_it(twin: Path) -> None:
-    told: list[str] = []
-    settings = ParitySettings(twin, FEW, backends=("onnxruntime",))
-    compare(settings, told.append)
-    assert told == ["phantoms"] * FEW + ["Keras"] * FEW + ["onnxruntime"] * FEW
-    assert len(told) == settings.steps
+def test_every_step_of_every_examination_calls_back_once(twin: Path) -> None:
+    activities: list[str] = []
+    settings = VerifySettings(twin, FEW, backends=("onnxruntime",))
+    verify(settings, activities.append)
+    assert activities == ["phantoms"] * FEW + ["Keras"] * FEW + ["onnxruntime"] * FEW
+    assert len(activities) == settings.steps
 
 
 def test_a_model_whose_weights_are_float16_agrees_at_full_precision(twin: Path, tmp_path: Path) -> None:
     """The graph computes with the rounded weights in fp32, and so does the Keras network made of them."""
     folder = with_graph(twin, tmp_path / "half", store_as_float16)
-    (parity,) = compare(ParitySettings(folder, FEW, backends=("onnxruntime",))).backends
-    assert parity.holds
-    assert parity.tolerance == 1e-5
+    (backend,) = verify(VerifySettings(folder, FEW, backends=("onnxruntime",))).backends
+    assert backend.is_within_tolerance
+    assert backend.tolerance == 1e-5
 
 
-def test_a_graph_that_does_something_else_with_its_weights_is_refused(twin: Path, tmp_path: Path) -> None:
+def test_a_graph_that_computes_something_else_with_its_weights_is_refused(twin: Path, tmp_path: Path) -> None:
     def skip_a_relu(graph: Any) -> None:
         relu = next(node for node in graph.node if node.name == "block3_conv2/Relu")
         relu.op_type = "Identity"
 
-    report = compare(ParitySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW))
+    report = verify(VerifySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW))
     assert report.not_for == (("winograd",) if BACKENDS["winograd"].missing is None else ())
     with pytest.raises(ModelError, match=r"onnxruntime differs by .* and flips \d labels"):
         report.check()
 
 
-def test_a_backend_that_was_asked_for_and_is_for_graphs_of_another_kind_says_so(twin: Path, tmp_path: Path) -> None:
+def test_a_requested_backend_for_graphs_of_another_kind_refuses_the_model(twin: Path, tmp_path: Path) -> None:
     def skip_a_relu(graph: Any) -> None:
         next(node for node in graph.node if node.op_type == "Relu").op_type = "Identity"
 
     if BACKENDS["winograd"].missing is not None:
         pytest.skip("installed without a C compiler")
-    report = compare(ParitySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW, backends=("winograd",)))
+    report = verify(VerifySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW, backends=("winograd",)))
     assert report.not_for == ()
     with pytest.raises(ModelError, match=r"winograd refuses it: .*--backend mnn"):
         report.check()
@@ -138,29 +138,29 @@ def test_a_backend_that_was_asked_for_and_is_for_graphs_of_another_kind_says_so(
 def test_labels_that_flip_at_the_threshold_are_counted_apart(
     expected: tuple[float, ...], actual: tuple[float, ...], flips: int, flips_at_threshold: int
 ) -> None:
-    parity = held(columns(*expected), columns(*actual))
-    assert (parity.flips, parity.flips_at_threshold) == (flips, flips_at_threshold)
-    assert parity.holds == (flips == 0)
+    backend = compare(columns(*expected), columns(*actual))
+    assert (backend.flips, backend.flips_at_threshold) == (flips, flips_at_threshold)
+    assert backend.is_within_tolerance == (flips == 0)
 
 
 def test_the_differences_are_the_largest_and_the_mean() -> None:
-    parity = held(columns(0.25, 0.5, 0.75, 0.5), columns(0.25, 0.75, 0.75, 0.5), "fp16")
-    assert (parity.difference, parity.mean_difference) == (0.25, 0.0625)
-    assert not parity.holds
+    backend = compare(columns(0.25, 0.5, 0.75, 0.5), columns(0.25, 0.75, 0.75, 0.5), "fp16")
+    assert (backend.difference, backend.mean_difference) == (0.25, 0.0625)
+    assert not backend.is_within_tolerance
 
 
 def test_a_difference_that_is_no_number_fails_and_is_null_in_json(twin: Path) -> None:
-    parity = held(columns(0.2, 0.9), columns(float("nan"), 0.9))
-    assert not parity.holds
-    report = compare(ParitySettings(twin, FEW))
-    object.__setattr__(report, "backends", (parity,))
-    assert report.content()["backends"][0]["difference"] is None
-    assert json.loads(json.dumps(report.content(), allow_nan=False))["backends"][0]["holds"] is False
+    backend = compare(columns(0.2, 0.9), columns(float("nan"), 0.9))
+    assert not backend.is_within_tolerance
+    report = verify(VerifySettings(twin, FEW))
+    object.__setattr__(report, "backends", (backend,))
+    (written,) = json.loads(json.dumps(report.content(), allow_nan=False))["backends"]
+    assert (written["difference"], written["holds"]) == (None, False)
 
 
 def test_a_precision_without_a_tolerance_is_refused() -> None:
     with pytest.raises(ModelError, match="computes in int4, for which no tolerance is set"):
-        held(columns(0.2, 0.9), columns(0.2, 0.9), "int4")
+        compare(columns(0.2, 0.9), columns(0.2, 0.9), "int4")
 
 
 def test_the_auc_is_that_of_scikit_learn() -> None:
@@ -171,12 +171,12 @@ def test_the_auc_is_that_of_scikit_learn() -> None:
         assert auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
-def test_the_difference_of_the_auc_has_the_sign_of_the_backend_s() -> None:
-    better = held(columns(0.4, 0.3, 0.1, 0.9), columns(0.4, 0.6, 0.1, 0.9))
+def test_the_difference_of_the_auc_is_positive_for_a_better_backend() -> None:
+    better = compare(columns(0.4, 0.3, 0.1, 0.9), columns(0.4, 0.6, 0.1, 0.9))
     assert better.auc_difference == pytest.approx(0.25)
 
 
-def test_the_command_says_which_backend_agrees_in_80_columns(twin: Path, tmp_path: Path) -> None:
+def test_the_command_shows_which_backends_agree_in_80_columns(twin: Path, tmp_path: Path) -> None:
     done = run(twin, "--examinations", FEW, "--json", tmp_path / "parity.json")
     assert done.exit_code == 0, done.output
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if str(twin) not in line)
@@ -185,11 +185,11 @@ def test_the_command_says_which_backend_agrees_in_80_columns(twin: Path, tmp_pat
     content = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))
     assert content["examinations"] == FEW
     assert content["model_id"] in done.stdout
-    assert [parity["backend"] for parity in content["backends"]] == INSTALLED
+    assert [backend["backend"] for backend in content["backends"]] == INSTALLED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parity.json"]
 
 
-def test_the_command_fails_where_one_backend_of_two_differs_and_still_shows_and_writes_both(
+def test_the_command_fails_if_one_backend_of_two_differs_and_still_shows_and_writes_both(
     twin: Path, tmp_path: Path, put: Callable[[str, type], None]
 ) -> None:
     put("other", Brighter)
@@ -201,13 +201,13 @@ def test_the_command_fails_where_one_backend_of_two_differs_and_still_shows_and_
     assert "agrees" in done.stdout
     assert "differs" in done.stdout
     content = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))
-    assert {parity["backend"]: parity["holds"] for parity in content["backends"]} == {
+    assert {backend["backend"]: backend["holds"] for backend in content["backends"]} == {
         "onnxruntime": True,
         "other": False,
     }
 
 
-def test_the_command_fails_where_one_backend_of_two_refuses_the_model_and_still_shows_the_other(
+def test_the_command_fails_if_one_backend_of_two_refuses_the_model_and_still_shows_the_other(
     twin: Path, tmp_path: Path, put: Callable[[str, type], None]
 ) -> None:
     put("narrow", Refusing)
@@ -218,23 +218,23 @@ def test_the_command_fails_where_one_backend_of_two_refuses_the_model_and_still_
     shown = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines() if line.strip()}
     assert (shown["onnxruntime"], shown["narrow"]) == ("agrees", "refuses")
     content = json.loads((tmp_path / "parity.json").read_text(encoding="utf-8"))
-    assert [parity["backend"] for parity in content["backends"]] == ["onnxruntime"]
+    assert [backend["backend"] for backend in content["backends"]] == ["onnxruntime"]
     assert content["refused"] == {"narrow": "its converter makes nothing of it"}
 
 
 @pytest.mark.parametrize("name", ["fake", "none", "ONNXRUNTIME"])
 def test_a_backend_that_has_no_model_is_refused(name: str, twin: Path) -> None:
     with pytest.raises(UsageError, match=f"--backend {name}: there is no such backend"):
-        ParitySettings(twin, backends=(name,))
+        VerifySettings(twin, backends=(name,))
 
 
 def test_a_backend_that_is_not_installed_answers_with_its_install_line(
     twin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(registry.BACKENDS, "absent", Part("nowhere:Backend", "nowhere_at_all", "pip install absent"))
-    assert "absent" not in ParitySettings(twin).chosen
+    assert "absent" not in VerifySettings(twin).backend_names
     with pytest.raises(MissingPackageError, match="absent: pip install absent"):
-        compare(ParitySettings(twin, backends=("absent",)))
+        verify(VerifySettings(twin, backends=("absent",)))
 
 
 def test_a_model_that_was_tampered_with_is_refused(twin: Path, tmp_path: Path) -> None:
@@ -243,4 +243,4 @@ def test_a_model_that_was_tampered_with_is_refused(twin: Path, tmp_path: Path) -
     (folder / "manifest.json").write_bytes((twin / "manifest.json").read_bytes())
     (folder / "model.onnx").write_bytes((twin / "model.onnx").read_bytes() + b"x")
     with pytest.raises(ModelError, match="SHA-256 differs"):
-        compare(ParitySettings(folder, FEW))
+        verify(VerifySettings(folder, FEW))

@@ -1,4 +1,4 @@
-"""Grad-CAM in closed form is what TensorFlow's gradient tape gives."""
+"""Grad-CAM in closed form equals that of TensorFlow's gradient tape."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from bsbatch.models.directory import DEMO, Model, resolve_folder
 from bsbatch_build.checks.export_check import random_images
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.checks.restore import restore
-from bsbatch_build.export.cam_head import FEATURES, add_cam
-from bsbatch_build.export.convert import stored_as_half, to_bytes, to_onnx
+from bsbatch_build.export.cam_head import FEATURES, add_heat_map
+from bsbatch_build.export.convert import store_as_half, to_bytes, to_onnx
 from bsbatch_build.network import weights
 from bsbatch_build.network.network import NetworkSettings
 
@@ -26,7 +26,7 @@ TWIN = NetworkSettings(seed=1, width=0.0625)
 TOLERANCE = 1e-4
 SCANS = 4
 LOW, HIGH = -1, 1
-"""The class that is looked for: no metastasis, metastasis; and the sign of the graph's map for it."""
+"""Sign of the graph's heat map for each class: no metastasis, metastasis."""
 
 Maps = NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def plain(network: Any) -> Any:
 def model(plain: Any) -> Any:
     copy = onnx.ModelProto()
     copy.CopyFrom(plain)
-    assert add_cam(copy)
+    assert add_heat_map(copy)
     return copy
 
 
@@ -55,18 +55,18 @@ def images() -> Maps:
     return np.concatenate([golden_examinations(SCANS, seed=0).images, random_images(seed=3)])
 
 
-def given(model: Any, images: Maps) -> tuple[Maps, Maps]:
+def run(model: Any, images: Maps) -> tuple[Maps, Maps]:
     session = onnxruntime.InferenceSession(to_bytes(model), providers=["CPUExecutionProvider"])
     probabilities, cams = session.run(["probabilities", "cam"], {"image": images})
     return probabilities, cams
 
 
-def taped(network: Any, image: Maps, column: int) -> Maps:
-    """Of one class, see `taped_both`."""
-    return taped_both(network, image)[column]
+def tape(network: Any, image: Maps, column: int) -> Maps:
+    """Heat map of one class, see `tape_both`."""
+    return tape_both(network, image)[column]
 
 
-def taped_both(network: Any, image: Maps, layer: str = "block5_conv3") -> list[Maps]:
+def tape_both(network: Any, image: Maps, layer: str = "block5_conv3") -> list[Maps]:
     """Grad-CAM by its definition: gradient of the probability, its mean over the positions, weighted sum, ReLU."""
     tensorflow_model = network.__class__(network.input, [network.get_layer(layer).output, network.output])
     with tf.GradientTape(persistent=True) as tape:
@@ -82,10 +82,10 @@ def normalised(cam: Maps) -> Maps:
 
 @pytest.mark.parametrize("sign", [LOW, HIGH])
 def test_maps_of_both_classes_are_those_of_the_gradient_tape(sign: int, model: Any, network: Any, images: Maps) -> None:
-    _, cams = given(model, images)
+    _, cams = run(model, images)
 
     for image, cam in zip(images, cams, strict=True):
-        expected = taped(network, image, column=int(sign == HIGH))
+        expected = tape(network, image, column=int(sign == HIGH))
         assert 0 < np.count_nonzero(expected) < expected.size
         np.testing.assert_allclose(normalised(sign * cam), normalised(expected), rtol=0, atol=TOLERANCE)
 
@@ -100,7 +100,7 @@ def test_maps_of_the_shipped_model_are_those_of_the_gradient_tape() -> None:
 
     assert cams is not None
     for image, cam in zip(images, cams, strict=True):
-        for sign, expected in zip((LOW, HIGH), taped_both(network, image), strict=True):
+        for sign, expected in zip((LOW, HIGH), tape_both(network, image), strict=True):
             assert 0 < np.count_nonzero(expected) < expected.size
             np.testing.assert_allclose(normalised(sign * cam), normalised(expected), rtol=0, atol=TOLERANCE)
 
@@ -108,30 +108,30 @@ def test_maps_of_the_shipped_model_are_those_of_the_gradient_tape() -> None:
 def test_weights_stored_as_float16_give_the_maps_of_the_network_that_has_them(
     model: Any, images: Maps, tmp_path: Any
 ) -> None:
-    halved = stored_as_half(model)
+    halved = store_as_half(model)
     (tmp_path / "model.onnx").write_bytes(to_bytes(halved))
 
-    _, cams = given(halved, images[:2])
+    _, cams = run(halved, images[:2])
 
     for image, cam in zip(images, cams, strict=False):
-        expected = taped(restore(tmp_path / "model.onnx"), image, column=1)
+        expected = tape(restore(tmp_path / "model.onnx"), image, column=1)
         np.testing.assert_allclose(normalised(cam), normalised(expected), rtol=0, atol=TOLERANCE)
 
 
-def test_a_network_that_is_sure_has_a_map_where_the_tape_has_none(network: Any, images: Maps) -> None:
-    """The probability is 1 in float32 and its gradient is 0; what led there is as it was."""
+def test_a_saturated_probability_has_a_heat_map_though_its_gradient_vanishes(network: Any, images: Maps) -> None:
+    """The probability is 1 in float32, so its gradient is 0; the activations before it are unchanged."""
     sure = weights.load(TWIN)
     kernel, bias = sure.get_layer("predictions").get_weights()
     sure.get_layer("predictions").set_weights([kernel, bias + np.asarray([-200, 200], np.float32)])
     model = to_onnx(sure)
-    assert add_cam(model)
+    assert add_heat_map(model)
 
-    probabilities, cams = given(model, images[:1])
+    probabilities, cams = run(model, images[:1])
 
     assert probabilities[0, 1] == 1.0
-    assert not taped(sure, images[0], column=1).any()
+    assert not tape(sure, images[0], column=1).any()
     np.testing.assert_allclose(
-        normalised(cams[0]), normalised(taped(network, images[0], column=1)), rtol=0, atol=TOLERANCE
+        normalised(cams[0]), normalised(tape(network, images[0], column=1)), rtol=0, atol=TOLERANCE
     )
 
 
@@ -146,22 +146,22 @@ def test_the_graph_gets_one_output_of_plain_operators_and_no_weights_twice(plain
     assert len(to_bytes(model)) - len(to_bytes(plain)) < 2048
 
 
-def test_probabilities_stay_what_they_were(plain: Any, model: Any, images: Maps) -> None:
+def test_probabilities_do_not_change(plain: Any, model: Any, images: Maps) -> None:
     session = onnxruntime.InferenceSession(to_bytes(plain), providers=["CPUExecutionProvider"])
 
-    np.testing.assert_array_equal(given(model, images)[0], session.run(None, {"image": images})[0])
+    np.testing.assert_array_equal(run(model, images)[0], session.run(None, {"image": images})[0])
 
 
 def test_a_network_whose_biases_are_zero_has_its_map_too(network: Any, images: Maps) -> None:
     unbiased = weights.load(TWIN)
     unbiased.set_weights([values * (values.ndim > 1) for values in network.get_weights()])
     model = to_onnx(unbiased)
-    assert add_cam(model)
+    assert add_heat_map(model)
 
-    _, cams = given(model, images[:1])
+    _, cams = run(model, images[:1])
 
     np.testing.assert_allclose(
-        normalised(cams[0]), normalised(taped(unbiased, images[0], column=1)), rtol=0, atol=TOLERANCE
+        normalised(cams[0]), normalised(tape(unbiased, images[0], column=1)), rtol=0, atol=TOLERANCE
     )
 
 
@@ -192,11 +192,11 @@ def node(graph: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("change", [other_activation, other_pooling, another_reader, no_softmax, a_third_class])
-def test_a_head_whose_gradient_is_not_known_gets_no_map_and_is_left_alone(change: Any, plain: Any) -> None:
+def test_a_head_of_unknown_gradient_gets_no_heat_map_and_is_not_changed(change: Any, plain: Any) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(plain)
     change(copy.graph)
     before = to_bytes(copy)
 
-    assert not add_cam(copy)
+    assert not add_heat_map(copy)
     assert to_bytes(copy) == before

@@ -1,4 +1,4 @@
-"""From a model directory to engines: made once, for what was asked, and refused where they do not belong."""
+"""Engines of a model directory: compiled once for each target, and refused for any other."""
 
 import sys
 from collections import Counter
@@ -24,7 +24,7 @@ from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
 from bsbatch_build.cli import app
 from bsbatch_build.export import precision
-from bsbatch_build.export.compile_tensorrt import Compiled, CompileSettings, compile_model
+from bsbatch_build.export.compile_tensorrt import CompiledModel, CompileSettings, compile_model
 from bsbatch_build.export.export import ExportSettings, export
 from bsbatch_build.export.precision import FILE
 from bsbatch_build.network.network import NetworkSettings
@@ -38,35 +38,35 @@ def rtx(test: Any) -> Any:
     return pytest.mark.rtx(pytest.mark.skipif(not IS_HERE, reason="tensorrt_rtx is not installed: make rtx")(test))
 
 
-class Told:
-    """A watcher that remembers, and gives up where it was told to."""
+class Recorder:
+    """A listener that records its calls, and cancels on request."""
 
-    def __init__(self, given_up: bool = False) -> None:
+    def __init__(self, cancels: bool = False) -> None:
         self.examinations: list[str] = []
         self.phases: Counter[str] = Counter()
         self.steps = 0
-        self._goes_on = not given_up
+        self._goes_on = not cancels
 
-    def examined(self, what: str) -> None:
-        self.examinations.append(what)
+    def on_examination(self, activity: str) -> None:
+        self.examinations.append(activity)
 
-    def started(self, phase: str, steps: int) -> None:
+    def on_phase_start(self, phase: str, steps: int) -> None:
         assert steps > 0
         self.phases[phase] += 1
 
-    def stepped(self, phase: str, step: int) -> bool:
+    def on_step(self, phase: str, step: int) -> bool:
         assert step >= 0
         assert self.phases[phase] > 0
         self.steps += 1
         return self._goes_on
 
-    def finished(self, phase: str) -> None:
+    def on_phase_end(self, phase: str) -> None:
         self.phases[phase] -= 1
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few() -> Any:
-    """Two golden examinations do here; test_precision.py looks at what they are for."""
+    """Two golden examinations suffice here; test_precision.py tests the comparison itself."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "EXAMINATIONS", 2)
         yield
@@ -76,7 +76,7 @@ def few() -> Any:
 def halved(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A twin with its float16 graph."""
     folder = with_graph(twin, tmp_path_factory.mktemp("halved") / "model", lambda _: None)
-    precision.half_graph(Model.load(folder, preprocess.VERSION))
+    precision.derive_half_graph(Model.load(folder, preprocess.VERSION))
     return folder
 
 
@@ -98,8 +98,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "gpu", lambda: Gpu("NVIDIA H200", "sm_90"))
 
 
-def compiled(folder: Path, told: Told | None = None, **settings: Any) -> Compiled:
-    return compile_model(CompileSettings(folder, **settings), told or Told())
+def compile_for(folder: Path, recorder: Recorder | None = None, **settings: Any) -> CompiledModel:
+    return compile_model(CompileSettings(folder, **settings), recorder or Recorder())
 
 
 PLAIN, WITH_CAM = ("probabilities",), ("probabilities", "cam")
@@ -113,7 +113,7 @@ def place(target: str = "sm_89", outputs: tuple[str, ...] = PLAIN) -> EngineTarg
 def test_the_papers_network_becomes_an_engine_for_every_architecture(tmp_path: Path) -> None:
     folder = tmp_path / "vgg16"
     export(ExportSettings(folder, NetworkSettings(seed=1)))
-    made = compiled(folder, flavour=Flavour.RTX)
+    made = compile_for(folder, flavour=Flavour.RTX)
     loaded = LIBRARIES[Flavour.RTX].load()
     wanted = [(target, outputs) for target in architectures(loaded) for outputs in (PLAIN, WITH_CAM)]
     assert [(engine.key.target, engine.key.outputs) for engine in made.engines] == wanted
@@ -129,21 +129,21 @@ def test_the_papers_network_becomes_an_engine_for_every_architecture(tmp_path: P
 
 @rtx
 def test_an_engine_is_made_once(model: Path) -> None:
-    told = Told()
-    first, mapped = compiled(model, told, architectures=ONE).engines
+    recorder = Recorder()
+    first, mapped = compile_for(model, recorder, architectures=ONE).engines
     made = first.path.read_bytes()
-    assert told.examinations == []
-    assert told.steps > 10
-    assert set(told.phases.values()) == {0}  # each phase that began has ended
-    again = Told()
-    assert compiled(model, again, architectures=ONE).engines == (first, mapped)
+    assert recorder.examinations == []
+    assert recorder.steps > 10
+    assert set(recorder.phases.values()) == {0}  # each phase that began has ended
+    again = Recorder()
+    assert compile_for(model, again, architectures=ONE).engines == (first, mapped)
     assert (first.path.read_bytes(), again.steps) == (made, 0)
 
 
 @rtx
 def test_other_profiles_replace_the_engine(model: Path) -> None:
-    compiled(model, architectures=ONE, batches=(4,))
-    engine, mapped = compiled(model, architectures=ONE, batches=(1, 8)).engines
+    compile_for(model, architectures=ONE, batches=(4,))
+    engine, mapped = compile_for(model, architectures=ONE, batches=(1, 8)).engines
     assert engine.key.batches == (1, 8)
     assert find_engine(Model.load(model, preprocess.VERSION), place()) == engine
     assert {path.name for path in model.glob("*.engine")} == {engine.path.name, mapped.path.name}
@@ -151,40 +151,40 @@ def test_other_profiles_replace_the_engine(model: Path) -> None:
 
 @rtx
 def test_a_corrupted_engine_is_refused_and_compiled_again(model: Path) -> None:
-    engine, _ = compiled(model, architectures=ONE).engines
+    engine, _ = compile_for(model, architectures=ONE).engines
     content = bytearray(engine.path.read_bytes())
     content[len(content) // 2] ^= 1
     engine.path.write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.tensorrt_rtx\.sm_89\.engine is corrupted"):
         find_engine(Model.load(model, preprocess.VERSION), place())
-    compiled(model, architectures=ONE)
+    compile_for(model, architectures=ONE)
     find_engine(Model.load(model, preprocess.VERSION), place())
 
 
 @rtx
-def test_what_the_library_cannot_compile_is_refused_in_its_own_words(
+def test_a_graph_that_the_library_cannot_compile_is_refused_with_its_message(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And why Turing gets its matrix products as sums."""
+    """This is why matrix products become sums for Turing."""
     plain = replace(LIBRARIES[Flavour.RTX], without_float32_matmul=frozenset())
     monkeypatch.setitem(LIBRARIES, Flavour.RTX, plain)
     with pytest.raises(ModelError, match=r"tensorrt_rtx cannot compile .* for sm_75: .*FP32 GEMM is not supported"):
-        compiled(model, architectures=("sm_75",))
+        compile_for(model, architectures=("sm_75",))
     assert list(model.glob("*.engine")) == []
 
 
 @rtx
-def test_an_engine_that_is_given_up_leaves_nothing(model: Path) -> None:
+def test_a_cancelled_engine_leaves_no_file(model: Path) -> None:
     before = sorted(path.name for path in model.iterdir())
     with pytest.raises(KeyboardInterrupt):
-        compiled(model, Told(given_up=True), architectures=ONE)
+        compile_for(model, Recorder(cancels=True), architectures=ONE)
     assert sorted(path.name for path in model.iterdir()) == before
-    assert len(compiled(model, architectures=ONE).engines) == 2
+    assert len(compile_for(model, architectures=ONE).engines) == 2
 
 
 @rtx
-def test_a_map_is_in_the_engine_that_is_named_after_it_and_in_no_other(model: Path) -> None:
-    plain, mapped = compiled(model, architectures=ONE).engines
+def test_only_the_engine_named_cam_computes_the_heat_map(model: Path) -> None:
+    plain, mapped = compile_for(model, architectures=ONE).engines
     assert (plain.path.name, mapped.path.name) == (
         "model.tensorrt_rtx.sm_89.engine",
         "model.tensorrt_rtx.sm_89.cam.engine",
@@ -194,7 +194,7 @@ def test_a_map_is_in_the_engine_that_is_named_after_it_and_in_no_other(model: Pa
 
 
 @rtx
-def test_an_output_that_nobody_knows_is_left_out_of_the_engines(twin: Path, tmp_path: Path) -> None:
+def test_an_unknown_output_is_left_out_of_the_engines(twin: Path, tmp_path: Path) -> None:
     """The engine of a graph whose further output needs a large constant is no larger for it."""
 
     def add_output(graph: Any) -> None:
@@ -205,7 +205,7 @@ def test_an_output_that_nobody_knows_is_left_out_of_the_engines(twin: Path, tmp_
         graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ("N", 1 << 20)))
 
     folder = with_graph(twin, tmp_path / "model", add_output)
-    engines = compiled(folder, architectures=ONE).engines
+    engines = compile_for(folder, architectures=ONE).engines
     assert (folder / FILE).stat().st_size > 8 * 2**20
     assert max(engine.path.stat().st_size for engine in engines) < 8 * 2**20
 
@@ -219,14 +219,14 @@ def test_the_command_names_every_engine(model: Path) -> None:
 
 
 @rtx
-def test_an_architecture_that_nobody_compiles_for_is_refused(model: Path) -> None:
+def test_an_unsupported_architecture_is_refused(model: Path) -> None:
     with pytest.raises(UsageError, match="does not compile for sm_90: give --arch out of sm_75"):
-        compiled(model, architectures=("sm_90",))
+        compile_for(model, architectures=("sm_90",))
 
 
 @pytest.mark.usefixtures("stand_in")
 def test_tensorrt_compiles_for_this_gpu_with_a_profile_for_each_batch(model: Path) -> None:
-    engine, mapped = compiled(model, batches=(1, 8)).engines
+    engine, mapped = compile_for(model, batches=(1, 8)).engines
     assert engine.path.name == "model.tensorrt.sm_90-NVIDIA-H200.engine"
     assert mapped.path.name == "model.tensorrt.sm_90-NVIDIA-H200.cam.engine"
     assert (engine.key.library, engine.key.version) == ("tensorrt", "11.4.0")
@@ -237,31 +237,31 @@ def test_tensorrt_compiles_for_this_gpu_with_a_profile_for_each_batch(model: Pat
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_what_tensorrt_timed_is_kept_for_the_next_build(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timings_of_tensorrt_are_reused_by_the_next_build(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent))
     for batches, before in (((1,), (b"0 ", b"1 ")), ((2,), (b"2 ", b"3 "))):
-        for engine, times in zip(compiled(model, batches=batches).engines, before, strict=True):
+        for engine, times in zip(compile_for(model, batches=batches).engines, before, strict=True):
             assert engine.path.read_bytes().startswith(times)
     assert [path.name for path in (cache_folder() / "timings").iterdir()] == ["tensorrt-11.4.0-sm_90-NVIDIA-H200"]
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_tensorrt_that_is_given_up_ends_as_an_interruption(model: Path) -> None:
+def test_cancelling_tensorrt_raises_keyboard_interrupt(model: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        compiled(model, Told(given_up=True))
+        compile_for(model, Recorder(cancels=True))
     assert list(model.glob("*.engine")) == []
 
 
 def test_without_a_library_the_graph_is_made_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "find_spec", lambda _: None)
-    made = compiled(model)
+    made = compile_for(model)
     assert (made.engines, made.graph.path) == ((), model / FILE)
     done = CliRunner().invoke(app, ["compile", str(model)], catch_exceptions=False)
     assert 'no engine: neither TensorRT (pip install "bsbatch[tensorrt]")' in done.stdout
     with pytest.raises(MissingPackageError, match=r'rtx: pip install "bsbatch\[rtx\]"'):
-        compiled(model, architectures=ONE)
+        compile_for(model, architectures=ONE)
     with pytest.raises(MissingPackageError, match=r'tensorrt_rtx is not installed: pip install "bsbatch\[rtx\]"'):
-        compiled(model, flavour=Flavour.RTX)
+        compile_for(model, flavour=Flavour.RTX)
 
 
 @pytest.mark.parametrize("batches", [(), (0, 1), (32, 1), (1, 1)])

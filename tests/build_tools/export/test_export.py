@@ -18,17 +18,17 @@ from bsbatch.errors import ModelError, UsageError
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model, sha256_of
 from bsbatch_build import toolchain
-from bsbatch_build.checks.export_check import random_images, storage_difference, verify
-from bsbatch_build.checks.verify import ParitySettings, compare
+from bsbatch_build.checks.export_check import check_graph, random_images, storage_difference
+from bsbatch_build.checks.verify import VerifySettings, verify
 from bsbatch_build.export import export as exporting
-from bsbatch_build.export.convert import stored_as_half, to_bytes, to_onnx
+from bsbatch_build.export.convert import store_as_half, to_bytes, to_onnx
 from bsbatch_build.export.export import ExportSettings, export, model_name
 from bsbatch_build.network import weights
 from bsbatch_build.network.network import NetworkSettings
 
 TWIN = NetworkSettings(seed=1, width=0.0625)
 COMMAND = "import typer; from bsbatch_build.cli.export import export; a = typer.Typer(); a.command()(export); a()"
-# Keras 3.15 saves with np.array(variable), which NumPy 2 warns of; it is Keras' to change.
+# Keras 3.15 saves with np.array(variable), of which NumPy 2 warns; only Keras can change that.
 KERAS_SAVES = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
@@ -43,7 +43,7 @@ def model(network: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> exporting.Exported:
+def made(tmp_path_factory: pytest.TempPathFactory) -> exporting.ExportedModel:
     return export(ExportSettings(tmp_path_factory.mktemp("models") / "twin", TWIN, threshold=0.25))
 
 
@@ -67,22 +67,22 @@ def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @KERAS_SAVES
-def test_a_network_with_another_head_is_exported_without_a_map_and_verified(other: Path, tmp_path: Path) -> None:
+def test_a_network_with_another_head_is_exported_without_a_heat_map_and_verified(other: Path, tmp_path: Path) -> None:
     made = export(ExportSettings(tmp_path / "model", NetworkSettings(), other=other, keep_keras=True))
     assert made.manifest.cam_name is None
     assert made.manifest.name == "gated"
     graph = onnx.load(tmp_path / "model" / "model.onnx").graph
     assert [(value.name, shape(value)) for value in graph.input] == [("image", ["N", 1, 512, 512])]
     assert [value.name for value in graph.output] == ["probabilities"]
-    report = compare(ParitySettings(tmp_path / "model", examinations=4, backends=("onnxruntime",)))
-    assert report.backends[0].holds
+    report = verify(VerifySettings(tmp_path / "model", examinations=4, backends=("onnxruntime",)))
+    assert report.backends[0].is_within_tolerance
 
 
 def test_a_network_with_another_head_leaves_no_keras_model_unless_asked(other: Path, tmp_path: Path) -> None:
     made = export(ExportSettings(tmp_path / "model", NetworkSettings(), other=other))
     assert set(made.manifest.files) == {"model.onnx"}
     with pytest.raises(ModelError, match="another network than the paper's, with --keep-keras"):
-        compare(ParitySettings(tmp_path / "model", examinations=4, backends=("onnxruntime",)))
+        verify(VerifySettings(tmp_path / "model", examinations=4, backends=("onnxruntime",)))
 
 
 @KERAS_SAVES
@@ -109,7 +109,7 @@ def initializer(model: Any, name: str) -> Any:
     return next(tensor for tensor in model.graph.initializer if tensor.name == name)
 
 
-def perturbed(model: Any, name: str, factor: float) -> bytes:
+def perturb(model: Any, name: str, factor: float) -> bytes:
     """Multiply one initialiser of the graph."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -151,7 +151,7 @@ def test_the_first_kernel_is_the_sum_over_its_three_input_channels(model: Any, n
     np.testing.assert_allclose(numpy_helper.to_array(initializer(model, "block1_conv1/kernel")), summed, atol=1e-6)
 
 
-def test_the_graph_gives_what_keras_gives_for_three_equal_channels(model: Any, network: Any) -> None:
+def test_the_graph_agrees_with_keras_on_three_equal_channels(model: Any, network: Any) -> None:
     images = random_images(seed=7)
     session = onnxruntime.InferenceSession(to_bytes(model), providers=["CPUExecutionProvider"])
     (actual,) = session.run(None, {"image": images})
@@ -160,36 +160,36 @@ def test_the_graph_gives_what_keras_gives_for_three_equal_channels(model: Any, n
     assert np.ptp(expected[:, 1]) > 1e-3
 
 
-def test_parity_holds_and_is_reported(model: Any, network: Any) -> None:
-    parity = verify(to_bytes(model), network, seed=0)
-    assert parity.images >= 2
-    assert parity.difference <= 1e-5
+def test_the_difference_from_keras_is_small_and_reported(model: Any, network: Any) -> None:
+    compared = check_graph(to_bytes(model), network, seed=0)
+    assert compared.images >= 2
+    assert compared.difference <= 1e-5
 
 
 def test_a_network_whose_biases_are_zero_is_converted_too(network: Any) -> None:
     unbiased = weights.load(TWIN)
     unbiased.set_weights([values * (values.ndim > 1) for values in network.get_weights()])
-    verify(to_bytes(to_onnx(unbiased)), unbiased, seed=0)
+    check_graph(to_bytes(to_onnx(unbiased)), unbiased, seed=0)
 
 
 @pytest.mark.parametrize("factor", [1.01, float("nan")])
 def test_a_graph_that_differs_from_keras_is_refused(factor: float, model: Any, network: Any) -> None:
     with pytest.raises(ModelError, match="differs from the Keras model"):
-        verify(perturbed(model, "block3_conv2/kernel", factor), network, seed=0)
+        check_graph(perturb(model, "block3_conv2/kernel", factor), network, seed=0)
 
 
-def test_a_graph_that_differs_is_refused_though_both_are_sure_of_themselves() -> None:
+def test_a_graph_that_differs_is_refused_though_both_probabilities_are_saturated() -> None:
     sure = weights.load(TWIN)
     kernel, bias = sure.get_layer("predictions").get_weights()
     sure.get_layer("predictions").set_weights([kernel, bias + np.asarray([20, -20], dtype=np.float32)])
-    wrong = perturbed(to_onnx(sure), "block3_conv2/kernel", 1.5)
+    wrong = perturb(to_onnx(sure), "block3_conv2/kernel", 1.5)
     with pytest.raises(ModelError, match="in its logarithm"):
-        verify(wrong, sure, seed=0)
+        check_graph(wrong, sure, seed=0)
 
 
 def test_a_refused_graph_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(network: Any) -> Any:
-        return onnx.load_from_string(perturbed(to_onnx(network), "block3_conv2/kernel", 1.01))
+        return onnx.load_from_string(perturb(to_onnx(network), "block3_conv2/kernel", 1.01))
 
     monkeypatch.setattr(exporting, "to_onnx", wrong)
     with pytest.raises(ModelError, match="nothing was written"):
@@ -197,14 +197,14 @@ def test_a_refused_graph_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_engine_loads_the_model_directory(made: exporting.Exported) -> None:
+def test_the_engine_loads_the_model_directory(made: exporting.ExportedModel) -> None:
     loaded = Model.load(made.folder, preprocess.VERSION)
     assert loaded.model_id == made.model_id
     assert loaded.manifest == made.manifest
     assert sorted(path.name for path in made.folder.iterdir()) == ["manifest.json", "model.onnx"]
 
 
-def test_the_manifest_says_how_the_model_came_about(made: exporting.Exported) -> None:
+def test_the_manifest_records_the_origin_of_the_model(made: exporting.ExportedModel) -> None:
     fields = json.loads((made.folder / "manifest.json").read_text(encoding="utf-8"))
     assert fields["name"] == "vgg16-width0.0625-random-seed1"
     assert fields["threshold"] == 0.25
@@ -215,7 +215,9 @@ def test_the_manifest_says_how_the_model_came_about(made: exporting.Exported) ->
     assert 0 <= fields["training"]["parity_difference"] <= 1e-5
 
 
-def test_the_same_command_gives_the_same_bytes_in_another_process(made: exporting.Exported, tmp_path: Path) -> None:
+def test_the_same_command_gives_the_same_bytes_in_another_process(
+    made: exporting.ExportedModel, tmp_path: Path
+) -> None:
     again = tmp_path / "again"
     arguments = [str(again), "--width", "0.0625", "--seed", "1"]
     done = subprocess.run(
@@ -229,13 +231,15 @@ def test_the_same_command_gives_the_same_bytes_in_another_process(made: exportin
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if str(tmp_path) not in line)
 
 
-def test_another_seed_gives_another_model(made: exporting.Exported, tmp_path: Path) -> None:
+def test_another_seed_gives_another_model(made: exporting.ExportedModel, tmp_path: Path) -> None:
     other = export(ExportSettings(tmp_path / "other", NetworkSettings(seed=2, width=TWIN.width)))
     assert other.model_id != made.model_id
 
 
 @KERAS_SAVES
-def test_weights_from_a_file_are_named_by_their_hash(network: Any, made: exporting.Exported, tmp_path: Path) -> None:
+def test_weights_from_a_file_are_named_by_their_hash(
+    network: Any, made: exporting.ExportedModel, tmp_path: Path
+) -> None:
     network.save(tmp_path / "trained.keras")
     settings = NetworkSettings(str(tmp_path / "trained.keras"), width=TWIN.width)
     copied = export(ExportSettings(tmp_path / "copied", settings))
@@ -246,7 +250,7 @@ def test_weights_from_a_file_are_named_by_their_hash(network: Any, made: exporti
 
 
 def test_weights_stored_as_half_take_half_the_bytes_and_give_nearly_the_same(
-    made: exporting.Exported, tmp_path: Path
+    made: exporting.ExportedModel, tmp_path: Path
 ) -> None:
     halved = export(ExportSettings(tmp_path / "half", TWIN, half_weights=True))
     sizes = [(folder / "model.onnx").stat().st_size for folder in (halved.folder, made.folder)]
@@ -265,7 +269,7 @@ def test_weights_stored_as_half_take_half_the_bytes_and_give_nearly_the_same(
 
 
 def test_half_weights_keep_their_names_behind_a_cast(model: Any) -> None:
-    halved = stored_as_half(model)
+    halved = store_as_half(model)
     assert {tensor.name for tensor in halved.graph.initializer} == {tensor.name for tensor in model.graph.initializer}
     conv = next(node for node in halved.graph.node if node.name == "block1_conv1/Conv")
     assert list(conv.input)[1:] == ["block1_conv1/kernel/Cast", "block1_conv1/bias/Cast"]
@@ -273,18 +277,18 @@ def test_half_weights_keep_their_names_behind_a_cast(model: Any) -> None:
 
 
 def test_a_weight_beyond_float16_is_refused(model: Any) -> None:
-    large = onnx.load_from_string(perturbed(model, "block2_conv1/kernel", 1e8))
+    large = onnx.load_from_string(perturb(model, "block2_conv1/kernel", 1e8))
     with pytest.raises(ModelError, match=r"block2_conv1/kernel is beyond the 65,504 of float16"):
-        stored_as_half(large)
+        store_as_half(large)
 
 
 def test_a_difference_beyond_float16_is_refused(model: Any) -> None:
     with pytest.raises(ModelError, match="store the model as fp32"):
-        storage_difference(perturbed(model, "predictions/kernel", 3.0), to_bytes(model), seed=0)
+        storage_difference(perturb(model, "predictions/kernel", 3.0), to_bytes(model), seed=0)
 
 
 @KERAS_SAVES
-def test_a_model_from_a_training_says_how_it_was_trained(network: Any, tmp_path: Path) -> None:
+def test_the_manifest_records_the_training(network: Any, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     network.save(run / "model.keras")
@@ -307,7 +311,7 @@ def test_a_model_from_a_training_says_how_it_was_trained(network: Any, tmp_path:
 
 
 @KERAS_SAVES
-def test_a_narrower_network_is_widened_where_that_is_asked_for(network: Any, tmp_path: Path) -> None:
+def test_a_narrower_network_is_widened_on_request(network: Any, tmp_path: Path) -> None:
     network.save(tmp_path / "narrow.keras")
     wider = NetworkSettings(str(tmp_path / "narrow.keras"), seed=2, width=0.125)
     with pytest.raises(ModelError, match="give the --width it was made with"):

@@ -1,4 +1,4 @@
-"""The float16 graph: typed as it says, as good as float32, and refused where float16 ends."""
+"""The float16 graph: the declared types, the results of float32, and refusal of values beyond float16."""
 
 import json
 from pathlib import Path
@@ -21,16 +21,23 @@ from bsbatch.models.onnx.pruning import remove_output
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.cli import app
 from bsbatch_build.export import precision
-from bsbatch_build.export.precision import FILE, STEPS, half_graph, largest_activation, products_as_sums, strongly_typed
-from bsbatch_build.export.stepwise import Stepwise, session
+from bsbatch_build.export.precision import (
+    FILE,
+    STEPS,
+    derive_half_graph,
+    largest_activation,
+    replace_products,
+    rewrite_in_half,
+)
+from bsbatch_build.export.stepwise import Stepwise, open_session
 
 CUT = "block2_pool/MaxPool"
-"""As far as the judge, which has no fast convolution, is made to go."""
+"""Last tensor that the slow reference interpreter computes."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few() -> Any:
-    """Four golden examinations do for a twin."""
+    """Four golden examinations suffice for a twin."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(precision, "EXAMINATIONS", 4)
         yield
@@ -43,7 +50,7 @@ def full(twin: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def typed(full: Any) -> Any:
-    return strongly_typed(full)
+    return rewrite_in_half(full)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +95,10 @@ def test_the_image_is_float16_and_the_probabilities_are_float32(typed: Any) -> N
     types = types_of(typed)
     assert (types["image"], types["probabilities"]) == (TensorProto.FLOAT16, TensorProto.FLOAT)
     casts = [node.input[0] for node in typed.graph.node if node.op_type == "Cast"]
-    assert casts == ["block5_pool/MaxPool", "block5_conv3/Relu"]  # what the head and what the heat map look at
+    assert casts == ["block5_pool/MaxPool", "block5_conv3/Relu"]  # inputs of the head and of the heat map
 
 
-def test_the_graph_that_was_rewritten_stays_as_it_was(full: Any, twin: Path) -> None:
+def test_rewriting_does_not_change_the_original_graph(full: Any, twin: Path) -> None:
     assert full == onnx.load(twin / GRAPH)
 
 
@@ -99,21 +106,21 @@ def test_weights_that_are_stored_as_float16_give_the_same_graph(full: Any, typed
     stored = onnx.ModelProto()
     stored.CopyFrom(full)
     store_as_float16(stored.graph)
-    rewritten = strongly_typed(stored)
+    rewritten = rewrite_in_half(stored)
     assert list(rewritten.graph.node) == list(typed.graph.node)
     halves = [tensor for tensor in typed.graph.initializer if tensor.data_type == TensorProto.FLOAT16]
     assert len(halves) == 13 + 13
     assert all(tensor_of(rewritten.graph, tensor.name) == tensor for tensor in halves)
 
 
-def test_a_second_output_that_looks_at_the_activations_reads_them_in_float32(full: Any, typed: Any) -> None:
+def test_a_second_output_reads_the_activations_in_float32(full: Any, typed: Any) -> None:
     more = onnx.ModelProto()
     more.CopyFrom(full)
     last = "block5_conv3/Relu"
     more.graph.node.append(helper.make_node("ReduceMean", [last], ["more/Mean"], "more/Mean", axes=[1], keepdims=0))
     more.graph.node.append(helper.make_node("Relu", ["more/Mean"], ["more"], "more/Relu"))
     more.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ("N", 32, 32)))
-    rewritten = strongly_typed(more)
+    rewritten = rewrite_in_half(more)
     types = types_of(rewritten)
     assert (types[last], types[f"{last}/Cast"], types["more/Mean"], types["more"]) == (10, 1, 1, 1)
     image = np.full((1, 1, 512, 512), 0.5, np.float16)
@@ -122,7 +129,7 @@ def test_a_second_output_that_looks_at_the_activations_reads_them_in_float32(ful
     assert np.allclose(tensors["more"], tensors[last].astype(np.float32).mean(axis=1), rtol=1e-5, atol=1e-7)
 
 
-def test_every_float16_tensor_is_what_an_independent_interpreter_rounds_it_to(typed: Any) -> None:
+def test_every_float16_tensor_equals_that_of_an_independent_interpreter(typed: Any) -> None:
     """ONNX' own interpreter sums in another order, so the last bit of float16 may differ, no more."""
     image = golden_examinations(2, 0).images[:1, :, :64, :64].astype(np.float16)
     small = onnx.load_from_string(remove_output(typed.SerializeToString(), "cam"))  # maps are of 512 x 512 images only
@@ -140,21 +147,21 @@ def test_every_float16_tensor_is_what_an_independent_interpreter_rounds_it_to(ty
 
 
 def test_onnx_runtime_alone_would_round_next_to_nothing(full: Any, images: NDArray[np.float32]) -> None:
-    """Why the graph is run node by node: all at once it is float32 between the operators, whatever they say."""
+    """This is why the graph is run node by node: as a whole it stays float32 between the operators."""
     stored = onnx.ModelProto()
     stored.CopyFrom(full)
     store_as_float16(stored.graph)
-    typed, rounded = strongly_typed(stored), images[:1].astype(np.float16)
-    expected = session(stored).run(["probabilities"], {"image": rounded.astype(np.float32)})[0]
-    at_once = session(typed).run(["probabilities"], {"image": rounded})[0]
+    typed, rounded = rewrite_in_half(stored), images[:1].astype(np.float16)
+    expected = open_session(stored).run(["probabilities"], {"image": rounded.astype(np.float32)})[0]
+    at_once = open_session(typed).run(["probabilities"], {"image": rounded})[0]
     stepwise = probabilities(typed, rounded)
     assert np.abs(stepwise - expected).max() > 4 * np.abs(at_once - expected).max()
 
 
-def test_the_rewritten_model_is_kept_with_what_float16_did_to_it(twin: Path, tmp_path: Path) -> None:
+def test_the_rewritten_model_is_stored_with_the_effect_of_float16(twin: Path, tmp_path: Path) -> None:
     folder = with_graph(twin, tmp_path / "model", lambda _: None)
-    told: list[str] = []
-    made = half_graph(loaded(folder), told.append)
+    activities: list[str] = []
+    made = derive_half_graph(loaded(folder), activities.append)
     assert made.path == folder / FILE
     assert loaded(folder).manifest.derived[FILE].source == loaded(folder).manifest.files[GRAPH]
     assert 0 < made.rounding.difference < 5e-3
@@ -162,23 +169,23 @@ def test_the_rewritten_model_is_kept_with_what_float16_did_to_it(twin: Path, tmp
     assert made.rounding.examinations == 4
     assert made.rounding.cam_difference is not None
     assert 0 < made.rounding.cam_difference < 0.1  # random weights keep little of an image apart
-    assert {name: told.count(name) for name in told} == {"activations": 4, "float32": 4, "float16": 4}
+    assert {name: activities.count(name) for name in activities} == {"activations": 4, "float32": 4, "float16": 4}
     again: list[str] = []
-    assert half_graph(loaded(folder), again.append) == made
+    assert derive_half_graph(loaded(folder), again.append) == made
     assert again == []
 
 
-def test_another_threshold_is_held_against_the_labels_anew(twin: Path, tmp_path: Path) -> None:
+def test_another_threshold_repeats_the_comparison(twin: Path, tmp_path: Path) -> None:
     folder = with_graph(twin, tmp_path / "model", lambda _: None)
-    half_graph(loaded(folder))
+    derive_half_graph(loaded(folder))
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     (folder / "manifest.json").write_text(json.dumps({**manifest, "threshold": 0.25}), encoding="utf-8")
-    told: list[str] = []
-    half_graph(loaded(folder), told.append)
-    assert len(told) == 12
+    activities: list[str] = []
+    derive_half_graph(loaded(folder), activities.append)
+    assert len(activities) == 12
 
 
-def test_the_largest_activation_is_where_it_is_said_to_be(full: Any, images: NDArray[np.float32]) -> None:
+def test_the_largest_activation_is_in_the_reported_tensor(full: Any, images: NDArray[np.float32]) -> None:
     largest, name = largest_activation(full, images)
     tensors = [Stepwise(full).run(image[np.newaxis]) for image in images]
     of = {
@@ -206,18 +213,18 @@ def test_products_as_sums_are_the_same_function_without_a_matrix_product(
         len(more.graph.node) - 1, helper.make_node("Transpose", ["more/Gemm"], ["more/Transpose"], perm=[1, 0])
     )
     more.graph.output.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, (1, "N")))
-    summed, image = products_as_sums(more), images[:2].astype(np.float16)
+    summed, image = replace_products(more), images[:2].astype(np.float16)
     assert not {"MatMul", "Gemm"} & {node.op_type for node in summed.graph.node}
-    given, wanted = Stepwise(summed).run(image), Stepwise(more).run(image)
+    actual, expected = Stepwise(summed).run(image), Stepwise(more).run(image)
     for name in ("probabilities", "cam", "more"):
-        assert given[name].shape == wanted[name].shape
-        assert np.allclose(given[name], wanted[name], rtol=1e-5, atol=1e-6)
+        assert actual[name].shape == expected[name].shape
+        assert np.allclose(actual[name], expected[name], rtol=1e-5, atol=1e-6)
 
 
 def test_an_activation_beyond_float16_is_refused_by_name(twin: Path, tmp_path: Path) -> None:
     folder = with_graph(twin, tmp_path / "model", scaled("block2_conv1/kernel", 1e5))
     with pytest.raises(ModelError, match=r"block\d_conv\d/Conv reaches [\d,]+ on golden examinations, float16 ends at"):
-        half_graph(loaded(folder))
+        derive_half_graph(loaded(folder))
     assert not (folder / FILE).exists()
 
 
@@ -226,11 +233,11 @@ def test_a_weight_beyond_float16_is_refused_by_name(full: Any) -> None:
     changed.CopyFrom(full)
     scaled("block2_conv1/kernel", 1e7)(changed.graph)
     with pytest.raises(ModelError, match="block2_conv1/kernel is beyond the 65,504 of float16"):
-        strongly_typed(changed)
+        rewrite_in_half(changed)
 
 
 def test_a_model_that_float16_changes_is_refused(twin: Path, tmp_path: Path) -> None:
-    """Weights so small that float16 has no bits left for them, made up for by the next layer."""
+    """Weights so small that float16 has no bits left for them, compensated by the next layer."""
 
     def change(graph: Any) -> None:
         scaled("block2_conv1/kernel", 1e-6)(graph)
@@ -241,7 +248,7 @@ def test_a_model_that_float16_changes_is_refused(twin: Path, tmp_path: Path) -> 
 
     folder = with_graph(twin, tmp_path / "model", change)
     with pytest.raises(ModelError, match=r"in float16 a probability of .* changes by .* \(0.005 passes\)"):
-        half_graph(loaded(folder))
+        derive_half_graph(loaded(folder))
 
 
 def test_a_file_that_is_no_graph_is_refused(twin: Path, tmp_path: Path) -> None:
@@ -251,10 +258,10 @@ def test_a_file_that_is_no_graph_is_refused(twin: Path, tmp_path: Path) -> None:
         loaded(folder)
     model = Model(folder, Model.load(twin, preprocess.VERSION).manifest)
     with pytest.raises(ModelError, match="is no ONNX graph"):
-        half_graph(model)
+        derive_half_graph(model)
 
 
-def test_the_command_says_what_float16_did(twin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reports_the_effect_of_float16(twin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "find_spec", lambda _: None)
     folder = with_graph(twin, tmp_path / "model", lambda _: None)
     done = CliRunner().invoke(app, ["compile", str(folder)], catch_exceptions=False)
