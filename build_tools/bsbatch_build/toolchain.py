@@ -130,10 +130,16 @@ class KerasModel(Protocol):
 
 
 class TrainableModel(KerasModel, Protocol):
-    """A compiled ``keras.Model`` with named outputs."""
+    """Members of a ``keras.Model`` with named outputs that a training uses."""
 
     optimizer: Optimizer
     trainable_variables: Sequence[Variable]
+
+    def compile(
+        self, optimizer: Optimizer, loss: Mapping[str, object], /, *, loss_weights: Mapping[str, float]
+    ) -> None:
+        """Set the optimiser, and for each output a loss and its weight."""
+        ...
 
     def train_on_batch(
         self, images: Array, targets: Mapping[str, Array], weights: Mapping[str, Array], /, *, return_dict: bool

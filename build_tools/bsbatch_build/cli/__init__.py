@@ -13,7 +13,7 @@ from bsbatch_build.cli.verify import verify
 
 app = typer.Typer(
     name="bsbatch-build",
-    help="Make what bsbatch runs on: synthetic examinations and models.\n\nResearch use only, not for clinical use.",
+    help="Make synthetic examinations and models for bsbatch.\n\nResearch use only, not for clinical use.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

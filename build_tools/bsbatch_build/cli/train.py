@@ -1,130 +1,100 @@
-"""``bsbatch-build train``: the paper's training on an archive with a label table."""
+"""``bsbatch-build train``: train the network on an archive with a label table."""
 
-from __future__ import annotations
-
-import importlib
+from functools import partial
 from math import isnan
 from pathlib import Path
-from typing import Annotated, Any
+from types import TracebackType
+from typing import Annotated, Self
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bsbatch_build.cli.export import RESEARCH_USE
+from bsbatch_build.training.progress import Epoch, TrainingResult
 from bsbatch_build.training.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
 
-_DATA, _START, _HOW = "Data", "Where the weights start", "How it learns (the defaults are the paper's)"
+_data = partial(typer.Option, rich_help_panel="Data")
+_start = partial(typer.Option, rich_help_panel="Starting weights")
+_recipe = partial(typer.Option, rich_help_panel="Training (the defaults are the paper's)")
 
 
 def train(
     archive: Annotated[Path, typer.Argument(help="Folder with DICOM files.", show_default=False)],
     *,
     labels: Annotated[
-        Path,
-        typer.Option(
-            help="CSV with study_uid, label and, where known, patient_id, centre, split.",
-            show_default=False,
-            rich_help_panel=_DATA,
-        ),
+        Path, _data(help="CSV with study_uid, label and, if known, patient_id, centre, split.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder of this training.", show_default=False, rich_help_panel=_DATA)],
+    out: Annotated[Path, _data(help="Output folder of this training.", show_default=False)],
     masks: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of lesion masks: learn the lesions' places, too.", show_default=False, rich_help_panel=_DATA
-        ),
+        Path | None, _data(help="Folder of lesion masks, a second target of the training.", show_default=False)
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the preprocessed images.", show_default="OUT/cache", rich_help_panel=_DATA),
-    ] = None,
+    cache: Annotated[Path | None, _data(help="Folder of the preprocessed images.", show_default="OUT/cache")] = None,
     external: Annotated[
-        list[str] | None,
-        typer.Option(help="Centre never seen in training; repeatable.", show_default="C", rich_help_panel=_DATA),
+        list[str] | None, _data(help="Centre that training never uses; repeatable.", show_default="C")
     ] = None,
-    validation_share: Annotated[
-        float, typer.Option(help="Share of patients that validate.", rich_help_panel=_DATA)
-    ] = 0.12,
+    validation_share: Annotated[float, _data(help="Share of the other patients that validate.")] = 0.12,
     weights: Annotated[
-        str,
-        typer.Option(help="imagenet, random, or a .keras or .h5 file, narrower ones too.", rich_help_panel=_START),
+        str, _start(help="imagenet, random, or a .keras or .h5 file, also of a narrower network.")
     ] = "imagenet",
     average: Annotated[
-        Path | None,
-        typer.Option(help="A second file: start from the mean of both.", show_default=False, rich_help_panel=_START),
+        Path | None, _start(help="A second file: training starts from the mean of both.", show_default=False)
     ] = None,
-    width: Annotated[
-        float, typer.Option(help="Factor on all channels; 1.0 is the paper's.", rich_help_panel=_START)
-    ] = 1.0,
+    width: Annotated[float, _start(help="Factor on all channels; 1.0 is the paper's.")] = 1.0,
     early_width: Annotated[
-        float | None,
-        typer.Option(help="The same of blocks 1 and 2, which take most of the time.", rich_help_panel=_START),
+        float | None, _start(help="The same for blocks 1 and 2, which take most of the time.")
     ] = None,
     batch_norm: Annotated[
-        bool,
-        typer.Option(help="Batch normalisation, folded in at the end; with random weights.", rich_help_panel=_START),
+        bool, _start(help="Batch normalisation, folded in at the end; needs random weights.")
     ] = PAPER.batch_norm,
-    epochs: Annotated[int, typer.Option(help="Epochs.", rich_help_panel=_HOW)] = PAPER.epochs,
-    steps: Annotated[int, typer.Option(help="Batches in an epoch.", rich_help_panel=_HOW)] = PAPER.steps,
-    batch_size: Annotated[int, typer.Option(help="Examinations in a batch.", rich_help_panel=_HOW)] = PAPER.batch_size,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.", rich_help_panel=_HOW)] = PAPER.learning_rate,
-    schedule: Annotated[
-        Schedule, typer.Option(help="constant, or cosine: falling to zero.", rich_help_panel=_HOW)
-    ] = PAPER.schedule,
+    epochs: Annotated[int, _recipe(help="Number of epochs.")] = PAPER.epochs,
+    steps: Annotated[int, _recipe(help="Batches in an epoch.")] = PAPER.steps,
+    batch_size: Annotated[int, _recipe(help="Examinations in a batch.")] = PAPER.batch_size,
+    learning_rate: Annotated[float, _recipe(help="Learning rate of Adam.")] = PAPER.learning_rate,
+    schedule: Annotated[Schedule, _recipe(help="constant, or cosine, which falls to zero.")] = PAPER.schedule,
     horizon: Annotated[
-        int | None,
-        typer.Option(help="Epochs until the cosine is at zero.", show_default="EPOCHS", rich_help_panel=_HOW),
+        int | None, _recipe(help="Epochs until the cosine reaches zero.", show_default="EPOCHS")
     ] = PAPER.horizon,
-    flip: Annotated[bool, typer.Option(help="Mirror every other image.", rich_help_panel=_HOW)] = PAPER.flip,
+    flip: Annotated[bool, _recipe(help="Mirror every other image.")] = PAPER.flip,
     blur: Annotated[
-        float,
-        typer.Option(help="Blur every other image by up to so many pixels of its view.", rich_help_panel=_HOW),
+        float, _recipe(help="Largest sigma of the blur of every other image, in pixels of its view.")
     ] = PAPER.blur,
     field: Annotated[
-        float,
-        typer.Option(help="Show every fourth image in a field up to so many times as wide.", rich_help_panel=_HOW),
+        float, _recipe(help="Largest factor on the width of the field of view of every fourth image.")
     ] = PAPER.field,
     crop_epochs: Annotated[
-        int, typer.Option(help="First epochs on crops around lesions, with --masks.", rich_help_panel=_HOW)
+        int, _recipe(help="Number of first epochs on crops around lesions; needs --masks.")
     ] = PAPER.crop_epochs,
-    crop_side: Annotated[int, typer.Option(help="Rows and columns of a crop.", rich_help_panel=_HOW)] = PAPER.crop_side,
+    crop_side: Annotated[int, _recipe(help="Rows and columns of a crop.")] = PAPER.crop_side,
     lesion_weight: Annotated[
-        float, typer.Option(help="Weight of the lesions' places, with --masks.", rich_help_panel=_HOW)
+        float, _recipe(help="Weight of the lesion map in the loss, with --masks.")
     ] = PAPER.lesion_weight,
     lesion_map: Annotated[
         LesionMap,
-        typer.Option(
-            help="What must lie where the lesions are: a map of its own, or the classification's Grad-CAM.",
-            rich_help_panel=_HOW,
-        ),
+        _recipe(help="Map to compare with the masks: own, a separate output, or cam, the classification's Grad-CAM."),
     ] = PAPER.lesion_map,
     validation_limit: Annotated[
-        int, typer.Option(help="Examinations that validate at most.", rich_help_panel=_HOW)
+        int, _recipe(help="Largest number of examinations that validate.")
     ] = PAPER.validation_limit,
     operating_point: Annotated[
-        OperatingPoint,
-        typer.Option(help="What on the ROC curve of the validation is moved to 0.5.", rich_help_panel=_HOW),
+        OperatingPoint, _recipe(help="Point on the validation ROC curve that is moved to a probability of 0.5.")
     ] = PAPER.operating_point,
     precision: Annotated[
-        Precision,
-        typer.Option(
-            help="bfloat16 is faster on CPUs and GPUs that compute in it, slower on others.", rich_help_panel=_HOW
-        ),
+        Precision, _recipe(help="bfloat16 is faster on CPUs and GPUs with bfloat16 units, slower on others.")
     ] = PAPER.precision,
     ema_momentum: Annotated[
-        float,
-        typer.Option(help="Average the weights over the steps, such as 0.999; 0 for no average.", rich_help_panel=_HOW),
+        float, _recipe(help="Momentum of a moving average of the weights, such as 0.999; 0 for no average.")
     ] = PAPER.ema_momentum,
-    seed: Annotated[int, typer.Option(help="Of weights, split and order.", rich_help_panel=_HOW)] = 0,
+    seed: Annotated[int, _recipe(help="Seed of weights, split and order.")] = 0,
 ) -> None:
-    """Train the paper's VGG16 on an archive and a label table; the same command goes on after a kill.
+    """Train the paper's VGG16 on an archive and a label table. The same command resumes a killed training.
 
     Writes model.keras, config.json, split.csv, history.csv, unused.csv and TensorBoard logs.
     """
-    training = importlib.import_module("bsbatch_build.training.train")
-    network = importlib.import_module("bsbatch_build.network.network")
-    split = importlib.import_module("bsbatch_build.training.split")
+    from bsbatch_build.network.network import NetworkSettings
+    from bsbatch_build.training import train as training
+    from bsbatch_build.training.split import SplitSettings
+
     recipe = Recipe(
         epochs,
         steps,
@@ -151,19 +121,19 @@ def train(
         out,
         masks,
         cache,
-        network.NetworkSettings(weights, seed, width, early_width),
+        NetworkSettings(weights, seed, width, early_width),
         average,
         recipe,
-        split.SplitSettings(tuple(external or ("C",)), validation_share, seed),
+        SplitSettings(tuple(external or ("C",)), validation_share, seed),
     )
     console = Console()
-    with _Listener(console, epochs, steps) as listener:
-        trained = training.train(config, listener)
-    console.print(_summary(trained), soft_wrap=True, highlight=False, markup=False)
+    with _ProgressBar(console, epochs, steps) as listener:
+        result = training.train(config, listener)
+    console.print(_summary(result), soft_wrap=True, highlight=False, markup=False)
 
 
-class _Listener:
-    """A bar for the epoch on a terminal, and a line for each finished epoch everywhere."""
+class _ProgressBar:
+    """A bar for the epoch, on a terminal only, and a line for each finished epoch."""
 
     def __init__(self, console: Console, epochs: int, steps: int) -> None:
         self._console, self._epochs, self._steps = console, epochs, steps
@@ -172,43 +142,45 @@ class _Listener:
         self._read = 0
         self._task = self._progress.add_task("reading the archive", total=None)
 
-    def __enter__(self) -> _Listener:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
-    def reading(self, examinations: int) -> None:
-        """Count what was read."""
+    def on_read(self, examinations: int) -> None:
+        """Count examinations of the archive."""
         self._read += examinations
         self._progress.update(self._task, completed=self._read)
 
-    def step(self, epoch: int, step: int, loss: float) -> None:
+    def on_step(self, epoch: int, step: int, loss: float) -> None:
         """Move the bar."""
         words = f"epoch {epoch}/{self._epochs}  loss {loss:.4f}"
         self._progress.update(self._task, description=words, completed=step, total=self._steps)
 
-    def epoch(self, row: Any) -> None:
-        """Say how the epoch went."""
-        places = "" if isnan(row.lesion_auc) else f" (hottest cell {row.lesion_auc:.3f})"
+    def on_epoch(self, row: Epoch) -> None:
+        """Print a line for a finished epoch."""
+        lesions = "" if isnan(row.lesion_auc) else f" (hottest cell {row.lesion_auc:.3f})"
         self._console.print(
-            f"epoch {row.epoch}/{self._epochs}  loss {row.loss:.4f}  validation AUC {row.validation_auc:.3f}{places}  "
+            f"epoch {row.epoch}/{self._epochs}  loss {row.loss:.4f}  validation AUC {row.validation_auc:.3f}{lesions}  "
             f"{row.seconds:.0f} s",
             highlight=False,
         )
 
 
-def _summary(trained: Any) -> str:
+def _summary(result: TrainingResult) -> str:
     rows = [
         f"{group:<20} {count['positive']:>6} positive {count['negative']:>6} negative"
-        for group, count in trained.studies.items()
+        for group, count in result.studies.items()
     ]
     return "\n".join(
         (
             *rows,
-            f"trained     {trained.out}",
-            f"next        bsbatch-build export MODEL --weights {trained.out}",
+            f"trained     {result.out}",
+            f"next        bsbatch-build export MODEL --weights {result.out}",
             RESEARCH_USE,
         )
     )

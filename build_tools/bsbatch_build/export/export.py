@@ -20,7 +20,7 @@ from bsbatch_build.export.onnx_types import ModelProto
 from bsbatch_build.network import weights
 from bsbatch_build.network.network import NetworkSettings
 from bsbatch_build.toolchain import KerasModel
-from bsbatch_build.training.train import read_run
+from bsbatch_build.training.train import read_training
 
 TOOLS = ("bsbatch", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
 
@@ -222,7 +222,7 @@ def _origin(settings: NetworkSettings) -> dict[str, object]:
 
 def _file_origin(path: Path) -> dict[str, object]:
     origin = {"weights": path.name, "weights_sha256": sha256_of(path), "note": "weights from a file"}
-    run = read_run(path)
+    run = read_training(path)
     return {**origin, **(_describe_run(run) if run is not None else {})}
 
 

@@ -1,4 +1,4 @@
-"""An archive as arrays: read once through the engine's own stages into a cache, then mapped into memory."""
+"""An archive as arrays: preprocessed once by the engine's own stages, cached, mapped into memory."""
 
 import hashlib
 import json
@@ -32,75 +32,74 @@ IMAGES, INDEX = "images.f16", "index.json"
 GRID = 128
 """Rows and columns of a lesion mask: a cell is 4 x 4 pixels of the image."""
 _BATCH, _UNIT = 8, 256
-Images = NDArray[np.float16]
-"""``(N, 512, 512)`` in [0, 1], a file mapped into memory; rounded to 11 bits, far below the noise of the counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of the cache, or why there is none."""
+class CachedExam:
+    """An examination of the archive, with or without an image in the cache."""
 
     exam_id: str
     study_uid: str | None
     reason: str | None = None
-    """Why the examination has no image; None where it has one."""
+    """Reason code of an examination without an image, else None."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """The usable examinations of an archive."""
 
-    images: Images
-    entries: tuple[Entry, ...]
-    """Of the same order as the images."""
-    failed: tuple[Entry, ...]
+    images: NDArray[np.float16]
+    """``(N, 512, 512)`` in [0, 1], a file mapped into memory; 11 significant bits, far below the counting noise."""
+    exams: tuple[CachedExam, ...]
+    """In the order of the images."""
+    failed: tuple[CachedExam, ...]
     """Examinations without an image."""
 
 
 def open_dataset(archive: Path, folder: Path, advance: Callable[[int], object] = lambda _: None) -> Dataset:
-    """Map the cache of an archive into memory, and make it first where it is not there or of another state.
+    """Map the cache of an archive into memory; write it first if it is missing or the archive has changed.
 
-    Header, views, pairing and preprocessing are the engine's own.
+    The engine's own code reads headers, finds views, pairs and preprocesses.
 
     Parameters
     ----------
     archive
         Folder with DICOM files.
     folder
-        Where the cache lies; 0.5 MiB for each examination.
+        Folder of the cache; 0.5 MiB for each examination.
     advance
-        Told how many more examinations were read.
+        Called with the number of examinations read since the last call.
 
     Raises
     ------
     UsageError
-        The archive holds no file, or no usable examination.
+        The archive holds no file or no usable examination.
     OutputError
         The cache cannot be written.
     """
     source = DirectorySource(archive)
-    state = _state_of(source)
-    known = _read_index(folder)
-    if known is None or known["state"] != state:
+    state = _digest_of(source)
+    index = _read_index(folder)
+    if index is None or index["state"] != state:
         try:
-            _make(source, folder, state, advance)
+            _write_cache(source, folder, state, advance)
         except OSError as error:
             raise OutputError.of(folder, error) from error
-        known = _read_index(folder)
-    return _mapped(folder, known or {})
+        index = _read_index(folder)
+    return _map_cache(folder, index or {})
 
 
 def read_masks(folder: Path, study_uid: str) -> NDArray[np.uint8] | None:
-    """Where the lesions of a study lie in the model's input.
+    """Read the lesion masks of a study on the grid of the model's input.
 
     Parameters
     ----------
     folder
-        Holds ``<study_uid>_anterior.png`` and ``<study_uid>_posterior.png``, 0 where no lesion is, of any size.
+        Holds ``<study_uid>_anterior.png`` and ``<study_uid>_posterior.png`` of any size; 0 is background.
 
     Returns
     -------
-    ``(128, 128) uint8``, 1 in the cells that a lesion touches; None where a view has no file.
+    ``(128, 128) uint8``, 1 in the cells that a lesion touches; None if a view has no file.
 
     Raises
     ------
@@ -114,8 +113,8 @@ def read_masks(folder: Path, study_uid: str) -> NDArray[np.uint8] | None:
     return np.asarray(lesions.inside.reshape(GRID, cell, GRID, cell).any(axis=(1, 3)), np.uint8)
 
 
-def _state_of(source: DirectorySource) -> str:
-    """A digest of what the archive holds and of how it is preprocessed."""
+def _digest_of(source: DirectorySource) -> str:
+    """Hash names, sizes and times of the archive's files, and the version of the preprocessing."""
     digest = hashlib.sha256(f"{preprocess.VERSION}".encode())
     for ref in source:
         digest.update(f"{ref.source}\0{ref.size}\0{ref.mtime_ns}\n".encode())
@@ -125,43 +124,43 @@ def _state_of(source: DirectorySource) -> str:
 def _read_index(folder: Path) -> dict[str, object] | None:
     try:
         index: dict[str, object] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # absent, or cut off by a kill: made anew
+    except (OSError, ValueError):  # missing, or truncated by a kill: written anew
         return None
     return index
 
 
-def _make(source: DirectorySource, folder: Path, state: str, advance: Callable[[int], object]) -> None:
-    """Write the images, then the index, which makes them count."""
+def _write_cache(source: DirectorySource, folder: Path, state: str, advance: Callable[[int], object]) -> None:
+    """Write the images, then the index; without an index the images are ignored."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / INDEX).unlink(missing_ok=True)
     with (folder / IMAGES).open("wb") as stream:
-        entries = list(_read_all(source, stream, advance))
-    index = {"state": state, "entries": [asdict(entry) for entry in entries]}
+        exams = list(_read_all(source, stream, advance))
+    index = {"state": state, "entries": [asdict(exam) for exam in exams]}
     flush(folder / IMAGES)
     replace_text(folder / INDEX, json.dumps(index))
 
 
-def _read_all(source: DirectorySource, stream: BinaryIO, advance: Callable[[int], object]) -> Iterator[Entry]:
+def _read_all(source: DirectorySource, stream: BinaryIO, advance: Callable[[int], object]) -> Iterator[CachedExam]:
     telemetry, threads = Telemetry(), usable_cpus()
     intake = Intake(source, Selection(), Catalog(), None, telemetry, threads)
 
-    def tell(outcomes: Iterable[Outcome]) -> None:
+    def count(outcomes: Iterable[Outcome]) -> None:
         advance(len(list(outcomes)))
 
     with Isolation() as isolation:
-        screening = Screening(Preparation(source, telemetry, isolation), _Recorder(stream), threads, tell)
+        screening = Screening(Preparation(source, telemetry, isolation), _ImageWriter(stream), threads, count)
         for outcome in screening.execute(intake.units(_UNIT, None)):
-            yield from map(_entry, outcome.outcomes)
+            yield from map(_exam_of, outcome.outcomes)
 
 
-def _entry(outcome: Outcome) -> Entry:
+def _exam_of(outcome: Outcome) -> CachedExam:
     exam = outcome.exam
     reason = None if isinstance(outcome, Prediction) else str(outcome.verdict.reason)
-    return Entry(exam.exam_id, exam.scans[0].header.study_uid, reason)
+    return CachedExam(exam.exam_id, exam.scans[0].header.study_uid, reason)
 
 
-class _Recorder:
-    """A backend that keeps what it is shown; every sample reaches it once, in the order of the outcomes."""
+class _ImageWriter:
+    """A backend that writes its input to a file; it receives each sample once, in the order of the outcomes."""
 
     precision = "none"
     batch_size = _BATCH
@@ -176,7 +175,7 @@ class _Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to give back."""
+        """Release nothing."""
 
     def infer(self, images: protocols.Images) -> Inference:
         """Append ``(N, 1, 512, 512)`` images to the file."""
@@ -184,13 +183,13 @@ class _Recorder:
         return Inference(np.zeros((len(images), 2), np.float32))
 
 
-def _mapped(folder: Path, index: dict[str, object]) -> Dataset:
+def _map_cache(folder: Path, index: dict[str, object]) -> Dataset:
     rows = index["entries"]
     if not isinstance(rows, list):
         raise UsageError(f"{folder} holds no cache of this bsbatch-build: delete it and start again")
-    entries = [Entry(**row) for row in rows]
-    usable = tuple(entry for entry in entries if entry.reason is None)
+    exams = [CachedExam(**row) for row in rows]
+    usable = tuple(exam for exam in exams if exam.reason is None)
     if not usable:
-        raise UsageError(f"the archive holds no usable examination ({len(entries)} failed): see bsbatch run --dry-run")
+        raise UsageError(f"the archive holds no usable examination ({len(exams)} failed): see bsbatch run --dry-run")
     images = np.memmap(folder / IMAGES, np.float16, "r", shape=(len(usable), *IMAGE_SHAPE))
-    return Dataset(images, usable, tuple(entry for entry in entries if entry.reason is not None))
+    return Dataset(images, usable, tuple(exam for exam in exams if exam.reason is not None))

@@ -1,4 +1,4 @@
-"""How a training goes; light, for the command line shows its defaults."""
+"""The settings of a training; light, because the command line shows the defaults."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,11 +7,11 @@ from bsbatch.errors import UsageError
 from bsbatch.geometry import VIEW_ROWS
 
 CROP_SIDES = range(32, VIEW_ROWS + 1, 32)
-"""Multiples of what five poolings make one pixel of, up to the whole image."""
+"""Multiples of 32 up to the whole image: five poolings reduce 32 pixels to one."""
 
 
 class Schedule(StrEnum):
-    """What becomes of the learning rate."""
+    """Course of the learning rate over the epochs."""
 
     CONSTANT = "constant"
     COSINE = "cosine"
@@ -19,7 +19,7 @@ class Schedule(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the convolutions compute in while training; weights, losses and the finished network are float32."""
+    """Arithmetic of the convolutions in training; weights, losses and the finished network are float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -27,36 +27,36 @@ class Precision(StrEnum):
 
 
 class LesionMap(StrEnum):
-    """What is held against the lesions' places while training, given masks."""
+    """The map that the loss compares with the lesion masks; only with masks."""
 
     OWN = "own"
-    """A 1 x 1 convolution of its own behind block 5, left out of the finished network."""
+    """The output of a 1 x 1 convolution behind block 5, which the finished network does not have."""
     CAM = "cam"
-    """The classification's Grad-CAM map, so that the finished network's maps lie where the lesions are (guided
-    attention: Li et al., CVPR 2018)."""
+    """The Grad-CAM map of the classification, so that the heat maps of the finished network coincide with the lesions
+    (guided attention: Li et al., CVPR 2018)."""
 
 
 class OperatingPoint(StrEnum):
-    """What on the ROC curve of the validation set is moved to 0.5 at the end, by a shift of the last bias."""
+    """Point on the validation ROC curve that a shift of the last bias moves to a probability of 0.5 at the end."""
 
     TRAINED = "trained"
-    """Nothing: 0.5 stays what the loss made of it."""
+    """No shift."""
     EQUAL_ERRORS = "equal-errors"
-    """Where sensitivity and specificity come closest."""
+    """The point with the smallest difference of sensitivity and specificity."""
     MACRO_EQUAL_ERRORS = "macro-equal-errors"
-    """The same of their means over the centres: one with few examinations says as much of the next centre as one with
-    many."""
+    """The same for the means of both over the centres: a small centre predicts the next centre as well as a large
+    one."""
     YOUDEN = "youden"
-    """Where their sum is largest (Youden, Cancer 1950;3:32-35)."""
+    """The point with the largest sum of both (Youden, Cancer 1950;3:32-35)."""
 
 
 _WIDEST = 4.0
-"""Beyond that nobody would see a body in it."""
+"""In a wider field a body is no longer recognisable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How the network is trained; the defaults are the paper's."""
+    """Settings of a training; the defaults are the paper's."""
 
     epochs: int = 6
     steps: int = 200
@@ -68,33 +68,33 @@ class Recipe:
     horizon: int | None = None
     """Epochs over which the cosine falls to zero, None for `epochs`; a larger number stops on the way down."""
     flip: bool = True
-    """Mirror every other image about its vertical axis, so that each view stands on either side."""
+    """Mirror every other image about its vertical axis; each view is then seen on either side."""
     blur: float = 0.0
-    """Greatest standard deviation of a Gaussian that every other whole image is blurred with, in pixels of a
-    1024 x 256 view: cameras of more counts and less resolution than those of the training."""
+    """Largest standard deviation of the Gaussian blur of every other whole image, in pixels of a 1024 x 256 view. It
+    imitates cameras with more counts and less resolution than those of the training."""
     field: float = 1.0
-    """Every fourth whole image is shown in a field of view up to so many times as wide, and up to 1.25 times as large
-    from head to foot: matrices of 1024 x 512 and 512 x 256, which squeeze the body."""
+    """Largest factor on the width of the field of view of every fourth whole image; its height then grows up to 1.25
+    times. It imitates matrices of 1024 x 512 and 512 x 256, which squeeze the body."""
     batch_norm: bool = False
     """Train with batch normalisation, from random weights; it is folded into the convolutions at the end."""
     crop_epochs: int = 0
-    """So many of the first epochs see crops, labelled by the lesions in them; they need masks."""
+    """Number of first epochs on crops, which are labelled by the lesions in them; needs masks."""
     crop_side: int = 192
-    """Rows and columns of a crop, a multiple of 32; 192 is about what one output of block 5 sees."""
+    """Rows and columns of a crop, a multiple of 32; 192 is about the receptive field of block 5."""
     lesion_weight: float = 50.0
-    """Weight of the lesions' places, given masks, beside the classification's 1."""
+    """Weight of the loss of the lesion map, with masks; the classification has weight 1."""
     lesion_map: LesionMap = LesionMap.OWN
     validation_limit: int = 164
-    """Examinations that validate at most, classes as even as they come; the paper's number."""
+    """Largest number of examinations that validate, with classes as even as possible; the paper's number."""
     operating_point: OperatingPoint = OperatingPoint.TRAINED
-    """Of all that validates, whatever `validation_limit`."""
+    """Chosen on the whole validation set, regardless of `validation_limit`."""
     precision: Precision = Precision.FLOAT32
     ema_momentum: float = 0.0
-    """Of an exponential moving average of the weights over the steps, which then validates and is left at the end
-    (Polyak and Juditsky, SIAM J Control Optim 1992;30:838-855); 0 for none."""
+    """Momentum of an exponential moving average of the weights over the steps, 0 for none. The average is validated,
+    and is the result (Polyak and Juditsky, SIAM J Control Optim 1992;30:838-855)."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
+        """Raise UsageError for values that no training can use."""
         if self.crop_side not in CROP_SIDES:
             raise UsageError(f"--crop-side {self.crop_side} is no multiple of 32 up to 512")
         if self.horizon is not None and self.horizon < self.epochs:
@@ -108,13 +108,15 @@ class Recipe:
             raise UsageError(f"--field must be 1 to {_WIDEST:g}")
         if self.lesion_weight < 0.0 or not 0 <= self.crop_epochs <= self.epochs:
             raise UsageError("--lesion-weight must be 0 or more, and --crop-epochs 0 to --epochs")
-        self._require_an_average()
+        self._check_average()
 
-    def _require_an_average(self) -> None:
+    def _check_average(self) -> None:
         if not 0.0 <= self.ema_momentum < 1.0:
             raise UsageError("--ema-momentum must be 0 or more and below 1")
         if self.ema_momentum and self.batch_norm:
-            raise UsageError("--ema-momentum averages weights, but not what --batch-norm counts: give only one of them")
+            raise UsageError(
+                "--ema-momentum averages weights, but not the statistics of --batch-norm: give only one of them"
+            )
 
 
 PAPER = Recipe()

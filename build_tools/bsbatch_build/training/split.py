@@ -1,4 +1,4 @@
-"""Who trains, who validates, who is never seen: by centre and by patient, no patient on two sides."""
+"""Divides studies into training, validation and test set by centre and by patient."""
 
 import csv
 from collections import Counter, defaultdict
@@ -15,38 +15,38 @@ from bsbatch.evaluation.labels import Label
 HEADER = ("study_uid", "patient_id", "centre", "label", "split")
 
 
-class Side(StrEnum):
-    """Where a study goes; the words of the label file's column ``split``."""
+class Subset(StrEnum):
+    """The sets that a study can belong to; the values of the label file's column ``split``."""
 
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
-    """Of an external centre: never seen in training."""
+    """Of an external centre: never used in training."""
     EXCLUDED = "excluded"
-    """Of a patient who is also in the external test set."""
+    """At another centre, of a patient of the external test set."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSettings:
-    """How studies are divided."""
+    """Settings of the split."""
 
     external: tuple[str, ...] = ("C",)
-    """Centres that training never sees."""
+    """Centres that training never uses."""
     validation_share: float = 0.12
     """Share of the other centres' patients that validate, in (0, 1); 164 of 1367 in the paper."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a share that leaves one side empty."""
+        """Raise UsageError for a share that leaves a set empty."""
         if not 0.0 < self.validation_share < 1.0:
             raise UsageError(f"--validation-share {self.validation_share} is not in (0, 1)")
 
 
-def divide(labels: Mapping[str, Label], settings: SplitSettings) -> dict[str, Side]:
-    """Give every study a side.
+def divide(labels: Mapping[str, Label], settings: SplitSettings) -> dict[str, Subset]:
+    """Assign every study to a set; all studies of a patient train, or all validate.
 
-    The label file's column ``split`` decides where it is filled in. Elsewhere the studies of external centres are the
-    test set, and of the other patients a share validates, drawn by centre and class.
+    A value in the label file's column ``split`` decides. Of the other studies those of external centres are the test
+    set, and a share of the remaining patients validates, drawn by centre and class.
 
     Parameters
     ----------
@@ -55,36 +55,36 @@ def divide(labels: Mapping[str, Label], settings: SplitSettings) -> dict[str, Si
 
     Returns
     -------
-    Study Instance UID -> side, in the order of `labels`.
+    Study Instance UID -> set, in the order of `labels`.
 
     Raises
     ------
     UsageError
-        The column ``split`` puts a patient on two sides, trains on an external centre, or has another word.
+        The column ``split`` puts a patient into two sets, trains on an external centre, or has an unknown value.
     """
-    patients = _patients(labels)
-    sides: dict[str, Side] = {}
+    patients = _group_by_patient(labels)
+    subsets: dict[str, Subset] = {}
     for studies in patients.values():
-        sides |= _stated(studies, settings)
-    undecided = {patient: studies for patient, studies in patients.items() if not sides.keys() & _uids(studies)}
-    sides |= _drawn(undecided, settings)
-    return {uid: sides[uid] for uid in labels}
+        subsets |= _assign_by_rule(studies, settings)
+    undecided = {patient: studies for patient, studies in patients.items() if not subsets.keys() & _uids(studies)}
+    subsets |= _draw_subsets(undecided, settings)
+    return {uid: subsets[uid] for uid in labels}
 
 
-def write_split(path: Path, labels: Mapping[str, Label], sides: Mapping[str, Side]) -> None:
-    """Write ``split.csv``: study, patient, centre, label and side of every labelled study."""
+def write_split(path: Path, labels: Mapping[str, Label], subsets: Mapping[str, Subset]) -> None:
+    """Write ``split.csv``: study, patient, centre, label and set of every labelled study."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(HEADER)
         for uid, label in labels.items():
-            writer.writerow((uid, _patient(label), label.centre or "", int(label.is_positive), sides[uid]))
+            writer.writerow((uid, _patient(label), label.centre or "", int(label.is_positive), subsets[uid]))
 
 
 def _patient(label: Label) -> str:
     return label.patient_id or label.study_uid
 
 
-def _patients(labels: Mapping[str, Label]) -> dict[str, list[Label]]:
+def _group_by_patient(labels: Mapping[str, Label]) -> dict[str, list[Label]]:
     patients: dict[str, list[Label]] = defaultdict(list)
     for label in labels.values():
         patients[_patient(label)].append(label)
@@ -95,49 +95,49 @@ def _uids(studies: Iterable[Label]) -> set[str]:
     return {label.study_uid for label in studies}
 
 
-def _stated(studies: list[Label], settings: SplitSettings) -> dict[str, Side]:
-    """The sides of one patient's studies as far as the label file or the external centres decide them."""
-    said = {_side(label.split) for label in studies if label.split is not None}
+def _assign_by_rule(studies: list[Label], settings: SplitSettings) -> dict[str, Subset]:
+    """Return the sets of one patient's studies if the label file or an external centre decides them, else nothing."""
+    given = {_subset(label.split) for label in studies if label.split is not None}
     is_external = any(label.centre in settings.external for label in studies)
-    if is_external and said & {Side.TRAIN, Side.VALIDATION}:
+    if is_external and given & {Subset.TRAIN, Subset.VALIDATION}:
         raise UsageError(
             f"the label file trains or validates on patients of centre {', '.join(settings.external)}, which is "
-            "external: correct its column split, or say --external with another centre"
+            "external: correct its column split, or give another centre as --external"
         )
-    if len(said) > 1:
-        raise UsageError("the label file's column split puts the studies of one patient on two sides: correct it")
+    if len(given) > 1:
+        raise UsageError("the label file's column split puts the studies of one patient into two sets: correct it")
     if not is_external:
-        return dict.fromkeys(_uids(studies), said.pop()) if said else {}
-    return {label.study_uid: Side.TEST if label.centre in settings.external else Side.EXCLUDED for label in studies}
+        return dict.fromkeys(_uids(studies), given.pop()) if given else {}
+    return {label.study_uid: Subset.TEST if label.centre in settings.external else Subset.EXCLUDED for label in studies}
 
 
-def _side(word: str) -> Side:
+def _subset(value: str) -> Subset:
     try:
-        return Side(word)
+        return Subset(value)
     except ValueError as error:
-        known = ", ".join(Side)
-        raise UsageError(f"the label file's column split has another word than {known}: correct it") from error
+        known = ", ".join(Subset)
+        raise UsageError(f"the label file's column split has another value than {known}: correct it") from error
 
 
-def _drawn(patients: Mapping[str, list[Label]], settings: SplitSettings) -> dict[str, Side]:
-    """Draw validation patients by centre and class, so that small sets keep both."""
+def _draw_subsets(patients: Mapping[str, list[Label]], settings: SplitSettings) -> dict[str, Subset]:
+    """Draw validation patients by centre and class; both classes then occur in small sets, too."""
     strata: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for patient, studies in patients.items():
         strata[studies[0].centre or "", any(label.is_positive for label in studies)].append(patient)
     rng = np.random.default_rng(settings.seed)
-    sides: dict[str, Side] = {}
+    subsets: dict[str, Subset] = {}
     for _, members in sorted(strata.items()):
         order = rng.permutation(sorted(members)).tolist()
         held_out = set(order[: round(settings.validation_share * len(order))])
         for patient in members:
-            side = Side.VALIDATION if patient in held_out else Side.TRAIN
-            sides |= dict.fromkeys(_uids(patients[patient]), side)
-    return sides
+            subset = Subset.VALIDATION if patient in held_out else Subset.TRAIN
+            subsets |= dict.fromkeys(_uids(patients[patient]), subset)
+    return subsets
 
 
-def counts(labels: Mapping[str, Label], sides: Mapping[str, Side]) -> dict[str, dict[str, int]]:
-    """Studies by ``side centre`` and class, for the configuration and the model card."""
-    tally = Counter((f"{sides[uid]} {label.centre or '-'}", label.is_positive) for uid, label in labels.items())
+def count_studies(labels: Mapping[str, Label], subsets: Mapping[str, Subset]) -> dict[str, dict[str, int]]:
+    """Count studies by ``set centre`` and class, for the configuration and the model card."""
+    tally = Counter((f"{subsets[uid]} {label.centre or '-'}", label.is_positive) for uid, label in labels.items())
     return {
         group: {"positive": tally[group, True], "negative": tally[group, False]}
         for group in sorted({group for group, _ in tally})

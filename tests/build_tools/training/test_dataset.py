@@ -1,4 +1,4 @@
-"""An archive as arrays: the engine's own images, each with its study, nothing dropped without a word."""
+"""An archive as arrays: the engine's own images, each with its study; every failure is listed."""
 
 import os
 from pathlib import Path
@@ -19,41 +19,41 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def test_the_images_are_what_the_engine_shows_its_model(archive: Path, tmp_path: Path) -> None:
+def test_the_images_are_those_that_the_engine_composes_for_its_model(archive: Path, tmp_path: Path) -> None:
     data = open_dataset(archive, tmp_path / "cache")
     assert data.images.shape == (5, 512, 512)
-    for image, entry in zip(data.images, data.entries, strict=True):
-        study = next(number for number in range(5) if uid("study", number) == entry.study_uid)
+    for image, exam in zip(data.images, data.exams, strict=True):
+        study = next(number for number in range(5) if uid("study", number) == exam.study_uid)
         anterior, posterior = pixels_of(Scan(study)).astype(np.float32)
         np.testing.assert_array_equal(image, compose(anterior, posterior).astype(np.float16))
 
 
-def test_what_has_no_image_is_listed_with_its_reason(tmp_path: Path) -> None:
+def test_an_examination_without_an_image_is_listed_with_its_reason(tmp_path: Path) -> None:
     write_mixed(tmp_path / "archive", 10)
     data = open_dataset(tmp_path / "archive", tmp_path / "cache")
-    assert {entry.reason for entry in data.failed} == {"truncated_pixel_data", "single_view_only"}
-    assert len(data.entries) + len(data.failed) == len({*data.entries, *data.failed}) == 11
+    assert {exam.reason for exam in data.failed} == {"truncated_pixel_data", "single_view_only"}
+    assert len(data.exams) + len(data.failed) == len({*data.exams, *data.failed}) == 11
 
 
 def test_a_second_time_nothing_is_read_again(archive: Path, tmp_path: Path) -> None:
-    told: list[int] = []
-    first = open_dataset(archive, tmp_path / "cache", told.append)
-    assert sum(told) == 5
-    told.clear()
-    second = open_dataset(archive, tmp_path / "cache", told.append)
-    assert not told
-    assert first.entries == second.entries
+    counts: list[int] = []
+    first = open_dataset(archive, tmp_path / "cache", counts.append)
+    assert sum(counts) == 5
+    counts.clear()
+    second = open_dataset(archive, tmp_path / "cache", counts.append)
+    assert not counts
+    assert first.exams == second.exams
     np.testing.assert_array_equal(first.images, second.images)
 
 
-def test_a_changed_archive_is_read_anew(archive: Path, tmp_path: Path) -> None:
+def test_a_changed_archive_is_read_again(archive: Path, tmp_path: Path) -> None:
     open_dataset(archive, tmp_path / "cache")
     write(dataset_of(Scan(99)), archive / "later.dcm")
-    assert len(open_dataset(archive, tmp_path / "cache").entries) == 6
+    assert len(open_dataset(archive, tmp_path / "cache").exams) == 6
 
 
 @pytest.mark.parametrize("rest", ["", '{"state": '])
-def test_a_cache_that_a_kill_cut_off_is_made_anew(archive: Path, tmp_path: Path, rest: str) -> None:
+def test_a_cache_truncated_by_a_kill_is_written_anew(archive: Path, tmp_path: Path, rest: str) -> None:
     cache = tmp_path / "cache"
     open_dataset(archive, cache)
     (cache / INDEX).write_text(rest, encoding="utf-8")
@@ -68,7 +68,7 @@ def test_an_archive_without_a_bone_scan_is_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path / "archive", tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_written_stops_with_what_to_do(archive: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_stops_with_advice(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Make room or grant access"):
         open_dataset(archive, tmp_path / "file" / "cache")
@@ -80,7 +80,7 @@ def write_mask(path: Path, rows: int, columns: int, where: tuple[slice, slice]) 
     cv2.imwrite(str(path), mask)
 
 
-def test_masks_lie_where_the_lesions_lie_in_the_image(tmp_path: Path) -> None:
+def test_masks_are_at_the_positions_of_the_lesions_in_the_image(tmp_path: Path) -> None:
     write_mask(tmp_path / "1.2_anterior.png", 1024, 256, (slice(512, 520), slice(128, 132)))
     write_mask(tmp_path / "1.2_posterior.png", 512, 256, (slice(100, 104), slice(40, 44)))
     cells = read_masks(tmp_path, "1.2")

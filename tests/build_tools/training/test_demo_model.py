@@ -1,4 +1,4 @@
-"""What ``make demo-model`` trains on and tests with, and that the shipped model was made so."""
+"""Data of ``make demo-model`` for training and test; the shipped model was made by these commands."""
 
 import json
 import shlex
@@ -15,6 +15,7 @@ from bsbatch.models.directory import DEMO, Model
 from bsbatch_build.card.lineage import lineage
 from bsbatch_build.cli import app
 from bsbatch_build.training import train
+from bsbatch_build.training.progress import TrainingResult
 from bsbatch_build.training.train import TrainConfig
 
 ROOT = Path(__file__).parents[3]
@@ -22,10 +23,10 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def commands() -> list[list[str]]:
-    """Every ``bsbatch`` and ``bsbatch-build`` that it calls, as words."""
+    """Every call of ``bsbatch`` and ``bsbatch-build`` in it, as words."""
     arguments = ["make", "--dry-run", "--no-print-directory", "demo-model", "MADE=anew"]
-    told = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
-    lines = map(shlex.split, told.stdout.replace("\\\n", " ").splitlines())
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = map(shlex.split, done.stdout.replace("\\\n", " ").splitlines())
     return [[Path(words[0]).name, *words[1:]] for words in lines if words and "/bin/bsbatch" in words[0]]
 
 
@@ -39,32 +40,32 @@ def calls(commands: list[list[str]], *start: str) -> list[list[str]]:
 
 
 def options(words: list[str], name: str) -> set[str]:
-    return {words[place + 1] for place, word in enumerate(words) if word == name}
+    return {words[index + 1] for index, word in enumerate(words) if word == name}
 
 
-def configured(commands: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
-    """What the trainings are told, as the command line reads it."""
-    told: list[TrainConfig] = []
+def read_configs(commands: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """Read the configuration of each training from its command line."""
+    configs: list[TrainConfig] = []
 
-    def learn_nothing(config: TrainConfig, _: Any) -> train.Trained:
-        told.append(config)
-        return train.Trained(config.out, (), {})
+    def learn_nothing(config: TrainConfig, _: Any) -> TrainingResult:
+        configs.append(config)
+        return TrainingResult(config.out, (), {})
 
     monkeypatch.setattr(train, "train", learn_nothing)
     for words in calls(commands, "bsbatch-build", "train"):
         done = CliRunner().invoke(app, words[1:])
         assert done.exit_code == 0, done.output
-    return told
+    return configs
 
 
 def start_of(config: TrainConfig, folders: list[Path]) -> str:
-    """Where a training starts, in the words of the lineage."""
+    """Describe the starting weights of a training in the words of the lineage."""
     if config.network.weights == "random":
         return f"random weights, seed {config.network.seed}"
     return f"training {folders.index(Path(config.network.weights).parent) + 1}"
 
 
-def test_what_it_is_trained_on_is_no_part_of_what_it_is_tested_on(commands: list[list[str]]) -> None:
+def test_training_and_test_data_do_not_overlap(commands: list[list[str]]) -> None:
     sets = {words[2]: words for words in calls(commands, "bsbatch-build", "phantom")}
     (tested,) = [Path(words[2]).parent for words in calls(commands, "bsbatch", "run")]
     trained = {str(Path(words[2]).parent) for words in calls(commands, "bsbatch-build", "train")}
@@ -78,7 +79,7 @@ def test_what_it_is_trained_on_is_no_part_of_what_it_is_tested_on(commands: list
 def test_the_trainings_are_those_of_the_makefile(
     commands: list[list[str]], model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configs, trainings = configured(commands, monkeypatch), lineage(model.manifest.training)
+    configs, trainings = read_configs(commands, monkeypatch), lineage(model.manifest.training)
     folders = [config.out for config in configs]
     assert len(trainings) == len(configs) > 1
     for config, training in zip(configs, trainings, strict=True):
@@ -92,10 +93,10 @@ def test_the_trainings_are_those_of_the_makefile(
 def test_the_model_is_put_together_as_the_makefile_says(commands: list[list[str]], model: Model) -> None:
     (export,) = calls(commands, "bsbatch-build", "export")
     trained = [out for words in calls(commands, "bsbatch-build", "train") for out in options(words, "--out")]
-    told = model.manifest.training
-    hashes = {f"{out}/model.keras": training.sha256 for out, training in zip(trained, lineage(told), strict=True)}
+    recorded = model.manifest.training
+    hashes = {f"{out}/model.keras": training.sha256 for out, training in zip(trained, lineage(recorded), strict=True)}
     joined = [word for word in export if word in hashes]
-    assert {told["weights_sha256"]} == {hashes[file] for file in options(export, "--weights")}
-    assert told["joined"].endswith("mirrored image") == ("--mirror" in export)
-    assert all(hashes[file][:16] in told["joined"] for file in joined)
-    assert len(told["joined_with"]) == len(joined) - 1
+    assert {recorded["weights_sha256"]} == {hashes[file] for file in options(export, "--weights")}
+    assert recorded["joined"].endswith("mirrored image") == ("--mirror" in export)
+    assert all(hashes[file][:16] in recorded["joined"] for file in joined)
+    assert len(recorded["joined_with"]) == len(joined) - 1

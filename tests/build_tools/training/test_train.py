@@ -1,4 +1,4 @@
-"""Training: what it draws, what it saves, how it goes on, what it refuses."""
+"""Training: batches, saved files, resumption, refusals."""
 
 import csv
 import json
@@ -16,9 +16,10 @@ from bsbatch.backends.keras_cams import KerasTape
 from bsbatch.errors import ModelError, UsageError
 from bsbatch_build import toolchain
 from bsbatch_build.network.network import SIDE, NetworkSettings, build
-from bsbatch_build.training.dataset import GRID, Dataset, Entry
+from bsbatch_build.training.dataset import GRID, CachedExam, Dataset
+from bsbatch_build.training.progress import Epoch
 from bsbatch_build.training.recipe import LesionMap, OperatingPoint, Precision, Recipe, Schedule
-from bsbatch_build.training.split import Side, SplitSettings
+from bsbatch_build.training.split import SplitSettings, Subset
 from bsbatch_build.training.train import (
     CONFIG,
     HISTORY,
@@ -26,12 +27,11 @@ from bsbatch_build.training.train import (
     MODEL,
     SPLIT,
     UNUSED,
-    Batch,
-    Cohort,
-    Epoch,
     TrainConfig,
-    batches,
-    compiled,
+    TrainingBatch,
+    TrainingSet,
+    compile_network,
+    draw_batches,
     threshold_of,
     train,
 )
@@ -49,23 +49,23 @@ RECIPE = Recipe(
 TWIN = NetworkSettings("random", seed=5, width=0.0625)
 
 
-class Told:
-    """Keeps what it is told; may stop the training in an epoch."""
+class ProgressRecord:
+    """Records the progress; stops the training in a given epoch."""
 
     def __init__(self, stop_in: int | None = None) -> None:
         self.steps: list[tuple[int, int]] = []
         self.epochs: list[Epoch] = []
         self._stop_in = stop_in
 
-    def reading(self, examinations: int) -> None: ...
+    def on_read(self, examinations: int) -> None: ...
 
-    def step(self, epoch: int, step: int, loss: float) -> None:
+    def on_step(self, epoch: int, step: int, loss: float) -> None:
         assert loss > 0.0
         self.steps.append((epoch, step))
         if epoch == self._stop_in:
             raise KeyboardInterrupt
 
-    def epoch(self, row: Epoch) -> None:
+    def on_epoch(self, row: Epoch) -> None:
         self.epochs.append(row)
 
 
@@ -110,7 +110,7 @@ def config_of(hospital: Path, out: Path, recipe: Recipe = RECIPE) -> TrainConfig
 @pytest.fixture(scope="module")
 def trained(hospital: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "run"
-    train(config_of(hospital, out), Told())
+    train(config_of(hospital, out), ProgressRecord())
     return out
 
 
@@ -138,31 +138,31 @@ def test_the_model_is_the_plain_network_without_batch_normalisation(trained: Pat
 
 def test_convolutions_trained_in_bfloat16_leave_the_float32_network(hospital: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=1, precision=Precision.BFLOAT16)
-    train(config_of(hospital, tmp_path / "run", recipe), Told())
-    network = compiled(config_of(hospital, tmp_path / "run", recipe))
+    train(config_of(hospital, tmp_path / "run", recipe), ProgressRecord())
+    network: Any = compile_network(config_of(hospital, tmp_path / "run", recipe))
     assert network.get_layer("block3_conv1").compute_dtype == "bfloat16"
     assert {weight.dtype for weight in network.weights} == {"float32"}
     left = toolchain.keras().models.load_model(tmp_path / "run" / MODEL, compile=False)
     assert {layer.compute_dtype for layer in left.layers} == {"float32"}
 
 
-def test_the_lesions_are_held_against_the_map_that_gradient_tape_gives(hospital: Path, tmp_path: Path) -> None:
+def test_the_loss_compares_lesions_with_the_map_of_gradient_tape(hospital: Path, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=1, lesion_map=LesionMap.CAM)
     config = config_of(hospital, tmp_path / "run", recipe)
-    train(config, Told())
-    learned, keras = compiled(config), toolchain.keras()
+    train(config, ProgressRecord())
+    learned, keras = compile_network(config), toolchain.keras()
     learned.load_weights(tmp_path / "run" / "state-0001.weights.h5")
     images = np.random.default_rng(1).random((2, 1, SIDE, SIDE), np.float32)
-    found = keras.Model(learned.input, learned.get_layer("cam").output)(
+    maps = keras.Model(learned.input, learned.get_layer("cam").output)(
         np.repeat(images, 3, axis=1).transpose(0, 2, 3, 1)
     )
     expected = KerasTape(keras.models.load_model(tmp_path / "run" / MODEL, compile=False)).maps(images)
     assert np.abs(expected).max() > 0.0
-    for one, other in zip(np.asarray(found)[..., 0], expected, strict=True):
+    for one, other in zip(np.asarray(maps)[..., 0], expected, strict=True):
         np.testing.assert_allclose(one / np.abs(one).max(), other / np.abs(other).max(), atol=1e-4)
 
 
-def test_a_training_starts_from_the_mean_of_two(hospital: Path, tmp_path: Path) -> None:
+def test_a_training_can_start_from_the_mean_of_two_networks(hospital: Path, tmp_path: Path) -> None:
     networks = [build(replace(TWIN, seed=seed)) for seed in (1, 2)]
     one, other = tmp_path / "one.keras", tmp_path / "other.keras"
     for network, path in zip(networks, (one, other), strict=True):
@@ -170,55 +170,55 @@ def test_a_training_starts_from_the_mean_of_two(hospital: Path, tmp_path: Path) 
     config = replace(
         config_of(hospital, tmp_path / "run", Recipe()), network=replace(TWIN, weights=str(one)), average=other
     )
-    start = compiled(config).get_layer("block3_conv1").get_weights()
+    start = compile_network(config).get_layer("block3_conv1").get_weights()
     for mean, *both in zip(
         start, *(network.get_layer("block3_conv1").get_weights() for network in networks), strict=True
     ):
         np.testing.assert_allclose(mean, (both[0] + both[1]) / 2, atol=1e-7)
 
 
-def test_a_training_leaves_the_moving_average_of_its_weights(hospital: Path, tmp_path: Path) -> None:
-    """Killed or not; one step of momentum 0.75 from its first weights on is a quarter of the way to the second ones."""
+def test_the_result_is_the_moving_average_of_the_weights(hospital: Path, tmp_path: Path) -> None:
+    """With and without a kill. After two steps the average with momentum 0.75 is 0.75 first + 0.25 second weights."""
     start = tmp_path / "start.keras"
     toolchain.save(build(TWIN), start)
     load = toolchain.keras().models.load_model
 
-    def left_by(name: str, epochs: int, ema_momentum: float, stop_in: int | None = None) -> list[Any]:
+    def weights_after(name: str, epochs: int, ema_momentum: float, stop_in: int | None = None) -> list[Any]:
         recipe = Recipe(epochs=epochs, steps=1, batch_size=2, ema_momentum=ema_momentum, horizon=2)
         config = replace(config_of(hospital, tmp_path / name, recipe), network=replace(TWIN, weights=str(start)))
         if stop_in is not None:
             with pytest.raises(KeyboardInterrupt):
-                train(config, Told(stop_in))
-        train(config, Told())
+                train(config, ProgressRecord(stop_in))
+        train(config, ProgressRecord())
         weights: list[Any] = load(tmp_path / name / MODEL, compile=False).get_weights()
         return weights
 
-    first, second = left_by("first", 1, 0.0), left_by("second", 2, 0.0)
-    averaged, resumed = left_by("averaged", 2, 0.75), left_by("resumed", 2, 0.75, stop_in=2)
+    first, second = weights_after("first", 1, 0.0), weights_after("second", 2, 0.0)
+    averaged, resumed = weights_after("averaged", 2, 0.75), weights_after("resumed", 2, 0.75, stop_in=2)
     for one, other, mean, again in zip(first, second, averaged, resumed, strict=True):
         np.testing.assert_allclose(mean, 0.75 * one + 0.25 * other, atol=1e-7)
         np.testing.assert_array_equal(mean, again)
     assert any((one != other).any() for one, other in zip(first, second, strict=True))
 
 
-def test_the_first_epochs_see_crops_and_the_others_whole_images(trained: Path) -> None:
+def test_the_first_epochs_use_crops_and_the_others_whole_images(trained: Path) -> None:
     assert [(row["epoch"], row["side"]) for row in rows_of(trained / HISTORY)] == [("1", "192"), ("2", "512")]
 
 
-def test_what_was_not_used_is_listed(trained: Path) -> None:
+def test_unused_studies_are_listed(trained: Path) -> None:
     assert rows_of(trained / UNUSED) == [
         {"study_uid": "1.2.3.4", "reason": "not_in_archive"},
         {"study_uid": uid("study", 500), "reason": "no_label"},
     ]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(hospital: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(hospital: Path, trained: Path, tmp_path: Path) -> None:
     config = config_of(hospital, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        train(config, Told(stop_in=2))
-    told = Told()
-    train(config, told)
-    assert told.steps == [(2, 1), (2, 2)]
+        train(config, ProgressRecord(stop_in=2))
+    progress = ProgressRecord()
+    train(config, progress)
+    assert progress.steps == [(2, 1), (2, 2)]
     load = toolchain.keras().models.load_model
     one, other = (load(folder / MODEL, compile=False).get_weights() for folder in (trained, tmp_path / "run"))
     for left, right in zip(one, other, strict=True):
@@ -229,46 +229,46 @@ def test_a_killed_training_goes_on_to_the_same_weights(hospital: Path, trained: 
 
 
 def test_a_finished_training_is_left_alone(hospital: Path, trained: Path) -> None:
-    told, before = Told(), (trained / MODEL).stat().st_mtime_ns
-    assert len(train(config_of(hospital, trained), told).history) == 2
-    assert not told.steps
+    progress, before = ProgressRecord(), (trained / MODEL).stat().st_mtime_ns
+    assert len(train(config_of(hospital, trained), progress).history) == 2
+    assert not progress.steps
     assert (trained / MODEL).stat().st_mtime_ns == before
 
 
-def test_another_configuration_is_not_mixed_in(hospital: Path, trained: Path) -> None:
+def test_another_configuration_in_the_same_folder_is_refused(hospital: Path, trained: Path) -> None:
     with pytest.raises(UsageError, match="another configuration"):
-        train(config_of(hospital, trained, replace(RECIPE, learning_rate=0.1)), Told())
+        train(config_of(hospital, trained, replace(RECIPE, learning_rate=0.1)), ProgressRecord())
 
 
-def test_a_folder_with_other_files_is_not_taken(hospital: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(hospital: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(UsageError, match="holds no training"):
-        train(config_of(hospital, tmp_path), Told())
+        train(config_of(hospital, tmp_path), ProgressRecord())
 
 
 def test_one_class_only_is_refused(hospital: Path, tmp_path: Path) -> None:
     rows = (hospital / "labels.csv").read_text(encoding="utf-8").splitlines()
-    kept = [row for row in rows if row.split(",")[1] != "0" or row.split(",")[2] == "C"]
-    (tmp_path / "labels.csv").write_text("\n".join(kept), encoding="utf-8")
+    lines = [row for row in rows if row.split(",")[1] != "0" or row.split(",")[2] == "C"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
     config = replace(config_of(hospital, tmp_path / "run"), labels=tmp_path / "labels.csv")
     with pytest.raises(UsageError, match=r"the train set has .* positive and 0 negative"):
-        train(config, Told())
+        train(config, ProgressRecord())
 
 
-def test_masks_of_nobody_are_refused(hospital: Path, tmp_path: Path) -> None:
+def test_a_folder_without_masks_of_the_studies_is_refused(hospital: Path, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     with pytest.raises(UsageError, match="no mask of a positive study"):
-        train(replace(config_of(hospital, tmp_path / "run"), masks=tmp_path / "masks"), Told())
+        train(replace(config_of(hospital, tmp_path / "run"), masks=tmp_path / "masks"), ProgressRecord())
 
 
-def test_weights_that_are_not_there_are_refused_before_anything_is_read(hospital: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_refused_before_the_archive_is_read(hospital: Path, tmp_path: Path) -> None:
     missing = NetworkSettings(str(tmp_path / "none.keras"), 5, 0.0625)
     config = replace(config_of(hospital, tmp_path / "run", Recipe()), network=missing)
-    told = Told()
+    progress = ProgressRecord()
     with pytest.raises(ModelError, match=r"no such file; give a \.keras or \.h5 file as --weights"):
-        train(config, told)
+        train(config, progress)
     with pytest.raises(ModelError, match=r"no such file; give a \.keras or \.h5 file as --average"):
-        train(replace(config, network=TWIN, average=tmp_path / "none.keras"), told)
+        train(replace(config, network=TWIN, average=tmp_path / "none.keras"), progress)
 
 
 @pytest.mark.parametrize(
@@ -280,81 +280,81 @@ def test_weights_that_are_not_there_are_refused_before_anything_is_read(hospital
         (lambda: Recipe(crop_epochs=7), "--crop-epochs 0 to --epochs"),
         (lambda: Recipe(ema_momentum=1.0), "--ema-momentum must be 0 or more and below 1"),
         (lambda: Recipe(ema_momentum=0.9, batch_norm=True), "give only one of them"),
-        (lambda: TrainConfig(Path(), Path(), Path(), recipe=Recipe(crop_epochs=1)), "say --masks FOLDER"),
-        (lambda: TrainConfig(Path(), Path(), Path(), recipe=Recipe(batch_norm=True)), "say --weights random"),
+        (lambda: TrainConfig(Path(), Path(), Path(), recipe=Recipe(crop_epochs=1)), "give --masks FOLDER"),
+        (lambda: TrainConfig(Path(), Path(), Path(), recipe=Recipe(batch_norm=True)), "give --weights random"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(faulty: Any, words: str) -> None:
+def test_settings_that_no_training_can_use_are_refused(faulty: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         faulty()
 
 
-def made_cohort(positives: int, negatives: int, *, with_lesions: bool = True) -> Cohort:
-    """Images that hold their own row number, and a lesion in the corner cell of each positive."""
+def training_set(positives: int, negatives: int, *, with_lesions: bool = True) -> TrainingSet:
+    """Images whose pixels are their row number + 1, and a lesion in one cell of each positive."""
     many = positives + negatives
     images = np.broadcast_to(np.arange(many, dtype=np.float16)[:, np.newaxis, np.newaxis], (many, 512, 512)).copy()
     images += 1.0
     labels = np.arange(many) < positives
     lesions = np.zeros((many, GRID, GRID), np.uint8)
     lesions[:positives, 100, 20] = 1
-    rows = {side: np.zeros(0, np.intp) for side in Side} | {Side.TRAIN: np.arange(many)}
-    data = Dataset(images, tuple(Entry(str(n), str(n)) for n in range(many)), ())
+    rows = {subset: np.zeros(0, np.intp) for subset in Subset} | {Subset.TRAIN: np.arange(many)}
+    data = Dataset(images, tuple(CachedExam(str(n), str(n)) for n in range(many)), ())
     nowhere = np.zeros(many, "U1")
-    return Cohort(data, labels, rows, lesions if with_lesions else None, np.ones(many, bool), nowhere)
+    return TrainingSet(data, labels, rows, lesions if with_lesions else None, np.ones(many, bool), nowhere)
 
 
-def drawn(cohort: Cohort, recipe: Recipe, epoch: int = 1, side: int = 512) -> list[Batch]:
-    return list(batches(cohort, recipe, (0, epoch), side))
+def draw(examples: TrainingSet, recipe: Recipe, epoch: int = 1, side: int = 512) -> list[TrainingBatch]:
+    return list(draw_batches(examples, recipe, (0, epoch), side))
 
 
-def rows_in(found: list[Batch]) -> list[int]:
-    return [int(image[0, 0, 0]) - 1 for batch in found for image in batch.images]
+def rows_in(batches: list[TrainingBatch]) -> list[int]:
+    return [int(image[0, 0, 0]) - 1 for batch in batches for image in batch.images]
 
 
-def test_an_epoch_takes_all_positives_and_as_many_negatives_drawn_anew() -> None:
-    cohort = made_cohort(5, 40)
+def test_an_epoch_uses_all_positives_and_as_many_negatives_drawn_anew() -> None:
+    examples = training_set(5, 40)
     recipe = Recipe(steps=5, batch_size=2)
-    epochs = [rows_in(drawn(cohort, recipe, epoch)) for epoch in (1, 2)]
+    epochs = [rows_in(draw(examples, recipe, epoch)) for epoch in (1, 2)]
     for rows in epochs:
         assert sorted(row for row in rows if row < 5) == [0, 1, 2, 3, 4]
         assert len({row for row in rows if row >= 5}) == 5
     assert {row for row in epochs[0] if row >= 5} != {row for row in epochs[1] if row >= 5}
 
 
-def test_a_longer_epoch_goes_on_with_another_round() -> None:
-    rows = rows_in(drawn(made_cohort(2, 30), Recipe(steps=4, batch_size=2)))
+def test_a_longer_epoch_continues_with_another_round() -> None:
+    rows = rows_in(draw(training_set(2, 30), Recipe(steps=4, batch_size=2)))
     assert sorted(row for row in rows if row < 2) == [0, 0, 1, 1]
     assert len({row for row in rows if row >= 2}) > 2
 
 
 def test_fewer_negatives_than_positives_are_drawn_again() -> None:
-    rows = rows_in(drawn(made_cohort(6, 2), Recipe(steps=6, batch_size=2)))
+    rows = rows_in(draw(training_set(6, 2), Recipe(steps=6, batch_size=2)))
     assert sum(row >= 6 for row in rows) == 6
 
 
 def test_the_same_seed_and_epoch_draw_the_same_batches() -> None:
-    one, other = (drawn(made_cohort(5, 9), Recipe(steps=3), side=192) for _ in range(2))
+    one, other = (draw(training_set(5, 9), Recipe(steps=3), side=192) for _ in range(2))
     for left, right in zip(one, other, strict=True):
         np.testing.assert_array_equal(left.images, right.images)
         np.testing.assert_array_equal(left.targets["lesions"], right.targets["lesions"])
 
 
 def test_flipping_mirrors_the_image_with_its_lesions() -> None:
-    found = drawn(made_cohort(8, 8), Recipe(steps=4, batch_size=4))
+    batches = draw(training_set(8, 8), Recipe(steps=4, batch_size=4))
     columns = {
-        int(np.argwhere(cells[..., 0])[0, 1]) for batch in found for cells in batch.targets["lesions"] if cells.any()
+        int(np.argwhere(cells[..., 0])[0, 1]) for batch in batches for cells in batch.targets["lesions"] if cells.any()
     }
     assert columns == {20 // 4, 31 - 20 // 4}
-    unflipped = drawn(made_cohort(8, 8), Recipe(steps=4, batch_size=4, flip=False))
+    unflipped = draw(training_set(8, 8), Recipe(steps=4, batch_size=4, flip=False))
     assert {tuple(np.argwhere(c[..., 0])[0]) for b in unflipped for c in b.targets["lesions"] if c.any()} == {(25, 5)}
 
 
 def test_blurring_spreads_a_view_over_its_neighbours_and_not_over_the_other_view() -> None:
-    cohort = made_cohort(8, 8)
-    cohort.data.images[:] = 0.0
-    cohort.data.images[:, 200, 250], cohort.data.images[:, 200, 300] = 1.0, 0.5
+    examples = training_set(8, 8)
+    examples.data.images[:] = 0.0
+    examples.data.images[:, 200, 250], examples.data.images[:, 200, 300] = 1.0, 0.5
     sharp, blurred = (
-        np.concatenate([batch.images for batch in drawn(cohort, Recipe(steps=4, flip=False, blur=most))])
+        np.concatenate([batch.images for batch in draw(examples, Recipe(steps=4, flip=False, blur=most))])
         for most in (0.0, 2.0)
     )
     changed = (blurred != sharp).any(axis=(1, 2, 3))
@@ -367,18 +367,18 @@ def test_blurring_spreads_a_view_over_its_neighbours_and_not_over_the_other_view
 
 
 @pytest.mark.parametrize("recipe", [Recipe(steps=2, blur=2.0), Recipe(steps=2, field=1.7)])
-def test_crops_are_not_blurred_nor_in_a_wider_field(recipe: Recipe) -> None:
-    usual, changed = (drawn(made_cohort(8, 8), each, side=64) for each in (Recipe(steps=2), recipe))
+def test_crops_are_neither_blurred_nor_in_a_wider_field(recipe: Recipe) -> None:
+    usual, changed = (draw(training_set(8, 8), each, side=64) for each in (Recipe(steps=2), recipe))
     for one, other in zip(usual, changed, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
 
 
-def test_a_wider_field_squeezes_each_view_about_its_middle_with_its_lesions_and_cuts_no_uptake_off() -> None:
-    cohort = made_cohort(60, 60)
-    cohort.data.images[:] = 0.0
-    cohort.data.images[:, 20:460, 40:210] = cohort.data.images[:, 20:460, 300:460] = 0.5
-    usual, wide = (drawn(cohort, Recipe(steps=30, flip=False, field=most)) for most in (1.0, 1.7))
-    images, changed = (np.concatenate([batch.images[..., 0] for batch in found]) for found in (usual, wide))
+def test_a_wider_field_squeezes_views_and_lesions_about_the_middle_and_cuts_no_uptake_off() -> None:
+    examples = training_set(60, 60)
+    examples.data.images[:] = 0.0
+    examples.data.images[:, 20:460, 40:210] = examples.data.images[:, 20:460, 300:460] = 0.5
+    usual, wide = (draw(examples, Recipe(steps=30, flip=False, field=most)) for most in (1.0, 1.7))
+    images, changed = (np.concatenate([batch.images[..., 0] for batch in batches]) for batches in (usual, wide))
     lesions = np.concatenate([batch.targets["lesions"][..., 0] for batch in wide])
     is_changed = (images[:, :, 40:210] > 0).sum(axis=(1, 2)) != (changed[:, :, 40:210] > 0).sum(axis=(1, 2))
     assert 10 < is_changed.sum() < 60
@@ -386,8 +386,8 @@ def test_a_wider_field_squeezes_each_view_about_its_middle_with_its_lesions_and_
         filled = np.flatnonzero(image[100] > 0)
         left, right = filled[filled < 256], filled[filled >= 256] - 256
         assert len(left) >= 170 / 1.75
-        for found, middle in ((left, -3), (right, -4)):
-            assert abs(found.mean() - 127.5 - middle * len(left) / 170) < 5
+        for columns, middle in ((left, -3), (right, -4)):
+            assert abs(columns.mean() - 127.5 - middle * len(left) / 170) < 5
         rows = np.flatnonzero(image[:, 128] > 0)
         assert 440 <= len(rows) <= 440 * 1.26
         assert rows[-1] < 512
@@ -398,31 +398,31 @@ def test_a_wider_field_squeezes_each_view_about_its_middle_with_its_lesions_and_
             assert abs(column - (128 + (82 - 128) * len(left) / 170)) < 20
 
 
-def test_a_field_that_is_narrower_is_refused() -> None:
+def test_a_narrower_field_is_refused() -> None:
     with pytest.raises(UsageError, match="--field must be 1 to 4"):
         Recipe(field=0.9)
 
 
 def test_a_crop_is_labelled_by_the_lesions_in_it() -> None:
-    found = drawn(made_cohort(20, 20), Recipe(steps=10, batch_size=4), side=192)
-    assert {batch.images.shape for batch in found} == {(4, 192, 192, 3)}
-    has_lesion = np.concatenate([batch.targets["lesions"].any(axis=(1, 2, 3)) for batch in found])
-    labels = np.concatenate([batch.targets["predictions"][:, 1] for batch in found])
+    batches = draw(training_set(20, 20), Recipe(steps=10, batch_size=4), side=192)
+    assert {batch.images.shape for batch in batches} == {(4, 192, 192, 3)}
+    has_lesion = np.concatenate([batch.targets["lesions"].any(axis=(1, 2, 3)) for batch in batches])
+    labels = np.concatenate([batch.targets["predictions"][:, 1] for batch in batches])
     np.testing.assert_array_equal(labels, has_lesion)
     assert 5 <= has_lesion.sum() <= 20
 
 
-def test_a_positive_without_a_mask_teaches_no_place() -> None:
-    cohort = made_cohort(2, 2)
-    unmarked = replace(cohort, is_marked=np.array([False, True, True, True]))
-    (batch,) = drawn(unmarked, Recipe(steps=1, batch_size=4))
+def test_a_positive_without_a_mask_has_no_weight_in_the_lesion_loss() -> None:
+    examples = training_set(2, 2)
+    unmarked = replace(examples, is_marked=np.array([False, True, True, True]))
+    (batch,) = draw(unmarked, Recipe(steps=1, batch_size=4))
     rows = rows_in([batch])
     assert [float(weight) for weight in batch.sample_weights["lesions"].ravel()] == [float(row != 0) for row in rows]
     assert batch.sample_weights["predictions"].tolist() == [1.0] * 4
 
 
 def test_without_masks_there_is_one_target() -> None:
-    (batch,) = drawn(made_cohort(2, 2, with_lesions=False), Recipe(steps=1, batch_size=4))
+    (batch,) = draw(training_set(2, 2, with_lesions=False), Recipe(steps=1, batch_size=4))
     assert set(batch.targets) == {"predictions"}
 
 
@@ -449,7 +449,7 @@ def test_no_score_is_a_better_threshold_than_the_one_of_the_operating_point(
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_small_centre_weighs_as_much_as_a_large_one_where_the_mean_over_centres_is_asked_for(seed: int) -> None:
+def test_in_the_mean_over_centres_a_small_centre_weighs_as_much_as_a_large_one(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels, centres = rng.random(90) < 0.4, np.repeat(["A", "B"], [70, 20])
     scores = np.round(rng.random(90) * 0.7 + 0.2 * labels + 0.1 * (centres == "B"), 2).astype(np.float32)
@@ -459,5 +459,5 @@ def test_a_small_centre_weighs_as_much_as_a_large_one_where_the_mean_over_centre
         means = [[right[(centres == at) & (labels == is_ill)].mean() for at in "AB"] for is_ill in (True, False)]
         return abs(float(np.mean(means[0]) - np.mean(means[1])))
 
-    found = threshold_of(OperatingPoint.MACRO_EQUAL_ERRORS, labels, scores, centres)
-    assert loss_at(found) == pytest.approx(min(loss_at(float(score)) for score in scores), abs=1e-9)
+    threshold = threshold_of(OperatingPoint.MACRO_EQUAL_ERRORS, labels, scores, centres)
+    assert loss_at(threshold) == pytest.approx(min(loss_at(float(score)) for score in scores), abs=1e-9)
