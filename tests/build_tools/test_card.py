@@ -91,9 +91,9 @@ def open_items(checklist: dict[str, Any]) -> set[int]:
     return {int(re.sub("[ab]$", "", item["number"])) for item in checklist["items"] if item["status"] == "open"}
 
 
-@pytest.mark.parametrize(("place", "items", "parts"), [(0, 42, set[str]()), (1, 30, PARTS)])
-def test_a_checklist_has_every_number_once_and_in_order(place: int, items: int, parts: set[str], twin: Path) -> None:
-    checklist = answers.checklists(facts_of(model_of(twin), None))[place]
+@pytest.mark.parametrize(("position", "items", "parts"), [(0, 42, set[str]()), (1, 30, PARTS)])
+def test_a_checklist_has_every_number_once_and_in_order(position: int, items: int, parts: set[str], twin: Path) -> None:
+    checklist = answers.checklists(facts_of(model_of(twin), None))[position]
     expected = []
     for number in map(str, range(1, items + 1)):
         expected += [f"{number}a", f"{number}b"] if number in parts else [number]

@@ -42,7 +42,7 @@ def restore(graph: Path) -> KerasModel:
         The graph cannot be read, or its weights are not those of the paper's network at one width.
     """
     weights = _weights_of(graph)
-    network: KerasModel = build(NetworkSettings(width=_width_of(weights, graph)))
+    network = build(NetworkSettings(width=_width_of(weights, graph)))
     for layer in network.layers:
         if layer.weights:
             layer.set_weights(_layer_weights(layer, weights, graph))

@@ -244,8 +244,7 @@ def _network(model: Model) -> KerasModel:
     except ModelError as error:
         if KERAS not in model.manifest.files:
             raise ModelError(f"{error}; if it is another network than the paper's, with --keep-keras") from error
-        network: KerasModel = load_other(model.keras)
-        return network
+        return load_other(model.keras)
 
 
 def compare_probabilities(

@@ -137,7 +137,6 @@ def export(settings: ExportSettings) -> ExportedModel:
 
 def _load_network(settings: ExportSettings) -> tuple[KerasModel, ModelProto]:
     """Load the network, as Keras and as ONNX."""
-    network: KerasModel
     if settings.other:
         network = weights.load_other(settings.other)
         return network, other_to_onnx(network)
