@@ -100,30 +100,30 @@ CODECS = {
 }
 """Optional decoders that pydicom uses where they are installed."""
 
-EVALUATION = {
-    "metrics": Part("bsbatch.evaluation.evaluate:evaluate", "sklearn", 'pip install "bsbatch[evaluate]"'),
-    "report": Part("bsbatch.evaluation.report_files:write_report", "matplotlib", 'pip install "bsbatch[evaluate]"'),
-}
-"""What ``bsbatch evaluate`` loads: the figures, and the report with its drawings."""
-
-MASKS = {
-    "nifti": Part("nibabel:load", "nibabel", 'pip install "bsbatch[masks]"'),
-    "orientation": Part("nibabel:io_orientation", "nibabel", 'pip install "bsbatch[masks]"'),
-}
-"""What reads NIfTI masks for ``bsbatch evaluate --masks``."""
-
-_REPORT = 'pip install "bsbatch[report]"'
-REPORT = {
-    "write": Part("bsbatch.html_report.page:write_page", "jinja2", _REPORT),
-    "figures": Part("vl_convert:javascript_bundle", "vl_convert", _REPORT),
-}
-"""What ``bsbatch report`` loads: the page, and Vega-Lite as one script, which draws its figures."""
-
 PHANTOMS = {
     "plan": Part("bsbatch_build.phantom.plan:SetPlan", "bsbatch_build"),
     "write": Part("bsbatch_build.phantom.archive:write_set", "bsbatch_build"),
 }
 """What ``bsbatch demo`` makes its archive with; the engine imports nothing of the build tools."""
+
+
+def require(package: str, *, extra: str) -> None:
+    """Check that an optional package is installed; imports nothing.
+
+    Parameters
+    ----------
+    package
+        Its import name.
+    extra
+        The extra of bsbatch that installs it.
+
+    Raises
+    ------
+    MissingPackageError
+        It is not installed; the message holds the install line.
+    """
+    if find_spec(package) is None:
+        raise MissingPackageError(f'{package} is not installed: pip install "bsbatch[{extra}]"')
 
 
 def usable(parts: Mapping[str, Part], *, excluded: str) -> list[str]:

@@ -21,7 +21,6 @@ HEAVY = (
     "onnx",
     "sklearn",
     "scipy",
-    "matplotlib",
     "jinja2",
     "vl_convert",
     "tensorrt",

@@ -45,13 +45,13 @@ def labels(out: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(out: Path, labels: Path) -> "subprocess.CompletedProcess[str]":
+def evaluated(out: Path, labels: Path) -> "subprocess.CompletedProcess[str]":
     arguments = ("evaluate", out, "--labels", labels, "--out", out.parent / "report")
     return bsbatch(*arguments, env={"COLUMNS": "80", "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)})
 
 
-def test_every_examination_is_evaluated_or_listed(out: Path, told: "subprocess.CompletedProcess[str]") -> None:
-    assert told.returncode == 0, told.stderr
+def test_every_examination_is_evaluated_or_listed(out: Path, evaluated: "subprocess.CompletedProcess[str]") -> None:
+    assert evaluated.returncode == 0, evaluated.stderr
     report = out.parent / "report"
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     scores = pq.read_table(report / "scores.parquet").to_pylist()
@@ -71,20 +71,20 @@ def test_every_examination_is_evaluated_or_listed(out: Path, told: "subprocess.C
     assert {row["config_hash"] for row in results(out)} == {metrics["config_hash"]}
 
 
-def test_the_terminal_says_it_in_80_columns(told: "subprocess.CompletedProcess[str]") -> None:
-    lines = told.stdout.splitlines()
+def test_the_terminal_says_it_in_80_columns(evaluated: "subprocess.CompletedProcess[str]") -> None:
+    lines = evaluated.stdout.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Report: ")) <= 80
     for words in ("ROC AUC", "Sensitivity at 0.5", "Youden", "PPV and NPV", "centre A", "lesions", "Research use only"):
-        assert words in told.stdout
-    text = " ".join(told.stdout.split())
+        assert words in evaluated.stdout
+    text = " ".join(evaluated.stdout.split())
     assert "1 labelled studies without an examination in the results" in text
     assert "1 examinations without a label" in text
     assert "1 label rows repeat an earlier one" in text
     assert "failed and have no score" in text
 
 
-def test_no_patient_is_named(out: Path, told: "subprocess.CompletedProcess[str]") -> None:
-    text = told.stdout + told.stderr
+def test_no_patient_is_named(out: Path, evaluated: "subprocess.CompletedProcess[str]") -> None:
+    text = evaluated.stdout + evaluated.stderr
     for path in (out.parent / "report").glob("*.*"):
         text += path.read_bytes().decode("latin-1")
     assert PATIENT_NAME not in text
@@ -92,7 +92,7 @@ def test_no_patient_is_named(out: Path, told: "subprocess.CompletedProcess[str]"
 
 
 def test_a_report_can_be_made_again_to_the_byte_from_the_results_folder(
-    out: Path, labels: Path, told: "subprocess.CompletedProcess[str]", tmp_path: Path
+    out: Path, labels: Path, evaluated: "subprocess.CompletedProcess[str]", tmp_path: Path
 ) -> None:
     again = bsbatch("evaluate", out / "results", "--labels", labels, "--out", tmp_path, "--quiet")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -112,12 +112,12 @@ def test_options_reach_the_report(out: Path, labels: Path, tmp_path: Path) -> No
     assert "left out by --split or --centre" in " ".join(done.stdout.split())
 
 
-def test_labels_without_patients_are_told(out: Path, tmp_path: Path) -> None:
+def test_labels_without_patients_are_reported(out: Path, tmp_path: Path) -> None:
     rows = [{"study_uid": uid("study", number), "label": number % 2} for number in range(STUDIES)]
     labels = write_labels(tmp_path / "labels.csv", rows)
     arguments = ["evaluate", out, "--labels", labels, "--out", tmp_path / "report", "--resamples", 20]
     done = CliRunner().invoke(app, list(map(str, arguments)))
-    assert "each study is taken for a patient of its own" in " ".join(done.stdout.split())
+    assert "each study counts as a patient of its own" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_labels_that_cannot_be_used_end_with_one_message(out: Path, tmp_path: Pa
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize("package", ["sklearn", "matplotlib"])
+@pytest.mark.parametrize("package", ["sklearn", "vl_convert"])
 def test_a_missing_package_answers_with_its_install_line(out: Path, labels: Path, tmp_path: Path, package: str) -> None:
     script = f"import sys; sys.modules[{package!r}] = None; from bsbatch.cli import main; main()"
     places = (str(place) for place in (out, "--labels", labels, "--out", tmp_path / "report"))

@@ -11,8 +11,8 @@ from tests.evaluation.made import like_the_paper, sample_of
 
 from bsbatch.evaluation import bootstrap as module
 from bsbatch.evaluation.bootstrap import Interval, bootstrap, draw, interval, weights_of
-from bsbatch.evaluation.evaluate import Performance, assess, trace
-from bsbatch.evaluation.operating import OperatingPoint
+from bsbatch.evaluation.evaluate import assess, trace
+from bsbatch.evaluation.performance import OperatingPoint, Performance
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig, Resampling
 
@@ -144,7 +144,7 @@ def test_large_samples_are_resampled_in_parts(monkeypatch: pytest.MonkeyPatch) -
         sizes.append(len(weights))
         return {"drawn": weights.sum(axis=1)}
 
-    assert bootstrap(sample, Resampling(50), statistics).figures["drawn"].shape == (50,)
+    assert bootstrap(sample, Resampling(50), statistics).values["drawn"].shape == (50,)
     assert sum(sizes) == 50
     assert max(sizes) * sample.size <= 1000
 

@@ -9,7 +9,7 @@ import pytest
 from tests.evaluation.made import Exam, write_labels, write_results
 
 from bsbatch.errors import UsageError
-from bsbatch.evaluation.cohort import Cohort, Lack, gather, groups_of
+from bsbatch.evaluation.cohort import Cohort, Exclusion, gather, groups_of
 from bsbatch.evaluation.labels import read_labels
 from bsbatch.evaluation.results import lies_in_tables, read_results
 from bsbatch.evaluation.settings import Restriction
@@ -32,12 +32,15 @@ def test_nothing_is_dropped_in_silence(tmp_path: Path) -> None:
     cohort = gathered(tmp_path)
     assert [case.label.study_uid for case in cohort.cases] == ["1", "2", "3", "3"]
     assert cohort.sample.scores.tolist() == pytest.approx([0.1, 0.9, 0.4, 0.6])
-    assert {(item.lack, item.study_uid, item.reason) for item in cohort.unmatched} == {
-        (Lack.NO_RESULT, "9", None),
-        (Lack.NOT_SCORED, "4", "single_view_only"),
-        (Lack.NO_LABEL, "5", None),
+    assert {(item.exclusion, item.study_uid, item.reason) for item in cohort.unmatched} == {
+        (Exclusion.NO_RESULT, "9", None),
+        (Exclusion.NOT_SCORED, "4", "single_view_only"),
+        (Exclusion.NO_LABEL, "5", None),
     }
-    assert len(EXAMS) == cohort.sample.size + cohort.lacks[Lack.NOT_SCORED] + cohort.lacks[Lack.NO_LABEL]
+    assert (
+        len(EXAMS)
+        == cohort.sample.size + cohort.exclusions[Exclusion.NOT_SCORED] + cohort.exclusions[Exclusion.NO_LABEL]
+    )
 
 
 def test_examinations_of_one_study_stay_together(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_studies_of_one_patient_stay_together(tmp_path: Path) -> None:
 
 
 def test_an_examination_without_a_study_uid_has_no_label(tmp_path: Path) -> None:
-    assert gathered(tmp_path, [*EXAMS, Exam(None, 0.7)]).lacks[Lack.NO_LABEL] == 2
+    assert gathered(tmp_path, [*EXAMS, Exam(None, 0.7)]).exclusions[Exclusion.NO_LABEL] == 2
 
 
 def test_a_study_with_one_failed_and_one_scored_examination_takes_part_and_is_listed(tmp_path: Path) -> None:
@@ -70,14 +73,14 @@ def test_a_restriction_leaves_out_and_says_so(tmp_path: Path, column: str) -> No
     rows = [row | {column: "x" if row["study_uid"] in {"1", "2"} else "y"} for row in ROWS]
     cohort = gathered(tmp_path, rows=rows, restriction=Restriction(**{column: "x"}))
     assert cohort.sample.size == 2
-    assert cohort.lacks == {Lack.OUTSIDE: 3, Lack.NO_LABEL: 1}
+    assert cohort.exclusions == {Exclusion.OUTSIDE: 3, Exclusion.NO_LABEL: 1}
 
 
 @pytest.mark.parametrize(
     ("restriction", "words"),
     [
         (Restriction(split="test"), "--split needs a column split"),
-        (Restriction(centre="Z"), "no labelled study is of centre 'Z'; there are: A, B"),
+        (Restriction(centre="Z"), "no labelled study is of centre 'Z'; available: A, B"),
         (Restriction(centre="B"), "all 2 scored examinations with a label are labelled 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Heat maps held against masks; scikit-learn's Jaccard and F1 are the judges of the overlap."""
+"""Comparison of heat maps with masks; the overlap is validated against scikit-learn's Jaccard and F1."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bsbatch.cli import app
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.evaluate import evaluate
-from bsbatch.evaluation.localisation import LEVELS, Localisation, figures_of
+from bsbatch.evaluation.localisation import LEVELS, Localisation, compare
 from bsbatch.evaluation.masks import VIEWS, Lesions
 from bsbatch.evaluation.settings import EvaluationConfig, Resampling
 from bsbatch.store.parts import write_part
@@ -54,27 +54,27 @@ def cell(row: int, column: int) -> Lesions:
 )
 def test_the_peak_hits_a_lesion_within_15_pixels_in_its_view(lesion: Lesions, *, is_hit: bool) -> None:
     """The middle of cell (10, 5) is pixel (168, 88)."""
-    assert figures_of(peak(10, 5), lesion)["pointing_game"] == float(is_hit)
+    assert compare(peak(10, 5), lesion)["pointing_game"] == float(is_hit)
 
 
 def test_a_lesion_across_the_border_of_the_views_is_not_near() -> None:
-    assert figures_of(peak(10, 15), block(slice(160, 176), slice(256, 264)))["pointing_game"] == 0.0
+    assert compare(peak(10, 15), block(slice(160, 176), slice(256, 264)))["pointing_game"] == 0.0
 
 
 def test_a_map_that_is_the_same_everywhere_has_the_energy_of_the_masks_share() -> None:
-    figures = figures_of(np.ones((32, 32), np.float32), block(slice(0, 128), slice(0, 256)))
+    figures = compare(np.ones((32, 32), np.float32), block(slice(0, 128), slice(0, 256)))
 
     assert figures["mask_share"] == 128 * 256 / 512**2
     assert figures["energy_inside"] == pytest.approx(figures["mask_share"])
 
 
 def test_all_of_a_maps_energy_can_lie_inside() -> None:
-    assert figures_of(peak(10, 5), block(slice(128, 224), slice(48, 144)))["energy_inside"] == 1.0
-    assert figures_of(peak(10, 5), cell(20, 25))["energy_inside"] == 0.0
+    assert compare(peak(10, 5), block(slice(128, 224), slice(48, 144)))["energy_inside"] == 1.0
+    assert compare(peak(10, 5), cell(20, 25))["energy_inside"] == 0.0
 
 
 def test_an_empty_map_finds_nothing() -> None:
-    figures = figures_of(np.zeros((32, 32), np.float32), cell(0, 0))
+    figures = compare(np.zeros((32, 32), np.float32), cell(0, 0))
 
     assert {value for name, value in figures.items() if name != "mask_share"} == {0.0}
 
@@ -86,7 +86,7 @@ def test_overlap_is_what_scikit_learn_says() -> None:
     lesion = block(slice(100, 300), slice(50, 400))
     heat = np.hstack([cv2.resize(np.ascontiguousarray(half), (256, 512)) for half in np.hsplit(cells, 2)])
 
-    figures = figures_of(cells, lesion)
+    figures = compare(cells, lesion)
 
     for level in LEVELS:
         truth, marked = lesion.inside.ravel(), (heat >= level).ravel()
@@ -149,12 +149,17 @@ def localisation_of(config: EvaluationConfig) -> Localisation:
 
 
 def test_true_positives_with_masks_are_compared_and_the_others_counted(made: EvaluationConfig) -> None:
-    found = localisation_of(made)
+    localisation = localisation_of(made)
 
-    whole = found.groups[0]
+    whole = localisation.groups[0]
     assert (whole.kind, whole.n) == ("all", 6)
-    assert (found.missed, found.without_map, found.without_mask, found.without_lesion) == (2, 0, 1, 1)
-    hits = whole.figures["pointing_game"]
+    assert (
+        localisation.missed,
+        localisation.without_map,
+        localisation.without_mask,
+        localisation.without_lesion,
+    ) == (2, 0, 1, 1)
+    hits = whole.metrics["pointing_game"]
     assert hits.value == pytest.approx(4 / 6)
     assert 0.0 <= hits.low < hits.value < hits.high <= 1.0
 
@@ -189,7 +194,7 @@ def test_the_same_seed_gives_the_same_intervals(made: EvaluationConfig) -> None:
     assert localisation_of(made) == localisation_of(made)
 
 
-def test_without_masks_nothing_is_said_of_maps(made: EvaluationConfig) -> None:
+def test_without_masks_there_is_no_localisation(made: EvaluationConfig) -> None:
     plain = EvaluationConfig(made.results, made.labels, made.out, resampling=Resampling(5))
 
     assert evaluate(plain).localisation is None
@@ -204,7 +209,9 @@ def test_a_run_without_maps_is_refused(made: EvaluationConfig, tmp_path: Path) -
         evaluate(EvaluationConfig(tmp_path / "plain", made.labels, made.out, masks=made.masks))
 
 
-def test_masks_of_other_studies_are_refused_with_what_was_found(made: EvaluationConfig, tmp_path: Path) -> None:
+def test_masks_of_other_studies_are_refused_with_the_counts_of_exclusions(
+    made: EvaluationConfig, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(UsageError, match=r"missed: 2, without_map: 0, without_mask: 8.*check --masks"):
@@ -213,7 +220,7 @@ def test_masks_of_other_studies_are_refused_with_what_was_found(made: Evaluation
         EvaluationConfig(made.results, made.labels, made.out, masks=tmp_path / "nowhere")
 
 
-def test_the_command_writes_and_tells_it(made: EvaluationConfig) -> None:
+def test_the_command_writes_and_prints_it(made: EvaluationConfig) -> None:
     options = ["--masks", made.masks, "--resamples", 50]
     arguments = ["evaluate", made.results, "--labels", made.labels, "--out", made.out, *options]
 
@@ -229,4 +236,4 @@ def test_the_command_writes_and_tells_it(made: EvaluationConfig) -> None:
     text = " ".join(done.output.split())
     assert "pointing game" in text
     assert "2 positives were missed" in text
-    assert "2 true positives have no map, no mask or no lesion" in text
+    assert "2 true positives have no heat map, no mask or no lesion" in text

@@ -1,4 +1,4 @@
-"""The figures are scikit-learn's, and those of the resamples agree with them, ties and repeated patients included."""
+"""Metrics are scikit-learn's, and those of the resamples agree with them, ties and repeated patients included."""
 
 from math import isnan, nan
 
@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from tests.evaluation.made import like_the_paper, sample_of
 
 from bsbatch.evaluation import metrics, weighted
-from bsbatch.evaluation.metrics import BINS, Confusion
+from bsbatch.evaluation.performance import BINS, RATES, Confusion
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.weighted import Ranking
 
@@ -32,7 +32,7 @@ def once(sample: Sample) -> Floats:
     return np.ones((1, sample.size))
 
 
-def drawn(sample: Sample, seed: int) -> tuple[Sample, Floats]:
+def draw_once(sample: Sample, seed: int) -> tuple[Sample, Floats]:
     """A resample as a sample of its own, and as weights."""
     chosen: NDArray[np.intp] = np.random.default_rng(seed).integers(0, sample.size, sample.size)
     return sample_of(list(sample.scores[chosen]), list(sample.labels[chosen])), np.bincount(
@@ -44,7 +44,7 @@ def drawn(sample: Sample, seed: int) -> tuple[Sample, Floats]:
 @given(CASES, st.integers(0, 99))
 def test_auc_of_a_resample_is_that_of_its_examinations(cases: list[tuple[float, bool]], seed: int) -> None:
     sample = sample_from(cases)
-    resample, weights = drawn(sample, seed)
+    resample, weights = draw_once(sample, seed)
     assert weighted.auc(Ranking.of(sample), weights)[0] == pytest.approx(metrics.auc(resample), abs=1e-12, nan_ok=True)
 
 
@@ -66,10 +66,10 @@ def test_rates_of_a_resample_are_those_of_its_examinations(
     cases: list[tuple[float, bool]], threshold: float, prevalence: float | None, seed: int
 ) -> None:
     sample = sample_from(cases)
-    resample, weights = drawn(sample, seed)
+    resample, weights = draw_once(sample, seed)
     expected = metrics.rates(resample, threshold, prevalence)
     found = weighted.rates(sample, threshold, prevalence, weights)
-    assert tuple(expected) == tuple(found) == metrics.RATES
+    assert tuple(expected) == tuple(found) == RATES
     for name, value in expected.items():
         assert found[name][0] == pytest.approx(value, abs=1e-12, nan_ok=True), name
 
@@ -80,7 +80,7 @@ def test_brier_score_and_calibration_of_a_resample_are_those_of_its_examinations
     cases: list[tuple[float, bool]], seed: int
 ) -> None:
     sample = sample_from(cases)
-    resample, weights = drawn(sample, seed)
+    resample, weights = draw_once(sample, seed)
     assert weighted.brier(sample, weights)[0] == pytest.approx(metrics.brier(resample), abs=1e-12)
     np.testing.assert_allclose(
         weighted.calibration(sample, weights)[0], metrics.calibration(resample).fractions, atol=1e-12

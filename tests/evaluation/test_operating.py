@@ -7,7 +7,7 @@ from tests.evaluation.made import sample_of
 
 from bsbatch.evaluation.metrics import rates
 from bsbatch.evaluation.operating import at_sensitivity, operating_points, shortest, youden
-from bsbatch.evaluation.settings import Reading
+from bsbatch.evaluation.settings import DecisionSettings
 
 SCORES = [0.1, 0.2, 0.3, 0.3, 0.6, 0.7, 0.8, 0.9]
 LABELS = [0, 0, 0, 1, 0, 1, 1, 1]
@@ -39,14 +39,14 @@ def test_a_chosen_threshold_means_the_same_after_it_was_rounded(scores: list[flo
 
 def test_the_threshold_of_the_run_comes_first_unless_another_is_given() -> None:
     sample = sample_of(SCORES, LABELS)
-    assert [point.name for point in operating_points(sample, Reading(), 0.4)] == [
+    assert [point.name for point in operating_points(sample, DecisionSettings(), 0.4)] == [
         "threshold",
         "half",
         "youden",
         "sensitivity",
     ]
-    assert operating_points(sample, Reading(), 0.4)[0].threshold == 0.4
-    assert operating_points(sample, Reading(threshold=0.2), 0.4)[0].threshold == 0.2
+    assert operating_points(sample, DecisionSettings(), 0.4)[0].threshold == 0.4
+    assert operating_points(sample, DecisionSettings(threshold=0.2), 0.4)[0].threshold == 0.2
 
 
 def test_thresholds_read_as_they_were_given() -> None:

@@ -181,7 +181,7 @@ def test_what_does_not_say_where_it_lies_is_refused(
 def test_fractions_of_an_unknown_maximum_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.dcm", [Frame(patch(1, 1), 1, "1.1")], "FRACTIONAL")
 
-    with pytest.raises(UsageError, match="what its values mean"):
+    with pytest.raises(UsageError, match="the meaning of its values"):
         read_segmentations([path], TWO_OBJECTS)
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from tests.evaluation.made import Exam, write_results
 
-from bsbatch.html_report.examinations import counted, read_examinations
+from bsbatch.html_report.examinations import count_names, read_examinations
 from bsbatch.store.parts import write_part
 from bsbatch.store.tables import RESULTS, to_table
 
@@ -41,5 +41,5 @@ def test_warnings_of_maps_are_read_where_there_are_any(tmp_path: Path) -> None:
     assert item.map_warnings == ("bladder",)
 
 
-def test_names_are_counted_the_most_frequent_first() -> None:
-    assert counted([("b", "a"), ("b",), ("c", "a"), ("b",)]) == (("b", 3), ("a", 2), ("c", 1))
+def test_names_are_count_names_the_most_frequent_first() -> None:
+    assert count_names([("b", "a"), ("b",), ("c", "a"), ("b",)]) == (("b", 3), ("a", 2), ("c", 1))

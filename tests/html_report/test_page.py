@@ -61,8 +61,9 @@ def test_the_figures_are_those_of_evaluate(page: Path, screened: Path, labels: P
     assert f"{confusion.true_positives} sensitivity" in words
     known = {case.examination.exam_id: int(case.label.is_positive) for case in evaluation.cohort.cases}
     assert {row[0]: row[3] for row in data_of(page)["examinations"] if row[3] is not None} == known
-    drawn = data_of(page, "charts")["scores"]["data"]["values"]
-    assert sum(item["examinations"] for item in drawn if item["known"] == "metastasis") == sum(known.values())
+    layers = data_of(page, "charts")["scores"]["layer"]
+    bars = [row for layer in layers if layer["mark"]["type"] == "bar" for row in layer["data"]["values"]]
+    assert sum(item["examinations"] for item in bars if item["group"] == "Metastasis") == sum(known.values())
 
 
 def test_an_evaluation_that_was_computed_already_gives_the_same_bytes(
@@ -114,7 +115,7 @@ def test_a_run_without_a_score_has_a_page(tmp_path: Path) -> None:
     write_results(tmp_path, [Exam("1", None), Exam(None, None)])
     outline = outline_of(write_page(ReportConfig(tmp_path)))
     assert "No examination has a score" in outline.words
-    assert "run.json is not there" in outline.words
+    assert "run.json is missing" in outline.words
     assert "--cam positive" in outline.words
 
 

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bsbatch.cli.scorecard import show as show_evaluation
 from bsbatch.cli.summary import show as show_run
 from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import EvaluationConfig
+from bsbatch.evaluation.settings import require_packages as require_evaluation
 from bsbatch.html_report.settings import ReportConfig
-from bsbatch.registry import EVALUATION, PHANTOMS, REPORT, load
+from bsbatch.html_report.settings import require_packages as require_report
+from bsbatch.registry import PHANTOMS, load
 
 _CENTRE = "C"
 """The external centre: the demo model has seen none of its cameras."""
@@ -30,9 +31,8 @@ def demo(
 
     The demo model is trained on synthetic phantoms: not for clinical use.
     """
-    evaluate, write_report = (EVALUATION[name].load() for name in ("metrics", "report"))
-    write_page = REPORT["write"].load()
-    REPORT["figures"].load()
+    require_evaluation()
+    require_report()
     console = Console(emoji=False)
     _make_phantoms(out / "set", studies, console)
     config = RunConfig(
@@ -47,11 +47,7 @@ def demo(
     with reporter_for(Console(stderr=True, emoji=False), quiet=False) as reporter:
         report = load("bsbatch.run.screen:screen")(config, reporter)
     show_run(console, report, config)
-    labels, masks = out / "set" / "labels.csv", out / "set" / "masks"
-    evaluation = evaluate(EvaluationConfig(out / "run", labels, out / "report", masks=masks))
-    write_report(evaluation)
-    show_evaluation(console, evaluation)
-    write_page(ReportConfig(out / "run", labels=labels, masks=masks), evaluation)
+    _evaluate(out, console)
     console.print(_where(out), soft_wrap=True, highlight=False, markup=False)
 
 
@@ -62,6 +58,19 @@ def _make_phantoms(folder: Path, studies: int, console: Console) -> None:
             PHANTOMS["write"].load()(folder, plan)
         except ValueError as error:
             raise UsageError(f"{error} Say --out FOLDER") from error
+
+
+def _evaluate(out: Path, console: Console) -> None:
+    from bsbatch.cli.scorecard import show
+    from bsbatch.evaluation.evaluate import evaluate
+    from bsbatch.evaluation.report_files import write_report
+    from bsbatch.html_report.page import write_page
+
+    labels, masks = out / "set" / "labels.csv", out / "set" / "masks"
+    evaluation = evaluate(EvaluationConfig(out / "run", labels, out / "report", masks=masks))
+    write_report(evaluation)
+    show(console, evaluation)
+    write_page(ReportConfig(out / "run", labels=labels, masks=masks), evaluation)
 
 
 def _where(out: Path) -> str:

@@ -1,4 +1,4 @@
-"""``bsbatch evaluate``: hold the results of a run against labels."""
+"""``bsbatch evaluate``: compare the results of a run with labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,16 +6,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bsbatch.cli.scorecard import show
 from bsbatch.evaluation.settings import (
     RESAMPLES,
     SENSITIVITY,
+    DecisionSettings,
     EvaluationConfig,
-    Reading,
     Resampling,
     Restriction,
+    require_packages,
 )
-from bsbatch.registry import EVALUATION
 
 _WHAT, _HOW = "What to evaluate", "How to evaluate"
 
@@ -45,7 +44,7 @@ def evaluate(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Positive from this probability on.", show_default="the run's", rich_help_panel=_HOW),
+        typer.Option(help="Smallest score that counts as positive.", show_default="the run's", rich_help_panel=_HOW),
     ] = None,
     sensitivity: Annotated[
         float, typer.Option(help="Sensitivity that one operating point must reach.", rich_help_panel=_HOW)
@@ -58,7 +57,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", rich_help_panel=_HOW)] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No tables; errors only.", rich_help_panel=_HOW)] = False,
 ) -> None:
-    """Hold the scores of a run against labels: ROC AUC, sensitivity, specificity and more, with 95 % intervals.
+    """Compare the scores of a run with labels: ROC AUC, sensitivity, specificity and more, with 95 % intervals.
 
     Writes metrics.json, scores.parquet, unmatched.csv and figures.
     Exit codes: 0 done, 2 usage (labels or results cannot be used), 4 cannot write.
@@ -68,12 +67,16 @@ def evaluate(
         labels,
         out,
         Restriction(split, centre),
-        Reading(threshold, sensitivity, prevalence),
+        DecisionSettings(threshold, sensitivity, prevalence),
         Resampling(resamples, seed),
         masks,
     )
-    compute, write = EVALUATION["metrics"].load(), EVALUATION["report"].load()
-    evaluation = compute(config)
-    write(evaluation)
+    require_packages()
+    from bsbatch.cli.scorecard import show
+    from bsbatch.evaluation.evaluate import evaluate as compare
+    from bsbatch.evaluation.report_files import write_report
+
+    evaluation = compare(config)
+    write_report(evaluation)
     if not quiet:
         show(Console(), evaluation)

@@ -23,7 +23,6 @@ _PACKAGES = (
     "onnxruntime",
     "MNN",
     "scikit-learn",
-    "matplotlib",
     "Jinja2",
     "vl-convert-python",
     "tensorflow-cpu",

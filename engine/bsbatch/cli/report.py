@@ -1,4 +1,4 @@
-"""``bsbatch report``: one page about a run, for people."""
+"""``bsbatch report``: one HTML page about a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bsbatch.html_report.settings import GALLERY, ReportConfig
-from bsbatch.registry import REPORT
+from bsbatch.html_report.settings import GALLERY, ReportConfig, require_packages
 
 
 def report(
@@ -24,18 +23,20 @@ def report(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Model directory, for its card.", show_default="the demo model, where it is that"),
+        typer.Option(help="Model directory, for its card.", show_default="the demo model, if the run used it"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="report.html in RESULTS")] = None,
-    gallery: Annotated[int, typer.Option(help="Overlays in the page, most probable first.")] = GALLERY,
+    gallery: Annotated[int, typer.Option(help="Overlays in the page, highest scores first.")] = GALLERY,
 ) -> None:
-    """Write one HTML file about a run: flow, scores, figures, examinations, heat maps over scans, warnings, model.
+    """Write one HTML file about a run: flow, scores, evaluation, examinations, heat maps over scans, warnings, model.
 
-    It loads nothing from anywhere and holds no UID, date or path. Full overlays are linked where they lie.
+    It loads nothing from anywhere and contains no UID, date or path. It links to the full overlays.
     Exit codes: 0 done, 2 usage (no run, or labels or model do not belong to it), 4 cannot write.
     """
-    write = REPORT["write"].load()
-    page = write(ReportConfig(results, out, labels, masks, model, gallery))
+    require_packages()
+    from bsbatch.html_report.page import write_page
+
+    page = write_page(ReportConfig(results, out, labels, masks, model, gallery))
     console = Console(emoji=False)
     console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
     console.print("Research use only, not for clinical use.", style="dim")

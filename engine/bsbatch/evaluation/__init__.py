@@ -1,1 +1,1 @@
-"""How well the scores of a run agree with labels: `bsbatch evaluate`. Research use only, not for clinical use."""
+"""Comparison of a run's scores with labels: `bsbatch evaluate`. Research use only, not for clinical use."""

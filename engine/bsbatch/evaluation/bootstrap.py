@@ -1,8 +1,8 @@
-"""Percentile intervals from patients drawn with replacement.
+"""Percentile intervals by bootstrap: patients drawn with replacement.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. Whole patients are drawn, because the
-examinations of one patient are not independent. A resample without one of the sample's classes has no ROC curve: it is
-drawn again, and counted.
+examinations of one patient are not independent. A resample that lacks a class of the sample has no ROC curve: it is
+drawn again and counted.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,39 +18,39 @@ from bsbatch.evaluation.settings import Resampling
 CONFIDENCE = 0.95
 _PERCENTILES = (2.5, 97.5)
 _CHUNK = 1 << 21
-"""Weights that are held at a time: 16 MiB."""
+"""Weights in memory at a time: 16 MiB."""
 
 Statistics = Callable[[Floats], Mapping[str, Floats]]
-"""``(R, N)`` weights -> ``(R,)`` or ``(R, K)`` figures by name."""
+"""Function from ``(R, N)`` weights to ``(R,)`` or ``(R, K)`` values by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its 95 % interval; NaN where it is not defined."""
+    """A metric with its 95 % interval; NaN if undefined."""
 
     value: float
     low: float
     high: float
     undefined: int = 0
-    """Resamples in which the figure is not defined; the interval is that of the others."""
+    """Resamples in which the metric is undefined; the interval is computed from the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replicates:
-    """Figures of all resamples."""
+    """Values in all resamples."""
 
-    figures: dict[str, Floats]
+    values: dict[str, Floats]
     """``(resamples,)`` or ``(resamples, K)`` by name."""
     redrawn: int
     """Resamples that held one class only and were drawn again."""
 
     def interval(self, name: str, value: float) -> Interval:
-        """The interval of a figure beside its value in the sample."""
-        return interval(value, self.figures[name])
+        """Combine a value in the sample with its interval."""
+        return interval(value, self.values[name])
 
 
 def bootstrap(sample: Sample, resampling: Resampling, statistics: Statistics) -> Replicates:
-    """Draw the patients and compute the statistics of every resample."""
+    """Draw the patients and compute the statistics of each resample."""
     generator = np.random.default_rng(resampling.seed)
     parts: list[Mapping[str, Floats]] = []
     redrawn = 0
@@ -62,26 +62,26 @@ def bootstrap(sample: Sample, resampling: Resampling, statistics: Statistics) ->
 
 
 def draw(generator: np.random.Generator, sample: Sample, resamples: int) -> tuple[NDArray[np.intp], int]:
-    """Draw as many patients as there are, with replacement, for each resample.
+    """Draw as many patients as the sample has, with replacement, for each resample.
 
     Returns
     -------
-    ``(resamples, patients)`` numbers of patients, each row with every class that the sample has, and how many rows
-    were drawn again to come to that.
+    ``(resamples, patients)`` numbers of patients, each row with every class of the sample; and the number of rows that
+    were drawn again for that.
     """
     patients = sample.patient_count
     drawn = generator.integers(0, patients, (resamples, patients))
     with_positive = np.bincount(sample.patients, sample.labels, patients) > 0
     with_negative = np.bincount(sample.patients, ~sample.labels, patients) > 0
     redrawn = 0
-    while len(lacking := _lacking(drawn, with_positive, with_negative)):
+    while len(lacking := _rows_lacking_a_class(drawn, with_positive, with_negative)):
         drawn[lacking] = generator.integers(0, patients, (len(lacking), patients))
         redrawn += len(lacking)
     return drawn, redrawn
 
 
 def weights_of(drawn: NDArray[np.intp], sample: Sample) -> Floats:
-    """``(R, N)`` how often each examination is in each resample: as often as its patient was drawn."""
+    """Count each examination in each resample, ``(R, N)``: as often as its patient was drawn."""
     resamples, patients = drawn.shape
     cells = (np.arange(resamples)[:, None] * patients + drawn).ravel()
     times = np.bincount(cells, minlength=resamples * patients).reshape(resamples, patients)
@@ -89,7 +89,7 @@ def weights_of(drawn: NDArray[np.intp], sample: Sample) -> Floats:
 
 
 def interval(value: float, replicates: Floats) -> Interval:
-    """The 2.5th and 97.5th percentiles of ``(R,)`` replicates; those that are NaN are left out and counted."""
+    """Compute the 2.5th and 97.5th percentiles of ``(R,)`` replicates; NaN ones are left out and counted."""
     defined = replicates[~np.isnan(replicates)]
     undefined = len(replicates) - len(defined)
     if np.isnan(value) or not len(defined):
@@ -104,12 +104,12 @@ def _chunks(resamples: int, width: int) -> Iterator[int]:
         yield min(rows, resamples - start)
 
 
-def _lacking(
+def _rows_lacking_a_class(
     drawn: NDArray[np.intp], with_positive: NDArray[np.bool_], with_negative: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
-    """Rows without a class that the sample has."""
+    """Find the rows that lack a class of the sample."""
     lacking = np.zeros(len(drawn), bool)
-    for present in (with_positive, with_negative):
-        if present.any():
-            lacking |= ~present[drawn].any(axis=1)
+    for has_class in (with_positive, with_negative):
+        if has_class.any():
+            lacking |= ~has_class[drawn].any(axis=1)
     return np.flatnonzero(lacking)

@@ -1,4 +1,4 @@
-"""Brings results and labels together; whatever has no partner is listed."""
+"""Join of results and labels; examinations and studies without a partner are listed."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,15 +9,15 @@ import numpy as np
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.labels import Label, LabelFile
-from bsbatch.evaluation.results import Examination, Results
+from bsbatch.evaluation.results import ResultRow, Results
 from bsbatch.evaluation.sample import Mask, Sample
 from bsbatch.evaluation.settings import Restriction
 
 UNKNOWN = "unknown"
 
 
-class Lack(StrEnum):
-    """Why an examination or a labelled study does not take part."""
+class Exclusion(StrEnum):
+    """Reasons why an examination or a labelled study is not evaluated."""
 
     NO_RESULT = "label_without_result"
     """The results have no examination of this labelled study."""
@@ -31,46 +31,46 @@ class Lack(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """One examination or study that does not take part."""
+    """One examination or study that is not evaluated."""
 
-    lack: Lack
+    exclusion: Exclusion
     study_uid: str | None
     exam_id: str | None = None
     """None for a labelled study without an examination."""
     reason: str | None = None
-    """Why the examination failed, None where it did not."""
+    """Reason code of a failed examination, else None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One scored examination with its label."""
 
-    examination: Examination
+    examination: ResultRow
     label: Label
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """All that is evaluated, and what is not."""
+    """Evaluated cases, and all that is excluded."""
 
     cases: tuple[Case, ...]
-    """In the order of `exam_id`."""
+    """Sorted by `exam_id`."""
     sample: Sample
-    """Of the same order."""
+    """In the same order."""
     unmatched: tuple[Unmatched, ...]
-    """Sorted by `Lack`, study and examination."""
+    """Sorted by `Exclusion`, study and examination."""
     resampling_unit: str
-    """``patient_id``, or ``study_uid`` where the label file names no patients."""
+    """``patient_id``, or ``study_uid`` if the label file names no patients."""
 
     @property
     def studies(self) -> int:
-        """Studies that take part."""
+        """Number of evaluated studies."""
         return len({case.label.study_uid for case in self.cases})
 
     @property
-    def lacks(self) -> Counter[str]:
-        """`Lack` -> how many."""
-        return Counter(str(item.lack) for item in self.unmatched)
+    def exclusions(self) -> Counter[str]:
+        """Number of examinations or studies by `Exclusion`."""
+        return Counter(str(item.exclusion) for item in self.unmatched)
 
 
 def gather(results: Results, file: LabelFile, restriction: Restriction) -> Cohort:
@@ -79,9 +79,9 @@ def gather(results: Results, file: LabelFile, restriction: Restriction) -> Cohor
     Raises
     ------
     UsageError
-        The restriction leaves no study, no labelled study is scored, or those that are have one label only.
+        The restriction leaves no study, no labelled study is scored, or all scored studies have the same label.
     """
-    chosen = _restricted(file, restriction)
+    chosen = _restrict(file, restriction)
     cases: list[Case] = []
     unmatched: list[Unmatched] = []
     for examination in results.examinations:
@@ -89,34 +89,36 @@ def gather(results: Results, file: LabelFile, restriction: Restriction) -> Cohor
         if label is not None and examination.score is not None:
             cases.append(Case(examination, label))
         else:
-            unmatched.append(_without(examination, file, label))
+            unmatched.append(_exclude(examination, file, label))
     seen = {examination.study_uid for examination in results.examinations}
-    unmatched += [Unmatched(Lack.NO_RESULT, study_uid) for study_uid in chosen if study_uid not in seen]
+    unmatched += [Unmatched(Exclusion.NO_RESULT, study_uid) for study_uid in chosen if study_uid not in seen]
     _check(results, cases)
-    listed = tuple(sorted(unmatched, key=lambda item: (item.lack, item.study_uid or "", item.exam_id or "")))
+    listed = tuple(sorted(unmatched, key=lambda item: (item.exclusion, item.study_uid or "", item.exam_id or "")))
     return Cohort(tuple(cases), _sample(cases), listed, "patient_id" if file.has_patients else "study_uid")
 
 
-def _restricted(file: LabelFile, restriction: Restriction) -> dict[str, Label]:
+def _restrict(file: LabelFile, restriction: Restriction) -> dict[str, Label]:
     chosen = dict(file.labels)
     for column, wanted in (("split", restriction.split), ("centre", restriction.centre)):
         if wanted is None:
             continue
         if column not in file.columns:
-            raise UsageError(f"--{column} needs a column {column} in the label file, and there is none")
-        found = sorted({getattr(label, column) or "" for label in chosen.values()} - {""})
+            raise UsageError(f"--{column} needs a column {column}, which the label file lacks")
+        available = sorted({getattr(label, column) or "" for label in chosen.values()} - {""})
         chosen = {uid: label for uid, label in chosen.items() if getattr(label, column) == wanted}
         if not chosen:
-            raise UsageError(f"no labelled study is of {column} {wanted!r}; there are: {', '.join(found) or 'none'}")
+            raise UsageError(
+                f"no labelled study is of {column} {wanted!r}; available: {', '.join(available) or 'none'}"
+            )
     return chosen
 
 
-def _without(examination: Examination, file: LabelFile, label: Label | None) -> Unmatched:
+def _exclude(examination: ResultRow, file: LabelFile, label: Label | None) -> Unmatched:
     if label is not None:
-        lack = Lack.NOT_SCORED
+        exclusion = Exclusion.NOT_SCORED
     else:
-        lack = Lack.OUTSIDE if examination.study_uid in file.labels else Lack.NO_LABEL
-    return Unmatched(lack, examination.study_uid, examination.exam_id, examination.reason)
+        exclusion = Exclusion.OUTSIDE if examination.study_uid in file.labels else Exclusion.NO_LABEL
+    return Unmatched(exclusion, examination.study_uid, examination.exam_id, examination.reason)
 
 
 def _check(results: Results, cases: Iterable[Case]) -> None:
@@ -142,7 +144,7 @@ def _sample(cases: Iterable[Case]) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A part of the cohort."""
+    """Part of the cohort."""
 
     kind: str
     """centre, manufacturer or lesions."""
@@ -152,13 +154,13 @@ class Group:
 
 
 _LOADS = (("1", 1, 1), ("2 to 5", 2, 5), ("6 to 20", 6, 20), ("more than 20", 21, None))
-"""Soloway et al., Cancer 1988;61:195-202: fewer than 6, 6 to 20, more than 20; here a single lesion stands apart."""
+"""Soloway et al., Cancer 1988;61:195-202: fewer than 6, 6 to 20, more than 20; a single lesion is separate here."""
 
 
 def groups_of(cohort: Cohort) -> list[Group]:
-    """The cohort by centre, by manufacturer and, where the label file counts lesions, by lesion load.
+    """Group the cohort by centre, by manufacturer and, if the label file counts lesions, by lesion load.
 
-    A lesion load is that of positives, so each load is held against **all** negatives.
+    Only positives have a lesion load, so each load is compared with **all** negatives.
     """
     labels = [case.label for case in cohort.cases]
     groups = _by_name("manufacturer", [case.examination.manufacturer for case in cohort.cases])
@@ -175,12 +177,12 @@ def groups_of(cohort: Cohort) -> list[Group]:
 
 
 def _by_name(kind: str, names: list[str | None]) -> list[Group]:
-    known = np.array([(name or "").strip() or UNKNOWN for name in names])
-    return [Group(kind, str(name), known == name) for name in np.unique(known)]
+    groups = np.array([(name or "").strip() or UNKNOWN for name in names])
+    return [Group(kind, str(name), groups == name) for name in np.unique(groups)]
 
 
 def load_of(lesions: int | None) -> str:
-    """The group of a number of lesions."""
+    """Name of the lesion load for a number of lesions."""
     if lesions is None:
         return UNKNOWN
     for name, least, most in _LOADS:

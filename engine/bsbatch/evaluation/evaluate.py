@@ -1,86 +1,30 @@
 """An evaluation: read, join, choose operating points, compute, resample."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation import metrics, weighted
 from bsbatch.evaluation.bootstrap import Interval, Replicates, bootstrap, interval
 from bsbatch.evaluation.cohort import Cohort, gather, groups_of
 from bsbatch.evaluation.labels import read_labels
-from bsbatch.evaluation.localisation import Localisation, localise
-from bsbatch.evaluation.metrics import Confusion
-from bsbatch.evaluation.operating import OperatingPoint, operating_points, shortest
-from bsbatch.evaluation.results import Run, lies_in_tables, read_results
+from bsbatch.evaluation.localisation import localise
+from bsbatch.evaluation.operating import operating_points, shortest
+from bsbatch.evaluation.performance import (
+    Curves,
+    Evaluation,
+    GroupPerformance,
+    OperatingPoint,
+    Performance,
+    PointPerformance,
+)
+from bsbatch.evaluation.results import lies_in_tables, read_results
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.evaluation.weighted import Ranking
 
-MIX_FREE = ("sensitivity", "specificity", "fpr", "fnr")
-"""What does not depend on the share of positives: all that can be said of a lesion load held against all negatives."""
-
-
-@dataclass(frozen=True, slots=True)
-class PointPerformance:
-    """The figures at one operating point."""
-
-    point: OperatingPoint
-    confusion: Confusion
-    rates: dict[str, Interval]
-    """By the names of `metrics.RATES`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Performance:
-    """The figures of a sample."""
-
-    sample: Sample
-    auc: Interval
-    brier: Interval
-    points: tuple[PointPerformance, ...]
-    redrawn: int
-    """Resamples that held one class only and were drawn again."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupPerformance:
-    """The figures of a part of the cohort, at the first operating point."""
-
-    kind: str
-    name: str
-    performance: Performance
-
-
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """ROC and calibration curve with their intervals, pointwise."""
-
-    roc: tuple[Floats, Floats]
-    """FPR and TPR of the sample, from (0, 0) to (1, 1)."""
-    roc_grid: tuple[Interval, ...]
-    """TPR at the FPR of `weighted.GRID`."""
-    calibration: metrics.Calibration
-    fractions: tuple[Interval, ...]
-    """Share of positives in each bin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Everything that a report is made of."""
-
-    config: EvaluationConfig
-    run: Run
-    cohort: Cohort
-    repeated_labels: int
-    whole: Performance
-    curves: Curves
-    groups: tuple[GroupPerformance, ...]
-    localisation: Localisation | None
-    """Heat maps against masks; None without ``--masks``."""
-
 
 def evaluate(config: EvaluationConfig) -> Evaluation:
-    """Hold the results of a run against labels.
+    """Compare the results of a run with labels.
 
     Raises
     ------
@@ -91,7 +35,7 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
         raise UsageError(f"{config.out} is a table of the run: choose another --out, or it would be read as results")
     file, results = read_labels(config.labels), read_results(config.results)
     cohort = gather(results, file, config.restriction)
-    points = operating_points(cohort.sample, config.reading, shortest(results.run.threshold))
+    points = operating_points(cohort.sample, config.decisions, shortest(results.run.threshold))
     return Evaluation(
         config,
         results.run,
@@ -105,9 +49,9 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
 
 
 def assess(sample: Sample, points: tuple[OperatingPoint, ...], config: EvaluationConfig) -> Performance:
-    """Compute the figures of a sample, and their intervals with the thresholds held fixed."""
-    prevalence = config.reading.prevalence
-    replicates = bootstrap(sample, config.resampling, _figures(sample, points, prevalence))
+    """Compute the metrics of a sample, and their intervals with the thresholds fixed."""
+    prevalence = config.decisions.prevalence
+    replicates = bootstrap(sample, config.resampling, _metrics_of_resamples(sample, points, prevalence))
     performances = []
     for point in points:
         values = metrics.rates(sample, point.threshold, prevalence)
@@ -123,42 +67,42 @@ def assess(sample: Sample, points: tuple[OperatingPoint, ...], config: Evaluatio
 
 
 def trace(sample: Sample, config: EvaluationConfig) -> Curves:
-    """Compute the curves of a sample of both classes; the resamples are those of `assess`."""
+    """Compute the curves of a sample of both classes, over the same resamples as `assess`."""
     ranking = Ranking.of(sample)
 
-    def statistics(weights: Floats) -> Mapping[str, Floats]:
+    def compute(weights: Floats) -> Mapping[str, Floats]:
         return {"roc": weighted.roc(ranking, weights), "calibration": weighted.calibration(sample, weights)}
 
-    replicates = bootstrap(sample, config.resampling, statistics)
+    replicates = bootstrap(sample, config.resampling, compute)
     fpr, tpr, _ = metrics.roc(sample)
     on_grid = weighted.at_grid(fpr, tpr)
     calibration = metrics.calibration(sample)
     return Curves(
         (fpr, tpr),
-        _by_column(replicates, "roc", on_grid),
+        _intervals_by_column(replicates, "roc", on_grid),
         calibration,
-        _by_column(replicates, "calibration", calibration.fractions),
+        _intervals_by_column(replicates, "calibration", calibration.fractions),
     )
 
 
-def _figures(
+def _metrics_of_resamples(
     sample: Sample, points: tuple[OperatingPoint, ...], prevalence: float | None
 ) -> Callable[[Floats], Mapping[str, Floats]]:
     ranking = Ranking.of(sample)
 
-    def statistics(weights: Floats) -> Mapping[str, Floats]:
-        figures = {"auc": weighted.auc(ranking, weights), "brier": weighted.brier(sample, weights)}
+    def compute(weights: Floats) -> Mapping[str, Floats]:
+        values = {"auc": weighted.auc(ranking, weights), "brier": weighted.brier(sample, weights)}
         for point in points:
             rates = weighted.rates(sample, point.threshold, prevalence, weights)
-            figures |= {f"{point.name}.{name}": values for name, values in rates.items()}
-        return figures
+            values |= {f"{point.name}.{name}": rate for name, rate in rates.items()}
+        return values
 
-    return statistics
+    return compute
 
 
-def _by_column(replicates: Replicates, name: str, values: Floats) -> tuple[Interval, ...]:
-    figures = replicates.figures[name]
-    return tuple(interval(float(value), figures[:, column]) for column, value in enumerate(values))
+def _intervals_by_column(replicates: Replicates, name: str, values: Floats) -> tuple[Interval, ...]:
+    columns = replicates.values[name]
+    return tuple(interval(float(value), columns[:, column]) for column, value in enumerate(values))
 
 
 def _assess_groups(cohort: Cohort, point: OperatingPoint, config: EvaluationConfig) -> tuple[GroupPerformance, ...]:

@@ -1,9 +1,9 @@
-"""Reads the label file: one row for each study, checked before anything is computed.
+"""The label file: one row for each study, checked before anything is computed.
 
-A CSV file in UTF-8, separated by commas, with a header. ``study_uid`` and ``label`` (0 or 1) must be there;
-``patient_id``, ``centre``, ``split`` and ``lesions`` may. Any other column is refused, because a misspelt
-``patient_id`` would silently change what is resampled. Rows that are there twice and agree are counted,
-rows that contradict one another are refused.
+A CSV file in UTF-8, separated by commas, with a header. The columns ``study_uid`` and ``label`` (0 or 1) are required;
+``patient_id``, ``centre``, ``split`` and ``lesions`` are optional. Any other column is refused, because a misspelt
+``patient_id`` would silently change the unit of resampling. Repeated rows that agree are counted; rows that contradict
+one another are refused.
 """
 
 import csv
@@ -19,12 +19,12 @@ OPTIONAL = ("patient_id", "centre", "split", "lesions")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What the label file says of one study."""
+    """Label of one study."""
 
     study_uid: str
     is_positive: bool
     patient_id: str | None = None
-    """None where the file has no such column."""
+    """None if the file has no such column."""
     centre: str | None = None
     split: str | None = None
     lesions: int | None = None
@@ -40,11 +40,11 @@ class LabelFile:
     columns: tuple[str, ...]
     """The header."""
     repeated: int
-    """Rows that said again what an earlier one had said."""
+    """Rows that repeat an earlier one."""
 
     @property
     def has_patients(self) -> bool:
-        """Whether the file says which studies are of one patient."""
+        """True if the file assigns studies to patients."""
         return "patient_id" in self.columns
 
 
@@ -54,8 +54,8 @@ def read_labels(path: Path) -> LabelFile:
     Raises
     ------
     UsageError
-        It is not there or not readable, has a wrong header, a row that cannot be understood, rows that contradict
-        one another, no row, or rows of one class only. The message names the lines.
+        The file is absent or unreadable; or has a wrong header, an invalid row, rows that contradict one another, no
+        row, or rows of one class only. The message names the lines.
     """
     columns, rows = _table(path)
     lines: dict[str, int] = {}
@@ -76,7 +76,7 @@ def read_labels(path: Path) -> LabelFile:
 
 
 def _table(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    """The header, and (line, row) for each row that is not empty."""
+    """Read the header, and (line, row) for each row that is not empty."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -92,7 +92,7 @@ def _table(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]
 
 
 def _check_header(path: Path, columns: tuple[str, ...]) -> None:
-    wanted = f"the header must be {','.join(REQUIRED)} and, where known, {','.join(OPTIONAL)}, separated by commas"
+    wanted = f"the header must be {','.join(REQUIRED)} and optionally {','.join(OPTIONAL)}, separated by commas"
     if not any(columns):
         raise UsageError(f"{path} is empty: {wanted}")
     missing = [name for name in REQUIRED if name not in columns]
@@ -122,8 +122,8 @@ def _label(path: Path, line: int, row: dict[str, str]) -> Label:
         raise UsageError(f"line {line} of {path}: the label must be 0 (no metastasis) or 1 (metastasis)")
     if row.get("patient_id") == "":
         raise UsageError(
-            f"line {line} of {path} has no patient_id: fill the column for every study, or leave it out to take each "
-            "study for a patient of its own"
+            f"line {line} of {path} has no patient_id: fill the column for every study, or leave it out to count "
+            "each study as a patient of its own"
         )
     return Label(
         row["study_uid"],
@@ -139,7 +139,7 @@ def _lesions(path: Path, line: int, text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"line {line} of {path}: lesions must be a whole number from 0 on, or empty where not known")
+        raise UsageError(f"line {line} of {path}: lesions must be a whole number from 0 on, or empty if unknown")
     return int(text)
 
 

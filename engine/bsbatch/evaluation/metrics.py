@@ -1,6 +1,5 @@
-"""The figures themselves, computed by scikit-learn. NaN stands for what is not defined: a division by zero."""
+"""Metrics of a sample, computed by scikit-learn; NaN if undefined (a division by zero)."""
 
-from dataclasses import dataclass
 from math import nan
 
 import numpy as np
@@ -16,38 +15,12 @@ from sklearn.metrics import (
     roc_curve,
 )
 
+from bsbatch.evaluation.performance import BINS, Calibration, Confusion
 from bsbatch.evaluation.sample import Floats, Sample
-
-RATES = ("sensitivity", "specificity", "fpr", "fnr", "accuracy", "f1", "ppv", "npv")
-"""Figures of one operating point; sensitivity is the TPR, specificity the TNR."""
-BINS = 10
-"""Bins of the calibration curve, equally wide on [0, 1]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Confusion:
-    """Examinations by label and decision."""
-
-    true_positives: int
-    false_negatives: int
-    false_positives: int
-    true_negatives: int
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """The calibration curve, one entry for each bin; NaN in bins without a score."""
-
-    sizes: tuple[int, ...]
-    """Examinations."""
-    mean_scores: Floats
-    """``(BINS,)`` mean score."""
-    fractions: Floats
-    """``(BINS,)`` share of positives."""
 
 
 def auc(sample: Sample) -> float:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
+    """Area under the ROC curve: the probability that a positive scores above a negative, ties counting half.
 
     Source: Hanley and McNeil, Radiology 1982;143:29-36. NaN with one class only.
     """
@@ -65,23 +38,23 @@ def brier(sample: Sample) -> float:
 
 
 def confusion(sample: Sample, threshold: float) -> Confusion:
-    """Count decisions; a score of exactly the threshold is positive, as in a run."""
+    """Count decisions by label; a score equal to the threshold is positive, as in a run."""
     matrix = confusion_matrix(sample.labels, sample.scores >= np.float32(threshold), labels=[False, True])
     true_negatives, false_positives, false_negatives, true_positives = map(int, matrix.ravel())
     return Confusion(true_positives, false_negatives, false_positives, true_negatives)
 
 
 def rates(sample: Sample, threshold: float, prevalence: float | None) -> dict[str, float]:
-    """The figures of one operating point, each in [0, 1].
+    """Compute the metrics of one operating point, each in [0, 1].
 
     Parameters
     ----------
     sample
         Of any size above 0.
     threshold
-        Positive from this score on.
+        Smallest score that counts as positive.
     prevalence
-        Share of positives for which PPV and NPV are stated (`predictive_values`); None takes the sample's.
+        Share of positives for which PPV and NPV are computed (`predictive_values`); None uses the sample's.
     """
     labels, decisions = sample.labels, sample.scores >= np.float32(threshold)
     sensitivity = float(recall_score(labels, decisions, zero_division=nan))
@@ -103,7 +76,7 @@ def rates(sample: Sample, threshold: float, prevalence: float | None) -> dict[st
 
 
 def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: Floats) -> tuple[Floats, Floats]:
-    """PPV and NPV at a prevalence, by Bayes' theorem; NaN where nothing is predicted positive or negative.
+    """Compute PPV and NPV at a prevalence by Bayes' theorem; NaN if nothing is predicted positive or negative.
 
     ``PPV = se p / (se p + (1 - sp)(1 - p))``, ``NPV = sp (1 - p) / (sp (1 - p) + (1 - se) p)``.
     Source: Altman and Bland, BMJ 1994;309:102.
@@ -114,7 +87,7 @@ def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: Floa
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
-    """``part / whole``, NaN where the whole is 0."""
+    """Divide ``part / whole``; NaN if the whole is 0."""
     part, whole = np.broadcast_arrays(part, whole)
     quotient = np.full(whole.shape, nan)
     np.divide(part, whole, out=quotient, where=whole != 0)
@@ -122,18 +95,17 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 
 def roc(sample: Sample) -> tuple[Floats, Floats, Floats]:
-    """FPR, TPR and threshold of every point of the ROC curve, from (0, 0) to (1, 1); both classes must be there."""
+    """FPR, TPR and threshold of every point of the ROC curve, from (0, 0) to (1, 1); needs both classes."""
     fpr, tpr, thresholds = roc_curve(sample.labels, sample.scores, drop_intermediate=False)
     return fpr, tpr, thresholds.astype(np.float64)
 
 
 def calibration(sample: Sample) -> Calibration:
-    """Share of positives against mean score, in `BINS` equally wide bins.
+    """Compute the share of positives and the mean score in `BINS` equally wide bins.
 
-    Source: Niculescu-Mizil and Caruana, ICML 2005. The empty bins that scikit-learn leaves out are NaN here.
+    Source: Niculescu-Mizil and Caruana, ICML 2005. Empty bins, which scikit-learn leaves out, are NaN here.
     """
-    places = bin_of(sample.scores)
-    sizes = np.bincount(places, minlength=BINS)
+    sizes = np.bincount(bin_of(sample.scores), minlength=BINS)
     fractions, means = np.full(BINS, nan), np.full(BINS, nan)
     scores = sample.scores.astype(np.float64)
     fractions[sizes > 0], means[sizes > 0] = calibration_curve(sample.labels, scores, n_bins=BINS, strategy="uniform")
@@ -141,5 +113,5 @@ def calibration(sample: Sample) -> Calibration:
 
 
 def bin_of(scores: np.ndarray[tuple[int], np.dtype[np.float32]]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """``(N,)`` bin of each score, 0 to `BINS` - 1, as scikit-learn counts them."""
+    """Bin of each score, ``(N,)`` from 0 to `BINS` - 1, by scikit-learn's rule."""
     return np.searchsorted(np.linspace(0.0, 1.0, BINS + 1)[1:-1], scores.astype(np.float64))

@@ -1,4 +1,4 @@
-"""What stands in ``metrics.json``: plain values, numbers rounded to six digits, null where a figure is not defined."""
+"""Content of ``metrics.json``: plain values, numbers rounded to six digits, null if undefined."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,18 +7,18 @@ from typing import Any
 
 import bsbatch
 from bsbatch.evaluation.bootstrap import CONFIDENCE, Interval
-from bsbatch.evaluation.cohort import Lack
-from bsbatch.evaluation.evaluate import (
-    MIX_FREE,
+from bsbatch.evaluation.cohort import Exclusion
+from bsbatch.evaluation.localisation import TOLERANCE, Localisation
+from bsbatch.evaluation.performance import (
+    BINS,
+    GRID,
+    PREVALENCE_FREE,
     Curves,
     Evaluation,
     GroupPerformance,
     Performance,
     PointPerformance,
 )
-from bsbatch.evaluation.localisation import TOLERANCE, Localisation
-from bsbatch.evaluation.metrics import BINS
-from bsbatch.evaluation.weighted import GRID
 
 VERSION = 1
 NOTICE = "research use only, not for clinical use"
@@ -30,7 +30,7 @@ Content = dict[str, Any]
 
 
 def content_of(evaluation: Evaluation) -> Content:
-    """Everything but the scores; the same evaluation gives the same content, wherever its files lie."""
+    """Collect everything but the scores. Equal evaluations give equal content, wherever their files are."""
     return {
         "version": VERSION,
         "notice": NOTICE,
@@ -51,7 +51,7 @@ def content_of(evaluation: Evaluation) -> Content:
 def _settings(evaluation: Evaluation) -> Content:
     config, cohort = evaluation.config, evaluation.cohort
     by_patient = cohort.resampling_unit == "patient_id"
-    prevalence = config.reading.prevalence
+    prevalence = config.decisions.prevalence
     share = cohort.sample.positives / cohort.sample.size
     return {
         "interval": "percentile bootstrap",
@@ -65,7 +65,7 @@ def _settings(evaluation: Evaluation) -> Content:
         "thresholds_in_resamples": "held fixed",
         "prevalence": _number(share if prevalence is None else prevalence),
         "prevalence_source": "sample" if prevalence is None else "--prevalence",
-        "sensitivity": config.reading.sensitivity,
+        "sensitivity": config.decisions.sensitivity,
         "calibration_bins": BINS,
         **asdict(config.restriction),
     }
@@ -77,7 +77,7 @@ def _counts(evaluation: Evaluation) -> Content:
         **_sizes(evaluation.whole),
         "studies": cohort.studies,
         "repeated_label_rows": evaluation.repeated_labels,
-        "unmatched": {str(lack): cohort.lacks[lack] for lack in Lack},
+        "unmatched": {str(exclusion): cohort.exclusions[exclusion] for exclusion in Exclusion},
     }
 
 
@@ -111,7 +111,7 @@ def _point(item: PointPerformance) -> Content:
 
 
 def _intervals(intervals: Mapping[str, Interval]) -> Content:
-    """The figures, and in how many resamples those are not defined that are not defined in all."""
+    """Collect the metrics and, for those undefined in some resamples, the number of these."""
     undefined = {name: item.undefined for name, item in intervals.items() if item.undefined}
     return {
         "metrics": {name: _interval(item) for name, item in intervals.items()},
@@ -124,7 +124,7 @@ def _interval(item: Interval) -> Content:
 
 
 def _roc(curves: Curves) -> Content:
-    """On the grid on which the interval is known; the full curve follows from ``scores.parquet``."""
+    """Sample the curve on the grid of its interval; the full curve follows from ``scores.parquet``."""
     return {
         "fpr": [_number(value) for value in GRID],
         "tpr": [_number(item.value) for item in curves.roc_grid],
@@ -137,34 +137,34 @@ def _calibration(curves: Curves) -> list[Content]:
     calibration = curves.calibration
     return [
         {
-            "from": _number(place / BINS),
-            "to": _number((place + 1) / BINS),
+            "from": _number(index / BINS),
+            "to": _number((index + 1) / BINS),
             "n": size,
-            "mean_score": _number(calibration.mean_scores[place]),
-            "positive_share": _interval(curves.fractions[place]),
+            "mean_score": _number(calibration.mean_scores[index]),
+            "positive_share": _interval(curves.fractions[index]),
         }
-        for place, size in enumerate(calibration.sizes)
+        for index, size in enumerate(calibration.sizes)
     ]
 
 
 def _subgroups(groups: tuple[GroupPerformance, ...]) -> Content:
     content: Content = {"centre": {}, "manufacturer": {}, "lesions": {}}
     for group in groups:
-        content[group.kind][group.name] = _sizes(group.performance) | _group_figures(group)
+        content[group.kind][group.name] = _sizes(group.performance) | _group_metrics(group)
     return content
 
 
-def _group_figures(group: GroupPerformance) -> Content:
+def _group_metrics(group: GroupPerformance) -> Content:
     performance, point = group.performance, group.performance.points[0]
-    figures = {"auc": performance.auc}
+    metrics = {"auc": performance.auc}
     if group.kind == "lesions":
-        figures |= {name: point.rates[name] for name in MIX_FREE}
+        metrics |= {name: point.rates[name] for name in PREVALENCE_FREE}
     else:
-        figures |= {"brier": performance.brier} | point.rates
+        metrics |= {"brier": performance.brier} | point.rates
     return {
         "threshold": point.point.threshold,
         "redrawn_resamples": performance.redrawn,
-        **_intervals(figures),
+        **_intervals(metrics),
         "confusion": asdict(point.confusion),
     }
 
@@ -172,8 +172,8 @@ def _group_figures(group: GroupPerformance) -> Content:
 def _localisation(localisation: Localisation) -> Content:
     groups: dict[str, Content] = {}
     for group in localisation.groups:
-        figures = {name: _interval(item) for name, item in group.figures.items()}
-        groups.setdefault(group.kind, {})[group.name] = {"n": group.n, "metrics": figures}
+        metrics = {name: _interval(item) for name, item in group.metrics.items()}
+        groups.setdefault(group.kind, {})[group.name] = {"n": group.n, "metrics": metrics}
     return {
         "of": "true positives at the run's own threshold",
         "tolerance": TOLERANCE,

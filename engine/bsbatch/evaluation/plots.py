@@ -1,188 +1,257 @@
-"""The figures of a report, as PNG and SVG, one column (89 mm) wide. The same evaluation gives the same bytes."""
+"""Plots of an evaluation as Vega-Lite specifications, drawn by `plot_files` and by the page of a report.
 
-import io
-from collections.abc import Callable
+The module that draws a specification adds size, fonts and title.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 
 import numpy as np
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from bsbatch.evaluation.bootstrap import Interval
-from bsbatch.evaluation.evaluate import Evaluation, PointPerformance
-from bsbatch.evaluation.metrics import BINS
-from bsbatch.evaluation.weighted import GRID
+from bsbatch.evaluation.performance import BINS, GRID, Curves, Evaluation, PointPerformance
+from bsbatch.evaluation.vega_lite import LegendEntry, Palette, Row, Spec, layer, legend, plot, quantity
 
-_WIDTH = 3.5
-"""Inches."""
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#6B6B6B"
-"""Okabe and Ito's palette, told apart by colour-blind readers: positives are orange, negatives and the model blue."""
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "legend.fontsize": 7,
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.8,
-    "lines.linewidth": 1.4,
-    "savefig.dpi": 300,
-    "svg.hashsalt": "bsbatch",
-    "svg.fonttype": "path",
-}
-_NO_DATES: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-_MARKERS = {"threshold": "o", "half": "s", "youden": "D", "sensitivity": "^"}
+PRINT = Palette("#0072B2", "#D55E00", "#6B6B6B")
+"""For white paper, from the palette of Okabe and Ito, which is safe for colour-blind readers."""
+NEGATIVE, POSITIVE = "No metastasis", "Metastasis"
+"""Names of the two classes in a plot of scores."""
+SCORE_BINS = 20
+"""Bins of the histogram of scores, equally wide on [0, 1]."""
+_CURVE_DIGITS = 3
+"""Digits of the points of a ROC curve: finer steps are not visible."""
+_UNIT = {"scale": {"domain": [0, 1]}, "axis": {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}}
+_MARKERS = {"threshold": "circle", "half": "square", "youden": "diamond", "sensitivity": "triangle-up"}
 _NAMES = {"threshold": "Threshold", "half": "Half", "youden": "Youden", "sensitivity": "Chosen sensitivity"}
-_HISTOGRAM_BINS = 20
+_BLUES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b")
+"""ColorBrewer's Blues."""
+_BLUES_END = 1.15
+"""Share at the dark end of the blues, so that a cell of 100 % is not the darkest."""
+_DARK = 0.65
+"""Share from which text on a cell is white."""
+_CORNER = 0.25
+"""Part of an axis that a legend in a corner leaves free."""
+_POINT = 4 / 3
+"""CSS pixels in a typographic point."""
 
 
-def figures_of(evaluation: Evaluation) -> dict[str, bytes]:
-    """File name -> content of every figure; the user's matplotlib settings do not reach them."""
-    drawings: dict[str, tuple[Callable[[Axes, Evaluation], None], float]] = {
-        "roc": (_draw_roc, 3.6),
-        "confusion": (_draw_confusion, 3.1),
-        "calibration": (_draw_calibration, 3.6),
-        "scores": (_draw_scores, 2.9),
-    }
-    files: dict[str, bytes] = {}
-    with style.context(["default", _STYLE]):
-        for name, (draw, height) in drawings.items():
-            figure = Figure((_WIDTH, height), layout="constrained")
-            FigureCanvasAgg(figure)
-            draw(figure.subplots(), evaluation)
-            figure.supxlabel(_footer(evaluation), fontsize=6, color=_GREY)
-            for kind, metadata in _NO_DATES.items():
-                files[f"{name}.{kind}"] = _saved(figure, kind, metadata)
-    return files
-
-
-def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format=kind, metadata=metadata)
-    return stream.getvalue()
-
-
-def _footer(evaluation: Evaluation) -> str:
-    sample = evaluation.whole.sample
-    unit = "patients" if evaluation.cohort.resampling_unit == "patient_id" else "studies"
-    return (
-        f"n = {sample.size} examinations of {sample.patient_count} {unit}, {sample.positives} with metastasis.\n"
-        "95 % intervals by bootstrap. Research use only, not for clinical use."
+def roc_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
+    """Plot the ROC curve with its pointwise interval and the operating points."""
+    points = distinct(evaluation.whole.points)
+    x = quantity("fpr", "False positive rate (1 - specificity)", **_UNIT)
+    y = quantity("tpr", "True positive rate (sensitivity)", **_UNIT)
+    band = {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}
+    curve = np.unique(np.stack(evaluation.curves.roc, axis=1).round(_CURVE_DIGITS), axis=0)
+    entries = [
+        LegendEntry("95 % interval, pointwise", "transparent", palette.model, "square", opacity=0.2),
+        LegendEntry(f"AUC {_with_interval(evaluation.whole.auc)}", palette.model),
+        LegendEntry("Chance", palette.reference, dash=(1, 2)),
+        *(LegendEntry(_point_label(item), "white", palette.positive, _MARKERS[item.point.name]) for item in points),
+    ]
+    return plot(
+        "ROC curve",
+        layer({"type": "area", "color": palette.model, "opacity": 0.2}, band, _band_rows(evaluation.curves)),
+        _diagonal(x, y, palette),
+        layer(_line(palette), {"x": x, "y": y}, ({"fpr": fpr, "tpr": tpr} for fpr, tpr in curve.tolist())),
+        *(_point_marker(item, x, y, palette) for item in points),
+        legend(entries, orient="bottom-right"),
     )
 
 
-def _draw_roc(axes: Axes, evaluation: Evaluation) -> None:
-    low = [item.low for item in evaluation.curves.roc_grid]
-    high = [item.high for item in evaluation.curves.roc_grid]
-    axes.fill_between(GRID, low, high, color=_BLUE, alpha=0.2, linewidth=0, label="95 % interval, pointwise")
-    axes.plot(*evaluation.curves.roc, color=_BLUE, label=f"AUC {_words(evaluation.whole.auc, 3)}")
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":", label="Chance")
-    for item in distinct(evaluation.whole.points):
-        _draw_point(axes, item)
-    axes.set(
-        title="ROC curve", xlabel="False positive rate (1 - specificity)", ylabel="True positive rate (sensitivity)"
-    )
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(loc="lower right")
-
-
-def distinct(points: tuple[PointPerformance, ...]) -> list[PointPerformance]:
-    """The operating points without those whose threshold an earlier one has."""
-    first = {item.point.threshold: item for item in reversed(points)}
-    return [item for item in points if first[item.point.threshold] is item]
-
-
-def _draw_point(axes: Axes, item: PointPerformance) -> None:
-    name = item.point.name
-    axes.plot(
-        item.rates["fpr"].value,
-        item.rates["sensitivity"].value,
-        marker=_MARKERS[name],
-        markersize=5,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        color=_ORANGE,
-        linestyle="none",
-        label=f"{_NAMES[name]} ({item.point.threshold:.3g})",
+def calibration_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
+    """Plot the share of positives against the mean score of each bin, with intervals and numbers of examinations."""
+    rows = _calibration_rows(evaluation.curves)
+    x = quantity("mean score", "Mean score in the bin", **_UNIT)
+    y = quantity("share", "Share with metastasis in the bin", **_UNIT)
+    above = {"value": -9}
+    text = {"type": "text", "color": palette.reference, "fontSize": 5.5 * _POINT, "baseline": "middle"}
+    interval = {"type": "rule", "color": palette.model, "strokeWidth": 3.3, "opacity": 0.45}
+    point = {"color": palette.model, "size": 40, "opacity": 1}
+    label = f"Model with 95 % interval\nBrier score {_with_interval(evaluation.whole.brier)}"
+    entries = [
+        LegendEntry(label, palette.model, palette.model, "circle"),
+        LegendEntry("Perfect calibration", palette.reference, dash=(1, 2)),
+    ]
+    return plot(
+        "Calibration",
+        _diagonal(x, y, palette),
+        layer(interval, {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}, rows),
+        layer(_line(palette) | {"point": point, "tooltip": True}, {"x": x, "y": y}, rows),
+        layer(text, {"x": x, "y": above, "text": {"field": "examinations"}}, rows),
+        layer(text | {"text": "n", "fontStyle": "italic", "align": "right"}, {"x": {"value": -5}, "y": above}, [{}]),
+        legend(entries, orient=_emptier_corner(evaluation.curves)),
     )
 
 
-def _draw_confusion(axes: Axes, evaluation: Evaluation) -> None:
+def score_plot(scores: Mapping[str, Sequence[float]], threshold: float | None, palette: Palette = PRINT) -> Spec:
+    """Plot histograms of scores, one over the other, and the threshold.
+
+    Parameters
+    ----------
+    scores
+        Scores in [0, 1] of up to three groups, by name; their colours are those of the palette in its order.
+    threshold
+        Smallest score that counts as positive, in [0, 1]; None draws no line.
+    palette
+        Colours.
+    """
+    layers: list[Spec] = []
+    entries: list[LegendEntry] = []
+    for (name, values), colour in zip(
+        scores.items(), (palette.model, palette.positive, palette.reference), strict=False
+    ):
+        layers += _histogram(name, values, colour)
+        entries.append(LegendEntry(f"{name} (n = {len(values)})", colour, colour, "square"))
+    if threshold is not None:
+        mark = {"type": "rule", "color": palette.reference, "strokeDash": [4, 3], "strokeWidth": 1.3}
+        encoding = {"x": quantity("score", _SCORE), "tooltip": {"value": f"threshold {threshold:.4g}"}}
+        layers.append(layer(mark, encoding, [{"score": threshold}]))
+        entries.append(LegendEntry(f"Threshold {threshold:.3g}", palette.reference, dash=(3, 2)))
+    return plot("Scores", *layers, legend(entries, orient="top", columns=2))
+
+
+def confusion_plot(evaluation: Evaluation) -> Spec:
+    """Plot the confusion matrix at the first operating point: share of each row, interval and counts of each cell."""
     item = evaluation.whole.points[0]
+    nominal = {"type": "nominal", "sort": None}
+    bare = {"domain": False, "ticks": False, "labelPadding": 6}
+    axes = {
+        "x": nominal | {"field": "predicted", "title": "Predicted", "axis": bare | {"labelAngle": 0}},
+        "y": nominal | {"field": "label", "title": "Known (share of each row, %)", "axis": bare | {"labelAngle": -90}},
+    }
+    shades = {"domain": np.linspace(0, _BLUES_END, len(_BLUES)).tolist(), "range": list(_BLUES)}
+    ink = {"field": "ink", "type": "nominal", "scale": None}
+    rate = {"type": "text", "fontSize": 9 * _POINT, "fontWeight": "bold", "dy": -14}
+    detail = {"type": "text", "fontSize": 7 * _POINT, "lineBreak": "\n", "baseline": "top", "dy": 2}
+    content = plot(
+        f"Confusion matrix at threshold {item.point.threshold:.3g}",
+        layer("rect", axes | {"fill": quantity("share", None, scale=shades, legend=None)}),
+        layer(rate, axes | {"text": {"field": "rate"}, "color": ink}),
+        layer(detail, axes | {"text": {"field": "detail"}, "color": ink}),
+    )
+    return content | {"data": {"values": _cell_rows(item, evaluation)}}
+
+
+def distinct(points: Iterable[PointPerformance]) -> list[PointPerformance]:
+    """Leave out the operating points whose threshold an earlier one has."""
+    first: dict[float, PointPerformance] = {}
+    for item in points:
+        first.setdefault(item.point.threshold, item)
+    return list(first.values())
+
+
+def interval_row(item: Interval) -> dict[str, float | None]:
+    """Return a metric as ``value``, ``low`` and ``high``; None stands for NaN."""
+    return {"value": _number(item.value), "low": _number(item.low), "high": _number(item.high)}
+
+
+_SCORE = "Score for metastasis"
+
+
+def _histogram(name: str, scores: Sequence[float], colour: str) -> list[Spec]:
+    edges = np.linspace(0, 1, SCORE_BINS + 1).round(2).tolist()
+    counts = np.histogram(np.asarray(scores, np.float32), edges)[0].tolist()
+    bars = [
+        {"from": low, "to": high, "examinations": count, "group": name}
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+    x = quantity("from", _SCORE, **_UNIT)
+    y = quantity("examinations", "Examinations", axis={"tickMinStep": 1})
+    bar = {"type": "bar", "color": colour, "opacity": 0.35, "binSpacing": 0, "tooltip": True}
+    outline = {"type": "line", "color": colour, "interpolate": "step-after", "strokeWidth": 1.6}
+    return [
+        layer(bar, {"x": x | {"bin": {"binned": True}}, "x2": {"field": "to"}, "y": y | {"stack": None}}, bars),
+        layer(outline, {"x": x, "y": y}, [*bars, bars[-1] | {"from": 1.0}]),
+    ]
+
+
+def _band_rows(curves: Curves) -> list[Row]:
+    return [{"fpr": fpr} | interval_row(item) for fpr, item in zip(GRID.tolist(), curves.roc_grid, strict=True)]
+
+
+def _calibration_rows(curves: Curves) -> list[Row]:
+    """Make a row for each bin that has a score."""
+    calibration = curves.calibration
+    return [
+        interval_row(curves.fractions[index])
+        | {
+            "mean score": float(calibration.mean_scores[index]),
+            "share": float(calibration.fractions[index]),
+            "examinations": calibration.sizes[index],
+        }
+        for index in range(BINS)
+        if calibration.sizes[index]
+    ]
+
+
+def _emptier_corner(curves: Curves) -> str:
+    """Choose the corner for the legend of the calibration plot: the one with fewer points, else the upper left."""
+    means, shares = curves.calibration.mean_scores, curves.calibration.fractions
+    above = np.sum((means < 1 - _CORNER) & (shares > 1 - _CORNER))
+    below = np.sum((means > _CORNER) & (shares < _CORNER))
+    return "top-left" if above <= below else "bottom-right"
+
+
+def _diagonal(x: Spec, y: Spec, palette: Palette) -> Spec:
+    mark = {"type": "line", "strokeDash": [1, 2], "color": palette.reference, "strokeWidth": 1.1}
+    encoding = {"x": x | {"field": "end"}, "y": y | {"field": "end"}}
+    return layer(mark, encoding, [{"end": 0}, {"end": 1}])
+
+
+def _line(palette: Palette) -> Spec:
+    return {"type": "line", "color": palette.model, "strokeWidth": 1.9}
+
+
+def _point_marker(item: PointPerformance, x: Spec, y: Spec, palette: Palette) -> Spec:
+    name = item.point.name
+    mark = {"type": "point", "shape": _MARKERS[name], "size": 65, "fill": palette.positive, "stroke": "white"}
+    row = {
+        "fpr": item.rates["fpr"].value,
+        "tpr": item.rates["sensitivity"].value,
+        "operating point": _NAMES[name],
+        "threshold": item.point.threshold,
+    }
+    encoding = {
+        "x": x,
+        "y": y,
+        "tooltip": [{"field": field} for field in ("operating point", "threshold", "fpr", "tpr")],
+    }
+    return layer(mark | {"strokeWidth": 0.8, "opacity": 1}, encoding, [row])
+
+
+def _point_label(item: PointPerformance) -> str:
+    return f"{_NAMES[item.point.name]} ({item.point.threshold:.3g})"
+
+
+def _cell_rows(item: PointPerformance, evaluation: Evaluation) -> list[Row]:
     matrix, rates, sample = item.confusion, item.rates, evaluation.whole.sample
+    no, yes = "no metastasis", "metastasis"
     cells = (
-        (("TNR", rates["specificity"], matrix.true_negatives), ("FPR", rates["fpr"], matrix.false_positives)),
-        (("FNR", rates["fnr"], matrix.false_negatives), ("TPR", rates["sensitivity"], matrix.true_positives)),
+        (no, no, "TNR", rates["specificity"], matrix.true_negatives, sample.negatives),
+        (no, yes, "FPR", rates["fpr"], matrix.false_positives, sample.negatives),
+        (yes, no, "FNR", rates["fnr"], matrix.false_negatives, sample.positives),
+        (yes, yes, "TPR", rates["sensitivity"], matrix.true_positives, sample.positives),
     )
-    shares = np.array([[cell[1].value for cell in row] for row in cells])
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
-    for row, total in enumerate((sample.negatives, sample.positives)):
-        for column, (name, rate, count) in enumerate(cells[row]):
-            colour = "white" if shares[row, column] > 0.65 else "black"  # noqa: PLR2004 - where black on blue ends
-            text = f"{name} {_percent(rate.value)} %"
-            axes.text(column, row - 0.13, text, ha="center", va="center", color=colour, fontsize=9, weight="bold")
-            detail = f"{_percent(rate.low)} to {_percent(rate.high)} %\n{count} of {total}"
-            axes.text(column, row + 0.15, detail, ha="center", va="center", color=colour, fontsize=7)
-    names = ["no metastasis", "metastasis"]
-    axes.set_xticks([0, 1], names)
-    axes.set_yticks([0, 1], names, rotation=90, va="center")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    title = f"Confusion matrix at threshold {item.point.threshold:.3g}"
-    axes.set(title=title, xlabel="Predicted", ylabel="Known (share of each row, %)")
+    return [
+        {
+            "label": label,
+            "predicted": predicted,
+            "share": _number(rate.value),
+            "rate": f"{name} {_percent(rate.value)} %",
+            "detail": f"{_percent(rate.low)} to {_percent(rate.high)} %\n{count} of {total}",
+            "ink": "white" if rate.value > _DARK else "black",
+        }
+        for label, predicted, name, rate, count, total in cells
+    ]
 
 
-def _draw_calibration(axes: Axes, evaluation: Evaluation) -> None:
-    calibration, fractions = evaluation.curves.calibration, evaluation.curves.fractions
-    filled = [place for place in range(BINS) if calibration.sizes[place]]
-    means = calibration.mean_scores[filled]
-    for mean, item in zip(means, (fractions[place] for place in filled), strict=True):
-        axes.plot([mean, mean], [item.low, item.high], color=_BLUE, alpha=0.45, linewidth=2.5, solid_capstyle="butt")
-    label = f"Model with 95 % interval\nBrier score {_words(evaluation.whole.brier, 3)}"
-    axes.plot(means, calibration.fractions[filled], color=_BLUE, marker="o", markersize=4, label=label)
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=0.8, linestyle=":", label="Perfect calibration")
-    for mean, place in zip(means, filled, strict=True):
-        axes.text(mean, 1.05, str(calibration.sizes[place]), ha="center", va="center", fontsize=5.5, color=_GREY)
-    axes.text(-0.02, 1.05, "n", ha="right", va="center", fontsize=5.5, color=_GREY, style="italic")
-    axes.set(
-        title="Calibration", xlabel="Mean score in the bin (probability)", ylabel="Share with metastasis in the bin"
-    )
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.09), xticks=np.linspace(0, 1, 6), yticks=np.linspace(0, 1, 6))
-    axes.legend(loc="best", bbox_to_anchor=(0.0, 0.0, 1.0, 0.95))
-
-
-def _draw_scores(axes: Axes, evaluation: Evaluation) -> None:
-    sample, point = evaluation.whole.sample, evaluation.whole.points[0].point
-    edges = [place / _HISTOGRAM_BINS for place in range(_HISTOGRAM_BINS + 1)]
-    for members, colour, name in ((~sample.labels, _BLUE, "No metastasis"), (sample.labels, _ORANGE, "Metastasis")):
-        label = f"{name} (n = {int(members.sum())})"
-        scores = sample.scores[members]
-        axes.hist(scores, bins=edges, color=colour, alpha=0.35, linewidth=0)
-        axes.hist(scores, bins=edges, color=colour, histtype="step", linewidth=1.2, label=label)
-    axes.axvline(
-        point.threshold,
-        ymax=0.72,
-        color="black",
-        linewidth=0.9,
-        linestyle="--",
-        label=f"Threshold {point.threshold:.3g}",
-    )
-    axes.set(title="Scores", xlabel="Score (probability of metastasis)", ylabel="Examinations", xlim=(0, 1))
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.4)
-    axes.legend(loc="upper center")
-
-
-def _words(item: Interval, digits: int) -> str:
-    if isnan(item.value):
-        return "not defined"
-    return f"{item.value:.{digits}f} ({item.low:.{digits}f} to {item.high:.{digits}f})"
+def _with_interval(item: Interval) -> str:
+    return "not defined" if isnan(item.value) else f"{item.value:.3f} ({item.low:.3f} to {item.high:.3f})"
 
 
 def _percent(value: float) -> str:
     return "-" if isnan(value) else f"{100 * value:.1f}"
+
+
+def _number(value: float) -> float | None:
+    return None if isnan(value) else float(value)

@@ -1,6 +1,7 @@
-"""Writes a report: ``metrics.json``, ``scores.parquet``, ``unmatched.csv`` and ``figures/``, each aside and renamed.
+"""The files of a report: ``metrics.json``, ``scores.parquet``, ``unmatched.csv`` and ``figures/``.
 
-``metrics.json`` is taken away first and written last: where it stands, the report is whole.
+Each is written aside and renamed. ``metrics.json`` is deleted first and written last: if it exists, the report is
+complete.
 """
 
 import csv
@@ -13,9 +14,9 @@ import pyarrow.parquet as pq
 
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.evaluation.cohort import Cohort
-from bsbatch.evaluation.evaluate import Evaluation
 from bsbatch.evaluation.metrics_json import NOTICE, VERSION, content_of
-from bsbatch.evaluation.plots import figures_of
+from bsbatch.evaluation.performance import Evaluation
+from bsbatch.evaluation.plot_files import draw_plots
 from bsbatch.host.files import replace_file
 from bsbatch.store.tables import Column
 
@@ -33,18 +34,18 @@ SCORE_COLUMNS = (
     Column("lesions", pa.int64(), "Number of lesions, from the label file"),
     Column("manufacturer", pa.string(), "(0008,0070) Manufacturer"),
 )
-"""One row for each examination that takes part. No patient_id: a number is enough to resample by."""
+"""Columns of ``scores.parquet``, one row for each evaluated examination. No patient_id: a number is enough."""
 
 
 def write_report(evaluation: Evaluation) -> None:
-    """Write the report into the folder that the evaluation's configuration names; one that is there is replaced.
+    """Write the report into the folder in the evaluation's configuration, over an earlier one.
 
     Raises
     ------
     UsageError
-        The folder cannot be made.
+        The folder cannot be created.
     OutputError
-        It cannot be written to.
+        The folder cannot be written to.
     """
     out = evaluation.config.out
     try:
@@ -53,11 +54,11 @@ def write_report(evaluation: Evaluation) -> None:
         raise UsageError(f"cannot write to {out}: {error.strerror}. Choose another --out or grant access") from error
     try:
         (out / METRICS).unlink(missing_ok=True)
-        for name, content in figures_of(evaluation).items():
+        for name, content in draw_plots(evaluation).items():
             _replace(out / FIGURES / name, content)
-        _replace(out / SCORES, _scores(evaluation))
-        _replace(out / UNMATCHED, _unmatched(evaluation.cohort))
-        _replace(out / METRICS, _json(evaluation))
+        _replace(out / SCORES, _scores_parquet(evaluation))
+        _replace(out / UNMATCHED, _unmatched_csv(evaluation.cohort))
+        _replace(out / METRICS, _metrics_json(evaluation))
     except OSError as error:
         raise OutputError.of(out, error) from error
 
@@ -67,28 +68,28 @@ def _replace(path: Path, content: bytes) -> None:
         aside.write_bytes(content)
 
 
-def _json(evaluation: Evaluation) -> bytes:
+def _metrics_json(evaluation: Evaluation) -> bytes:
     text = json.dumps(content_of(evaluation), indent=2, ensure_ascii=False, allow_nan=False)
     return f"{text}\n".encode()
 
 
-def _scores(evaluation: Evaluation) -> bytes:
+def _scores_parquet(evaluation: Evaluation) -> bytes:
     sample = evaluation.cohort.sample
-    decided = sample.scores >= evaluation.whole.points[0].point.threshold
+    decisions = sample.scores >= evaluation.whole.points[0].point.threshold
     rows = [
         {
             "exam_id": case.examination.exam_id,
             "study_uid": case.label.study_uid,
-            "patient": int(sample.patients[place]),
+            "patient": int(sample.patients[index]),
             "label": int(case.label.is_positive),
             "p_metastasis": case.examination.score,
-            "predicted": int(decided[place]),
+            "predicted": int(decisions[index]),
             "centre": case.label.centre,
             "split": case.label.split,
             "lesions": case.label.lesions,
             "manufacturer": case.examination.manufacturer,
         }
-        for place, case in enumerate(evaluation.cohort.cases)
+        for index, case in enumerate(evaluation.cohort.cases)
     ]
     stream = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=_schema(evaluation)), stream, compression="zstd")
@@ -104,9 +105,9 @@ def _schema(evaluation: Evaluation) -> pa.Schema:
     return pa.schema(fields, {f"bsbatch.{name}": value for name, value in facts.items()})
 
 
-def _unmatched(cohort: Cohort) -> bytes:
+def _unmatched_csv(cohort: Cohort) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("kind", "study_uid", "exam_id", "reason"))
-    writer.writerows((str(item.lack), item.study_uid, item.exam_id, item.reason) for item in cohort.unmatched)
+    writer.writerows((str(item.exclusion), item.study_uid, item.exam_id, item.reason) for item in cohort.unmatched)
     return stream.getvalue().encode()

@@ -1,6 +1,6 @@
-"""Reads the ``results`` table of a run."""
+"""The ``results`` table of a run, as far as an evaluation needs it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,50 +29,53 @@ _COLUMNS = [
 ]
 _MAP = "cam_map"
 
+RunFile = Mapping[str, Any]
+"""Content of ``run.json``: plain JSON values."""
+
 
 @dataclass(frozen=True, slots=True)
-class Examination:
-    """One row of the results, as far as an evaluation needs it."""
+class ResultRow:
+    """One examination."""
 
     exam_id: str
     study_uid: str | None
     score: float | None
-    """Probability of metastasis in [0, 1], None for a failed examination."""
+    """Score for metastasis in [0, 1], None for a failed examination."""
     reason: str | None
-    """Why it failed."""
+    """Reason code of a failure."""
     manufacturer: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Which run the results are of."""
+    """The run that wrote the results."""
 
     model_id: str | None
     config_hash: str
     threshold: float
     """Operating point of the run, in [0, 1]."""
     status: str | None
-    """How it ended, from ``run.json``; None where that is not there."""
+    """Final status in ``run.json``; None without that file."""
     is_pseudonymised: bool
-    """Whether UIDs were replaced by keyed hashes."""
+    """True if UIDs were replaced by keyed hashes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The results of one run."""
+    """Results of one run."""
 
-    examinations: tuple[Examination, ...]
+    examinations: tuple[ResultRow, ...]
     """In the order of `exam_id`."""
     run: Run
 
 
 def out_of(results: Path) -> Path:
-    """The output folder of the run, given that folder or the ``results`` folder in it."""
+    """Output folder of a run, from that folder or the ``results`` folder in it."""
     return results.resolve().parent if not (results / RESULTS).is_dir() and parts_in(results) else results
 
 
 def read_results(results: Path) -> Results:
-    """Read the results of one run.
+    """Read the results of one run, sorted by ``exam_id``.
 
     Parameters
     ----------
@@ -82,7 +85,7 @@ def read_results(results: Path) -> Results:
     Raises
     ------
     UsageError
-        There are none, they cannot be read, or they are not of one configuration.
+        There are none, they cannot be read, or they are of several configurations.
     """
     out = out_of(results)
     try:
@@ -90,16 +93,16 @@ def read_results(results: Path) -> Results:
         rows = sorted(all_rows(out / RESULTS, _COLUMNS), key=lambda row: row["exam_id"])
     except OutputError as error:
         raise UsageError(str(error)) from error
-    return Results(tuple(map(_examination, rows)), _run(results, rows, read_run_file(out)))
+    return Results(tuple(map(_result_row, rows)), _run(results, rows, read_run_file(out)))
 
 
 def read_maps(results: Path) -> dict[str, tuple[bool, NDArray[np.float32] | None]]:
-    """For each examination whether it was predicted positive, and its heat map ``(32, 32)`` where it has one.
+    """Read, for each ``exam_id``, whether it was predicted positive and its heat map: ``(32, 32)``, None without one.
 
     Raises
     ------
     UsageError
-        The run was not asked for heat maps.
+        The run made no heat maps.
     """
     folder = out_of(results) / RESULTS
     if not any(_MAP in metadata_of(part).get("bsbatch.columns", "") for part in parts_in(folder)):
@@ -109,8 +112,8 @@ def read_maps(results: Path) -> dict[str, tuple[bool, NDArray[np.float32] | None
 
 
 def read_views(results: Path) -> dict[str, Views]:
-    """For each examination the frames of its two views; those that lack one are left out."""
-    names = [f"{what}_{view}" for view in ("anterior", "posterior") for what in ("sop_uid", "frame")]
+    """Read the frames of the two views of each ``exam_id``; examinations without one of them are left out."""
+    names = [f"{column}_{view}" for view in ("anterior", "posterior") for column in ("sop_uid", "frame")]
     rows = all_rows(out_of(results) / RESULTS, ["exam_id", *names])
     return {
         row["exam_id"]: (ViewFrame(*(row[name] for name in names[:2])), ViewFrame(*(row[name] for name in names[2:])))
@@ -124,7 +127,7 @@ def _cells(values: list[float] | None) -> NDArray[np.float32] | None:
 
 
 def lies_in_tables(folder: Path, results: Path) -> bool:
-    """Whether a folder is one of the tables of a run or lies in one, where files would be read as parts."""
+    """True if a folder is, or lies in, a table of a run, where its files would be read as parts."""
     tables = [(out_of(results) / name).resolve() for name in (RESULTS, OBJECTS)]
     return any(folder.resolve().is_relative_to(table) for table in tables)
 
@@ -138,9 +141,9 @@ def _check_parts(results: Path, out: Path) -> None:
             raise UsageError(f"{path} was not written by bsbatch run: give the --out folder of a run")
 
 
-def _examination(row: Row) -> Examination:
+def _result_row(row: Row) -> ResultRow:
     is_scored = row["status"] == OK
-    return Examination(
+    return ResultRow(
         row["exam_id"],
         row["study_uid"],
         row["p_metastasis"] if is_scored else None,
@@ -149,7 +152,7 @@ def _examination(row: Row) -> Examination:
     )
 
 
-def _run(results: Path, rows: Iterable[Row], run_file: dict[str, Any]) -> Run:
+def _run(results: Path, rows: Iterable[Row], run_file: RunFile) -> Run:
     known = {(row["model_id"], row["config_hash"], row["threshold"]) for row in rows}
     if not known:
         raise UsageError(f"{results} holds no examination: the run found no whole-body bone scan")

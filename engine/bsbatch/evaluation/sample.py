@@ -1,4 +1,4 @@
-"""What metrics are computed of: scores, labels and patients. Imports nothing of ours."""
+"""Scores, labels and patients, of which metrics are computed."""
 
 from dataclasses import dataclass
 
@@ -14,33 +14,33 @@ class Sample:
     """Scored and labelled examinations."""
 
     scores: NDArray[np.float32]
-    """``(N,)`` probabilities of metastasis, in [0, 1], at the precision in which a run compares and stores them."""
+    """``(N,)`` scores for metastasis in [0, 1], in the precision in which a run compares and stores them."""
     labels: Mask
-    """``(N,)`` True where metastasis is known."""
+    """``(N,)`` True with metastasis, by the reference standard."""
     patients: NDArray[np.intp]
     """``(N,)`` number of the patient, from 0 without gaps."""
 
     @property
     def size(self) -> int:
-        """Examinations."""
+        """Number of examinations."""
         return len(self.scores)
 
     @property
     def positives(self) -> int:
-        """Examinations with metastasis."""
+        """Number of examinations with metastasis."""
         return int(self.labels.sum())
 
     @property
     def negatives(self) -> int:
-        """Examinations without metastasis."""
+        """Number of examinations without metastasis."""
         return self.size - self.positives
 
     @property
     def patient_count(self) -> int:
-        """Patients."""
+        """Number of patients."""
         return int(self.patients.max()) + 1 if self.size else 0
 
     def take(self, chosen: Mask) -> "Sample":
-        """The examinations where ``(N,)`` `chosen` is True, their patients numbered anew."""
+        """Select the examinations that are True in ``(N,)`` `chosen`, and number their patients anew."""
         _, patients = np.unique(self.patients[chosen], return_inverse=True)
         return Sample(self.scores[chosen], self.labels[chosen], patients.astype(np.intp))

@@ -1,28 +1,30 @@
-"""Reads lesions out of DICOM Segmentation objects (PS3.3 A.51, C.8.20): binary, fractional, and label maps."""
+"""Lesion masks as DICOM Segmentation objects (PS3.3 A.51, C.8.20): binary, fractional and label maps."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from bsbatch.errors import UsageError
 
 _STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
 _HALF = 0.5
-"""From this probability or occupancy on a pixel belongs to a fractional segment."""
+"""Smallest probability or occupancy of a pixel that belongs to a fractional segment."""
 
 Labels = NDArray[np.int32]
+Pixels = NDArray[np.integer | np.floating]
+Items = Sequence[Dataset]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewFrame:
-    """The frame that shows a view."""
+    """Frame that shows a view."""
 
     sop_uid: str
     """(0008,0018) SOP Instance UID of its object."""
@@ -35,50 +37,50 @@ Views = tuple[ViewFrame, ViewFrame]
 
 
 def read_segmentations(paths: Iterable[Path], views: Views) -> list[Labels] | None:
-    """Read the masks of an examination out of all segmentations of its study.
+    """Read the masks of an examination from the segmentations of its study.
 
-    Which view a frame is drawn on stands in its (0008,9124) Derivation Image Sequence, (0008,2112) Source Image
-    Sequence: (0008,1155) Referenced SOP Instance UID and (0008,1160) Referenced Frame Number (PS3.3 C.7.6.16.2.6).
-    Where a frame has none, the object's (0008,1115) Referenced Series Sequence must name one object alone, and that
-    object must hold one view. A segment's number, (0062,000B), names the lesion in both views.
+    A frame names its view in (0008,9124) Derivation Image Sequence, (0008,2112) Source Image Sequence: (0008,1155)
+    Referenced SOP Instance UID and (0008,1160) Referenced Frame Number (PS3.3 C.7.6.16.2.6). A frame without them
+    belongs to the only object in (0008,1115) Referenced Series Sequence, which must contain one view. A segment's
+    number, (0062,000B), identifies the lesion in both views.
 
-    A frame is taken pixel for pixel for the view's matrix as it is stored, whatever the patient's orientation: planar
+    Pixels of a frame are those of the view's matrix as it is stored, regardless of the patient's orientation: planar
     views have no other geometry. So (0028,135A) Spatial Locations Preserved must not deny it. Fractional values are
     shares of (0062,000E) Maximum Fractional Value (PS3.3 C.8.20.2).
 
     Returns
     -------
-    Of each view ``(rows, columns)``, 0 where no lesion is, else the segment's number; ``(1, 1)`` of 0 where a view has
-    no frame, as empty ones are often left out. None where nothing refers to the views.
+    For each view ``(rows, columns)``, 0 outside lesions, else the segment's number. A view without a frame is
+    ``(1, 1)`` of 0, because empty frames are often left out. None if nothing refers to the views.
 
     Raises
     ------
     UsageError
-        A file is no segmentation, its pixels cannot be read, or it does not say which view it is drawn on.
+        A file is no segmentation, its pixels cannot be read, or it does not identify the view of a frame.
     """
     masks: list[Labels | None] = [None, None]
     for path in paths:
-        for place, labels in _drawn(path, views):
-            masks[place] = labels if masks[place] is None else _merged(path, masks[place], labels)
+        for view, labels in _frames_of_views(path, views):
+            masks[view] = labels if masks[view] is None else _merge(path, masks[view], labels)
     if all(mask is None for mask in masks):
         return None
     return [np.zeros((1, 1), np.int32) if mask is None else mask for mask in masks]
 
 
-def _drawn(path: Path, views: Views) -> Iterator[tuple[int, Labels]]:
-    """For each frame that is drawn on one of the views: which, 0 or 1, and its labels."""
+def _frames_of_views(path: Path, views: Views) -> Iterator[tuple[int, Labels]]:
+    """Read the frames that belong to one of the views: index of the view, 0 or 1, and labels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
         dataset, frames = _read(path)
         for number, pixels in enumerate(frames):
             groups = _groups(dataset, number)
-            place = _place(path, dataset, groups, views)
-            if place is not None:
-                yield place, _labels(path, dataset, groups, pixels)
+            view = _view_of(path, dataset, groups, views)
+            if view is not None:
+                yield view, _labels(path, dataset, groups, pixels)
 
 
-def _read(path: Path) -> tuple[Any, NDArray[Any]]:
-    """The object and its frames ``(N, rows, columns)``."""
+def _read(path: Path) -> tuple[Dataset, Pixels]:
+    """Read an object and its frames, ``(N, rows, columns)``."""
     try:
         dataset = pydicom.dcmread(path)
         is_segmentation = dataset.get("SOPClassUID") in _STORAGE
@@ -90,37 +92,37 @@ def _read(path: Path) -> tuple[Any, NDArray[Any]]:
     return dataset, frames if frames.ndim > 2 else frames[np.newaxis]  # noqa: PLR2004 - one frame has two axes
 
 
-def _groups(dataset: Any, number: int) -> tuple[Any, ...]:
-    """The functional groups of a frame, its own before those that all frames share."""
+def _groups(dataset: Dataset, number: int) -> Items:
+    """Functional groups of a frame: its own, then those shared by all frames."""
     own, shared = dataset.get("PerFrameFunctionalGroupsSequence"), dataset.get("SharedFunctionalGroupsSequence")
     return (*(own[number : number + 1] if own else ()), *(shared[:1] if shared else ()))
 
 
-def _place(path: Path, dataset: Any, groups: tuple[Any, ...], views: Views) -> int | None:
-    """Which view a frame is drawn on; None where it is drawn on another image."""
+def _view_of(path: Path, dataset: Dataset, groups: Items, views: Views) -> int | None:
+    """Find the index of the view that a frame belongs to; None if it belongs to another image."""
     sources = list(_sources(groups)) or _only_object(path, dataset)
-    found = {
-        place
+    matches = {
+        index
         for source in sources
-        for place, view in enumerate(views)
+        for index, view in enumerate(views)
         if source.get("ReferencedSOPInstanceUID") == view.sop_uid and view.frame in _frames(source, view.frame)
     }
-    if len(found) > 1:
+    if len(matches) > 1:
         raise UsageError(
-            f"{path} does not say which view a frame is drawn on: it needs (0008,1160) Referenced Frame Number in its "
+            f"{path} does not identify the view of a frame: it needs (0008,1160) Referenced Frame Number in its "
             "(0008,2112) Source Image Sequence, or give PNG masks"
         )
-    return next(iter(found), None)
+    return next(iter(matches), None)
 
 
-def _sources(groups: tuple[Any, ...]) -> Iterator[Any]:
+def _sources(groups: Items) -> Iterator[Dataset]:
     for group in groups:
         for derivation in group.get("DerivationImageSequence") or ():
             yield from derivation.get("SourceImageSequence") or ()
 
 
-def _only_object(path: Path, dataset: Any) -> list[Any]:
-    """What the object as a whole refers to, where that is one object."""
+def _only_object(path: Path, dataset: Dataset) -> list[Dataset]:
+    """Return the only object that the segmentation refers to, as a list of one."""
     series = dataset.get("ReferencedSeriesSequence") or ()
     objects = [item for one in series for item in one.get("ReferencedInstanceSequence") or ()]
     if len(objects) != 1:
@@ -131,33 +133,35 @@ def _only_object(path: Path, dataset: Any) -> list[Any]:
     return objects
 
 
-def _frames(source: Any, otherwise: int) -> list[int]:
-    """The frames that are referred to; without any it is all of them, the one that is looked for among them."""
+def _frames(source: Dataset, default: int) -> list[int]:
+    """Frame numbers of a reference, from 1; `default` if it has none, because it then refers to all frames."""
     value = source.get("ReferencedFrameNumber")
     if value in (None, ""):
-        return [otherwise]
+        return [default]
     return [int(value)] if isinstance(value, (int, str)) else [int(number) for number in value]
 
 
-def _labels(path: Path, dataset: Any, groups: tuple[Any, ...], pixels: NDArray[Any]) -> Labels:
+def _labels(path: Path, dataset: Dataset, groups: Items, pixels: Pixels) -> Labels:
     if any(source.get("SpatialLocationsPreserved", "YES") != "YES" for source in _sources(groups)):
         raise UsageError(f"{path} is not drawn in the view's own matrix (Spatial Locations Preserved): resample it")
     kind = dataset.get("SegmentationType")
     if kind == "LABELMAP":
         return pixels.astype(np.int32)
-    identified = next((group.SegmentIdentificationSequence for group in groups if _is_named(group)), None)
+    segments = next((group.SegmentIdentificationSequence for group in groups if _has_segment(group)), None)
     largest = 1 if kind == "BINARY" else dataset.get("MaximumFractionalValue")
-    if not identified or not largest:
-        raise UsageError(f"{path} does not say which segment a frame is of, or what its values mean: export it again")
-    number = int(identified[0].get("ReferencedSegmentNumber", 1))
+    if not segments or not largest:
+        raise UsageError(
+            f"{path} does not identify the segment of a frame, or the meaning of its values: export it again"
+        )
+    number = int(segments[0].get("ReferencedSegmentNumber", 1))
     return np.where(pixels >= _HALF * int(largest), np.int32(number), np.int32(0))
 
 
-def _is_named(group: Any) -> bool:
+def _has_segment(group: Dataset) -> bool:
     return bool(group.get("SegmentIdentificationSequence"))
 
 
-def _merged(path: Path, first: Labels | None, second: Labels) -> Labels:
+def _merge(path: Path, first: Labels | None, second: Labels) -> Labels:
     if first is None or first.shape != second.shape:
         raise UsageError(f"{path} has another matrix than an earlier frame of the same view: export the masks again")
     return np.where(second > 0, second, first)

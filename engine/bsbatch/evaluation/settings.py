@@ -1,25 +1,34 @@
-"""Settings of an evaluation, frozen and checked once. Light: the command line imports it."""
+"""Settings of an evaluation, frozen and checked once; light, because the command line imports it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bsbatch.errors import UsageError
+from bsbatch.registry import require
 
 RESAMPLES = 2000
 SENSITIVITY = 0.9
+PACKAGES = ("sklearn", "vl_convert")
+"""Import names of the packages of the extra ``evaluate``."""
+
+
+def require_packages() -> None:
+    """Raise MissingPackageError, with the install line, if a package of the extra ``evaluate`` is not installed."""
+    for package in PACKAGES:
+        require(package, extra="evaluate")
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How the bootstrap draws."""
+    """Draws of the bootstrap."""
 
     resamples: int = RESAMPLES
-    """Times that the patients are drawn with replacement."""
+    """Number of times that the patients are drawn with replacement."""
     seed: int = 0
     """Seed of the draws: the same seed gives the same intervals."""
 
     def __post_init__(self) -> None:
-        """Refuse values no evaluation could use."""
+        """Raise UsageError for values out of range."""
         if self.resamples < 1:
             raise UsageError("--resamples must be at least 1")
         if self.seed < 0:
@@ -28,25 +37,25 @@ class Resampling:
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
-    """Which labelled studies take part; None takes all."""
+    """Selection of labelled studies; None selects all."""
 
     split: str | None = None
     centre: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How scores are read as decisions."""
+class DecisionSettings:
+    """Thresholds that turn scores into decisions, and the prevalence at which decisions are valued."""
 
     threshold: float | None = None
-    """``p_metastasis`` from which on an examination counts as positive, in [0, 1]; None takes the run's own."""
+    """Smallest ``p_metastasis`` that counts as positive, in [0, 1]; None uses the run's threshold."""
     sensitivity: float = SENSITIVITY
     """Sensitivity that one of the operating points must reach, in (0, 1]."""
     prevalence: float | None = None
-    """Share of positives for which PPV and NPV are stated, in (0, 1); None takes that of the sample."""
+    """Share of positives for which PPV and NPV are computed, in (0, 1); None uses that of the sample."""
 
     def __post_init__(self) -> None:
-        """Refuse values no evaluation could use."""
+        """Raise UsageError for values out of range."""
         if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
             raise UsageError("--threshold must be in [0, 1]")
         if not 0.0 < self.sensitivity <= 1.0:
@@ -57,23 +66,23 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationConfig:
-    """Everything ``bsbatch evaluate`` was told."""
+    """Configuration of ``bsbatch evaluate``."""
 
     results: Path
     """Output folder of a run, or its ``results`` folder."""
     labels: Path
     """CSV file, see `bsbatch.evaluation.labels`."""
     out: Path
-    """Folder for the report."""
+    """Folder of the report."""
     restriction: Restriction = field(default_factory=Restriction)
-    reading: Reading = field(default_factory=Reading)
+    decisions: DecisionSettings = field(default_factory=DecisionSettings)
     resampling: Resampling = field(default_factory=Resampling)
     masks: Path | None = None
-    """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves heat maps out."""
+    """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves out the comparison with heat maps."""
 
     def __post_init__(self) -> None:
-        """Refuse values no evaluation could use."""
+        """Raise UsageError for values out of range."""
         if self.masks is not None and not self.masks.is_dir():
             raise UsageError(
-                f"--masks {self.masks} is no folder: name the one with <study_uid>_anterior.png, .nii.gz or .dcm"
+                f"--masks {self.masks} is no folder: name the folder with <study_uid>_anterior.png, .nii.gz or .dcm"
             )

@@ -1,7 +1,7 @@
-"""The same figures of many resamples at once: an examination drawn k times weighs k.
+"""Metrics of many resamples at once: an examination drawn k times has weight k.
 
-Each function takes ``(R, N)`` weights, one row for each resample, and gives ``(R,)`` or ``(R, K)`` figures.
-`bsbatch.evaluation.metrics` is what they must agree with; NaN stands for what is not defined.
+Each function takes ``(R, N)`` weights, one row for each resample, and returns ``(R,)`` or ``(R, K)`` values, NaN if
+undefined. With weights of 1 they equal those of `bsbatch.evaluation.metrics`.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.evaluation.metrics import BINS, bin_of, predictive_values, ratio
+from bsbatch.evaluation.metrics import bin_of, predictive_values, ratio
+from bsbatch.evaluation.performance import BINS, GRID
 from bsbatch.evaluation.sample import Floats, Sample
-
-GRID: Floats = np.linspace(0.0, 1.0, 101)
-"""False positive rates at which the interval of the ROC curve is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class Ranking:
 
     order: NDArray[np.intp]
     starts: NDArray[np.intp]
-    """Where each of the U different scores begins in `order`."""
+    """``(U,)`` index in `order` at which each of the U different scores begins."""
     labels: Floats
     """``(N,)`` 1 for positives, in that order."""
 
@@ -35,7 +33,7 @@ class Ranking:
         return cls(order, starts, sample.labels[order].astype(np.float64))
 
     def counts(self, weights: Floats) -> tuple[Floats, Floats]:
-        """``(R, U + 1)`` false and true positives as the threshold falls, from none to all."""
+        """Count false and true positives, ``(R, U + 1)`` each, as the threshold falls: from none to all."""
         sorted_weights = weights[:, self.order]
         positives = np.add.reduceat(sorted_weights * self.labels, self.starts, axis=1)
         negatives = np.add.reduceat(sorted_weights * (1.0 - self.labels), self.starts, axis=1)
@@ -43,32 +41,32 @@ class Ranking:
 
 
 def auc(ranking: Ranking, weights: Floats) -> Floats:
-    """``(R,)`` areas under the ROC curve by the trapezoidal rule, which counts ties half."""
+    """Areas under the ROC curve, ``(R,)``, by the trapezoidal rule, which counts ties half."""
     false, true = ranking.counts(weights)
     area = (np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1])).sum(axis=1) / 2
     return ratio(area, false[:, -1] * true[:, -1])
 
 
 def roc(ranking: Ranking, weights: Floats) -> Floats:
-    """``(R, len(GRID))`` TPR at the FPR of `GRID`, the highest one where the curve rises vertically."""
+    """TPR at the FPR of `GRID`, ``(R, len(GRID))``; the highest one if the curve rises vertically there."""
     false, true = ranking.counts(weights)
     fpr, tpr = ratio(false, false[:, -1:]), ratio(true, true[:, -1:])
     return np.stack([at_grid(*curve) for curve in zip(fpr, tpr, strict=True)])
 
 
 def at_grid(fpr: Floats, tpr: Floats) -> Floats:
-    """``(len(GRID),)`` TPR of one curve, straight between its points."""
+    """Interpolate the TPR of one curve linearly at the FPR of `GRID`, ``(len(GRID),)``."""
     return np.interp(GRID, fpr, tpr)
 
 
 def brier(sample: Sample, weights: Floats) -> Floats:
-    """``(R,)`` Brier scores."""
+    """Brier scores, ``(R,)``."""
     errors = (sample.scores.astype(np.float64) - sample.labels) ** 2
     return ratio(weights @ errors, weights.sum(axis=1))
 
 
 def rates(sample: Sample, threshold: float, prevalence: float | None, weights: Floats) -> dict[str, Floats]:
-    """``(R,)`` figures of one operating point; without a stated prevalence, that of each resample counts."""
+    """Metrics of one operating point, ``(R,)`` each; prevalence None uses that of each resample."""
     decided = sample.scores >= np.float32(threshold)
     positives, total = weights @ sample.labels, weights.sum(axis=1)
     true_positives, decided_positive = weights @ (sample.labels & decided), weights @ decided
@@ -91,7 +89,7 @@ def rates(sample: Sample, threshold: float, prevalence: float | None, weights: F
 
 
 def calibration(sample: Sample, weights: Floats) -> Floats:
-    """``(R, BINS)`` shares of positives; NaN in bins that a resample leaves empty."""
+    """Shares of positives in the bins, ``(R, BINS)``; NaN in bins that a resample leaves empty."""
     members = bin_of(sample.scores)[:, None] == np.arange(BINS)
     return ratio(weights @ (members & sample.labels[:, None]), weights @ members)
 

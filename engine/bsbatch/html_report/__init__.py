@@ -1,1 +1,1 @@
-"""One page about a finished run, for people: what became of every file, scores, figures, heat maps, warnings."""
+"""One HTML page about a run: flow of files, scores, evaluation, heat maps, warnings."""

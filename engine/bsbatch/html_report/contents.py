@@ -1,19 +1,19 @@
-"""Everything that a page shows, gathered from the output folder of a run, its model's card and an evaluation."""
+"""Contents of a page, read from the output folder of a run, its model's card and an evaluation."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bsbatch.errors import ModelError, OutputError, UsageError
-from bsbatch.evaluation.results import out_of
+from bsbatch.evaluation.performance import Evaluation
+from bsbatch.evaluation.results import RunFile, out_of
 from bsbatch.evaluation.settings import EvaluationConfig
-from bsbatch.html_report.examinations import Shown, read_examinations
+from bsbatch.html_report.examinations import ExaminationRow, read_examinations
 from bsbatch.html_report.gallery import Picture, links_of, pictures_of
 from bsbatch.html_report.settings import FILE, ReportConfig
 from bsbatch.models.directory import DEMO, GRAPH, read_manifest, resolve_folder
-from bsbatch.registry import EVALUATION, load
+from bsbatch.registry import require
 from bsbatch.store.flow import Flow
 from bsbatch.store.folder import read_run_file
 from bsbatch.store.parts import parts_in
@@ -22,44 +22,50 @@ from bsbatch.store.tables import OBJECTS, RESULTS
 
 _CARD = "card.json"
 
+Card = Mapping[str, object]
+"""Content of a model's ``card.json``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a page is made of."""
+    """Contents of a page."""
 
     page: Path
-    """The file to write."""
-    run: Mapping[str, Any]
-    """``run.json``; empty where there is none."""
+    """File to write."""
+    run: RunFile
+    """Content of ``run.json``; empty without that file."""
     flow: Flow
-    examinations: tuple[Shown, ...]
+    examinations: tuple[ExaminationRow, ...]
     pictures: tuple[Picture, ...]
     links: Mapping[str, str]
-    """For each examination with an overlay its address, relative to the page."""
-    evaluation: Mapping[str, Any] | None
-    """As in ``metrics.json``; None without labels."""
-    truth: Mapping[str, bool]
-    """Whether an examination is known to be positive; empty without labels."""
-    card: Mapping[str, Any] | None
-    """The model's ``card.json``; None where it is not here."""
+    """Address of the overlay of each examination that has one, relative to the page."""
+    evaluation: Evaluation | None
+    """None without labels."""
+    card: Card | None
+    """Card of the run's model; None if it is not available."""
 
     @property
     def threshold(self) -> float | None:
-        """Positive from this probability on; None where nobody knows."""
-        told = self.run.get("config", {}).get("threshold")
-        return told if told is not None else next((item.threshold for item in self.examinations), None)
+        """Smallest score that counts as positive; None if unknown."""
+        threshold: float | None = self.run.get("config", {}).get("threshold")
+        return threshold if threshold is not None else next((item.threshold for item in self.examinations), None)
+
+    @property
+    def labels(self) -> dict[str, bool]:
+        """Label of each evaluated ``exam_id``, True for metastasis; empty without labels."""
+        cases = () if self.evaluation is None else self.evaluation.cohort.cases
+        return {case.examination.exam_id: bool(case.label.is_positive) for case in cases}
 
 
-def gather(config: ReportConfig, evaluation: Any = None) -> Contents:
-    """Read what a page shows.
+def gather(config: ReportConfig, evaluation: Evaluation | None = None) -> Contents:
+    """Read the contents of a page.
 
     Parameters
     ----------
     config
-        What the command was told.
+        Configuration of the command.
     evaluation
-        A `bsbatch.evaluation.evaluate.Evaluation` of these results, where it was computed already; None computes it
-        when there are labels.
+        Evaluation of these results, if there is one already; None computes it if there are labels.
 
     Raises
     ------
@@ -72,54 +78,53 @@ def gather(config: ReportConfig, evaluation: Any = None) -> Contents:
         raise UsageError(f"{config.results} holds no run: give the --out folder of bsbatch run")
     page = config.out or out / FILE
     if evaluation is None and config.labels is not None:
-        evaluation = EVALUATION["metrics"].load()(EvaluationConfig(out, config.labels, page.parent, masks=config.masks))
-    card = _card(config.model, run)
+        evaluation = _evaluate(EvaluationConfig(out, config.labels, page.parent, masks=config.masks))
+    card = _card_of(config.model, run)
     try:
         examinations = read_examinations(out)
         pictures = pictures_of(out, [item.exam_id for item in examinations], config.gallery)
-        flow = _flow(out, run)
+        flow = _flow_of(out, run)
     except OutputError as error:
         raise UsageError(str(error)) from error
-    figures, truth = _evaluated(evaluation)
-    return Contents(page, run, flow, examinations, pictures, links_of(out, page), figures, truth, card)
+    return Contents(page, run, flow, examinations, pictures, links_of(out, page), evaluation, card)
 
 
-def _flow(out: Path, run: Mapping[str, Any]) -> Flow:
-    """As the tables say now; what they cannot know, the run told at its end."""
-    flow, told = add_up(out), run.get("counts", {})
-    flow.pending, flow.gone = told.get("pending", 0), told.get("gone", 0)
-    flow.seen = max(told.get("seen", 0), flow.seen - flow.gone)
+def _evaluate(config: EvaluationConfig) -> Evaluation:
+    require("sklearn", extra="evaluate")
+    from bsbatch.evaluation.evaluate import evaluate  # noqa: PLC0415 - a report without labels needs no scikit-learn
+
+    return evaluate(config)
+
+
+def _flow_of(out: Path, run: RunFile) -> Flow:
+    """Count the rows in the tables; ``run.json`` adds the files that have no row."""
+    flow, counts = add_up(out), run.get("counts", {})
+    flow.pending, flow.gone = counts.get("pending", 0), counts.get("gone", 0)
+    flow.seen = max(counts.get("seen", 0), flow.seen - flow.gone)
     return flow
 
 
-def _evaluated(evaluation: Any) -> tuple[Mapping[str, Any] | None, dict[str, bool]]:
-    if evaluation is None:
-        return None, {}
-    truth = {case.examination.exam_id: bool(case.label.is_positive) for case in evaluation.cohort.cases}
-    return load("bsbatch.evaluation.metrics_json:content_of")(evaluation), truth
-
-
-def _card(folder: Path | None, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The card of the run's own model, never of another one."""
+def _card_of(folder: Path | None, run: RunFile) -> Card | None:
+    """Read the card of the run's model, never of another one."""
     model_id = (run.get("model") or {}).get("model_id")
-    place = resolve_folder(folder if folder is not None else Path(DEMO))
-    if folder is None and (model_id is None or not place.is_dir()):
+    model = resolve_folder(folder if folder is not None else Path(DEMO))
+    if folder is None and (model_id is None or not model.is_dir()):
         return None
-    found = read_manifest(place).files[GRAPH][:16]
-    if found != model_id:
+    card_id = read_manifest(model).files[GRAPH][:16]
+    if card_id != model_id:
         if folder is None:
             return None
         raise ModelError(
-            f"--model {folder} is {found}, and the run was made with {model_id or 'no model'}: name that one"
+            f"--model {folder} is {card_id}, and the run was made with {model_id or 'no model'}: name that one"
         )
-    return _read_card(place / _CARD, is_asked_for=folder is not None)
+    return _read_card(model / _CARD, is_required=folder is not None)
 
 
-def _read_card(path: Path, *, is_asked_for: bool) -> Mapping[str, Any] | None:
+def _read_card(path: Path, *, is_required: bool) -> Card | None:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if is_asked_for:
+        if is_required:
             raise ModelError(f"{path.parent} has no card yet: bsbatch-build card {path.parent}") from None
         return None
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The examinations of a run, as far as a page shows them: no UID, no date, no path, nothing that was typed in."""
+"""The examinations of a run, as far as a page shows them: no UID, no date, no path, no free text."""
 
 import json
 from collections import Counter
@@ -23,25 +23,25 @@ _COLUMNS = [
     "qc_counts_anterior",
     "qc_counts_posterior",
 ]
-_MAP_WARNINGS = "cam_warning"
+_CAM_WARNINGS = "cam_warning"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ExaminationRow:
     """One examination."""
 
     exam_id: str
     score: float | None
-    """Probability of metastasis in [0, 1]; None where it failed."""
+    """Score for metastasis in [0, 1]; None for a failed examination."""
     is_positive: bool
-    """Predicted so."""
+    """True if predicted positive."""
     threshold: float | None
     reason: str | None
-    """Why it failed."""
+    """Reason code of a failure."""
     camera: str
     """(0008,0070) Manufacturer and (0008,1090) Manufacturer's Model Name."""
     evidence: str
-    """What named the views."""
+    """Origin of the names of the views."""
     flags: tuple[str, ...]
     """Names of `bsbatch.imaging.quality.Flag`."""
     map_warnings: tuple[str, ...]
@@ -50,32 +50,32 @@ class Shown:
     """Anterior and posterior."""
 
 
-def read_examinations(out: Path) -> tuple[Shown, ...]:
-    """All examinations of a run: scored ones first, the most probable on top.
+def read_examinations(out: Path) -> tuple[ExaminationRow, ...]:
+    """Read all examinations of a run: scored ones by falling score, then failed ones.
 
     Raises
     ------
     OutputError
         A part cannot be read.
     """
-    shown = (_shown(row) for part in parts_in(out / RESULTS) for row in read_rows(part, _columns_of(part)))
-    return tuple(sorted(shown, key=lambda item: (item.score is None, -(item.score or 0.0), item.exam_id)))
+    rows = (_examination_row(row) for part in parts_in(out / RESULTS) for row in read_rows(part, _columns_of(part)))
+    return tuple(sorted(rows, key=lambda item: (item.score is None, -(item.score or 0.0), item.exam_id)))
 
 
-def counted(names: Iterable[tuple[str, ...]]) -> tuple[tuple[str, int], ...]:
-    """Each name and how often it is there, the most frequent first."""
+def count_names(names: Iterable[tuple[str, ...]]) -> tuple[tuple[str, int], ...]:
+    """Count each name, the most frequent first."""
     counts = Counter(name for item in names for name in item)
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _columns_of(part: Path) -> list[str]:
     described = json.loads(metadata_of(part).get("bsbatch.columns", "{}"))
-    return [*_COLUMNS, _MAP_WARNINGS] if _MAP_WARNINGS in described else _COLUMNS
+    return [*_COLUMNS, _CAM_WARNINGS] if _CAM_WARNINGS in described else _COLUMNS
 
 
-def _shown(row: Row) -> Shown:
+def _examination_row(row: Row) -> ExaminationRow:
     is_scored = row["status"] == OK
-    return Shown(
+    return ExaminationRow(
         row["exam_id"],
         row["p_metastasis"] if is_scored else None,
         row["predicted"] == 1,
@@ -84,7 +84,7 @@ def _shown(row: Row) -> Shown:
         " ".join(filter(None, (row["manufacturer"], row["model_name"]))),
         row["view_evidence"] or "",
         tuple(row["qc_flags"] or ()),
-        tuple(row.get(_MAP_WARNINGS) or ()),
+        tuple(row.get(_CAM_WARNINGS) or ()),
         (_kilo(row["qc_counts_anterior"]), _kilo(row["qc_counts_posterior"])),
     )
 

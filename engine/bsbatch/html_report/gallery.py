@@ -1,4 +1,4 @@
-"""Overlays small enough to lie in the page, as data URLs, each with the scan alone where the run left it."""
+"""Small overlays as data URLs, each with the scan without its heat map if the run wrote one."""
 
 import os
 from base64 import b64encode
@@ -21,19 +21,19 @@ _WEBP = (cv2.IMWRITE_WEBP_QUALITY, 70)
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The images of one examination."""
+    """Images of one examination."""
 
     exam_id: str
     overlay: str
     """Data URL, 400 pixels wide."""
     scan: str | None
-    """Data URL of the same size, without the map; None where the run is older than these."""
+    """Data URL of the scan in the same size, without the heat map; None for a run older than these files."""
     height: int
-    """Pixels, of both."""
+    """Height of both, in pixels."""
 
 
 def pictures_of(out: Path, ranked: Iterable[str], limit: int) -> tuple[Picture, ...]:
-    """The images of the first examinations that have an overlay.
+    """Load the images of the first `limit` examinations that have an overlay.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def pictures_of(out: Path, ranked: Iterable[str], limit: int) -> tuple[Picture, 
 
 
 def links_of(out: Path, page: Path) -> dict[str, str]:
-    """Where the full overlay of each examination lies, as an address relative to the page."""
+    """Address of the full overlay of each examination, relative to the page."""
     base = page.resolve().parent
     return {
         name: quote(Path(os.path.relpath(path.resolve(), base)).as_posix()) for name, path in overlays_of(out).items()

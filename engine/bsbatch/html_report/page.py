@@ -1,60 +1,67 @@
-"""Contents as one HTML file: nothing is loaded from anywhere, and everything that came from outside is escaped."""
+"""One HTML file from contents: it loads nothing, and everything that comes from outside is escaped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from vl_convert import javascript_bundle
 
 import bsbatch
 from bsbatch.errors import OutputError, UsageError
+from bsbatch.evaluation.metrics_json import content_of
+from bsbatch.evaluation.performance import Evaluation
+from bsbatch.evaluation.results import RunFile
+from bsbatch.evaluation.vega_lite import Spec
 from bsbatch.host.files import replace_text
 from bsbatch.html_report import charts
 from bsbatch.html_report.contents import Contents, gather
-from bsbatch.html_report.examinations import Shown, counted
+from bsbatch.html_report.examinations import ExaminationRow, count_names
 from bsbatch.html_report.settings import ReportConfig
 from bsbatch.html_report.words import ENDINGS, FLAGS, MAP_WARNINGS, POINTS
 from bsbatch.reasons import EXPLANATIONS, Status
-from bsbatch.registry import REPORT
 from bsbatch.store.tables import OK
 
+Code = TypeVar("Code", bound=StrEnum)
+Explanation = tuple[str, int, str]
+"""A code, its number of occurrences, and its meaning in words."""
 _TEMPLATES = Path(__file__).parent / "templates"
-_DRAWING = "globalThis.bsbatchEmbed = vegaEmbed;"
-"""What the bundled script hands to the page's own."""
-_ON_A_SHEET = 24
-"""Pictures that the gallery shows at once, and that the page reads at once."""
+_EXPORT = "globalThis.bsbatchEmbed = vegaEmbed;"
+"""Statement by which the bundled script gives Vega-Embed to the page's script."""
+_SHEET = 24
+"""Pictures that the gallery shows, and the page reads, at a time."""
 _RATES = {name: name for name in ("sensitivity", "specificity", "accuracy")} | {"f1": "F1", "ppv": "PPV", "npv": "NPV"}
 _SETTINGS = ("threshold", "backend", "precision", "preprocessing_version", "cam", "selection", "effort", "limit")
 
 
-def write_page(config: ReportConfig, evaluation: Any = None) -> Path:
-    """Write the page; the same run gives the same bytes.
+def write_page(config: ReportConfig, evaluation: Evaluation | None = None) -> Path:
+    """Write the page of a run. The same run gives the same bytes.
 
     Parameters
     ----------
     config
-        What the command was told.
+        Configuration of the command.
     evaluation
         See `bsbatch.html_report.contents.gather`.
 
     Returns
     -------
-    Where the page is.
+    Path of the page.
 
     Raises
     ------
     UsageError
-        There is nothing to report on, or the file's folder is not there.
+        There is no run to report on, or the file's folder does not exist.
     OutputError
         The page cannot be written.
     """
-    draw = REPORT["figures"].load()
     contents = gather(config, evaluation)
     if not contents.page.parent.is_dir():
-        raise UsageError(f"{contents.page.parent} is no folder: make it, or choose another --out")
-    text = render(contents, draw(_DRAWING))
+        raise UsageError(f"{contents.page.parent} is no folder: create it, or choose another --out")
+    text = render(contents, javascript_bundle(_EXPORT))
     try:
         replace_text(contents.page, text)
     except OSError as error:
@@ -63,14 +70,14 @@ def write_page(config: ReportConfig, evaluation: Any = None) -> Path:
 
 
 def render(contents: Contents, script: str) -> str:
-    """The page as text.
+    """Render the page as text.
 
     Parameters
     ----------
     contents
-        What it shows.
+        Contents of the page.
     script
-        Vega-Embed and what it needs, as one script.
+        Vega-Embed and its dependencies, as one script.
     """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -82,17 +89,17 @@ def render(contents: Contents, script: str) -> str:
     environment.filters |= {
         "dict": asdict,
         "count": "{:,}".format,
-        "figure": _figure,
+        "decimal": _decimal,
         "interval": _interval,
         "plain": _plain,
     }
     return environment.get_template("page.html").render(
-        _facts(contents),
+        _template_variables(contents),
         bundle=Markup(script.replace("</script", r"<\/script")),
     )
 
 
-def _facts(contents: Contents) -> dict[str, Any]:
+def _template_variables(contents: Contents) -> dict[str, object]:
     run, flow, evaluation = contents.run, contents.flow, contents.evaluation
     return {
         "version": bsbatch.__version__,
@@ -102,25 +109,23 @@ def _facts(contents: Contents) -> dict[str, Any]:
         "model": _model(run),
         "card": contents.card,
         "flow": flow,
-        "fates": _fates(contents),
+        "reasons_of": _reasons(contents),
         "threshold": contents.threshold,
-        "flags": _explained(counted(item.flags for item in contents.examinations), FLAGS),
-        "map_warnings": _explained(counted(item.map_warnings for item in contents.examinations), MAP_WARNINGS),
-        "evaluation": evaluation,
+        "flags": _explain(count_names(item.flags for item in contents.examinations), FLAGS),
+        "map_warnings": _explain(count_names(item.map_warnings for item in contents.examinations), MAP_WARNINGS),
+        "evaluation": None if evaluation is None else content_of(evaluation),
         "rates": _RATES,
         "point_names": POINTS,
         "charts": _charts(contents),
         "pictures": len(contents.pictures),
-        "sheets": [
-            contents.pictures[first : first + _ON_A_SHEET] for first in range(0, len(contents.pictures), _ON_A_SHEET)
-        ],
+        "sheets": [contents.pictures[first : first + _SHEET] for first in range(0, len(contents.pictures), _SHEET)],
         "overlays": len(contents.links),
         "data": _data(contents),
     }
 
 
-def _model(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run says of its model, without the history of its training."""
+def _model(run: RunFile) -> dict[str, object]:
+    """Select the facts about the model, without the history of its training."""
     model = run.get("model") or {}
     names = ("name", "model_id", "threshold", "labels", "preprocessing_version", "tools")
     facts = {name: model[name] for name in names if name in model}
@@ -128,66 +133,69 @@ def _model(run: Mapping[str, Any]) -> dict[str, Any]:
     return facts | ({"note": note} if note else {})
 
 
-def _fates(contents: Contents) -> dict[str, list[tuple[str, int, str]]]:
-    """For each turn of the flow the reasons that led there: code, how often, in words; the most frequent first."""
+def _reasons(contents: Contents) -> dict[str, list[Explanation]]:
+    """List the reasons of each branch of the flow, the most frequent first."""
     flow = contents.flow
-    found: dict[str, list[tuple[str, int]]] = {str(status): [] for status in (Status.SKIPPED, Status.FAILED)}
+    counts: dict[str, list[tuple[str, int]]] = {str(status): [] for status in (Status.SKIPPED, Status.FAILED)}
     for (status, reason), count in flow.object_reasons.items():
-        found[status].append((reason, count))
-    found["examinations"] = list(flow.examination_reasons.items())
+        counts[status].append((reason, count))
+    counts["examinations"] = list(flow.examination_reasons.items())
     return {
-        name: _explained(sorted(items, key=lambda item: (-item[1], item[0])), EXPLANATIONS)
-        for name, items in found.items()
+        name: _explain(sorted(items, key=lambda item: (-item[1], item[0])), EXPLANATIONS)
+        for name, items in counts.items()
     }
 
 
-def _explained(items: Any, words: Mapping[Any, str]) -> list[tuple[str, int, str]]:
-    return [(str(name), count, words.get(name, "")) for name, count in items]
+def _explain(items: Iterable[tuple[str, int]], words: Mapping[Code, str]) -> list[Explanation]:
+    meanings = {str(code): text for code, text in words.items()}
+    return [(str(name), count, meanings.get(str(name), "")) for name, count in items]
 
 
-def _charts(contents: Contents) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+def _charts(contents: Contents) -> dict[str, Spec]:
+    specs: dict[str, Spec] = {}
     if contents.flow.examinations[OK]:
-        figures["scores"] = charts.score_chart(contents.examinations, contents.truth, contents.threshold)
+        specs["scores"] = charts.score_chart(contents.examinations, contents.labels, contents.threshold)
     if contents.run.get("stages"):
-        figures["stages"] = charts.stage_chart(contents.run["stages"])
+        specs["stages"] = charts.stage_chart(contents.run["stages"])
     if contents.evaluation is not None:
-        figures["roc"] = charts.roc_chart(contents.evaluation)
-        figures["calibration"] = charts.calibration_chart(contents.evaluation)
+        specs["roc"] = charts.roc_chart(contents.evaluation)
+        specs["calibration"] = charts.calibration_chart(contents.evaluation)
         groups = charts.group_chart(contents.evaluation)
-        figures |= {} if groups is None else {"groups": groups}
-    return figures
+        specs |= {} if groups is None else {"groups": groups}
+    return specs
 
 
-def _data(contents: Contents) -> dict[str, Any]:
-    """What the page's script works on; rows are lists, because names in each of 10,000 rows take room."""
-    places = {picture.exam_id: place for place, picture in enumerate(contents.pictures)}
+def _data(contents: Contents) -> dict[str, object]:
+    """Collect the data of the page's script; rows are lists, because names in each of 10,000 rows take space."""
+    pictures = {picture.exam_id: index for index, picture in enumerate(contents.pictures)}
+    labels = contents.labels
     return {
-        "examinations": [[*_row(item, contents), places.get(item.exam_id)] for item in contents.examinations],
-        "sheet": _ON_A_SHEET,
-        "labelled": bool(contents.truth),
+        "examinations": [
+            [*_row(item, labels.get(item.exam_id)), contents.links.get(item.exam_id), pictures.get(item.exam_id)]
+            for item in contents.examinations
+        ],
+        "sheet": _SHEET,
+        "labelled": bool(labels),
         "words": {str(name): text for name, text in (EXPLANATIONS | FLAGS | MAP_WARNINGS).items()},
     }
 
 
-def _row(item: Shown, contents: Contents) -> list[Any]:
-    known = contents.truth.get(item.exam_id)
+def _row(item: ExaminationRow, label: bool | None) -> list[object]:
     return [
         item.exam_id,
         None if item.score is None else round(item.score, 4),
         int(item.is_positive),
-        None if known is None else int(known),
+        None if label is None else int(label),
         item.reason,
         item.camera,
         item.evidence,
         list(item.flags),
         list(item.map_warnings),
         *item.kilocounts,
-        contents.links.get(item.exam_id),
     ]
 
 
-def _figure(value: float | None) -> str:
+def _decimal(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -197,8 +205,8 @@ def _interval(item: Mapping[str, float | None]) -> str:
     return f"{item['low']:.3f} to {item['high']:.3f}"
 
 
-def _plain(value: Any) -> str:
-    """A setting in words."""
+def _plain(value: object) -> str:
+    """Write a setting in words."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name.replace('_', ' ')} {_plain(item)}" for name, item in value.items())
     if isinstance(value, list | tuple):

@@ -1,34 +1,43 @@
-"""Settings of a report, frozen and checked once. Light: the command line imports it."""
+"""Settings of a report, frozen and checked once; light, because the command line imports it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from bsbatch.errors import UsageError
+from bsbatch.registry import require
 
 FILE = "report.html"
 GALLERY = 500
+PACKAGES = ("jinja2", "vl_convert")
+"""Import names of the packages of the extra ``report``."""
+
+
+def require_packages() -> None:
+    """Raise MissingPackageError, with the install line, if a package of the extra ``report`` is not installed."""
+    for package in PACKAGES:
+        require(package, extra="report")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportConfig:
-    """Everything ``bsbatch report`` was told."""
+    """Configuration of ``bsbatch report``."""
 
     results: Path
     """Output folder of a run, or its ``results`` folder."""
     out: Path | None = None
-    """The file to write; None takes ``report.html`` in the output folder."""
+    """File to write; None writes ``report.html`` into the output folder."""
     labels: Path | None = None
-    """CSV file, see `bsbatch.evaluation.labels`; None leaves the evaluation out."""
+    """CSV file, see `bsbatch.evaluation.labels`; None leaves out the evaluation."""
     masks: Path | None = None
-    """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves them out."""
+    """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves out the comparison with heat maps."""
     model: Path | None = None
-    """Model directory that holds the model's card; None looks whether the model is the one that comes with bsbatch."""
+    """Model directory with the model's card; None uses the card of the demo model if the run used that."""
     gallery: int = GALLERY
-    """Overlays that are put into the page, the most probable first."""
+    """Number of overlays in the page, highest scores first."""
 
     def __post_init__(self) -> None:
-        """Refuse values no report could use."""
+        """Raise UsageError for values that cannot be used."""
         if self.gallery < 0:
             raise UsageError("--gallery must not be negative")
         if self.masks is not None and self.labels is None:
-            raise UsageError("--masks needs --labels: masks are looked at where a study is known to be positive")
+            raise UsageError("--masks needs --labels: masks are compared for studies with a positive label")

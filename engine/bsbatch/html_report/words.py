@@ -1,4 +1,4 @@
-"""What the names in a page mean, in words for people."""
+"""Explanations of the names in a page."""
 
 from bsbatch.imaging.gradcam import CamWarning
 from bsbatch.imaging.quality import Flag
@@ -9,16 +9,16 @@ FLAGS = {
     Flag.NEGATIVE_COUNTS: "a pixel below zero: lossy compression, or a subtraction",
     Flag.LOSSY: "compressed with loss",
     Flag.EIGHT_BIT_ORIGIN: "counts were squeezed into eight bits",
-    Flag.HOTSPOT_DOMINATES: "bladder or injection site sets the scale of the image",
+    Flag.HOTSPOT_DOMINATES: "bladder or injection site determines the scale of the image",
     Flag.SATURATED: "more than 4 pixels at the largest value that can be stored",
     Flag.BODY_TRUNCATED: "counts in the first and the last rows: the patient is longer than the scan",
     Flag.LATERALITY_SUSPECT: "one view may be stored mirrored",
     Flag.VIEW_ASSUMED: "views were taken from the order of the frames (--assume-frame-order)",
 }
 MAP_WARNINGS = {
-    CamWarning.NO_EVIDENCE: "nothing in the image speaks for the predicted class",
+    CamWarning.NO_EVIDENCE: "no part of the image is evidence for the predicted class",
     CamWarning.OUTSIDE_BODY: "less than half of the map lies inside the body",
-    CamWarning.BLADDER: "more than half lies where the bladder is; sacrum and coccyx lie there, too",
+    CamWarning.BLADDER: "more than half lies at the bladder, which overlaps sacrum and coccyx",
     CamWarning.PERIPHERY: "more than half lies at the hands and forearms, where the tracer is injected",
 }
 ENDINGS = {
@@ -27,9 +27,9 @@ ENDINGS = {
     "stopped": "The run stopped at an error: examinations are missing here. The same command goes on.",
     "running": "The run was still at work, or was killed, when this page was made: examinations are missing here. "
     "Wait for it, or run the same command again; then make the page again.",
-    None: "run.json is not there or cannot be read: how the run ended, its model and its configuration are not known.",
+    None: "run.json is missing or cannot be read: the end of the run, its model and its configuration are unknown.",
 }
-"""By the status in ``run.json``; a run that came to its end needs no word."""
+"""By the status in ``run.json``; a complete run needs none."""
 STAGES = {
     "header": "read headers",
     "wait": "wait for pixels",
@@ -48,4 +48,4 @@ POINTS = {
     "youden": "Youden",
     "sensitivity": "chosen sensitivity",
 }
-"""Operating points, by the names in ``metrics.json``."""
+"""Names of operating points, by their keys in ``metrics.json``."""

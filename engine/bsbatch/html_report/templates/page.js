@@ -8,7 +8,7 @@
   const pictures = examinations.filter((row) => row[PICTURE] !== null).length;
   const PER_PAGE = 50, CARDS = data.sheet;
 
-  /** An element; what goes in is text or elements, never markup. */
+  /** Create an element; children are text or elements, never markup. */
   function make(name, attributes = {}, ...children) {
     const element = document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) {
@@ -20,7 +20,7 @@
   }
 
   const sheets = new Map();
-  /** The pictures of one page of the gallery, read when they are wanted. */
+  /** Pictures of one page of the gallery, parsed on first use. */
   function sheetAt(place) {
     if (!sheets.has(place)) sheets.set(place, JSON.parse(document.getElementsByClassName("sheet")[place].textContent));
     return sheets.get(place);
@@ -47,7 +47,7 @@
     setTheme(theme);
   });
 
-  // what a row says
+  // text of a row
 
   const known = (row) => (row[KNOWN] === null ? "" : row[KNOWN] ? "metastasis" : "no metastasis");
   const predicted = (row) => (row[REASON] ? "failed" : row[POSITIVE] ? "metastasis" : "no metastasis");
@@ -116,7 +116,7 @@
     };
   }
 
-  /** What is not there comes last, whichever way the rest is sorted. */
+  /** Compare two rows; empty values come last in both directions. */
   function compare(one, other) {
     const [a, b] = [sorting.column.value(one), sorting.column.value(other)];
     if (a === b) return one[ID] < other[ID] ? -1 : 1;
@@ -179,7 +179,7 @@
   byId("save").addEventListener("click", () => {
     const cell = (value) => {
       const text = value === null ? "" : String(value);
-      const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet takes such a text for a formula
+      const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would read this text as a formula
       return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
     };
     const head = ["exam_id", "p_metastasis", "predicted", "known", "reason", "camera", "view_evidence", "warnings"];
@@ -192,13 +192,13 @@
 
   // scan and map
 
-  /** Both images, one over the other, and the slider that draws the map over the scan from the left. */
+  /** Scan and heat map, one over the other, with a slider that uncovers the map from the left. */
   function slider(picture, row) {
     const about = `score ${score(row[SCORE])}, ${predicted(row)}`;
     const size = { width: 400, height: picture.height };
     if (!picture.scan) {
       const only = make("img", { src: picture.overlay, alt: `Heat map over the scan, ${about}`, ...size });
-      return [make("div", { class: "stack whole" }, only), make("div", { class: "ends" }, "An older run: it left no scan without the map.")];
+      return [make("div", { class: "stack whole" }, only), make("div", { class: "ends" }, "This older run wrote no scan without the heat map.")];
     }
     const stack = make("div", { class: "stack whole" },
       make("img", { src: picture.scan, alt: `Anterior and posterior view, ${about}`, ...size }),
@@ -246,11 +246,11 @@
   byId("close").addEventListener("click", () => byId("viewer").close());
   byId("viewer").addEventListener("click", (event) => { if (event.target === byId("viewer")) byId("viewer").close(); });
 
-  // charts: called by the bundle once it is there
+  // charts: called by the bundle when it has loaded
 
   globalThis.bsbatchCharts = async () => {
     const specs = JSON.parse(byId("charts").textContent);
-    const config = { background: null, view: { stroke: null }, font: getComputedStyle(document.body).fontFamily, axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 }, legend: { labelFontSize: 12 } };
+    const config = { background: null, view: { stroke: null }, font: getComputedStyle(document.body).fontFamily, axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 }, legend: { labelFontSize: 12, offset: 6 } };
     await Promise.all([...document.querySelectorAll(".chart")].map((place) =>
       bsbatchEmbed(place, specs[place.dataset.chart], { mode: "vega-lite", renderer: "svg", actions: false, ast: true, config })));
     document.documentElement.dataset.charts = "drawn";
