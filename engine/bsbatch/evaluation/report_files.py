@@ -57,7 +57,7 @@ def write_report(evaluation: Evaluation) -> None:
         for name, content in draw_plots(evaluation).items():
             _replace(out / FIGURES / name, content)
         _replace(out / SCORES, _scores_parquet(evaluation))
-        _replace(out / UNMATCHED, _unmatched_csv(evaluation.cohort))
+        _replace(out / UNMATCHED, _csv_of(evaluation.cohort))
         _replace(out / METRICS, _metrics_json(evaluation))
     except OSError as error:
         raise OutputError.of(out, error) from error
@@ -105,7 +105,7 @@ def _schema(evaluation: Evaluation) -> pa.Schema:
     return pa.schema(fields, {f"bsbatch.{name}": value for name, value in facts.items()})
 
 
-def _unmatched_csv(cohort: Cohort) -> bytes:
+def _csv_of(cohort: Cohort) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("kind", "study_uid", "exam_id", "reason"))
