@@ -143,10 +143,10 @@ class KerasTape:
             channels_last = np.repeat(images.transpose(0, 2, 3, 1), self._channels, axis=3)
             return self.maps_of(self.trunk(channels_last, training=False))
 
-    def maps_of(self, features: Any) -> Pixels:
+    def maps_of(self, activation: object) -> Pixels:
         """Compute the same from the last convolution's activation, ``(N, rows, columns, channels)``."""
         tensorflow = self._tensorflow
-        features = tensorflow.convert_to_tensor(features)
+        features = tensorflow.convert_to_tensor(activation)
         with self._translate_errors(len(features)):
             with tensorflow.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(features)
@@ -210,7 +210,7 @@ def channels_of(network: object) -> int:
     )
 
 
-def _last_features_of(network: Any) -> Any:
+def _last_features_of(network: Any) -> object:
     """Return the last convolution's output, after any normalisation, activation and sums behind it on the same grid."""
     grids = [layer for layer in network.layers if len(getattr(layer.output, "shape", ())) == _GRID][1:]
     convolutions = [layer for layer in grids if "Conv" in type(layer).__name__] or grids

@@ -5,12 +5,13 @@ fifth of the multiplications. Its ``forward`` holds the interpreter lock, so eve
 each if the memory suffices (docs/performance.md). The process of the run never imports MNN.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from mmap import mmap
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +130,16 @@ class Scorer:
         return self._graph.score(self._images[index])
 
 
+class _Tensor(Protocol):
+    """The methods of ``MNN.Tensor`` that are used on outputs and copies."""
+
+    def getShape(self) -> tuple[int, ...]: ...  # noqa: N802 - MNN's name
+
+    def copyToHostTensor(self, host: Self) -> bool: ...  # noqa: N802 - MNN's name
+
+    def getData(self) -> Sequence[float]: ...  # noqa: N802 - MNN's name
+
+
 class MnnGraph:
     """A graph that MNN has loaded into this process; scores one image at a time."""
 
@@ -169,17 +180,18 @@ class MnnGraph:
             raise BackendError(f"status {status}")
         return [self._array_of(output) for output in self._outputs]
 
-    def _array_of(self, output: Any) -> NDArray[np.float32]:
+    def _array_of(self, output: _Tensor) -> NDArray[np.float32]:
         """Copy an output tensor into an array, without the batch axis."""
         shape = output.getShape()
         copy = self._tensor(np.zeros(shape, np.float32))
         output.copyToHostTensor(copy)
         return np.array(copy.getData(), np.float32).reshape(shape[1:])
 
-    def _tensor(self, values: NDArray[np.float32]) -> Any:
+    def _tensor(self, values: NDArray[np.float32]) -> _Tensor:
         """Copy an array into an MNN tensor of the same layout."""
         kind, order = self._mnn.Halide_Type_Float, self._mnn.Tensor_DimensionType_Caffe
-        return self._mnn.Tensor(values.shape, kind, values, order)
+        tensor: _Tensor = self._mnn.Tensor(values.shape, kind, values, order)
+        return tensor
 
 
 def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float = TOLERANCE) -> None:
