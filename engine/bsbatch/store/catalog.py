@@ -104,11 +104,9 @@ class _Tables:
         for row in self._object_rows():
             if row["status"] == Status.USED and row["exam_id"] in staying:
                 self._remember(row)
-        for folder in (
-            self._results,
-            self._objects,
-        ):  # a kill in between leaves objects without results; the next run removes them
+        for folder in (self._results, self._objects):
             remove_leftovers(folder)
+        # results first: a kill in between leaves objects without results, and the next run removes those
         for part in parts_in(self._results):
             keep_rows(part, lambda row: row["exam_id"] in staying, ["exam_id"])
         for part in parts_in(self._objects):

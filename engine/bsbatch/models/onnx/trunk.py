@@ -41,7 +41,7 @@ class Convolution(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitGraph:
     """A graph in two parts."""
 
     trunk: tuple[Convolution, ...]
@@ -58,7 +58,7 @@ class _Node(NamedTuple):
     attributes: dict[str, list[int]]
 
 
-def split(model: bytes, rows: int, columns: int) -> Split:
+def split(model: bytes, rows: int, columns: int) -> SplitGraph:
     """Split a graph behind its leading convolutions.
 
     Parameters
@@ -95,7 +95,7 @@ class _Graph:
             for name in node.inputs:
                 self._users[name].append(node)
 
-    def split(self, model: memoryview, rows: int, columns: int) -> Split:
+    def split(self, model: memoryview, rows: int, columns: int) -> SplitGraph:
         (image,) = (_text(content, 1) for content in parts(self._graph, _INPUT))
         links = list(self._links(image))
         trunk = tuple(self._convolution(node, is_pooled) for node, _, is_pooled in links)
@@ -106,7 +106,7 @@ class _Graph:
         used = {name for node, _, _ in links for name in node.inputs[1:]}
         used |= {self._casts[name].inputs[0] for name in used if name in self._casts}
         head = b"".join(self._head(model, links, used, _input_field(features, shape)))
-        return Split(trunk, head, features)
+        return SplitGraph(trunk, head, features)
 
     def _links(self, name: str) -> Iterator[tuple[_Node, str, bool]]:
         """Yield each convolution, the name of its ReLU's output, and whether max pooling follows."""

@@ -11,7 +11,7 @@ _FIXED = {1: 8, 5: 4}
 """Wire types of fixed length, and their length in bytes."""
 
 
-class Field(NamedTuple):
+class FieldSpan(NamedTuple):
     """Byte range of one field in a message."""
 
     number: int
@@ -23,7 +23,7 @@ class Field(NamedTuple):
     """Offset after the last byte."""
 
 
-def fields(message: memoryview) -> Iterator[Field]:
+def fields(message: memoryview) -> Iterator[FieldSpan]:
     """Yield all fields in order.
 
     Raises
@@ -44,7 +44,7 @@ def fields(message: memoryview) -> Iterator[Field]:
             end = content + _FIXED[kind]
         else:
             raise ValueError(f"the graph has a field of the unknown kind {kind}: its file is damaged")
-        yield Field(tag >> 3, start, content, end)
+        yield FieldSpan(tag >> 3, start, content, end)
         start = end
 
 
