@@ -28,7 +28,7 @@ from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.catalog import Catalog, open_catalog
 from bsbatch.store.flow import Flow
-from bsbatch.store.folder import check, clear, lock_output, write_run_file
+from bsbatch.store.folder import check_output, clear_output, lock_output, write_run_file
 from bsbatch.store.reconcile import reconcile
 from bsbatch.store.tables import OBJECTS, to_table
 from bsbatch.telemetry import Telemetry
@@ -55,14 +55,14 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         setup = resolve(config, reporter)
         with lock_output(setup.out):
             if not config.fresh:
-                check(setup.out, config.archive, setup.provenance.config_hash)
+                check_output(setup.out, config.archive, setup.provenance.config_hash)
             # pyarrow imports pandas with its first table, if that is installed: not beside the first images
             ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
             with make_backend(setup) as backend:
                 unit_size = _probe(backend)  # before anything is deleted
                 ready.result()
                 if config.fresh:
-                    clear(setup.out)
+                    clear_output(setup.out)
                 return _Run(setup, backend, reporter).complete(config.effort.unit_size or unit_size)
 
 

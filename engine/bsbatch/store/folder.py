@@ -12,7 +12,7 @@ from typing import Any
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
 from bsbatch.host.files import replace_file
 from bsbatch.store.catalog import check_configuration
-from bsbatch.store.parts import parts_in, strangers_in
+from bsbatch.store.parts import foreign_files_in, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
@@ -63,7 +63,7 @@ def lock_output(out: Path) -> Iterator[None]:
         yield
 
 
-def clear(out: Path) -> None:
+def clear_output(out: Path) -> None:
     """Delete the tables, the overlays and ``run.json``, nothing else.
 
     Raises
@@ -82,7 +82,7 @@ def clear(out: Path) -> None:
         raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error
 
 
-def check(out: Path, archive: Path, config_hash: str) -> None:
+def check_output(out: Path, archive: Path, config_hash: str) -> None:
     """Raise an error if the folder holds results of another archive or configuration.
 
     Raises
@@ -93,7 +93,7 @@ def check(out: Path, archive: Path, config_hash: str) -> None:
         A folder of parts holds a Parquet file that is no part.
     """
     for table in (OBJECTS, RESULTS):
-        for path in strangers_in(out / table):
+        for path in foreign_files_in(out / table):
             raise UsageError(
                 f"{path} was not written by bsbatch, but would be read as a part of the table: move it away"
             )

@@ -22,7 +22,7 @@ def parts_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("part-*.parquet") if _NAME.fullmatch(path.name))
 
 
-def strangers_in(folder: Path) -> list[Path]:
+def foreign_files_in(folder: Path) -> list[Path]:
     """Paths of other files that readers of the table would mistake for parts."""
     return sorted(path for path in folder.glob("[!.]*.parquet") if not _NAME.fullmatch(path.name))
 
