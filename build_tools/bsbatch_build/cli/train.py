@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bsbatch_build.cli.export import RESEARCH_USE
 from bsbatch_build.training.progress import Epoch, TrainingResult
-from bsbatch_build.training.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
+from bsbatch_build.training.recipe import PAPER, LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
 
 _data = partial(typer.Option, rich_help_panel="Data")
 _start = partial(typer.Option, rich_help_panel="Starting weights")
@@ -77,7 +77,7 @@ def train(
         int, _recipe(help="Largest number of examinations that validate.")
     ] = PAPER.validation_limit,
     operating_point: Annotated[
-        OperatingPoint, _recipe(help="Point on the validation ROC curve that is moved to a probability of 0.5.")
+        ThresholdCriterion, _recipe(help="Point on the validation ROC curve that is moved to a probability of 0.5.")
     ] = PAPER.operating_point,
     precision: Annotated[
         Precision, _recipe(help="bfloat16 is faster on CPUs and GPUs with bfloat16 units, slower on others.")

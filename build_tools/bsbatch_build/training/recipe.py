@@ -36,8 +36,8 @@ class LesionMap(StrEnum):
     (guided attention: Li et al., CVPR 2018)."""
 
 
-class OperatingPoint(StrEnum):
-    """Point on the validation ROC curve that a shift of the last bias moves to a probability of 0.5 at the end."""
+class ThresholdCriterion(StrEnum):
+    """Choice of a threshold on the validation ROC curve; a shift of the last bias then moves it to 0.5."""
 
     TRAINED = "trained"
     """No shift."""
@@ -86,7 +86,7 @@ class Recipe:
     lesion_map: LesionMap = LesionMap.OWN
     validation_limit: int = 164
     """Largest number of examinations that validate, with classes as even as possible; the paper's number."""
-    operating_point: OperatingPoint = OperatingPoint.TRAINED
+    operating_point: ThresholdCriterion = ThresholdCriterion.TRAINED
     """Chosen on the whole validation set, regardless of `validation_limit`."""
     precision: Precision = Precision.FLOAT32
     ema_momentum: float = 0.0

@@ -34,7 +34,7 @@ from bsbatch_build.toolchain import Array, KerasModel, Optimizer, Tensor, Traina
 from bsbatch_build.training.augmentation import CELL, STRIDE, Augmentation, Crop, FieldOfView, blur_randomly
 from bsbatch_build.training.dataset import GRID, Dataset, open_dataset, read_masks
 from bsbatch_build.training.progress import Epoch, Listener, TrainingResult
-from bsbatch_build.training.recipe import PAPER, LesionMap, OperatingPoint, Precision, Recipe, Schedule
+from bsbatch_build.training.recipe import PAPER, LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
 from bsbatch_build.training.split import SplitSettings, Subset, count_studies, divide, write_split
 
 CONFIG, SPLIT, UNUSED, HISTORY, MODEL, LOGS = (
@@ -551,21 +551,23 @@ def _read_history(out: Path) -> list[Epoch]:
 def _finish(network: TrainableModel, config: TrainConfig, examples: TrainingSet) -> None:
     """Write the plain network: no second output, no batch normalisation, no optimiser."""
     plain = fold(network, config.network)
-    point = config.recipe.operating_point
-    if point is not OperatingPoint.TRAINED:
+    criterion = config.recipe.operating_point
+    if criterion is not ThresholdCriterion.TRAINED:
         rows = examples.rows[Subset.VALIDATION]
         scores, _ = _predict(network, examples, rows, config.recipe.batch_size)
-        move_threshold(plain, threshold_of(point, examples.labels[rows], scores, examples.centres[rows]))
+        move_threshold(plain, threshold_of(criterion, examples.labels[rows], scores, examples.centres[rows]))
     _save_model(plain, config.out / MODEL)
 
 
-def threshold_of(point: OperatingPoint, labels: NDArray[np.bool_], scores: Array, centres: NDArray[np.str_]) -> float:
-    """Return the threshold of an operating point; scores from it on are positive. All arrays are ``(N,)``."""
+def threshold_of(
+    criterion: ThresholdCriterion, labels: NDArray[np.bool_], scores: Array, centres: NDArray[np.str_]
+) -> float:
+    """Choose a threshold; scores of at least that value are positive. All arrays are ``(N,)``."""
     weights = None
-    if point is OperatingPoint.MACRO_EQUAL_ERRORS:
+    if criterion is ThresholdCriterion.MACRO_EQUAL_ERRORS:
         _, cells, sizes = np.unique(np.char.add(labels.astype(str), centres), return_inverse=True, return_counts=True)
         weights = 1.0 / sizes[cells]
     roc_curve = toolchain.package("sklearn.metrics").roc_curve
     fpr, tpr, thresholds = roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
-    worth = tpr - fpr if point is OperatingPoint.YOUDEN else -np.abs(tpr + fpr - 1.0)
+    worth = tpr - fpr if criterion is ThresholdCriterion.YOUDEN else -np.abs(tpr + fpr - 1.0)
     return float(thresholds[1:][np.argmax(worth[1:])])  # the first threshold is infinite

@@ -18,7 +18,7 @@ from bsbatch_build import toolchain
 from bsbatch_build.network.network import SIDE, NetworkSettings, build
 from bsbatch_build.training.dataset import GRID, CachedExam, Dataset
 from bsbatch_build.training.progress import Epoch
-from bsbatch_build.training.recipe import LesionMap, OperatingPoint, Precision, Recipe, Schedule
+from bsbatch_build.training.recipe import LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
 from bsbatch_build.training.split import SplitSettings, Subset
 from bsbatch_build.training.train import (
     CONFIG,
@@ -44,7 +44,7 @@ RECIPE = Recipe(
     batch_norm=True,
     crop_epochs=1,
     schedule=Schedule.COSINE,
-    operating_point=OperatingPoint.EQUAL_ERRORS,
+    operating_point=ThresholdCriterion.EQUAL_ERRORS,
 )
 TWIN = NetworkSettings("random", seed=5, width=0.0625)
 
@@ -428,14 +428,14 @@ def test_without_masks_there_is_one_target() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize(
-    ("point", "loss"),
+    ("criterion", "loss"),
     [
-        (OperatingPoint.EQUAL_ERRORS, lambda sensitivity, specificity: abs(sensitivity - specificity)),
-        (OperatingPoint.YOUDEN, lambda sensitivity, specificity: 1 - sensitivity - specificity),
+        (ThresholdCriterion.EQUAL_ERRORS, lambda sensitivity, specificity: abs(sensitivity - specificity)),
+        (ThresholdCriterion.YOUDEN, lambda sensitivity, specificity: 1 - sensitivity - specificity),
     ],
 )
-def test_no_score_is_a_better_threshold_than_the_one_of_the_operating_point(
-    seed: int, point: OperatingPoint, loss: Callable[[float, float], float]
+def test_no_score_is_a_better_threshold_than_the_chosen_one(
+    seed: int, criterion: ThresholdCriterion, loss: Callable[[float, float], float]
 ) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.random(60) < 0.3
@@ -445,7 +445,7 @@ def test_no_score_is_a_better_threshold_than_the_one_of_the_operating_point(
         return loss(float((scores[labels] >= threshold).mean()), float((scores[~labels] < threshold).mean()))
 
     least = min(loss_at(float(score)) for score in scores)
-    assert loss_at(threshold_of(point, labels, scores, np.full(60, "A"))) == pytest.approx(least, abs=1e-9)
+    assert loss_at(threshold_of(criterion, labels, scores, np.full(60, "A"))) == pytest.approx(least, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -459,5 +459,5 @@ def test_in_the_mean_over_centres_a_small_centre_weighs_as_much_as_a_large_one(s
         means = [[right[(centres == at) & (labels == is_ill)].mean() for at in "AB"] for is_ill in (True, False)]
         return abs(float(np.mean(means[0]) - np.mean(means[1])))
 
-    threshold = threshold_of(OperatingPoint.MACRO_EQUAL_ERRORS, labels, scores, centres)
+    threshold = threshold_of(ThresholdCriterion.MACRO_EQUAL_ERRORS, labels, scores, centres)
     assert loss_at(threshold) == pytest.approx(min(loss_at(float(score)) for score in scores), abs=1e-9)
