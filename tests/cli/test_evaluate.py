@@ -1,4 +1,4 @@
-"""``bsbatch evaluate`` over what a real run wrote."""
+"""``bsbatch evaluate`` over the results of a real run."""
 
 import json
 import subprocess
@@ -71,7 +71,7 @@ def test_every_examination_is_evaluated_or_listed(out: Path, evaluated: "subproc
     assert {row["config_hash"] for row in results(out)} == {metrics["config_hash"]}
 
 
-def test_the_terminal_says_it_in_80_columns(evaluated: "subprocess.CompletedProcess[str]") -> None:
+def test_the_tables_fit_into_80_columns(evaluated: "subprocess.CompletedProcess[str]") -> None:
     lines = evaluated.stdout.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Report: ")) <= 80
     for words in ("ROC AUC", "Sensitivity at 0.5", "Youden", "PPV and NPV", "centre A", "lesions", "Research use only"):

@@ -1,4 +1,4 @@
-"""``bsbatch report`` over what a real run wrote."""
+"""``bsbatch report`` over the results of a real run."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_the_page_is_written_and_named_and_made_again_to_the_byte(out: Path, tmp
         (("--out", "nowhere/page.html"), "choose another --out"),
     ],
 )
-def test_what_cannot_be_used_ends_with_one_message(out: Path, options: tuple[str, str], words: str) -> None:
+def test_unusable_options_end_with_one_message(out: Path, options: tuple[str, str], words: str) -> None:
     done = bsbatch("report", out, *options)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")

@@ -1,4 +1,4 @@
-"""Results and labels as files, made of arrays."""
+"""Results and labels as files, from arrays."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

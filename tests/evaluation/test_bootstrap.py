@@ -1,4 +1,4 @@
-"""Intervals agree with a slow implementation of its own, patients stay together, one class only is drawn again."""
+"""Intervals agree with a slow second implementation, patients stay together, resamples of one class are drawn again."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def config_of(resamples: int, seed: int = 0) -> EvaluationConfig:
     return EvaluationConfig(Path("out"), Path("labels.csv"), Path("report"), resampling=Resampling(resamples, seed))
 
 
-def assessed(sample: Sample, resamples: int, seed: int = 0) -> Performance:
+def assess_once(sample: Sample, resamples: int, seed: int = 0) -> Performance:
     return assess(sample, (POINT,), config_of(resamples, seed))
 
 
@@ -53,7 +53,7 @@ def check(found: Interval, values: list[float]) -> None:
 
 def test_intervals_are_those_of_a_slow_implementation_over_the_same_patients() -> None:
     sample, resamples = part_of_the_paper(80), 60
-    found = assessed(sample, resamples, seed=5)
+    found = assess_once(sample, resamples, seed=5)
     assert found.redrawn == 0
     patients = np.random.default_rng(5).integers(0, sample.patient_count, (resamples, sample.patient_count))
     values: dict[str, list[float]] = {name: [] for name in ("auc", "brier", "specificity", *SKLEARN)}
@@ -72,13 +72,13 @@ def test_intervals_are_those_of_a_slow_implementation_over_the_same_patients() -
 
 
 def test_examinations_of_one_patient_carry_no_information_of_their_own() -> None:
-    """Each patient four times over: the same intervals by patient, too narrow ones where that is not known."""
+    """Each patient four times: equal intervals with patient numbers, too narrow ones without."""
     single = sample_of([0.1, 0.4, 0.35, 0.8, 0.2, 0.7, 0.6, 0.9, 0.3, 0.55], [0, 0, 1, 1, 0, 1, 0, 1, 0, 1])
     chosen = np.repeat(np.arange(10), 4)
     scores, labels = list(single.scores[chosen]), list(single.labels[chosen])
-    together = assessed(sample_of(scores, labels, list(chosen)), 400)
-    apart = assessed(sample_of(scores, labels), 400)
-    assert together.auc == assessed(single, 400).auc
+    together = assess_once(sample_of(scores, labels, list(chosen)), 400)
+    apart = assess_once(sample_of(scores, labels), 400)
+    assert together.auc == assess_once(single, 400).auc
     assert apart.auc.high - apart.auc.low < 0.7 * (together.auc.high - together.auc.low)
 
 
@@ -95,13 +95,13 @@ def test_a_resample_of_one_class_is_drawn_again_and_counted() -> None:
     assert redrawn > 100
     assert (drawn == 4).any(axis=1).all()
     assert (drawn != 4).any(axis=1).all()
-    performance = assessed(sample, 500)
+    performance = assess_once(sample, 500)
     assert performance.redrawn == redrawn
     assert performance.auc == Interval(1.0, 1.0, 1.0)
 
 
 def test_a_group_of_one_class_has_no_auc_and_keeps_what_is_defined() -> None:
-    performance = assessed(sample_of([0.1, 0.6, 0.3], [0, 0, 0]), 50)
+    performance = assess_once(sample_of([0.1, 0.6, 0.3], [0, 0, 0]), 50)
     assert np.isnan([performance.auc.value, performance.auc.low]).all()
     assert performance.redrawn == 0
     assert performance.points[0].rates["specificity"].value == pytest.approx(2 / 3)
@@ -109,7 +109,7 @@ def test_a_group_of_one_class_has_no_auc_and_keeps_what_is_defined() -> None:
 
 
 def test_a_group_of_one_examination_has_intervals_without_width() -> None:
-    assert assessed(sample_of([0.7], [1]), 20).points[0].rates["sensitivity"] == Interval(1.0, 1.0, 1.0)
+    assert assess_once(sample_of([0.7], [1]), 20).points[0].rates["sensitivity"] == Interval(1.0, 1.0, 1.0)
 
 
 def test_resamples_without_a_value_are_left_out_and_counted() -> None:
@@ -124,15 +124,15 @@ def test_the_interval_holds_the_true_auc_about_as_often_as_it_says() -> None:
         generator = np.random.default_rng(seed)
         labels = np.arange(120) < 50
         latent = generator.normal(size=120) + labels
-        found = assessed(sample_of(list(1 / (1 + np.exp(-latent))), list(labels)), 200, seed)
+        found = assess_once(sample_of(list(1 / (1 + np.exp(-latent))), list(labels)), 200, seed)
         hits += found.auc.low <= 0.760 <= found.auc.high
     assert 51 <= hits <= 60
 
 
 def test_the_same_seed_gives_the_same_intervals_and_another_one_others() -> None:
     sample = part_of_the_paper(80)
-    assert assessed(sample, 100, 7).auc == assessed(sample, 100, 7).auc
-    assert assessed(sample, 100, 7).auc != assessed(sample, 100, 8).auc
+    assert assess_once(sample, 100, 7).auc == assess_once(sample, 100, 7).auc
+    assert assess_once(sample, 100, 7).auc != assess_once(sample, 100, 8).auc
 
 
 def test_large_samples_are_resampled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +159,6 @@ def test_curves_lie_in_their_intervals() -> None:
 
 def test_2000_resamples_of_998_examinations_take_seconds_at_most() -> None:
     sample, started = like_the_paper(), time.perf_counter()
-    assessed(sample, 2000)
+    assess_once(sample, 2000)
     trace(sample, config_of(2000))
     assert time.perf_counter() - started < 5

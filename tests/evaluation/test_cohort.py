@@ -1,4 +1,4 @@
-"""Results and labels come together; what has no partner is counted and listed."""
+"""Results and labels are joined; examinations and studies without a partner are counted and listed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ EXAMS = (Exam("1", 0.1), Exam("2", 0.9), Exam("3", 0.4), Exam("3", 0.6), Exam("4
 ROWS = [{"study_uid": uid, "label": label} for uid, label in (("1", 0), ("2", 1), ("3", 1), ("4", 0), ("9", 0))]
 
 
-def gathered(
+def join(
     folder: Path,
     exams: Sequence[Exam] = EXAMS,
     rows: Sequence[Mapping[str, object]] = ROWS,
@@ -29,7 +29,7 @@ def gathered(
 
 
 def test_nothing_is_dropped_in_silence(tmp_path: Path) -> None:
-    cohort = gathered(tmp_path)
+    cohort = join(tmp_path)
     assert [case.label.study_uid for case in cohort.cases] == ["1", "2", "3", "3"]
     assert cohort.sample.scores.tolist() == pytest.approx([0.1, 0.9, 0.4, 0.6])
     assert {(item.exclusion, item.study_uid, item.reason) for item in cohort.unmatched} == {
@@ -44,34 +44,32 @@ def test_nothing_is_dropped_in_silence(tmp_path: Path) -> None:
 
 
 def test_examinations_of_one_study_stay_together(tmp_path: Path) -> None:
-    cohort = gathered(tmp_path)
+    cohort = join(tmp_path)
     assert list(cohort.sample.patients) == [0, 1, 2, 2]
     assert cohort.resampling_unit == "study_uid"
     assert cohort.studies == 3
 
 
 def test_studies_of_one_patient_stay_together(tmp_path: Path) -> None:
-    cohort = gathered(
-        tmp_path, rows=[row | {"patient_id": "P" if row["study_uid"] in {"1", "2"} else "Q"} for row in ROWS]
-    )
+    cohort = join(tmp_path, rows=[row | {"patient_id": "P" if row["study_uid"] in {"1", "2"} else "Q"} for row in ROWS])
     assert list(cohort.sample.patients) == [0, 0, 1, 1]
     assert cohort.resampling_unit == "patient_id"
 
 
 def test_an_examination_without_a_study_uid_has_no_label(tmp_path: Path) -> None:
-    assert gathered(tmp_path, [*EXAMS, Exam(None, 0.7)]).exclusions[Exclusion.NO_LABEL] == 2
+    assert join(tmp_path, [*EXAMS, Exam(None, 0.7)]).exclusions[Exclusion.NO_LABEL] == 2
 
 
 def test_a_study_with_one_failed_and_one_scored_examination_takes_part_and_is_listed(tmp_path: Path) -> None:
-    cohort = gathered(tmp_path, [*EXAMS, Exam("1", None)])
+    cohort = join(tmp_path, [*EXAMS, Exam("1", None)])
     assert cohort.sample.size == 4
     assert ("1", "single_view_only") in {(item.study_uid, item.reason) for item in cohort.unmatched}
 
 
 @pytest.mark.parametrize("column", ["split", "centre"])
-def test_a_restriction_leaves_out_and_says_so(tmp_path: Path, column: str) -> None:
+def test_studies_outside_a_restriction_are_left_out_and_counted(tmp_path: Path, column: str) -> None:
     rows = [row | {column: "x" if row["study_uid"] in {"1", "2"} else "y"} for row in ROWS]
-    cohort = gathered(tmp_path, rows=rows, restriction=Restriction(**{column: "x"}))
+    cohort = join(tmp_path, rows=rows, restriction=Restriction(**{column: "x"}))
     assert cohort.sample.size == 2
     assert cohort.exclusions == {Exclusion.OUTSIDE: 3, Exclusion.NO_LABEL: 1}
 
@@ -89,29 +87,29 @@ def test_a_restriction_that_leaves_nothing_to_evaluate_is_refused(
 ) -> None:
     rows = [row | {"centre": "B" if row["study_uid"] == "3" else "A"} for row in ROWS]
     with pytest.raises(UsageError, match=words):
-        gathered(tmp_path, rows=rows, restriction=restriction)
+        join(tmp_path, rows=rows, restriction=restriction)
 
 
 def test_labels_of_another_archive_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no labelled study has a scored examination"):
-        gathered(tmp_path, [Exam("8", 0.5)])
+        join(tmp_path, [Exam("8", 0.5)])
 
 
 def test_pseudonyms_are_named_as_a_cause(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/run.json").write_text('{"config": {"pseudonymised": true}}', encoding="utf-8")
     with pytest.raises(UsageError, match="replaced UIDs by pseudonyms"):
-        gathered(tmp_path, [Exam("8", 0.5)])
+        join(tmp_path, [Exam("8", 0.5)])
 
 
-def test_groups_cover_the_cohort_and_loads_stand_against_all_negatives(tmp_path: Path) -> None:
+def test_groups_cover_the_cohort_and_each_load_is_compared_with_all_negatives(tmp_path: Path) -> None:
     exams = [Exam(str(place), place / 10, ("Alpha", None)[place % 2]) for place in range(10)]
     lesions = (0, 0, 0, 1, 2, 5, 6, 21, "", 0)
     rows = [
         {"study_uid": str(place), "label": int(place > 2), "centre": "AB"[place > 4], "lesions": lesions[place]}
         for place in range(10)
     ]
-    groups = groups_of(gathered(tmp_path, exams, rows))
+    groups = groups_of(join(tmp_path, exams, rows))
     sizes = {(group.kind, group.name): int(group.members.sum()) for group in groups}
     assert sizes == {
         ("centre", "A"): 5,

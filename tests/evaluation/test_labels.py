@@ -37,7 +37,7 @@ def test_patients_are_read(tmp_path: Path) -> None:
     assert {label.patient_id for label in file.labels.values()} == {"P1"}
 
 
-def test_what_spreadsheets_add_is_taken(tmp_path: Path) -> None:
+def test_additions_of_spreadsheets_are_accepted(tmp_path: Path) -> None:
     text = '\ufeffstudy_uid,label,centre,lesions\r\n"1.2.1", 0 ,"Nowhere, Ltd",\r\n1.2.2,1,,3\r\n\r\n,,,\r\n'
     file = read_labels(written(tmp_path, text))
     assert list(file.labels.values()) == [
@@ -89,12 +89,12 @@ def test_rows_that_contradict_each_other_are_refused_by_their_lines(tmp_path: Pa
         (b"study_uid,label\n\xff\xfe,0\n", "is not text in UTF-8"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, text: str | bytes, words: str) -> None:
+def test_each_fault_is_named(tmp_path: Path, text: str | bytes, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         read_labels(written(tmp_path, text))
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the labels .* No such file"):
         read_labels(tmp_path / "labels.csv")
 

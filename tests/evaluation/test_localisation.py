@@ -62,10 +62,10 @@ def test_a_lesion_across_the_border_of_the_views_is_not_near() -> None:
 
 
 def test_a_map_that_is_the_same_everywhere_has_the_energy_of_the_masks_share() -> None:
-    figures = compare(np.ones((32, 32), np.float32), block(slice(0, 128), slice(0, 256)))
+    metrics = compare(np.ones((32, 32), np.float32), block(slice(0, 128), slice(0, 256)))
 
-    assert figures["mask_share"] == 128 * 256 / 512**2
-    assert figures["energy_inside"] == pytest.approx(figures["mask_share"])
+    assert metrics["mask_share"] == 128 * 256 / 512**2
+    assert metrics["energy_inside"] == pytest.approx(metrics["mask_share"])
 
 
 def test_all_of_a_maps_energy_can_lie_inside() -> None:
@@ -74,24 +74,24 @@ def test_all_of_a_maps_energy_can_lie_inside() -> None:
 
 
 def test_an_empty_map_finds_nothing() -> None:
-    figures = compare(np.zeros((32, 32), np.float32), cell(0, 0))
+    metrics = compare(np.zeros((32, 32), np.float32), cell(0, 0))
 
-    assert {value for name, value in figures.items() if name != "mask_share"} == {0.0}
+    assert {value for name, value in metrics.items() if name != "mask_share"} == {0.0}
 
 
-def test_overlap_is_what_scikit_learn_says() -> None:
+def test_overlap_equals_that_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     cells = cv2.GaussianBlur(random.random((32, 32)).astype(np.float32), (5, 5), 0)
     cells = (cells - cells.min()) / np.ptp(cells)
     lesion = block(slice(100, 300), slice(50, 400))
     heat = np.hstack([cv2.resize(np.ascontiguousarray(half), (256, 512)) for half in np.hsplit(cells, 2)])
 
-    figures = compare(cells, lesion)
+    metrics = compare(cells, lesion)
 
     for level in LEVELS:
         truth, marked = lesion.inside.ravel(), (heat >= level).ravel()
-        assert figures[f"iou_{level}"] == pytest.approx(jaccard_score(truth, marked))
-        assert figures[f"dice_{level}"] == pytest.approx(f1_score(truth, marked))
+        assert metrics[f"iou_{level}"] == pytest.approx(jaccard_score(truth, marked))
+        assert metrics[f"dice_{level}"] == pytest.approx(f1_score(truth, marked))
 
 
 @pytest.fixture

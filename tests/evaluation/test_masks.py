@@ -23,7 +23,7 @@ def read(folder: Path, anterior: NDArray[np.uint8], posterior: NDArray[np.uint8]
     return lesions
 
 
-def test_masks_lie_where_the_model_sees_the_view(tmp_path: Path) -> None:
+def test_masks_are_placed_as_the_views_in_the_image_of_the_model(tmp_path: Path) -> None:
     anterior, posterior = blank(), blank()
     anterior[200:240, 10:20], posterior[800:802, 100] = 1, 2
 

@@ -50,7 +50,7 @@ def test_auc_of_a_resample_is_that_of_its_examinations(cases: list[tuple[float, 
 
 @SETTINGS
 @given(CASES)
-def test_auc_is_the_chance_that_a_positive_scores_above_a_negative(cases: list[tuple[float, bool]]) -> None:
+def test_auc_is_the_probability_that_a_positive_scores_above_a_negative(cases: list[tuple[float, bool]]) -> None:
     sample = sample_from(cases)
     scores, labels = sample.scores.tolist(), sample.labels.tolist()
     positives = [score for score, label in zip(scores, labels, strict=True) if label]
@@ -119,7 +119,7 @@ def test_predictive_values_at_a_stated_prevalence() -> None:
     assert npv == pytest.approx(891 / 892)
 
 
-def test_what_divides_by_zero_is_not_defined() -> None:
+def test_a_division_by_zero_is_undefined() -> None:
     nobody_positive = metrics.rates(sample_of([0.1, 0.2], [0, 1]), 0.5, None)
     assert isnan(nobody_positive["ppv"])
     assert nobody_positive["f1"] == 0.0
@@ -133,13 +133,13 @@ def test_a_score_of_exactly_the_threshold_is_positive_at_the_precision_of_the_re
     assert metrics.confusion(sample_of([0.7, 0.69], [1, 0]), 0.7) == Confusion(1, 0, 0, 1)
 
 
-def test_the_papers_confusion_matrix_gives_back_the_papers_figures() -> None:
+def test_the_papers_confusion_matrix_gives_the_papers_rates() -> None:
     """411 positives and 587 negatives: no whole numbers give exactly the printed 82.2, 17.79, 80.45 and 19.55 %."""
     scores = [1.0] * 338 + [0.0] * 73 + [0.0] * 472 + [1.0] * 115
     rates = metrics.rates(sample_of(scores, [1] * 411 + [0] * 587), 0.5, None)
     printed = {"sensitivity": 82.2, "fnr": 17.79, "specificity": 80.45, "fpr": 19.55}
-    for name, figure in printed.items():
-        assert 100 * rates[name] == pytest.approx(figure, abs=0.05), name
+    for name, percentage in printed.items():
+        assert 100 * rates[name] == pytest.approx(percentage, abs=0.05), name
     nearest = [min(range(total + 1), key=lambda n: abs(100 * n / total - rate)) for total, rate in _PRINTED]
     assert nearest == [338, 472]
 
@@ -158,7 +158,7 @@ def test_calibration_is_scikit_learns_with_its_empty_bins() -> None:
     assert np.isnan(found.fractions[~filled]).all()
 
 
-def test_the_roc_curve_on_the_grid_is_the_sample_own_and_ends_where_it_must() -> None:
+def test_the_roc_curve_on_the_grid_is_that_of_the_sample_and_ends_at_one() -> None:
     sample = like_the_paper()
     fpr, tpr, _ = metrics.roc(sample)
     np.testing.assert_allclose(weighted.roc(Ranking.of(sample), once(sample))[0], weighted.at_grid(fpr, tpr))

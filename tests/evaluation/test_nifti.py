@@ -52,7 +52,7 @@ def test_axes_of_the_patient_are_turned_to_what_the_camera_saw(
 
 
 @pytest.mark.parametrize("affine", [None, np.eye(4), np.diag([-1, -1, 1, 1])], ids=["none", "RAS", "LPS"])
-def test_a_file_that_says_nothing_of_the_patient_is_the_matrix_as_it_is_stored(
+def test_a_file_without_orientation_is_the_matrix_as_it_is_stored(
     affine: NDArray[np.float64] | None, tmp_path: Path
 ) -> None:
     path = save(tmp_path / "a.nii", np.ascontiguousarray(seen().T)[:, :, np.newaxis], affine)
@@ -89,7 +89,7 @@ def test_a_study_has_one_file_for_each_view(tmp_path: Path) -> None:
     ],
     ids=["a volume", "negative", "no number"],
 )
-def test_what_is_no_mask_is_named(values: NDArray[np.float32], message: str, tmp_path: Path) -> None:
+def test_values_that_are_no_mask_are_refused(values: NDArray[np.float32], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         read_nifti(save(tmp_path / "a.nii", values, np.eye(4)), is_anterior=True)
 

@@ -49,5 +49,5 @@ def test_the_threshold_of_the_run_comes_first_unless_another_is_given() -> None:
     assert operating_points(sample, DecisionSettings(threshold=0.2), 0.4)[0].threshold == 0.2
 
 
-def test_thresholds_read_as_they_were_given() -> None:
+def test_thresholds_keep_their_decimal_form() -> None:
     assert shortest(0.699999988079071) == 0.7

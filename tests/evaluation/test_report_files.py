@@ -63,7 +63,7 @@ def test_the_same_evaluation_gives_the_same_bytes(tmp_path: Path) -> None:
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
-def test_metrics_say_what_they_are_and_of_what(metrics: dict[str, Any]) -> None:
+def test_metrics_name_their_version_run_and_settings(metrics: dict[str, Any]) -> None:
     assert metrics["version"] == 1
     assert "not for clinical use" in metrics["notice"]
     assert (metrics["model_id"], metrics["config_hash"]) == ("feed", "c0ffee")
@@ -74,15 +74,15 @@ def test_metrics_say_what_they_are_and_of_what(metrics: dict[str, Any]) -> None:
     assert [counts[name] for name in ("n", "positives", "negatives", "patients")] == [998, 411, 587, 800]
 
 
-def test_each_figure_has_a_value_in_an_interval(metrics: dict[str, Any]) -> None:
+def test_each_metric_has_a_value_in_an_interval(metrics: dict[str, Any]) -> None:
     points = metrics["operating_points"]
     assert list(points) == ["threshold", "half", "youden", "sensitivity"]
     blocks = [metrics["metrics"], *(point["metrics"] for point in points.values())]
     blocks += [{name: point["confusion"][name] for name in ("tpr", "tnr", "fpr", "fnr")} for point in points.values()]
     for block in blocks:
-        for figure in block.values():
-            assert set(figure) == {"value", "low", "high"}
-            assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+        for metric in block.values():
+            assert set(metric) == {"value", "low", "high"}
+            assert 0 <= metric["low"] <= metric["value"] <= metric["high"] <= 1
     assert points["threshold"] | {"rule": ""} == points["half"] | {"rule": ""}
     assert points["sensitivity"]["metrics"]["sensitivity"]["value"] >= 0.9
 
@@ -116,7 +116,7 @@ def test_no_patient_id_leaves_the_label_file(report: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["roc", "confusion", "calibration", "scores"])
-def test_figures_are_one_column_wide_and_say_what_they_are_for(report: Path, name: str) -> None:
+def test_figures_are_one_column_wide_and_carry_the_notice(report: Path, name: str) -> None:
     with Image.open(report / "figures" / f"{name}.png") as image:
         assert image.width == 1050
         assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
@@ -127,7 +127,7 @@ def test_figures_are_one_column_wide_and_say_what_they_are_for(report: Path, nam
     assert "n = 998 examinations of 800 patients, 411 with metastasis." in words
 
 
-def test_what_has_no_partner_is_listed(tmp_path: Path) -> None:
+def test_studies_without_a_partner_are_listed(tmp_path: Path) -> None:
     config = small(tmp_path)
     write_report(evaluate(config))
     assert [(row["kind"], row["study_uid"]) for row in read_csv(config.out / "unmatched.csv")] == [
@@ -136,7 +136,7 @@ def test_what_has_no_partner_is_listed(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_not_defined_is_null_and_counted(tmp_path: Path) -> None:
+def test_undefined_metrics_are_null_and_counted(tmp_path: Path) -> None:
     content = content_of(evaluate(small(tmp_path, decisions=DecisionSettings(threshold=1.0))))
     point = content["operating_points"]["threshold"]
     assert point["metrics"]["ppv"] == {"value": None, "low": None, "high": None}
@@ -168,7 +168,7 @@ def test_a_report_may_not_lie_among_the_results(tmp_path: Path) -> None:
         evaluate(config)
 
 
-def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file", encoding="utf-8")
     with pytest.raises(UsageError, match="Choose another --out"):
         write_report(evaluate(small(tmp_path)))

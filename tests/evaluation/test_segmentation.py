@@ -1,4 +1,4 @@
-"""Lesions out of DICOM Segmentations that are written here, attribute by attribute, as PS3.3 C.8.20 says."""
+"""Lesions in DICOM Segmentations that are written here attribute by attribute, after PS3.3 C.8.20."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame of a segmentation, and what it says it is drawn on."""
+    """A frame of a segmentation and its reference to a view."""
 
     pixels: Mask
     segment: int = 1
@@ -44,13 +44,13 @@ def patch(row: int, column: int, value: int = 1) -> Mask:
 
 
 def items(*fields: dict[str, Any]) -> Items:
-    made = []
+    sequence = []
     for one in fields:
         item = Dataset()
         for name, value in one.items():
             setattr(item, name, value)
-        made.append(item)
-    return Items(made)
+        sequence.append(item)
+    return Items(sequence)
 
 
 def groups_of(frame: Frame) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def test_a_study_is_read_from_the_files_that_bear_its_uid(tmp_path: Path) -> Non
         (TWO_OBJECTS, Frame(patch(1, 1), 1, "1.1", None, "NO"), (), "resample it"),
     ],
 )
-def test_what_does_not_say_where_it_lies_is_refused(
+def test_a_frame_without_a_clear_view_is_refused(
     views: tuple[ViewFrame, ViewFrame], frame: Frame, objects: Sequence[str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -185,7 +185,7 @@ def test_fractions_of_an_unknown_maximum_are_refused(tmp_path: Path) -> None:
         read_segmentations([path], TWO_OBJECTS)
 
 
-def test_what_is_no_segmentation_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_segmentation_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.dcm").write_text("no DICOM")
 
     with pytest.raises(UsageError, match=r"text\.dcm cannot be read as DICOM"):

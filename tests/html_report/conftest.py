@@ -1,4 +1,4 @@
-"""A run to report on: made by the command line, of every fate, with heat maps of all."""
+"""A run to report on: made by the command line, with every outcome, with heat maps of all examinations."""
 
 from pathlib import Path
 

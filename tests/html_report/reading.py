@@ -1,4 +1,4 @@
-"""What lies in a page, read without a browser."""
+"""Content of a page, read without a browser."""
 
 import json
 import re
@@ -37,19 +37,19 @@ class Outline(HTMLParser):
 
 
 def outline_of(page: Path) -> Outline:
-    """The page as a reader without scripts sees it."""
+    """Read the page as it is without scripts."""
     return Outline(page.read_text(encoding="utf-8"))
 
 
 def data_of(page: Path, name: str = "data") -> Any:
-    """What the page's script works on."""
+    """Read the data of the page's script."""
     found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page.read_text(encoding="utf-8"))
     assert found is not None
     return json.loads(found[1])
 
 
 def pictures_of(page: Path) -> list[Any]:
-    """The images of the gallery, in its order."""
+    """Read the images of the gallery, in its order."""
     sheets = re.findall(
         r'<script type="application/json" class="sheet">(.*?)</script>', page.read_text(encoding="utf-8")
     )

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a person does with it, and that its console stays empty."""
+"""The page in headless Chromium: sorting, filters, gallery, colours, and an empty console."""
 
 import shutil
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(chromium: Any, page: Path) -> Any:
-    """The page, freshly opened, its figures drawn."""
+    """The page, just opened, its charts drawn."""
     chromium.get(page.as_uri())
     drawn = "return document.documentElement.dataset.charts === 'drawn'"
     WebDriverWait(chromium, _PATIENCE).until(lambda driver: driver.execute_script(drawn))
@@ -85,9 +85,9 @@ def test_it_opens_with_an_empty_console_and_asks_for_nothing(opened: Any) -> Non
         )
         == 0
     )
-    figures = opened.find_elements(By.CSS_SELECTOR, ".chart")
-    assert len(figures) >= 4
-    assert all(figure.find_elements(By.TAG_NAME, "svg") for figure in figures)
+    charts = opened.find_elements(By.CSS_SELECTOR, ".chart")
+    assert len(charts) >= 4
+    assert all(chart.find_elements(By.TAG_NAME, "svg") for chart in charts)
 
 
 def test_headings_sort_by_mouse_and_by_keyboard(opened: Any) -> None:
@@ -106,7 +106,7 @@ def test_headings_sort_by_mouse_and_by_keyboard(opened: Any) -> None:
     assert head(opened, "score").get_attribute("aria-sort") is None
 
 
-def test_filters_leave_what_was_asked_for(opened: Any, page: Path) -> None:
+def test_filters_leave_the_matching_rows(opened: Any, page: Path) -> None:
     rows = data_of(page)["examinations"]
     failed = [row for row in rows if row[4]]
     assert failed

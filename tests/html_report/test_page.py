@@ -52,7 +52,7 @@ def test_every_examination_has_its_row_and_every_reason_its_count(page: Path, sc
     assert f"{len(objects(screened))} files seen" in words
 
 
-def test_the_figures_are_those_of_evaluate(page: Path, screened: Path, labels: Path, tmp_path: Path) -> None:
+def test_the_metrics_are_those_of_evaluate(page: Path, screened: Path, labels: Path, tmp_path: Path) -> None:
     evaluation = evaluate(EvaluationConfig(screened, labels, tmp_path))
     words = outline_of(page).words
     auc = evaluation.whole.auc
@@ -85,7 +85,7 @@ def test_nothing_is_loaded_and_no_patient_is_in_it(page: Path, screened: Path) -
     assert not [secret for secret in secrets if secret in text]
 
 
-def test_what_comes_from_a_header_is_escaped(tmp_path: Path) -> None:
+def test_text_from_a_header_is_escaped(tmp_path: Path) -> None:
     write_results(tmp_path, [Exam("1", 0.7, HOSTILE), Exam("2", 0.2, HOSTILE)])
     (tmp_path / "run.json").write_text(json.dumps({"status": "complete", "config": {"backend": HOSTILE}}))
     page = write_page(ReportConfig(tmp_path))
@@ -166,6 +166,6 @@ def test_masks_without_labels_are_refused(tmp_path: Path) -> None:
         ReportConfig(tmp_path, gallery=-1)
 
 
-def test_every_warning_has_words() -> None:
+def test_every_warning_has_an_explanation() -> None:
     assert set(FLAGS) == set(Flag)
     assert set(MAP_WARNINGS) == set(CamWarning)

@@ -110,7 +110,7 @@ def compare(cells: CellValues, lesions: Lesions) -> dict[str, float]:
     cells
         ``(32, 32)`` in [0, 1], anterior left.
     lesions
-        At least one.
+        At least one lesion.
 
     Returns
     -------

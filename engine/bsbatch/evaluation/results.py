@@ -65,7 +65,7 @@ class Results:
     """Results of one run."""
 
     examinations: tuple[ResultRow, ...]
-    """In the order of `exam_id`."""
+    """Sorted by `exam_id`."""
     run: Run
 
 
@@ -153,11 +153,13 @@ def _result_row(row: Row) -> ResultRow:
 
 
 def _run(results: Path, rows: Iterable[Row], run_file: RunFile) -> Run:
-    known = {(row["model_id"], row["config_hash"], row["threshold"]) for row in rows}
-    if not known:
+    configurations = {(row["model_id"], row["config_hash"], row["threshold"]) for row in rows}
+    if not configurations:
         raise UsageError(f"{results} holds no examination: the run found no whole-body bone scan")
-    if len(known) > 1:
-        raise UsageError(f"{results} holds results of {len(known)} configurations: evaluate each run by itself")
-    model_id, config_hash, threshold = known.pop()
+    if len(configurations) > 1:
+        raise UsageError(
+            f"{results} holds results of {len(configurations)} configurations: evaluate each run by itself"
+        )
+    model_id, config_hash, threshold = configurations.pop()
     config = run_file.get("config", {})
     return Run(model_id, config_hash, threshold, run_file.get("status"), bool(config.get("pseudonymised")))
