@@ -40,15 +40,7 @@ def read_nifti(path: Path, *, is_anterior: bool) -> NDArray[np.int32]:
     MissingPackageError
         nibabel is not installed.
     """
-    require("nibabel", extra="masks")
-    import nibabel  # noqa: PLC0415 - optional, and `require` names its install line
-
-    try:
-        image = nibabel.load(path)
-        values = np.asarray(image.get_fdata(dtype=np.float32))
-        axes = _axes(nibabel.io_orientation(image.affine)) if _has_orientation(image.header) else None
-    except Exception as error:  # nibabel passes on what gzip, zlib, numpy and its own readers raise
-        raise UsageError(f"{path} cannot be read as NIfTI ({type(error).__name__}): export the mask again") from error
+    values, axes = _load(path)
     long = [axis for axis, length in enumerate(values.shape) if length > 1]
     if len(long) != _PLANE:
         raise UsageError(f"{path} is {values.shape}, not the matrix of one view: give one file for each view")
@@ -58,6 +50,19 @@ def read_nifti(path: Path, *, is_anterior: bool) -> NDArray[np.int32]:
         )
     labels = np.floor(values + np.float32(0.5)).astype(np.int32).squeeze()
     return _as_seen(labels, [axes[axis] for axis in long] if axes else None, is_anterior=is_anterior)
+
+
+def _load(path: Path) -> tuple[NDArray[np.float32], list[tuple[float, float]] | None]:
+    """Load the values of a mask and its axes, if the file gives any."""
+    require("nibabel", extra="masks")
+    import nibabel  # noqa: PLC0415 - optional, and `require` names its install line
+
+    try:
+        image = nibabel.load(path)
+        values = np.asarray(image.get_fdata(dtype=np.float32))
+        return values, _axes(nibabel.io_orientation(image.affine)) if _has_orientation(image.header) else None
+    except Exception as error:  # nibabel passes on what gzip, zlib, numpy and its own readers raise
+        raise UsageError(f"{path} cannot be read as NIfTI ({type(error).__name__}): export the mask again") from error
 
 
 def _has_orientation(header: Mapping[str, SupportsInt]) -> bool:
