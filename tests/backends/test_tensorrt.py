@@ -186,7 +186,7 @@ def test_the_bench_compares_the_work_with_the_peak_of_the_gpus_not_of_the_proces
     subject, pace = Subject(tmp_path / "archive"), Pace(0, 0, 2)
     config = BenchConfig(subject, model.folder, StageName.INFER, BackendName.TENSORRT, batches=(3,), pace=pace)
     report = measuring.bench(config)
-    (row,) = report.as_dict()["measurements"]
+    (row,) = json.loads(json.dumps(report.as_dict()))["measurements"]
     assert (report.backend, report.environment["gpus"]) == ("tensorrt fp16", ["NVIDIA L4"])
     assert report.ceiling == Ceiling(80.2e9, 121e12, "fp16")
     assert 0 < row["computing"] <= 1

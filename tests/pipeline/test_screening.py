@@ -1,4 +1,4 @@
-"""Units, batches and threads: what is at work at the same time, and where the stream is cut."""
+"""Units, batches and threads: which work overlaps, and at which points the stream is cut."""
 
 import os
 import shutil
@@ -81,9 +81,9 @@ def units_of(archive: Path, size: int, first: int | None = None) -> Iterator[Uni
     return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=2).units(size, None, first)
 
 
-def screening(archive: Path, backend: Watched, told: list[Outcome] | None = None) -> Screening:
+def screening(archive: Path, backend: Watched, reported: list[Outcome] | None = None) -> Screening:
     def tell(outcomes: Iterable[Outcome]) -> None:
-        (told if told is not None else []).extend(outcomes)
+        (reported if reported is not None else []).extend(outcomes)
 
     return Screening(preparation_of(archive), backend, 2, tell)
 
@@ -138,16 +138,16 @@ def test_batches_reach_across_the_borders_of_units(archive: Path) -> None:
 
 
 def test_every_unit_comes_back_whole_and_in_order(archive: Path) -> None:
-    backend, told = Watched(3), list[Outcome]()
+    backend, reported = Watched(3), list[Outcome]()
     backend.is_let_go.set()
     units = list(units_of(archive, 7))
 
-    outcomes = list(screening(archive, backend, told).execute(units))
+    outcomes = list(screening(archive, backend, reported).execute(units))
 
     found = [[item.exam for item in outcome.outcomes] for outcome in outcomes]
     assert found == [list(unit.exams) for unit in units]
     assert all(isinstance(item, Prediction) for outcome in outcomes for item in outcome.outcomes)
-    assert [item for outcome in outcomes for item in outcome.outcomes] == told
+    assert [item for outcome in outcomes for item in outcome.outcomes] == reported
 
 
 def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a file costs, counted instead of timed: opens, bytes and calls of the interpreter cannot drift unnoticed."""
+"""The cost of a file, counted instead of timed: opens, bytes and calls of the interpreter cannot drift unnoticed."""
 
 import sys
 from collections import Counter
@@ -33,7 +33,7 @@ OTHERS = ["CT_small.dcm", "MR_small.dcm", "rtdose.dcm", "reportsi.dcm"]
 
 
 class CountedFile(FileIO):
-    """A file that tells what is read of it."""
+    """A file that counts the bytes read from it."""
 
     def __init__(self, path: str, work: Counter[str]) -> None:
         super().__init__(path)
@@ -48,7 +48,7 @@ class CountedFile(FileIO):
 
 
 class CountedSource(DirectorySource):
-    """A folder that tells what is opened in it."""
+    """A folder that counts the files opened in it."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -71,7 +71,7 @@ def calls_of(function: Callable[[], Any]) -> int:
         nonlocal count
         count += event in {"call", "c_call"}
 
-    for _ in range(3):  # what happens once for all files that look alike is not counted
+    for _ in range(3):  # work done once for all files that look alike is not counted
         function()
     sys.setprofile(profile)
     try:
@@ -168,7 +168,7 @@ def test_the_header_of_an_object_of_two_views_costs_few_calls(scan: CountedSourc
     assert calls_of(lambda: intake._inspect(ref)) < 140
 
 
-def test_its_pixels_are_taken_in_by_one_call_of_compiled_code_and_few_others(
+def test_its_pixels_are_loaded_by_one_call_of_compiled_code_and_few_others(
     scan: CountedSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     native = pair_functions()

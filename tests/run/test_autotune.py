@@ -92,19 +92,19 @@ def install(monkeypatch: pytest.MonkeyPatch, **kinds: type[FakeBackend]) -> dict
 
 
 def choose(effort: Effort = PLAIN, model: Model = MODEL) -> tuple[str, list[str]]:
-    """What was taken, and what the user was told."""
-    told: list[str] = []
-    return autotune.choose(model, effort, told.append), told
+    """Choose a backend; also return the remarks to the user."""
+    remarks: list[str] = []
+    return autotune.choose(model, effort, remarks.append), remarks
 
 
-def test_the_fastest_is_taken_and_the_user_told_why() -> None:
-    name, told = choose()
+def test_the_fastest_is_chosen_and_the_reason_is_shown() -> None:
+    name, remarks = choose()
 
     assert name == "slow"
-    assert told[0].startswith("Measuring slower and slow")
-    assert "slow, the fastest here" in told[1]
-    assert "slower" in told[1]
-    assert "scans/s" in told[1]
+    assert remarks[0].startswith("Measuring slower and slow")
+    assert "slow, the fastest here" in remarks[1]
+    assert "slower" in remarks[1]
+    assert "scans/s" in remarks[1]
 
 
 def test_it_is_measured_once_for_a_model_and_machine() -> None:
@@ -117,7 +117,7 @@ def test_it_is_measured_once_for_a_model_and_machine() -> None:
 def test_the_rates_are_what_the_backends_do() -> None:
     choose()
 
-    (choice,) = backend_rates.found()
+    (choice,) = backend_rates.list_choices()
 
     assert choice.rates == {"slow": pytest.approx(2.0), "slower": pytest.approx(1.0)}
 
@@ -128,12 +128,12 @@ def test_another_model_effort_processor_or_version_is_measured_apart(monkeypatch
     assert len(choose(model=other)[1]) == 2
     assert len(choose(Effort(threads=1))[1]) == 2
     assert len(choose(Effort(batch_size=1))[1]) == 2
-    assert len(backend_rates.found()) == 4
-    assert len(backend_rates.found(MODEL.model_id)) == 3
+    assert len(backend_rates.list_choices()) == 4
+    assert len(backend_rates.list_choices(MODEL.model_id)) == 3
     for name, value in {"processor": "other", "usable_cpus": 99, "installed_version": "0"}.items():
         with monkeypatch.context() as patch:
             patch.setattr(backend_rates, name, lambda *_, value=value: value)
-            assert backend_rates.found() == []
+            assert backend_rates.list_choices() == []
             assert len(choose()[1]) == 2
     assert len(choose()[1]) == 1
 
@@ -158,7 +158,7 @@ def test_a_damaged_measurement_is_made_anew(content: str, tmp_path: Path) -> Non
     (kept,) = tmp_path.rglob("*.json")
     kept.write_text(content)
 
-    assert backend_rates.found() == []
+    assert backend_rates.list_choices() == []
     assert [*choose()[1], *choose()[1]][0].startswith("Measuring")
     assert json.loads(kept.read_text())["backend"] == "slow"
 
@@ -174,21 +174,21 @@ def test_an_edited_measurement_is_made_anew(change: dict[str, object], tmp_path:
     assert choose()[1][0].startswith("Measuring")
 
 
-def test_a_backend_that_fails_is_not_taken_and_the_user_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_fails_is_not_chosen_and_the_reason_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, broken=Broken, picky=Picky, deviceless=Deviceless, slow=Slow)
 
-    name, told = choose()
+    name, remarks = choose()
 
     assert name == "slow"
-    assert list(backend_rates.found()[0].rates) == ["slow"]
-    assert told[1:-1] == [
+    assert list(backend_rates.list_choices()[0].rates) == ["slow"]
+    assert remarks[1:-1] == [
         "Left out: broken: it broke at 1.",
         "Left out: picky: not this one.",
         "Left out: deviceless: there is no NVIDIA driver here.",
     ]
 
 
-def test_where_all_fail_every_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_all_fail_every_reason_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, broken=Broken, picky=Picky)
 
     with pytest.raises(ModelError, match=r"broken: it broke at 1.*picky: not this one"):
@@ -201,11 +201,11 @@ def test_where_one_is_installed_nothing_is_measured(monkeypatch: pytest.MonkeyPa
     assert choose() == ("broken", ["Backend: broken, the only one installed."])
 
 
-def test_a_measurement_that_cannot_be_kept_is_told_and_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_measurement_that_cannot_be_saved_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "bsbatch").write_text("no folder")
 
-    name, told = choose()
+    name, remarks = choose()
 
     assert name == "slow"
-    assert "XDG_CACHE_HOME" in told[1]
-    assert backend_rates.found() == []
+    assert "XDG_CACHE_HOME" in remarks[1]
+    assert backend_rates.list_choices() == []

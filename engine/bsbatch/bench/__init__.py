@@ -1,1 +1,1 @@
-"""How fast is it here: one stage of a run, measured by itself in trtexec's words."""
+"""``bsbatch bench``: throughput and latency of one stage of a run, in trtexec's terms."""

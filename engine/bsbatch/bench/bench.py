@@ -1,4 +1,4 @@
-"""A measurement from its settings to its report."""
+"""``bsbatch bench`` from its settings to its report."""
 
 import warnings
 from collections.abc import Iterator
@@ -28,30 +28,30 @@ _ON_GPUS = (BackendName.TENSORRT, BackendName.ONNXRUNTIME_CUDA, BackendName.ONNX
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One row: a batch size and its figures."""
+    """One row of the report: a batch size and its timing."""
 
     batch: int | None
-    """Examinations in one call of the backend; None where it was left to the backend, or nothing inferred."""
+    """Examinations in one call of the backend; None if the backend chose, or if nothing was inferred."""
     timing: Timing
 
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """What ``bsbatch bench`` tells at its end."""
+    """The result of ``bsbatch bench``."""
 
     config: BenchConfig
     archive: str
     unit: str
-    """What items are: files or scans."""
+    """Unit of the items: files or scans."""
     model_name: str | None
     backend: str | None
-    """Its name and precision; None where nothing inferred."""
+    """Name and precision of the backend; None if nothing was inferred."""
     ceiling: Ceiling
     environment: dict[str, Any]
     measurements: tuple[Measurement, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a JSON file: seconds, items, shares in [0, 1]."""
+    def as_dict(self) -> dict[str, object]:
+        """Return the content of the JSON file: seconds, items, shares in [0, 1]."""
         return {
             "version": RESULT_VERSION,
             "notice": "research use only, not for clinical use",
@@ -68,18 +68,18 @@ class BenchReport:
             "environment": self.environment,
         }
 
-    def _row(self, item: Measurement) -> dict[str, Any]:
+    def _row(self, item: Measurement) -> dict[str, object]:
         rate = item.timing.throughput
         arithmetic = {"flops": self.ceiling.flops(rate), "share_of_peak": self.ceiling.share(rate)}
-        return {"batch": item.batch, **asdict(item.timing), **arithmetic, **self._of_devices(item)}
+        return {"batch": item.batch, **asdict(item.timing), **arithmetic, **self._device_row(item)}
 
-    def _of_devices(self, item: Measurement) -> dict[str, Any]:
+    def _device_row(self, item: Measurement) -> dict[str, object]:
         if item.timing.computing is None:
             return {}
         return {"computing": item.timing.computing, "share_of_peak_computing": self.share_computing(item)}
 
     def share_computing(self, item: Measurement) -> float | None:
-        """Part of the peak that devices use while they compute; None where a side is unknown."""
+        """Share of the peak, in [0, 1], that devices reach while they compute; None if either side is unknown."""
         share, computing = self.ceiling.share(item.timing.throughput), item.timing.computing
         return share / computing if share is not None and computing else None
 
@@ -90,9 +90,9 @@ def bench(config: BenchConfig) -> BenchReport:
     Raises
     ------
     UsageError
-        It cannot be measured as it was asked for.
+        The settings cannot be measured.
     RunError
-        The archive or the backend went away.
+        The archive or the backend failed.
     """
     keep_freed_memory()  # as a run does
     with warnings.catch_warnings(), open_archive(config.subject) as archive:

@@ -1,4 +1,4 @@
-"""The machine and the program that a figure belongs to."""
+"""The machine and the versions that a measurement belongs to."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import bsbatch
 from bsbatch.cuda import gpu
@@ -24,15 +24,15 @@ _PACKAGES = ("numpy", "opencv-python-headless", "pydicom", "pyarrow", "onnxrunti
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """What the system tells of its processor."""
+    """The processor as the operating system describes it."""
 
     name: str
     flags: frozenset[str]
-    """Instruction sets, in the kernel's words."""
+    """Instruction sets, by the kernel's names."""
     cores: int | None
-    """Physical ones; None where the kernel does not tell them from threads."""
+    """Physical cores; None if the kernel does not distinguish them from threads."""
     max_hertz: float | None
-    """Highest frequency of a core; None where it cannot be read, as in most virtual machines."""
+    """Highest frequency of a core, Hz; None if it cannot be read, as in most virtual machines."""
 
     @classmethod
     def here(cls, cpuinfo: Path = _CPUINFO, max_frequency: Path = _MAX_FREQUENCY) -> Self:
@@ -44,8 +44,8 @@ class Processor:
         return cls(name, frozenset(flags.split()), len(cores) or None, int(khz) * 1e3 if khz.isdigit() else None)
 
 
-def environment(processor: Processor, packages: tuple[str, ...] = _PACKAGES) -> dict[str, Any]:
-    """Machine, versions, commit, load and date, for a JSON file beside the figures."""
+def environment(processor: Processor, packages: tuple[str, ...] = _PACKAGES) -> dict[str, object]:
+    """Return machine, versions, commit, load and date for the JSON file."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "bsbatch": bsbatch.__version__,
@@ -65,15 +65,13 @@ def environment(processor: Processor, packages: tuple[str, ...] = _PACKAGES) -> 
 
 
 def commit() -> str | None:
-    """The commit that is checked out where bsbatch lies, with ``+`` where files differ; None outside of a checkout."""
-    place = ["git", "-C", os.fspath(Path(bsbatch.__file__).parent)]
-    is_tracked = output_of([*place, "ls-files", "--error-unmatch", "__init__.py"]) is not None
-    head = (
-        output_of([*place, "rev-parse", "HEAD"]) if is_tracked else None
-    )  # a venv may lie in somebody else's checkout
+    """Return the commit of the checkout of bsbatch, with ``+`` if files differ; None outside of a checkout."""
+    git = ["git", "-C", os.fspath(Path(bsbatch.__file__).parent)]
+    is_tracked = output_of([*git, "ls-files", "--error-unmatch", "__init__.py"]) is not None
+    head = output_of([*git, "rev-parse", "HEAD"]) if is_tracked else None  # a venv may lie in somebody else's checkout
     if head is None:
         return None
-    return head[:12] + ("+" if output_of([*place, "status", "--porcelain", "--untracked-files=no"]) else "")
+    return head[:12] + ("+" if output_of([*git, "status", "--porcelain", "--untracked-files=no"]) else "")
 
 
 def _versions(packages: tuple[str, ...]) -> Mapping[str, str]:
@@ -82,7 +80,7 @@ def _versions(packages: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def _values(cpuinfo: str, name: str) -> list[str]:
-    """The values of one field, for all processors in their order."""
+    """Return the values of one field, for all processors in their order."""
     return re.findall(rf"^{name}\s*: (.*)$", cpuinfo, re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""Latency in trtexec's words: minimum, maximum, mean, median, percentiles, coefficient of variation."""
+"""Latency in trtexec's terms: minimum, maximum, mean, median, percentiles, coefficient of variation."""
 
 import math
 import statistics
@@ -26,7 +26,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Self:
-        """Sum up at least one value."""
+        """Summarise at least one value."""
         mean = statistics.fmean(seconds)
         return cls(
             minimum=min(seconds),
@@ -41,14 +41,14 @@ class Latency:
 
     @property
     def is_unstable(self) -> bool:
-        """Whether the values scatter more than `UNSTABLE`."""
+        """True if the coefficient of variation exceeds `UNSTABLE`."""
         return self.variation is not None and self.variation > UNSTABLE
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Percentile with linear interpolation between the two nearest ranks (type 7 of Hyndman and Fan, 1996)."""
+    """Return a percentile with linear interpolation between the two nearest ranks (type 7 of Hyndman and Fan, 1996)."""
     ranked = sorted(values)
-    place = (len(ranked) - 1) * percent / 100
-    below = math.floor(place)
+    rank = (len(ranked) - 1) * percent / 100
+    below = math.floor(rank)
     above = min(below + 1, len(ranked) - 1)
-    return ranked[below] + (ranked[above] - ranked[below]) * (place - below)
+    return ranked[below] + (ranked[above] - ranked[below]) * (rank - below)

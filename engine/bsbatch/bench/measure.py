@@ -1,4 +1,4 @@
-"""Turn after turn against the clock: warm up, then measure for a duration and a number of turns."""
+"""Timing of repeated turns: warm up, then measure for a duration and a number of turns."""
 
 import time
 from collections import Counter
@@ -9,43 +9,43 @@ from bsbatch.bench.latency import Latency
 from bsbatch.bench.settings import Pace
 
 LATENCY = "latency"
-"""The series that every turn has: its whole time."""
+"""Series that every turn has: its whole time."""
 COMPUTE, WAITED = "compute", "waited"
-"""Series of a backend on devices: their time at work, and their time without anything to compute."""
+"""Series of a backend on devices: time computing, and time without anything to compute."""
 
 Clock = Callable[[], float]
-"""Seconds, from any start on."""
+"""Returns seconds since any start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One call of what is measured."""
+    """One call of the measured function."""
 
     items: int
-    """What it worked through: scans or files."""
+    """Scans or files."""
     seconds: Mapping[str, float]
-    """`LATENCY`, and the time of each part of it that is known; the same names in every turn."""
+    """`LATENCY` and the known parts of it, seconds by name; the same names in every turn."""
     busy: Mapping[str, float] = field(default_factory=dict)
     """Busy seconds by stage, added up over all threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What was measured."""
+    """The timing of all turns."""
 
     turns: int
     items: int
-    """Of all turns."""
+    """Scans or files of all turns."""
     throughput: float
-    """Items in a second of latency."""
+    """Items per second of latency."""
     series: Mapping[str, Latency]
     """By name, `LATENCY` first."""
     shares: Mapping[str, float]
-    """Part of the busy seconds that each stage took, the largest first; empty where there is one stage only."""
+    """Share of the busy seconds by stage, in [0, 1], the largest first; empty if nothing was busy."""
 
     @property
     def computing(self) -> float | None:
-        """Part of the time in which the devices computed; None where there are none."""
+        """Share of the time, in [0, 1], in which the devices computed; None without devices."""
         if WAITED not in self.series:
             return None
         compute, waited = self.series[COMPUTE].mean, self.series[WAITED].mean
@@ -78,7 +78,7 @@ def _timing(turns: list[Turn]) -> Timing:
 
 
 def shares_of(busy: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """Part of the busy seconds that each stage took, the largest first."""
+    """Return the share of the busy seconds by stage, in [0, 1], the largest first."""
     seconds: Counter[str] = Counter()
     for stages in busy:
         seconds.update(stages)

@@ -1,4 +1,4 @@
-"""What ``bsbatch bench`` was told, frozen and checked once. Light: the command line imports it."""
+"""Settings of ``bsbatch bench``, frozen and checked once. Light: the command line imports it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,11 +8,11 @@ from bsbatch.config import BackendName
 from bsbatch.errors import UsageError
 
 SYNTHETIC = 24
-"""Examinations that are made where no archive is named."""
+"""Examinations to synthesise if no archive is named."""
 
 
 class StageName(StrEnum):
-    """What is measured."""
+    """The stage to measure."""
 
     SKIM = "skim"
     """Files to verdicts: headers, views and pairing, no pixels."""
@@ -25,21 +25,21 @@ class StageName(StrEnum):
 
 
 ITERATIONS = dict.fromkeys(StageName, 10) | {StageName.ALL: 3}
-"""Turns that are measured at least where nobody says how many."""
+"""Fewest measured turns by default."""
 NEED_BACKEND = frozenset({StageName.INFER, StageName.ALL})
 """Stages that infer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long to measure; trtexec's three numbers."""
+    """Duration of a measurement: trtexec's three numbers."""
 
     warmup: float = 2.0
-    """Seconds that are run and not counted, at least one turn."""
+    """Seconds of warm-up that are not counted, at least one turn."""
     duration: float = 3.0
-    """Seconds that are measured at least."""
+    """Fewest measured seconds."""
     iterations: int | None = None
-    """Turns that are measured at least, however long they take; None for the stage's own number."""
+    """Fewest measured turns, however long they take; None for the stage's own number."""
 
     def __post_init__(self) -> None:
         """Refuse values that would measure nothing."""
@@ -51,12 +51,12 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured on: an archive or so many synthetic examinations."""
+    """The archive to measure on: the user's, or a number of synthetic examinations."""
 
     archive: Path | None = None
     """Folder with DICOM files."""
     synthetic: int | None = None
-    """Examinations to make; with neither, `SYNTHETIC`."""
+    """Examinations to synthesise; `SYNTHETIC` if both are None."""
 
     def __post_init__(self) -> None:
         """Refuse two answers to one question."""
@@ -68,23 +68,23 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class BenchConfig:
-    """Everything ``bsbatch bench`` was told."""
+    """All settings of ``bsbatch bench``."""
 
     subject: Subject = Subject()
     model: Path | None = None
-    """Model directory; None where nothing infers, and with the fake backend."""
+    """Model directory; None if nothing is inferred, and with the fake backend."""
     stage: StageName = StageName.ALL
     backend: BackendName = BackendName.AUTO
     null_sink: bool = False
-    """Throw the rows away in place of committing them; of `StageName.ALL` only."""
+    """Discard the rows instead of committing them; for `StageName.ALL` only."""
     batches: tuple[int, ...] = ()
-    """Batch sizes, each measured by itself; empty for the backend's own."""
+    """Batch sizes, each measured separately; empty for the backend's own."""
     threads: int | None = None
-    """Threads that read and infer; None for what is allowed."""
+    """Threads that read and infer; None for all allowed processors."""
     pace: Pace = Pace()
 
     def __post_init__(self) -> None:
-        """Refuse what could not be measured."""
+        """Refuse settings that cannot be measured."""
         if any(batch < 1 for batch in self.batches):
             raise UsageError("--batch must be numbers from 1 on, for example 1,2,4,8")
         if self.threads is not None and self.threads < 1:
@@ -95,7 +95,7 @@ class BenchConfig:
 
     @property
     def iterations(self) -> int:
-        """Turns that are measured at least."""
+        """Fewest measured turns."""
         return self.pace.iterations or ITERATIONS[self.stage]
 
     def _check_backend(self) -> None:

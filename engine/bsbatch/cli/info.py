@@ -42,7 +42,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show versions, the backends that work here, why others do not, and which one --backend auto takes."""
-    facts = _facts(import_module("bsbatch.run.backend_rates").found(_graph_of(model) if model is not None else None))
+    facts = _facts(
+        import_module("bsbatch.run.backend_rates").list_choices(_graph_of(model) if model is not None else None)
+    )
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:

@@ -28,16 +28,16 @@ from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
 
 _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
-"""Defects of objects whose frames cannot be told or must not be counted out."""
+"""Defects of objects whose frames cannot be identified or must not be expanded."""
 _MAX_SETTLED = 4096
-"""Objects without an examination that a unit may carry: what a kill costs where an archive holds no bone scans."""
+"""Objects without an examination in a unit, at most: the work that a kill loses if an archive holds no bone scans."""
 _HEADERS_AT_ONCE = 16
-"""Objects that a thread takes at once; most are turned down within 0.1 ms."""
+"""Objects in one piece for a thread; most are rejected within 0.1 ms."""
 
 
 @dataclass(slots=True)
 class Intake:
-    """The first half: objects in, examinations out. Reads headers, never pixels."""
+    """The first half of the pipeline: objects in, examinations out. Reads headers, never pixels."""
 
     source: Source
     selection: Selection
@@ -48,7 +48,7 @@ class Intake:
     seen: int = 0
     """Objects listed so far, settled ones among them."""
     is_exhausted: bool = False
-    """Whether the listing came to its end and every object is decided."""
+    """True once the whole listing was read and every object is decided."""
 
     def units(self, unit_size: int, limit: int | None, first: int | None = None) -> Iterator[Unit]:
         """Cut the stream of events into units.
@@ -56,16 +56,17 @@ class Intake:
         Parameters
         ----------
         unit_size
-            Most examinations in a unit.
+            Examinations in a unit, at most.
         limit
-            Stop after so many new examinations.
+            Stop after this many new examinations.
         first
-            Examinations in the first unit, so that its rows come soon; each one after it may be twice as large.
+            Examinations in the first unit, a small number so that its rows are committed soon. Each later unit may be
+            twice as large as the one before.
         """
         exams: list[Examination] = []
         settled: list[SettledObject] = []
         size = min(first or unit_size, unit_size)
-        for event in self._limited(limit):
+        for event in self._limit(limit):
             if isinstance(event, Examination):
                 exams.append(event)
             else:
@@ -76,7 +77,7 @@ class Intake:
         if exams or settled:
             yield Unit(tuple(exams), tuple(settled))
 
-    def _limited(self, limit: int | None) -> Iterator[Event]:
+    def _limit(self, limit: int | None) -> Iterator[Event]:
         left = limit
         for event in self._events():
             yield event
@@ -87,7 +88,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         pairer = Pairer(self.catalog.seen, self.catalog.closed)
-        for found in adaptive_map(self._inspect, self._unsettled(), self.threads, _HEADERS_AT_ONCE):
+        for found in adaptive_map(self._inspect, self._list_unsettled(), self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, SettledObject):
                 yield found
             else:
@@ -95,7 +96,7 @@ class Intake:
         yield from pairer.finish()
         self.is_exhausted = True
 
-    def _unsettled(self) -> Iterator[ObjectRef]:
+    def _list_unsettled(self) -> Iterator[ObjectRef]:
         for listed in self.source:
             self.seen += 1
             ref = self.pseudonymiser.ref(listed) if self.pseudonymiser else listed

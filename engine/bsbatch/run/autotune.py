@@ -1,4 +1,4 @@
-"""``--backend auto``: the fastest backend for this model on this machine, measured once."""
+"""``--backend auto``: the fastest backend for a model on this machine, measured once and remembered."""
 
 import time
 from collections.abc import Callable
@@ -12,25 +12,25 @@ from bsbatch.geometry import INPUT_SHAPE
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend
 from bsbatch.registry import BACKENDS, usable
-from bsbatch.run.backend_rates import Choice, Situation, find, keep
+from bsbatch.run.backend_rates import Choice, Situation, find, remember
 
 _SECONDS = 2.0
-"""A backend is measured for so long at least."""
+"""Shortest measurement of one backend."""
 _SCANS = 4
-"""In one call, at least as many as it works on side by side and at most its batch."""
+"""Images in one call; at least the backend's lanes, at most its batch."""
 
 
-def choose(model: Model, effort: Effort, tell: Callable[[str], None]) -> str:
-    """The name of the fastest backend; the user is told which it is and why.
+def choose(model: Model, effort: Effort, remark: Callable[[str], None]) -> str:
+    """Return the name of the fastest backend, and report the choice and its reason.
 
     Parameters
     ----------
     model
-        What is to be run.
+        The model to run.
     effort
-        What the run was told; another number of threads may make another backend the fastest.
-    tell
-        Takes a sentence for the user.
+        Settings of the run: another number of threads may make another backend the fastest.
+    remark
+        Called with sentences for the user.
 
     Raises
     ------
@@ -41,27 +41,27 @@ def choose(model: Model, effort: Effort, tell: Callable[[str], None]) -> str:
     """
     names = usable(BACKENDS, excluded=BackendName.FAKE)
     if len(names) == 1:
-        tell(f"Backend: {names[0]}, the only one installed.")
+        remark(f"Backend: {names[0]}, the only one installed.")
         return names[0]
     situation = Situation.now(model.model_id, effort)
     choice = find(situation)
     if choice is None:
-        tell(f"Measuring {' and '.join(names)}, once for this machine and model ...")
-        choice = _measured(situation, names, model, effort, tell)
-        _keep(choice, tell)
-    tell(f"Backend: {choice}.")
+        remark(f"Measuring {' and '.join(names)}, once for this machine and model ...")
+        choice = _measure_all(situation, names, model, effort, remark)
+        _remember(choice, remark)
+    remark(f"Backend: {choice}.")
     return choice.backend
 
 
-def rate(backend: Backend) -> float:
-    """Scans in a second, after a first call that does not count.
+def measure_rate(backend: Backend) -> float:
+    """Return scans per second, measured after one uncounted call.
 
     Raises
     ------
     ModelError
-        The backend cannot use the model.
+        The backend cannot run the model.
     BackendError
-        It gave up.
+        The backend failed.
     """
     with backend:
         count = max(backend.lanes, min(backend.batch_size, _SCANS))
@@ -74,25 +74,25 @@ def rate(backend: Backend) -> float:
         return calls * count / (time.perf_counter() - started)
 
 
-def _measured(
-    situation: Situation, names: list[str], model: Model, effort: Effort, tell: Callable[[str], None]
+def _measure_all(
+    situation: Situation, names: list[str], model: Model, effort: Effort, remark: Callable[[str], None]
 ) -> Choice:
     rates: dict[str, float] = {}
     refusals: list[str] = []
     for name in names:
         try:
-            rates[name] = round(rate(BACKENDS[name].load()(model, effort)), 4)
-        except (UsageError, BackendError) as error:  # this one cannot, for the model or the machine; another may
+            rates[name] = round(measure_rate(BACKENDS[name].load()(model, effort)), 4)
+        except (UsageError, BackendError) as error:  # another backend may suit the model and the machine
             refusals.append(f"{name}: {error}")
     if not rates:
         raise ModelError(f"no backend can use this model. {'. '.join(refusals)}")
     for refusal in refusals:
-        tell(f"Left out: {refusal}.")
+        remark(f"Left out: {refusal}.")
     return Choice(situation, max(rates, key=rates.__getitem__), rates, date.today().isoformat())
 
 
-def _keep(choice: Choice, tell: Callable[[str], None]) -> None:
+def _remember(choice: Choice, remark: Callable[[str], None]) -> None:
     try:
-        keep(choice)
+        remember(choice)
     except OSError as error:  # the next run measures again
-        tell(f"The measurement cannot be kept ({error.strerror or error}): grant access or set XDG_CACHE_HOME.")
+        remark(f"The measurement cannot be kept ({error.strerror or error}): grant access or set XDG_CACHE_HOME.")

@@ -1,4 +1,4 @@
-"""What was measured of the backends on this machine, and where it is kept. Light: ``bsbatch info`` shows it."""
+"""Measured rates of the backends on this machine, kept in the cache. Light: ``bsbatch info`` shows them."""
 
 import hashlib
 import json
@@ -14,12 +14,12 @@ from bsbatch.host.machine import processor, usable_cpus
 from bsbatch.registry import BACKENDS, Part, installed_version
 
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError)
-"""What reading a file raises that is absent, cut short, edited, or of another version of bsbatch."""
+"""Errors of reading a file that is absent, truncated, edited, or of another version of bsbatch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a measurement holds for."""
+    """The conditions under which a measurement is valid."""
 
     model_id: str
     """See `bsbatch.models.directory.Model.model_id`."""
@@ -28,15 +28,15 @@ class Situation:
     cpus: int
     """Processors that this process may use."""
     threads: int | None
-    """What ``--threads`` said."""
+    """Value of ``--threads``."""
     batch_size: int | None
-    """What ``--batch-size`` said."""
+    """Value of ``--batch-size``."""
     versions: Mapping[str, str | None]
-    """Of bsbatch and of every backend's package; None where it does not work, ``here`` for what has no version."""
+    """Versions of bsbatch and of every backend's package; None if it does not work, ``here`` if it has no version."""
 
     @classmethod
     def now(cls, model_id: str, effort: Effort) -> "Situation":
-        """What a measurement would hold for that is made now; imports no backend."""
+        """Return the present conditions. Imports no backend."""
         named = {part.distribution or part.package: part for part in BACKENDS.values()}
         versions = {name: _version(name, part) for name, part in named.items() if name is not None}
         versions["bsbatch"] = bsbatch.__version__
@@ -49,25 +49,25 @@ def _version(name: str, part: Part) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which backend is taken, and why."""
+    """The chosen backend and the rates that decided."""
 
     situation: Situation
     backend: str
-    """Its name."""
+    """Name of the chosen backend."""
     rates: Mapping[str, float]
-    """Scans in a second of every backend that worked."""
+    """Scans per second of every backend that worked, by name."""
     measured: str
     """Day, ISO 8601."""
 
     def __str__(self) -> str:
-        """Say it to a person."""
+        """Return the choice as words for a person."""
         others = [f"{name} {rate:.2f}" for name, rate in self.rates.items() if name != self.backend]
         beside = f", {', '.join(others)}" if others else ""
         return f"{self.backend}, the fastest here ({self.rates[self.backend]:.2f} scans/s{beside}; {self.measured})"
 
 
 def find(situation: Situation) -> Choice | None:
-    """What was measured in this situation; None where there is nothing, or nothing readable."""
+    """Return the measurement of a situation; None if there is none that can be read."""
     try:
         choice = _read(_folder() / _name(situation))
     except _DAMAGE:  # measured anew
@@ -75,8 +75,8 @@ def find(situation: Situation) -> Choice | None:
     return choice if choice.situation == situation else None
 
 
-def found(model_id: str | None = None) -> list[Choice]:
-    """What was measured on this machine with what is installed now, of one model or of all; the latest first."""
+def list_choices(model_id: str | None = None) -> list[Choice]:
+    """Return the measurements that are valid now, of one model or of all, the latest first."""
     choices = []
     for path in _files():
         try:
@@ -90,13 +90,13 @@ def found(model_id: str | None = None) -> list[Choice]:
     return sorted(choices, key=lambda choice: choice.measured, reverse=True)
 
 
-def keep(choice: Choice) -> None:
+def remember(choice: Choice) -> None:
     """Write a measurement into the cache.
 
     Raises
     ------
     OSError
-        That is not allowed, or there is no room.
+        The cache cannot be written to.
     """
     path = _folder() / _name(choice.situation)
     path.parent.mkdir(parents=True, exist_ok=True)

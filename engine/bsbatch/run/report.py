@@ -9,7 +9,7 @@ from bsbatch.store.flow import Flow
 
 
 class Ending(StrEnum):
-    """How a run ended."""
+    """The state of a run, as ``run.json`` records it."""
 
     COMPLETE = "complete"
     LIMITED = "limited"

@@ -2,7 +2,6 @@
 
 import platform
 from dataclasses import asdict
-from typing import Any
 
 import bsbatch
 from bsbatch.cuda import gpu
@@ -15,7 +14,7 @@ from bsbatch.store.tables import SCHEMA_VERSION
 from bsbatch.telemetry import Telemetry
 
 
-def run_metrics(report: Report, telemetry: Telemetry) -> dict[str, Any]:
+def run_metrics(report: Report, telemetry: Telemetry) -> dict[str, object]:
     """Counts by status and reason, seconds and scans per second, of the run and by stage."""
     return {
         "counts": report.flow.as_dict(),
@@ -26,7 +25,7 @@ def run_metrics(report: Report, telemetry: Telemetry) -> dict[str, Any]:
     }
 
 
-def run_content(setup: RunSetup, ending: Ending, figures: dict[str, Any]) -> dict[str, Any]:
+def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> dict[str, object]:
     """Content of ``run.json``: status, configuration and its hash, model, versions, machine, metrics."""
     config, model = setup.config, setup.model
     return {
@@ -52,7 +51,7 @@ def run_content(setup: RunSetup, ending: Ending, figures: dict[str, Any]) -> dic
         "schema_version": SCHEMA_VERSION,
         "versions": _versions(),
         "machine": {"processor": platform.machine(), "system": platform.system(), "cpus": usable_cpus()},
-        **figures,
+        **metrics,
     }
 
 
