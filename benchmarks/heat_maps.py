@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from benchmarks.equality import assert_same_maps
 from benchmarks.pairing import measure_pairs
 from benchmarks.peers.job import ARCHIVE, GRAPH, KERAS
@@ -15,13 +16,13 @@ from benchmarks.setup import Setup
 from numpy.typing import NDArray
 
 from bsbatch.backends.keras_cams import KerasTape
+from bsbatch.backends.registry import load_backend
 from bsbatch.bench.stages import load_images, open_setup
 from bsbatch.config import Effort, OverlayFormat
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend
 from bsbatch.records import UnitOutcome
-from bsbatch.registry import BACKENDS, load
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch_build import toolchain
 from bsbatch_build.export.cam_head import CAM, FEATURES
@@ -57,8 +58,7 @@ def heat_maps(setup: Setup) -> Outcome:
 def _inference_with_maps(setup: Setup, name: str, model: Model, images: Images) -> tuple[Row, Line]:
     with ExitStack() as stack:
         without, with_maps = (
-            stack.enter_context(BACKENDS[name].load()(model, Effort(), with_cams=with_cams))
-            for with_cams in (False, True)
+            stack.enter_context(load_backend(name)(model, Effort(), with_cams=with_cams)) for with_cams in (False, True)
         )
         for backend in (without, with_maps):
             backend.infer(images)
@@ -92,9 +92,9 @@ def _maps_against_tape(setup: Setup, kit: Path, model: Model, images: Images) ->
 
 def _maps_alone(model: Model, features: Images) -> Callable[[], Images]:
     """Return a function that runs the nodes needed only for the map, on the outputs of the forward pass."""
-    graph = load("onnx.shape_inference:infer_shapes")(load("onnx:load")(model.graph))
+    graph = toolchain.package("onnx.shape_inference").infer_shapes(toolchain.package("onnx").load(model.graph))
     hidden = next(node.input[0] for node in graph.graph.node if node.name == f"{CAM}/Sign")
-    cut = load("onnx.utils:Extractor")(graph).extract_model
+    cut = toolchain.package("onnx.utils").Extractor(graph).extract_model
     forward, maps = (
         _compile(cut(*ends).SerializeToString()) for ends in (([FEATURES], [hidden]), ([FEATURES, hidden], [CAM]))
     )
@@ -104,7 +104,7 @@ def _maps_alone(model: Model, features: Images) -> Callable[[], Images]:
 
 def _compile(graph: bytes) -> Callable[[Mapping[str, Images]], Images]:
     """Return a function from the inputs of an ONNX graph to its only output, on ONNX Runtime."""
-    session = load("onnxruntime:InferenceSession")(graph, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return lambda feed: np.asarray(session.run(None, feed)[0])
 
 

@@ -7,6 +7,7 @@ overlay of two views of 1024 x 256. Noise compresses worse than scans, so report
 import shutil
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,7 @@ import numpy as np
 from bsbatch.config import OverlayFormat
 from bsbatch.html_report.page import write_page
 from bsbatch.html_report.settings import ReportConfig
-from bsbatch.records import Explanation, HeatMap, Prediction, Quality, UnitOutcome, ViewPixels, Whereabouts
-from bsbatch.registry import load
+from bsbatch.records import Examination, Explanation, HeatMap, Prediction, Quality, UnitOutcome, ViewPixels, Whereabouts
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.store.folder import write_run_file
 from bsbatch.store.parts import write_part
@@ -65,21 +65,23 @@ def draw_examination(row: Row, random: np.random.Generator) -> Prediction:
     views = tuple(ViewPixels(random.poisson(body, (ROWS, COLUMNS)).astype(np.uint16)) for _ in "AP")
     cells = np.kron(random.random((8, 8)), np.ones((4, 4))).astype(np.float32) ** 4
     explanation = Explanation(HeatMap(cells, 1.0), Whereabouts(None, None, 1, 0, 0, 0.5, 0.5, ()), (views[0], views[1]))
-    exam = load("bsbatch.records:Examination")(row["exam_id"], (), None, None)
+    exam = Examination(row["exam_id"], (), None, None)
     quality = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
     return Prediction(exam, quality, row["p_metastasis"], explanation)
 
 
 def time_opening(page: Path) -> tuple[float, float]:
     """Return the seconds until the table is ready and until the figures are drawn, by the page's own clock."""
-    webdriver, service = load("selenium.webdriver:Chrome"), load("selenium.webdriver.chrome.service:Service")
-    options = load("selenium.webdriver:ChromeOptions")()
+    webdriver, chrome, ui = (
+        import_module(f"selenium.webdriver{name}") for name in ("", ".chrome.service", ".support.ui")
+    )
+    options = webdriver.ChromeOptions()
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(flag)
-    driver = webdriver(options=options, service=service(shutil.which("chromedriver")))
+    driver = webdriver.Chrome(options=options, service=chrome.Service(shutil.which("chromedriver")))
     try:
         driver.get(page.resolve().as_uri())
-        wait = load("selenium.webdriver.support.ui:WebDriverWait")(driver, _PATIENCE)
+        wait = ui.WebDriverWait(driver, _PATIENCE)
         times = "return ['ready', 'drawn'].map((name) => performance.getEntriesByName(name)[0]?.startTime)"
         found = wait.until(lambda browser: all(browser.execute_script(times)) and browser.execute_script(times))
         return found[0] / 1000, found[1] / 1000

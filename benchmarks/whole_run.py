@@ -14,15 +14,15 @@ from benchmarks.processes import FinishedRun, run_bsbatch, run_module, run_peer
 from benchmarks.results import Line, Outcome, Row, Target, line_of, profile
 from benchmarks.setup import Setup
 
-from bsbatch.registry import Part
+from bsbatch.requirements import Requirement
 
 _INSTALL = 'pip install "bsbatch[peers]"'
 PEERS = {
-    "paper": Part("benchmarks.peers.paper:main", "keras", 'pip install "bsbatch[build]"'),
-    "onnx_threads": Part("benchmarks.peers.onnx_threads:main", "onnxruntime"),
-    "openvino_async": Part("benchmarks.peers.openvino_async:main", "openvino", _INSTALL),
-    "ray_data": Part("benchmarks.peers.ray_data:main", "ray", _INSTALL),
-    "torch_loader": Part("benchmarks.peers.torch_loader:main", "torch", _INSTALL),
+    "paper": Requirement("keras", 'pip install "bsbatch[build]"'),
+    "onnx_threads": Requirement("onnxruntime"),
+    "openvino_async": Requirement("openvino", _INSTALL),
+    "ray_data": Requirement("ray", _INSTALL),
+    "torch_loader": Requirement("torch", _INSTALL),
 }
 """Modules of `benchmarks.peers`, each with the package it needs."""
 AGAINST_PEERS, AGAINST_BARE, FIRST_ROW = Target(2.5, "x", True), Target(0.97, "x", True), Target(5.0, "s", False)

@@ -12,14 +12,14 @@ from tests import graphs
 
 from bsbatch.backends import mnn
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
+from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import GRAPH, Manifest, Model, sha256_of, write_manifest
-from bsbatch.registry import BACKENDS
 
-pytestmark = pytest.mark.skipif(BACKENDS["mnn"].missing is not None, reason="MNN is not installed")
+pytestmark = pytest.mark.skipif(REQUIREMENTS["mnn"].missing is not None, reason="MNN is not installed")
 TWO = Effort(threads=2)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.archives import COLUMNS, ROWS, Scan, dataset_of, write, write_plain
+from tests.backends.replacing import use_backend
 from tests.cuda.machines import normalise_on
 from tests.cuda.runtime import PLAN, PLAN_WITH_CAMS, VERSION, FakeLibrary
 from tests.end_to_end.tables import results
@@ -35,7 +36,6 @@ from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.protocols import Images
 from bsbatch.records import Inference, PinnedImage
-from bsbatch.registry import BACKENDS, Part
 from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
 
@@ -179,7 +179,7 @@ def test_maps_of_a_model_without_an_engine_for_them_are_refused_with_the_command
 def test_the_bench_compares_the_work_with_the_peak_of_the_gpus_not_of_the_processor(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    use_backend(monkeypatch, "tensorrt", TensorRtBackend)
     monkeypatch.setattr(measuring, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89", 121e12),))
     write_manifest(model.folder, replace(read_manifest(model.folder), training={"weights_count": 14_978_370}))
     write_plain(tmp_path / "archive", 2)
@@ -211,7 +211,7 @@ def test_the_time_of_the_devices_is_reported_by_part(device: FakeDevice, model: 
 def test_the_bench_shows_the_parts_as_series(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    use_backend(monkeypatch, "tensorrt", TensorRtBackend)
     write_plain(tmp_path, 1)
     with (
         open_setup(tmp_path, model.folder, BackendName.TENSORRT, EFFORT) as setup,
@@ -229,7 +229,7 @@ def test_the_bench_shows_the_parts_as_series(
 def test_a_run_has_the_maps_of_its_cam_mode(
     device: FakeDevice, model_with_cams: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cam: CamMode
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    use_backend(monkeypatch, "tensorrt", TensorRtBackend)
     write_plain(tmp_path / "archive", 4)
     config = RunConfig(
         tmp_path / "archive", tmp_path / "out", model_with_cams.folder, BackendName.TENSORRT, effort=EFFORT, cam=cam
@@ -254,7 +254,7 @@ class OfArrays:
 
     precision, lanes = TensorRtBackend.precision, 1
 
-    def __init__(self, model: Model, effort: Effort, *, with_cams: bool) -> None:
+    def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
         self._backend = TensorRtBackend(model, effort, with_cams=with_cams)
         self.batch_size = self._backend.batch_size
 
@@ -290,7 +290,7 @@ def test_a_run_writes_counts_to_pinned_memory_and_has_the_scores_of_arrays(
     write(dataset_of(Scan(60), np.zeros((2, ROWS, COLUMNS), np.uint16)), tmp_path / "archive" / "blank.dcm")
     found = []
     for backend in (OfArrays, OfPinnedImages):
-        monkeypatch.setitem(BACKENDS, "tensorrt", Part(f"{__name__}:{backend.__name__}"))
+        use_backend(monkeypatch, "tensorrt", backend)
         out = tmp_path / backend.__name__
         screen(
             RunConfig(tmp_path / "archive", out, model.folder, BackendName.TENSORRT, effort=EFFORT), SilentReporter()
@@ -321,7 +321,7 @@ def test_a_gpu_that_fails_ends_the_run_and_no_thread_waits_forever(device: FakeD
 def test_a_run_whose_gpu_fails_can_be_resumed(
     device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(BACKENDS, "tensorrt", Part("bsbatch.backends.tensorrt:TensorRtBackend"))
+    use_backend(monkeypatch, "tensorrt", TensorRtBackend)
     write_plain(tmp_path / "archive", 12)
     config = RunConfig(tmp_path / "archive", tmp_path / "out", model.folder, BackendName.TENSORRT, effort=EFFORT)
     sound, left = device._kernels["normalise"], iter(range(4))

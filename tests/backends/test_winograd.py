@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from bsbatch.backends import comparison, winograd
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
+from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.backends.winograd import PROOF, WinogradBackend
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import GRAPH, Manifest, Model, sha256_of, write_manifest
-from bsbatch.registry import BACKENDS
 
-pytestmark = pytest.mark.skipif(BACKENDS["winograd"].missing is not None, reason="installed without a C compiler")
+pytestmark = pytest.mark.skipif(REQUIREMENTS["winograd"].missing is not None, reason="installed without a C compiler")
 TWO = Effort(threads=2)
 
 

@@ -18,6 +18,7 @@ from tests.archives import Scan, pixels_of, uid, write_plain
 
 from benchmarks import compare
 from bsbatch.imaging.preprocess import compose
+from bsbatch.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = [name for name, part in PEERS.items() if part.missing is None]
@@ -92,7 +93,7 @@ def test_scenarios_of_earlier_calls_stay_in_the_table(tmp_path: Path, monkeypatc
 
 
 def test_a_peer_that_is_not_installed_is_named_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = type(PEERS["paper"])("nowhere:main", "no_such_package", 'pip install "bsbatch[peers]"')
+    absent = Requirement("no_such_package", 'pip install "bsbatch[peers]"')
     monkeypatch.setitem(PEERS, "paper", absent)
     monkeypatch.setattr(sys, "argv", ["compare", "--only", "peers", "--peers", "paper"])
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tests.archives import PATIENT_NAME, write_mixed
 from tests.end_to_end.tables import bsbatch, objects, results
 
 import bsbatch as package
-from bsbatch.cli.info import availability, show_info
-from bsbatch.registry import Part
+from bsbatch.cli.facts import CODECS, availability, collect, show
+from bsbatch.requirements import Requirement
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,14 @@ def test_info_says_what_works_and_why_not() -> None:
 
 
 def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:
-    part = Part("nowhere", "no_such_package", 'pip install "bsbatch[codecs]"')
-    facts = dict.fromkeys(("bsbatch", "python", "system", "processor", "cpus", "memory_gib", "compiled_part"), "")
-    parts = {"packages": {}, "backends": availability({"x": part}), "codecs": {}, "auto": []}
-    show_info(Console(width=200), facts | parts)
+    needed = Requirement("no_such_package", 'pip install "bsbatch[codecs]"')
+    show(Console(width=200), replace(collect([]), backends=availability({"x": needed})))
     assert 'no_such_package is missing: pip install "bsbatch[codecs]"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("needed", CODECS.values(), ids=CODECS)
+def test_a_codec_comes_with_the_extra(needed: Requirement) -> None:
+    assert "bsbatch[codecs]" in needed.install
 
 
 def test_a_patient_is_named_nowhere(archive: Path, tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
+from bsbatch.backends.registry import load_backend
+from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.imaging.preprocess import VERSION, compose
 from bsbatch.models.directory import GRAPH, Model
 from bsbatch.protocols import Backend
-from bsbatch.registry import BACKENDS
 
-INSTALLED = [name for name, part in BACKENDS.items() if part.why_not is None]
+INSTALLED = [name for name, needed in REQUIREMENTS.items() if needed.problem is None]
 NEED_MODEL = [name for name in INSTALLED if name != "fake"]
 EFFORT = Effort(threads=1, batch_size=2)
 TOLERANCE = 1e-5
@@ -32,7 +33,7 @@ def model(twin: Path) -> Model:
 @pytest.fixture(params=INSTALLED)
 def make(request: pytest.FixtureRequest, model: Model) -> Make:
     """A function that makes a backend of each kind, not yet entered."""
-    backend = BACKENDS[request.param].load()
+    backend = load_backend(request.param)
     return lambda: backend(model, EFFORT)
 
 
@@ -127,12 +128,13 @@ def test_without_with_cams_there_is_no_map(make: Make) -> None:
 @pytest.mark.parametrize("name", INSTALLED)
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_with_cams_every_image_gets_a_map_and_the_same_probabilities(name: str, number: int, model: Model) -> None:
-    backend = BACKENDS[name].load()
+    backend = load_backend(name)
     batch = np.concatenate([images(3), np.zeros((1, 1, 512, 512), np.float32)])[4 - number :]
 
     with backend(model, EFFORT, with_cams=True) as mapping, backend(model, EFFORT) as plain:
         found, expected = mapping.infer(batch), plain.infer(batch)
 
+    assert found.cams is not None
     assert found.cams.shape == (number, 32, 32)
     assert found.cams.dtype == np.float32
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
@@ -143,7 +145,7 @@ def test_maps_are_those_of_the_graph_in_onnx_runtime(name: str, model: Model) ->
     session = InferenceSession(model.graph, providers=["CPUExecutionProvider"])
     (expected,) = session.run(["cam"], {"image": images(3)})
 
-    with BACKENDS[name].load()(model, EFFORT, with_cams=True) as backend:
+    with load_backend(name)(model, EFFORT, with_cams=True) as backend:
         found = backend.infer(images(3)).cams
 
     largest = np.abs(expected).max(axis=(1, 2), keepdims=True)
@@ -157,19 +159,19 @@ def test_a_model_without_maps_is_refused_if_maps_are_wanted(name: str, model: Mo
     blind = replace(model, manifest=replace(model.manifest, cam_name=None))
 
     with pytest.raises(ModelError, match=r"has no heat map.*--cam none"):
-        BACKENDS[name].load()(blind, EFFORT, with_cams=True)
+        load_backend(name)(blind, EFFORT, with_cams=True)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_a_requested_batch_size_is_used(name: str, model: Model) -> None:
-    assert BACKENDS[name].load()(model, EFFORT).batch_size == 2
-    assert BACKENDS[name].load()(model, Effort()).batch_size >= 1
+    assert load_backend(name)(model, EFFORT).batch_size == 2
+    assert load_backend(name)(model, Effort()).batch_size >= 1
 
 
 @pytest.mark.parametrize("name", NEED_MODEL)
 def test_a_backend_without_its_model_is_refused_with_the_option(name: str) -> None:
     with pytest.raises(ModelError, match="--model"):
-        BACKENDS[name].load()(None, EFFORT)
+        load_backend(name)(None, EFFORT)
 
 
 @pytest.mark.parametrize("name", NEED_MODEL)
@@ -179,7 +181,7 @@ def test_nothing_is_loaded_before_enter_and_a_bad_graph_is_refused_there(
 ) -> None:
     if content is not None:
         (tmp_path / GRAPH).write_bytes(content)
-    backend = BACKENDS[name].load()(replace(model, folder=tmp_path), EFFORT)
+    backend = load_backend(name)(replace(model, folder=tmp_path), EFFORT)
 
     with pytest.raises(ModelError, match="cannot load"):
         backend.__enter__()
@@ -187,5 +189,5 @@ def test_nothing_is_loaded_before_enter_and_a_bad_graph_is_refused_there(
 
 @pytest.mark.parametrize("name", NEED_MODEL)
 def test_a_backend_that_fails_gives_advice(name: str, model: Model) -> None:
-    with BACKENDS[name].load()(model, EFFORT) as backend, pytest.raises(BackendError, match="--batch-size"):
+    with load_backend(name)(model, EFFORT) as backend, pytest.raises(BackendError, match="--batch-size"):
         backend.infer(np.zeros((1, 1, 8, 8), np.float32))

@@ -164,7 +164,7 @@ def test_tensorrt_is_preferred_to_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_versions_of_missing_packages_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gpu_module, "installed_version", {"tensorrt": "11.4.0"}.get)
+    monkeypatch.setattr(gpu_module, "version_of", {"tensorrt": "11.4.0"}.get)
     packages = {"pycuda": None, "tensorrt": "11.4.0", "tensorrt-rtx": None, "onnxruntime-gpu": None}
     assert versions(tmp_path / "version") == packages | {"nvidia driver": None}
     (tmp_path / "version").write_text("580.95.05\n")

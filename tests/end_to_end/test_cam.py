@@ -11,14 +11,14 @@ import pytest
 from tests.archives import PATIENT_NAME, uid, write_plain
 from tests.end_to_end.tables import bsbatch, results
 
+from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.models.directory import GRAPH, read_manifest, sha256_of, write_manifest
 from bsbatch.models.onnx.pruning import remove_output
-from bsbatch.registry import BACKENDS
 from bsbatch.store.tables import CAM_COLUMNS, RESULT_COLUMNS
 from bsbatch_build.export.export import ExportSettings, export
 from bsbatch_build.network.network import NetworkSettings
 
-ON_CPU = [name for name in ("winograd", "mnn", "onnxruntime") if BACKENDS[name].missing is None]
+ON_CPU = [name for name in ("winograd", "mnn", "onnxruntime") if REQUIREMENTS[name].missing is None]
 CAM_NAMES = {column.name for column in CAM_COLUMNS}
 
 

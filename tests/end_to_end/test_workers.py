@@ -14,9 +14,9 @@ import pytest
 from tests.archives import write_plain
 from tests.end_to_end.tables import bsbatch, results
 
-from bsbatch.registry import BACKENDS
+from bsbatch.backends.requirements import REQUIREMENTS
 
-pytestmark = pytest.mark.skipif(BACKENDS["mnn"].missing is not None, reason="MNN is not installed")
+pytestmark = pytest.mark.skipif(REQUIREMENTS["mnn"].missing is not None, reason="MNN is not installed")
 _STUDIES = 60
 
 

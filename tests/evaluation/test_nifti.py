@@ -105,7 +105,7 @@ def test_a_file_that_is_no_nifti_is_named(name: str, tmp_path: Path) -> None:
 def test_a_missing_package_is_named_with_its_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.nii", seen().T, None)
     monkeypatch.setitem(sys.modules, "nibabel", None)
-    monkeypatch.setattr("bsbatch.registry.find_spec", lambda _: None)
+    monkeypatch.setattr("bsbatch.requirements.find_spec", lambda _: None)
 
     with pytest.raises(MissingPackageError, match=r'nibabel is not installed: pip install "bsbatch\[masks\]"'):
         read_nifti(path, is_anterior=True)

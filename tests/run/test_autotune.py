@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from tests.backends.replacing import use_backend, use_only
 
 from bsbatch.backends.fake import FakeBackend
+from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.models.directory import GRAPH, Manifest, Model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
-from bsbatch.registry import BACKENDS, Part
+from bsbatch.requirements import Requirement
 from bsbatch.run import autotune, backend_rates
 
 PLAIN = Effort()
@@ -72,10 +74,6 @@ class Deviceless(FakeBackend):
         raise UsageError("there is no NVIDIA driver here")
 
 
-def part(kind: type[FakeBackend]) -> Part:
-    return Part(f"{__name__}:{kind.__name__}", "numpy")
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty cache, and two backends with a clock of their own."""
@@ -84,11 +82,11 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, slower=Slower, slow=Slow)
 
 
-def install(monkeypatch: pytest.MonkeyPatch, **kinds: type[FakeBackend]) -> dict[str, Part]:
-    parts = {name: part(kind) for name, kind in kinds.items()} | {"fake": BACKENDS["fake"]}
-    for module in (autotune, backend_rates):
-        monkeypatch.setattr(module, "BACKENDS", parts)
-    return parts
+def install(monkeypatch: pytest.MonkeyPatch, **kinds: type[FakeBackend]) -> None:
+    """Make these the only backends, beside the fake one."""
+    use_only(monkeypatch, {**kinds, "fake": FakeBackend})
+    for name in kinds:
+        monkeypatch.setitem(REQUIREMENTS, name, Requirement("numpy"))
 
 
 def choose(effort: Effort = PLAIN, model: Model = MODEL) -> tuple[str, list[str]]:
@@ -130,7 +128,7 @@ def test_another_model_effort_processor_or_version_is_measured_apart(monkeypatch
     assert len(choose(Effort(batch_size=1))[1]) == 2
     assert len(backend_rates.list_choices()) == 4
     assert len(backend_rates.list_choices(MODEL.model_id)) == 3
-    for name, value in {"processor": "other", "usable_cpus": 99, "installed_version": "0"}.items():
+    for name, value in {"processor": "other", "usable_cpus": 99, "version_of": "0"}.items():
         with monkeypatch.context() as patch:
             patch.setattr(backend_rates, name, lambda *_, value=value: value)
             assert backend_rates.list_choices() == []
@@ -139,15 +137,10 @@ def test_another_model_effort_processor_or_version_is_measured_apart(monkeypatch
 
 
 def test_a_backend_that_works_later_is_measured_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = install(monkeypatch, slower=Slower, slow=Slow)
-    parts["late"] = late = replace(part(Slow), package="pytest", asked=f"{__name__}:no_driver")
+    use_backend(monkeypatch, "late", Slow, Requirement("pytest", other_problem=lambda: "there is no driver here"))
     assert "late" not in choose()[1][0]
-    parts["late"] = replace(late, asked=None)
+    use_backend(monkeypatch, "late", Slow, Requirement("pytest"))
     assert "late" in choose()[1][0]
-
-
-def no_driver() -> str:
-    return "there is no driver here"
 
 
 @pytest.mark.parametrize(

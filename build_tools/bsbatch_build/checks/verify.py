@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.backends.registry import load_backend
+from bsbatch.backends.requirements import REQUIREMENTS, usable_backends
 from bsbatch.config import Effort
 from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, UsageError
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import KERAS, Model
-from bsbatch.registry import BACKENDS
 from bsbatch_build.checks.export_check import keras_probabilities
 from bsbatch_build.checks.golden import CENTRE, golden_examinations
 from bsbatch_build.checks.restore import restore
@@ -43,11 +44,11 @@ class VerifySettings:
     seed: int = 0
     """Seed of the phantoms."""
     backends: tuple[str, ...] = ()
-    """Names from `bsbatch.registry.BACKENDS`; empty for all that work on this machine."""
+    """Names from `bsbatch.backends.requirements.REQUIREMENTS`; empty for all that work on this machine."""
 
     def __post_init__(self) -> None:
         """Refuse unknown backends, and the one that computes nothing."""
-        known = [name for name in BACKENDS if name != FAKE]
+        known = [name for name in REQUIREMENTS if name != FAKE]
         unknown = sorted(set(self.backends) - set(known))
         if unknown:
             raise UsageError(f"--backend {unknown[0]}: there is no such backend of a model; give {', '.join(known)}")
@@ -61,12 +62,11 @@ class VerifySettings:
         MissingPackageError
             A requested backend is not installed, or none works on this machine.
         """
-        wanted = self.backends or [name for name, part in BACKENDS.items() if name != FAKE and part.why_not is None]
-        missing = [f"{name}: {BACKENDS[name].missing}" for name in wanted if BACKENDS[name].missing]
-        if missing or not wanted:
-            lines = missing or [f"{name}: {part.why_not}" for name, part in BACKENDS.items() if part.why_not]
-            raise MissingPackageError(f"not installed here: {'; '.join(lines)}")
-        return tuple(name for name in BACKENDS if name in wanted)
+        wanted = self.backends or usable_backends()
+        missing = [f"{name}: {REQUIREMENTS[name].missing}" for name in wanted if REQUIREMENTS[name].missing]
+        if missing:
+            raise MissingPackageError(f"not installed here: {'; '.join(missing)}")
+        return tuple(name for name in REQUIREMENTS if name in wanted)
 
     @property
     def steps(self) -> int:
@@ -298,7 +298,7 @@ def _compare_backend(
 ) -> BackendDifference:
     """Score in batches of the backend's own size, as a run does."""
     probabilities = []
-    with BACKENDS[name].load()(model, Effort()) as backend:
+    with load_backend(name)(model, Effort()) as backend:
         for start in range(0, len(images), backend.batch_size):
             batch = images[start : start + backend.batch_size]
             probabilities.append(backend.infer(batch).probabilities)

@@ -1,1 +1,1 @@
-"""Inference backends: one module for each runtime, selected by name in `bsbatch.registry`."""
+"""Inference backends: one module for each runtime, selected by name in `bsbatch.backends.registry`."""

@@ -26,7 +26,7 @@ from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Manifest, Model, require_model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
-from bsbatch.registry import installed_version
+from bsbatch.requirements import version_of
 
 FILE = "model.mnn"
 _WITHOUT_CAMS = 2
@@ -225,7 +225,7 @@ def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float =
 
 def _mnn_file_of(model: Model) -> Path:
     make = partial(_convert_in_worker, names=_names_of(model.manifest))
-    return derive_file(model, Derivation(FILE, f"MNN {installed_version('MNN')}", make))
+    return derive_file(model, Derivation(FILE, f"MNN {version_of('MNN')}", make))
 
 
 def _convert_in_worker(graph: Path, aside: Path, names: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from bsbatch.backends.onnx_session import (
     translate_run_errors,
 )
 from bsbatch.config import BackendName, Effort
-from bsbatch.cuda.gpu import versions
+from bsbatch.cuda.gpu import ONNXRUNTIME_INSTALL, versions
 from bsbatch.cuda.ring import MODEL_SHAPE
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.host.files import cache_folder
@@ -27,7 +27,6 @@ from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model, require_model
 from bsbatch.models.onnx.pruning import prune_to_outputs
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
-from bsbatch.registry import BACKENDS
 
 _DEFAULT_BATCH = 32
 
@@ -61,7 +60,7 @@ class OnnxRuntimeCudaBackend:
             folder = self._model.folder
             raise ModelError(f"{folder} has no {HALF_GRAPH} of its graph: bsbatch-build compile {folder}")
         if self.provider not in onnxruntime.get_available_providers():
-            raise ModelError(f"this ONNX Runtime has no {self.provider}: {BACKENDS[self.name].install}")
+            raise ModelError(f"this ONNX Runtime has no {self.provider}: {ONNXRUNTIME_INSTALL}")
         self._preload_libraries()
         with translate_load_errors(path):
             graph = prune_to_outputs(path.read_bytes(), self._outputs, self._model.manifest.cam_name)

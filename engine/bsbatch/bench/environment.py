@@ -12,7 +12,7 @@ from typing import Self
 import bsbatch
 from bsbatch.cuda import gpu
 from bsbatch.host.machine import output_of, usable_cpus, usable_memory
-from bsbatch.registry import installed_version
+from bsbatch.requirements import version_of
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MAX_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")
@@ -75,7 +75,7 @@ def commit() -> str | None:
 
 
 def _versions(packages: tuple[str, ...]) -> Mapping[str, str]:
-    found = {name: installed_version(name) for name in packages} | gpu.versions()
+    found = {name: version_of(name) for name in packages} | gpu.versions()
     return {name: version for name, version in found.items() if version is not None}
 
 

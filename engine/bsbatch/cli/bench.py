@@ -1,17 +1,16 @@
-"""``bsbatch bench``: how fast it is here."""
+"""``bsbatch bench``: measure throughput and latency on this machine."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from bsbatch.bench.settings import SYNTHETIC, BenchConfig, Pace, StageName, Subject
-from bsbatch.cli.timings import show
 from bsbatch.config import BackendName
 from bsbatch.errors import OutputError, UsageError
-from bsbatch.registry import load
 
 _WHAT, _HOW = "What to measure", "How to measure"
 
@@ -31,10 +30,10 @@ def bench(
     ] = StageName.ALL,
     synthetic: Annotated[
         int | None,
-        typer.Option(help="Make so many examinations.", show_default=str(SYNTHETIC), rich_help_panel=_WHAT),
+        typer.Option(help="Number of examinations to make.", show_default=str(SYNTHETIC), rich_help_panel=_WHAT),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="What infers.", rich_help_panel=_WHAT)] = BackendName.AUTO,
-    null_sink: Annotated[bool, typer.Option("--null-sink", help="Throw the rows away.", rich_help_panel=_WHAT)] = False,
+    backend: Annotated[BackendName, typer.Option(help="Inference engine.", rich_help_panel=_WHAT)] = BackendName.AUTO,
+    null_sink: Annotated[bool, typer.Option("--null-sink", help="Discard the rows.", rich_help_panel=_WHAT)] = False,
     batch: Annotated[
         str | None,
         typer.Option(
@@ -44,18 +43,21 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(help="Threads.", show_default="what is allowed", rich_help_panel=_HOW)
     ] = None,
-    warmup: Annotated[float, typer.Option(help="Seconds not counted.", rich_help_panel=_HOW)] = Pace().warmup,
-    duration: Annotated[float, typer.Option(help="Seconds at least.", rich_help_panel=_HOW)] = Pace().duration,
+    warmup: Annotated[
+        float, typer.Option(help="Seconds of warm-up, not counted.", rich_help_panel=_HOW)
+    ] = Pace().warmup,
+    duration: Annotated[float, typer.Option(help="Least seconds to measure.", rich_help_panel=_HOW)] = Pace().duration,
     iterations: Annotated[
-        int | None, typer.Option(help="Turns at least.", show_default="10, whole runs 3", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(help="Least number of turns to measure.", show_default="10, whole runs 3", rich_help_panel=_HOW),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment here.", show_default=False)
+        Path | None, typer.Option("--json", help="Also write the results to this file.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure one stage: throughput, latency with percentiles, shares of the stages.
+    """Measure one stage: throughput, percentiles of the latency, shares of the stages.
 
-    A turn is one batch with --stage infer, the archive once with the others. Exit codes: 0 done, 2 usage, 4 stopped.
+    A turn is one batch with --stage infer, else the whole archive once. Exit codes: 0 done, 2 usage, 4 stopped.
     """
     config = BenchConfig(
         subject=Subject(archive, synthetic),
@@ -63,25 +65,28 @@ def bench(
         stage=stage,
         backend=backend,
         null_sink=null_sink,
-        batches=_numbers(batch),
+        batches=_parse_numbers(batch),
         threads=threads,
         pace=Pace(warmup, duration, iterations),
     )
-    report = load("bsbatch.bench.bench:bench")(config)
+    from bsbatch.bench.bench import bench as measure
+    from bsbatch.cli.timings import show
+
+    report = measure(config)
     if json_file is not None:
-        _write(json_file, report)
+        _write(json_file, report.as_dict())
     show(Console(emoji=False), report)
 
 
-def _numbers(words: str | None) -> tuple[int, ...]:
+def _parse_numbers(words: str | None) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in words.split(",")) if words is not None else ()
     except ValueError as error:
-        raise UsageError(f"--batch {words} is no list of numbers: give for example 1,2,4,8") from error
+        raise UsageError(f"--batch {words} is not a list of numbers: give for example 1,2,4,8") from error
 
 
-def _write(path: Path, report: Any) -> None:
+def _write(path: Path, content: Mapping[str, object]) -> None:
     try:
-        path.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise OutputError.of(path, error) from error

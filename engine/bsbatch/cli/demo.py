@@ -1,4 +1,4 @@
-"""``bsbatch demo``: synthetic scans, screened by the demo model and held against their labels."""
+"""``bsbatch demo``: synthetic scans, screened by the demo model and compared with their labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bsbatch.cli.summary import show as show_run
 from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.evaluation.settings import require_packages as require_evaluation
 from bsbatch.html_report.settings import ReportConfig
 from bsbatch.html_report.settings import require_packages as require_report
-from bsbatch.registry import PHANTOMS, load
+from bsbatch.requirements import Requirement
 
 _CENTRE = "C"
 """The external centre: the demo model has seen none of its cameras."""
@@ -27,37 +26,49 @@ def demo(
     out: Annotated[Path, typer.Option(help="New or empty folder for everything it makes.")] = Path("bsbatch-demo"),
     backend: Annotated[BackendName, typer.Option(help="What infers.")] = BackendName.AUTO,
 ) -> None:
-    """See it work: synthetic bone scans of a hospital the model has not seen, screened and held against their labels.
+    """See it work: synthetic bone scans of a hospital the model has not seen, screened and compared with their labels.
 
     The demo model is trained on synthetic phantoms: not for clinical use.
     """
+    Requirement("bsbatch_build").check()
     require_evaluation()
     require_report()
     console = Console(emoji=False)
     _make_phantoms(out / "set", studies, console)
+    _screen(out, backend, console)
+    _evaluate(out, console)
+    console.print(_list_files(out), soft_wrap=True, highlight=False, markup=False)
+
+
+def _make_phantoms(folder: Path, studies: int, console: Console) -> None:
+    from bsbatch_build.phantom.archive import write_set
+    from bsbatch_build.phantom.plan import SetPlan
+
+    plan = SetPlan(studies, _SEED, (_CENTRE,))
+    with console.status(f"drawing {studies} synthetic examinations"):
+        try:
+            write_set(folder, plan)
+        except ValueError as error:
+            raise UsageError(f"{error} Say --out FOLDER") from error
+
+
+def _screen(out: Path, backend: BackendName, console: Console) -> None:
+    from bsbatch.cli.progress import reporter_for
+    from bsbatch.cli.summary import show
+    from bsbatch.models.directory import DEMO
+    from bsbatch.run.screen import screen
+
     config = RunConfig(
         archive=out / "set" / "archive",
         out=out / "run",
-        model=Path(load("bsbatch.models.directory:DEMO")),
+        model=Path(DEMO),
         backend=backend,
         max_error_rate=1.0,
         cam=CamMode.POSITIVE,
     )
-    reporter_for = load("bsbatch.cli.progress:reporter_for")
     with reporter_for(Console(stderr=True, emoji=False), quiet=False) as reporter:
-        report = load("bsbatch.run.screen:screen")(config, reporter)
-    show_run(console, report, config)
-    _evaluate(out, console)
-    console.print(_where(out), soft_wrap=True, highlight=False, markup=False)
-
-
-def _make_phantoms(folder: Path, studies: int, console: Console) -> None:
-    plan = PHANTOMS["plan"].load()(studies, _SEED, (_CENTRE,))
-    with console.status(f"drawing {studies} synthetic examinations"):
-        try:
-            PHANTOMS["write"].load()(folder, plan)
-        except ValueError as error:
-            raise UsageError(f"{error} Say --out FOLDER") from error
+        report = screen(config, reporter)
+    show(console, report, config)
 
 
 def _evaluate(out: Path, console: Console) -> None:
@@ -73,7 +84,7 @@ def _evaluate(out: Path, console: Console) -> None:
     write_page(ReportConfig(out / "run", labels=labels, masks=masks), evaluation)
 
 
-def _where(out: Path) -> str:
+def _list_files(out: Path) -> str:
     return "\n".join(
         (
             "The scans and the model are synthetic: the figures say that the code works, and nothing about patients.",

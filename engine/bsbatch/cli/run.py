@@ -1,16 +1,16 @@
 """``bsbatch run``: screen an archive."""
 
+import faulthandler
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from bsbatch.cli.exits import INTERRUPTED, TOO_MANY_FAILED
-from bsbatch.cli.summary import show
 from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection
-from bsbatch.registry import load
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
 
@@ -111,28 +111,31 @@ def run(
         fresh=fresh,
         dry_run=dry_run,
     )
-    report = _screen(config, quiet=quiet)
-    if not quiet:
-        _show(report, config)
-    raise typer.Exit(_exit_code(report, config))
+    raise typer.Exit(_screen(config, quiet=quiet))
 
 
-def _screen(config: RunConfig, *, quiet: bool) -> Any:
-    load("faulthandler:enable")()  # compiled code that crashes is named, and the same command goes on
-    load("bsbatch.host.malloc:keep_freed_memory")()  # before a library starts a thread
-    reporter_for, screen = load("bsbatch.cli.progress:reporter_for"), load("bsbatch.run.screen:screen")
+def _screen(config: RunConfig, *, quiet: bool) -> int:
+    """Screen the archive, print the summary and return the exit code."""
+    from bsbatch.host.malloc import keep_freed_memory
+
+    faulthandler.enable()  # a crash of compiled code is reported with its stack; the same command goes on
+    keep_freed_memory()  # before the import of libraries that start threads
+    from bsbatch.cli.progress import reporter_for
+    from bsbatch.cli.summary import exit_code_of, show
+    from bsbatch.run.screen import screen
+
     with reporter_for(Console(stderr=True, emoji=False), quiet=quiet) as reporter:
-        return screen(config, reporter)
+        report = screen(config, reporter)
+    if not quiet:
+        with _ignore_closed_output():
+            show(Console(emoji=False), report, config)
+    return exit_code_of(report, config)
 
 
-def _show(report: Any, config: RunConfig) -> None:
+@contextmanager
+def _ignore_closed_output() -> Iterator[None]:
+    """Go on if nobody reads the output any more, as in ``bsbatch run ... | head``; the rows are committed."""
     try:
-        show(Console(emoji=False), report, config)
-    except OSError:  # nobody reads the summary; the rows are committed all the same
+        yield
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _exit_code(report: Any, config: RunConfig) -> int:
-    if report.ending == "interrupted":
-        return INTERRUPTED
-    return TOO_MANY_FAILED if report.flow.error_rate > config.max_error_rate else 0

@@ -1,33 +1,42 @@
-"""The flow table at the end of a run."""
-
-from typing import Any
+"""The summary at the end of ``bsbatch run``: a table of its flow, and where its results are."""
 
 from rich.console import Console
 from rich.table import Table
 
+from bsbatch.cli.exits import DONE, INTERRUPTED, TOO_MANY_FAILED
 from bsbatch.config import RunConfig
+from bsbatch.notice import SENTENCE
 from bsbatch.reasons import Status
+from bsbatch.run.report import Ending, Report
+from bsbatch.store.flow import Flow
 
 _WORDS = {
-    "complete": "complete: every file is accounted for",
-    "limited": "stopped at --limit; run again without it to go on",
-    "interrupted": "interrupted; the same command goes on",
-    "planned": "planned only, nothing was scored or written",
+    Ending.COMPLETE: "complete: every file is accounted for",
+    Ending.LIMITED: "stopped at --limit; run again without it to go on",
+    Ending.INTERRUPTED: "interrupted; the same command goes on",
+    Ending.PLANNED: "planned only, nothing was scored or written",
 }
 
 
-def show(console: Console, report: Any, config: RunConfig) -> None:
-    """Print the flow of a `bsbatch.run.screen.Report`: files, what became of them, examinations, scores."""
-    is_plan = report.ending == "planned"
+def show(console: Console, report: Report, config: RunConfig) -> None:
+    """Print counts of files, examinations and reasons, the ending, warnings and the paths of the results."""
+    is_plan = report.ending is Ending.PLANNED
     console.print(_flow_table(report.flow, is_plan=is_plan))
     console.print(f"Run {_WORDS[report.ending]}.", highlight=False)
     if report.flow.gone:
         console.print(f"{report.flow.gone} files of earlier runs are gone from the archive; their rows stay.")
-    if report.flow.error_rate > config.max_error_rate and report.ending != "interrupted":
+    if report.flow.error_rate > config.max_error_rate and report.ending is not Ending.INTERRUPTED:
         _warn(console, report.flow.error_rate, config.max_error_rate)
     if not is_plan:
-        _show_place(console, report, config)
-    console.print("Research use only, not for clinical use.", style="dim")
+        _show_results(console, report, config)
+    console.print(SENTENCE, style="dim")
+
+
+def exit_code_of(report: Report, config: RunConfig) -> int:
+    """Exit code of a run that came to its end or was interrupted."""
+    if report.ending is Ending.INTERRUPTED:
+        return INTERRUPTED
+    return TOO_MANY_FAILED if report.flow.error_rate > config.max_error_rate else DONE
 
 
 def _warn(console: Console, error_rate: float, limit: float) -> None:
@@ -37,7 +46,7 @@ def _warn(console: Console, error_rate: float, limit: float) -> None:
     )
 
 
-def _show_place(console: Console, report: Any, config: RunConfig) -> None:
+def _show_results(console: Console, report: Report, config: RunConfig) -> None:
     rate = report.scored / report.seconds if report.seconds else 0.0
     if report.model_name:
         console.print(f"Model: {report.model_name}", highlight=False, markup=False)
@@ -47,27 +56,27 @@ def _show_place(console: Console, report: Any, config: RunConfig) -> None:
         console.print(f"Overlays: {config.out}/overlays", highlight=False, markup=False, soft_wrap=True)
 
 
-def _flow_table(flow: Any, *, is_plan: bool) -> Table:
+def _flow_table(flow: Flow, *, is_plan: bool) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column("what")
+    table.add_column("name")
     table.add_column("count", justify="right")
     table.add_row("[bold]files seen[/]", f"[bold]{flow.seen}[/]")
     for status in Status:
-        _add(table, f"  {status}", flow.objects[status])
-        for (found, reason), count in sorted(flow.object_reasons.items(), key=lambda item: -item[1]):
-            if found == status:
-                _add(table, f"    {reason}", count, "dim")
+        _add_row(table, f"  {status}", flow.objects[status])
+        for (of_status, reason), count in sorted(flow.object_reasons.items(), key=lambda item: -item[1]):
+            if of_status == status:
+                _add_row(table, f"    {reason}", count, "dim")
     if flow.pending:
-        _add(table, "  not decided yet", flow.pending)
+        _add_row(table, "  not decided yet", flow.pending)
     table.add_row("[bold]examinations[/]", f"[bold]{flow.examinations.total()}[/]")
-    _add(table, "  to be scored" if is_plan else "  scored", flow.examinations["ok"])
+    _add_row(table, "  to be scored" if is_plan else "  scored", flow.examinations["ok"])
     if not is_plan:
-        _add(table, "    predicted metastasis", flow.positive, "dim")
-    _add(table, "  failed", flow.examinations[Status.FAILED])
+        _add_row(table, "    predicted metastasis", flow.positive, "dim")
+    _add_row(table, "  failed", flow.examinations[Status.FAILED])
     for reason, count in flow.examination_reasons.most_common():
-        _add(table, f"    {reason}", count, "dim")
+        _add_row(table, f"    {reason}", count, "dim")
     return table
 
 
-def _add(table: Table, name: str, count: int, style: str | None = None) -> None:
+def _add_row(table: Table, name: str, count: int, style: str | None = None) -> None:
     table.add_row(name, str(count), style=style)

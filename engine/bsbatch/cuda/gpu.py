@@ -9,9 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 from bsbatch.errors import MissingPackageError, UsageError
-from bsbatch.registry import installed_version
+from bsbatch.requirements import version_of
 
 INSTALL = 'pip install "bsbatch[tensorrt]"'
+ONNXRUNTIME_INSTALL = 'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"'
 _PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
 _DRIVER = Path("/sys/module/nvidia/version")
 """Version of the driver's kernel module on Linux; WSL has none."""
@@ -98,7 +99,7 @@ def versions(driver: Path = _DRIVER) -> dict[str, str | None]:
         driver_version = driver.read_text(encoding="ascii").strip()
     except OSError:  # no driver, or another system
         driver_version = None
-    return {name: installed_version(name) for name in _PACKAGES} | {"nvidia driver": driver_version}
+    return {name: version_of(name) for name in _PACKAGES} | {"nvidia driver": driver_version}
 
 
 def _describe(driver: ModuleType, index: int) -> Gpu:

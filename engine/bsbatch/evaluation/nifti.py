@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import UsageError
-from bsbatch.registry import require
+from bsbatch.requirements import require
 
 _RIGHT, _SUPERIOR = 0, 2
 """Axes of the world: +x is the patient's right, +z superior."""

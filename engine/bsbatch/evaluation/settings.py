@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bsbatch.errors import UsageError
-from bsbatch.registry import require
+from bsbatch.requirements import require
 
 RESAMPLES = 2000
 SENSITIVITY = 0.9

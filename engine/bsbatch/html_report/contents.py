@@ -13,7 +13,7 @@ from bsbatch.html_report.examinations import ExaminationRow, read_examinations
 from bsbatch.html_report.gallery import Picture, links_of, pictures_of
 from bsbatch.html_report.settings import FILE, ReportConfig
 from bsbatch.models.directory import DEMO, GRAPH, read_manifest, resolve_folder
-from bsbatch.registry import require
+from bsbatch.requirements import require
 from bsbatch.store.flow import Flow
 from bsbatch.store.folder import read_run_file
 from bsbatch.store.parts import parts_in

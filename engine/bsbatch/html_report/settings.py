@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bsbatch.errors import UsageError
-from bsbatch.registry import require
+from bsbatch.requirements import require
 
 FILE = "report.html"
 GALLERY = 500

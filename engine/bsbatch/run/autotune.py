@@ -6,12 +6,13 @@ from datetime import date
 
 import numpy as np
 
-from bsbatch.config import BackendName, Effort
+from bsbatch.backends.registry import load_backend
+from bsbatch.backends.requirements import usable_backends
+from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.geometry import INPUT_SHAPE
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend
-from bsbatch.registry import BACKENDS, usable
 from bsbatch.run.backend_rates import Choice, Situation, find, remember
 
 _SECONDS = 2.0
@@ -39,7 +40,7 @@ def choose(model: Model, effort: Effort, remark: Callable[[str], None]) -> str:
     ModelError
         None of them can use the model.
     """
-    names = usable(BACKENDS, excluded=BackendName.FAKE)
+    names = usable_backends()
     if len(names) == 1:
         remark(f"Backend: {names[0]}, the only one installed.")
         return names[0]
@@ -81,7 +82,7 @@ def _measure_all(
     refusals: list[str] = []
     for name in names:
         try:
-            rates[name] = round(measure_rate(BACKENDS[name].load()(model, effort)), 4)
+            rates[name] = round(measure_rate(load_backend(name)(model, effort)), 4)
         except (UsageError, BackendError) as error:  # another backend may suit the model and the machine
             refusals.append(f"{name}: {error}")
     if not rates:

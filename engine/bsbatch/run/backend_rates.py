@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import bsbatch
+from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.config import Effort
 from bsbatch.host.files import cache_folder, replace_text
 from bsbatch.host.machine import processor, usable_cpus
-from bsbatch.registry import BACKENDS, Part, installed_version
+from bsbatch.requirements import Requirement, version_of
 
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError)
 """Errors of reading a file that is absent, truncated, edited, or of another version of bsbatch."""
@@ -37,14 +38,14 @@ class Situation:
     @classmethod
     def now(cls, model_id: str, effort: Effort) -> "Situation":
         """Return the present conditions. Imports no backend."""
-        named = {part.distribution or part.package: part for part in BACKENDS.values()}
-        versions = {name: _version(name, part) for name, part in named.items() if name is not None}
+        named = {needed.name: needed for needed in REQUIREMENTS.values()}
+        versions = {name: _version(name, needed) for name, needed in named.items() if name is not None}
         versions["bsbatch"] = bsbatch.__version__
         return cls(model_id, processor(), usable_cpus(), effort.threads, effort.batch_size, versions)
 
 
-def _version(name: str, part: Part) -> str | None:
-    return None if part.why_not else installed_version(name) or "here"
+def _version(name: str, needed: Requirement) -> str | None:
+    return None if needed.problem else version_of(name) or "here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def _name(situation: Situation) -> str:
 def _read(path: Path) -> Choice:
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     rates = {str(name): float(rate) for name, rate in fields["rates"].items()}
-    if fields["backend"] != max(rates, key=rates.__getitem__) or not set(rates) <= set(BACKENDS):
+    if fields["backend"] != max(rates, key=rates.__getitem__) or not set(rates) <= set(REQUIREMENTS):
         raise ValueError(f"{path} is no measurement")
     situation = Situation(**fields["situation"])
     return Choice(situation, fields["backend"], rates, str(fields["measured"]))

@@ -7,7 +7,7 @@ import bsbatch
 from bsbatch.cuda import gpu
 from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.registry import installed_version
+from bsbatch.requirements import version_of
 from bsbatch.run.report import Ending, Report
 from bsbatch.run.setup import RunSetup
 from bsbatch.store.tables import SCHEMA_VERSION
@@ -57,7 +57,7 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
 
 def _versions() -> dict[str, str]:
     packages = ("numpy", "pydicom", "pyarrow", "opencv-python-headless", "onnxruntime", "MNN")
-    found = {name: installed_version(name) for name in packages} | gpu.versions()
+    found = {name: version_of(name) for name in packages} | gpu.versions()
     return {"bsbatch": bsbatch.__version__, "python": platform.python_version()} | {
         name: version for name, version in found.items() if version is not None
     }

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bsbatch.backends.keras_cams import KerasCams
+from bsbatch.backends.registry import load_backend
 from bsbatch.config import BackendName, CamEngine, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.host.machine import usable_cpus
@@ -14,7 +16,7 @@ from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import Pseudonymiser
-from bsbatch.registry import BACKENDS, CAMS
+from bsbatch.requirements import require
 from bsbatch.run.autotune import choose
 from bsbatch.run.report import Reporter
 from bsbatch.sources.directory import DirectorySource
@@ -71,7 +73,7 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
     _check_maps(config, model)
     name = _choose_backend(config, model, reporter)
-    precision = BACKENDS[name].load().precision
+    precision = load_backend(name).precision
     provenance = _provenance_of(config, model, precision, pseudonymiser)
     threads = config.effort.threads or usable_cpus()
     return RunSetup(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
@@ -93,19 +95,16 @@ def open_source(config: RunConfig) -> Source:
 
 def make_backend(setup: RunSetup) -> Backend:
     """Construct the backend, with heat maps if the run needs them; it is not entered."""
-    config, construct = setup.config, BACKENDS[setup.backend_name].load()
+    config, construct = setup.config, load_backend(setup.backend_name)
     if config.cam_engine is CamEngine.KERAS:
-        scoring: Backend = construct(setup.model, config.effort)
-        backend: Backend = CAMS[config.cam_engine].load()(scoring, setup.model, config.effort, setup.explainer.wants)
-    else:
-        backend = construct(setup.model, config.effort, with_cams=setup.provenance.has_maps)
-    return backend
+        return KerasCams(construct(setup.model, config.effort), setup.model, config.effort, setup.explainer.wants)
+    return construct(setup.model, config.effort, with_cams=setup.provenance.has_maps)
 
 
 def _check_maps(config: RunConfig, model: Model | None) -> None:
     """Refuse a model that cannot give maps, before backends are measured and anything is written."""
     if config.cam_engine is CamEngine.KERAS:
-        CAMS[config.cam_engine].load()
+        require("tensorflow", extra="keras")
     if model is None:
         return
     if config.cam_engine is CamEngine.KERAS:

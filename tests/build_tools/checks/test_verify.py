@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,20 +10,23 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from tests.backends.replacing import use_backend
 from tests.build_tools.graphs import store_as_float16, with_graph
 from typer.testing import CliRunner
 
-from bsbatch import registry
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
+from bsbatch.backends.registry import BackendFactory
+from bsbatch.backends.requirements import REQUIREMENTS, usable_backends
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
-from bsbatch.registry import BACKENDS, Part
+from bsbatch.requirements import Requirement
 from bsbatch_build.checks.verify import BackendDifference, Reference, VerifySettings, auc, compare_probabilities, verify
 from bsbatch_build.cli import app
 
+Put = Callable[[str, BackendFactory], None]
 FEW = 4
-INSTALLED = [name for name, part in BACKENDS.items() if name != "fake" and part.why_not is None]
+INSTALLED = usable_backends()
 
 
 def columns(*scores: float) -> NDArray[np.float32]:
@@ -61,10 +65,10 @@ class Refusing(OnnxRuntimeBackend):
 
 
 @pytest.fixture
-def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, type], None]:
+def put(monkeypatch: pytest.MonkeyPatch) -> Put:
     """Register a backend of this file."""
 
-    return lambda name, kind: monkeypatch.setitem(registry.BACKENDS, name, Part(f"{__name__}:{kind.__name__}"))
+    return partial(use_backend, monkeypatch)
 
 
 def run(*arguments: object) -> Any:
@@ -78,7 +82,7 @@ def test_every_installed_backend_agrees_with_the_twin(twin: Path) -> None:
     report.check()
 
 
-def test_a_backend_of_half_precision_has_a_tolerance_of_its_own(twin: Path, put: Callable[[str, type], None]) -> None:
+def test_a_backend_of_half_precision_has_a_tolerance_of_its_own(twin: Path, put: Put) -> None:
     put("half", Half)
     (backend,) = verify(VerifySettings(twin, FEW, backends=("half",))).backends
     assert (backend.precision, backend.tolerance) == ("fp16", 5e-3)
@@ -108,7 +112,7 @@ def test_a_graph_that_computes_something_else_with_its_weights_is_refused(twin: 
         relu.op_type = "Identity"
 
     report = verify(VerifySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW))
-    assert report.not_for == (("winograd",) if BACKENDS["winograd"].missing is None else ())
+    assert report.not_for == (("winograd",) if REQUIREMENTS["winograd"].missing is None else ())
     with pytest.raises(ModelError, match=r"onnxruntime differs by .* and flips \d labels"):
         report.check()
 
@@ -117,7 +121,7 @@ def test_a_requested_backend_for_graphs_of_another_kind_refuses_the_model(twin: 
     def skip_a_relu(graph: Any) -> None:
         next(node for node in graph.node if node.op_type == "Relu").op_type = "Identity"
 
-    if BACKENDS["winograd"].missing is not None:
+    if REQUIREMENTS["winograd"].missing is not None:
         pytest.skip("installed without a C compiler")
     report = verify(VerifySettings(with_graph(twin, tmp_path / "other", skip_a_relu), FEW, backends=("winograd",)))
     assert report.not_for == ()
@@ -190,7 +194,7 @@ def test_the_command_shows_which_backends_agree_in_80_columns(twin: Path, tmp_pa
 
 
 def test_the_command_fails_if_one_backend_of_two_differs_and_still_shows_and_writes_both(
-    twin: Path, tmp_path: Path, put: Callable[[str, type], None]
+    twin: Path, tmp_path: Path, put: Put
 ) -> None:
     put("other", Brighter)
     chosen = ("--backend", "onnxruntime", "--backend", "other", "--json", tmp_path / "parity.json")
@@ -208,7 +212,7 @@ def test_the_command_fails_if_one_backend_of_two_differs_and_still_shows_and_wri
 
 
 def test_the_command_fails_if_one_backend_of_two_refuses_the_model_and_still_shows_the_other(
-    twin: Path, tmp_path: Path, put: Callable[[str, type], None]
+    twin: Path, tmp_path: Path, put: Put
 ) -> None:
     put("narrow", Refusing)
     chosen = ("--backend", "onnxruntime", "--backend", "narrow", "--json", tmp_path / "parity.json")
@@ -231,7 +235,7 @@ def test_a_backend_that_has_no_model_is_refused(name: str, twin: Path) -> None:
 def test_a_backend_that_is_not_installed_answers_with_its_install_line(
     twin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(registry.BACKENDS, "absent", Part("nowhere:Backend", "nowhere_at_all", "pip install absent"))
+    monkeypatch.setitem(REQUIREMENTS, "absent", Requirement("nowhere_at_all", "pip install absent"))
     assert "absent" not in VerifySettings(twin).backend_names
     with pytest.raises(MissingPackageError, match="absent: pip install absent"):
         verify(VerifySettings(twin, backends=("absent",)))

@@ -1,0 +1,132 @@
+"""Facts about this machine and installation, for ``bsbatch info``; optional packages are looked up, not imported."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import bsbatch
+from bsbatch.backends.requirements import REQUIREMENTS
+from bsbatch.cuda.gpu import versions
+from bsbatch.host.machine import processor, usable_cpus, usable_memory
+from bsbatch.native.library import open_library
+from bsbatch.notice import NOTICE, SENTENCE
+from bsbatch.requirements import Requirement, version_of
+from bsbatch.run.backend_rates import Choice
+
+_PACKAGES = (
+    "numpy",
+    "pydicom",
+    "pyarrow",
+    "opencv-python-headless",
+    "onnxruntime",
+    "MNN",
+    "scikit-learn",
+    "Jinja2",
+    "vl-convert-python",
+    "tensorflow-cpu",
+    "keras",
+    "tf2onnx",
+)
+_INSTALL_CODECS = 'pip install "bsbatch[codecs]"'
+CODECS = {
+    "JPEG Lossless, JPEG 2000, JPEG-LS (GDCM)": Requirement("gdcm", _INSTALL_CODECS),
+    "JPEG 2000 (OpenJPEG)": Requirement("openjpeg", _INSTALL_CODECS),
+    "JPEG-LS (CharLS)": Requirement("jpeg_ls", _INSTALL_CODECS),
+}
+"""Optional decoders; pydicom uses those that are installed."""
+_COMPILED = "[green]in use[/]"
+_NOT_COMPILED = "[yellow]not here[/], numpy does its work: pip install bsbatch where there is a C compiler"
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """State of a backend or decoder on this machine."""
+
+    works: bool
+    why_not: str | None
+    """What is missing, with advice; None if it works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The content of ``bsbatch info --json``."""
+
+    bsbatch: str
+    """Version."""
+    python: str
+    """Version."""
+    system: str
+    processor: str
+    cpus: int
+    """Processors that this process may use."""
+    memory_gib: float
+    """Memory that this process may use."""
+    compiled_part: bool
+    """True if the compiled library is in use."""
+    packages: Mapping[str, str | None]
+    """Version by distribution; None if it is not installed."""
+    backends: Mapping[str, Availability]
+    codecs: Mapping[str, Availability]
+    auto: Sequence[Choice]
+    """Choices of ``--backend auto`` that are valid for what is installed now."""
+    notice: str = NOTICE
+
+
+def collect(choices: Sequence[Choice]) -> Facts:
+    """Look at the machine and the installation."""
+    return Facts(
+        bsbatch=bsbatch.__version__,
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        processor=processor(),
+        cpus=usable_cpus(),
+        memory_gib=round(usable_memory() / 2**30, 1),
+        compiled_part=open_library() is not None,
+        packages={name: version_of(name) for name in _PACKAGES} | versions(),
+        backends=availability(REQUIREMENTS),
+        codecs=availability(CODECS),
+        auto=choices,
+    )
+
+
+def availability(requirements: Mapping[str, Requirement]) -> dict[str, Availability]:
+    """State of each backend or decoder by name."""
+    problems = {name: needed.problem for name, needed in requirements.items()}
+    return {name: Availability(problem is None, problem) for name, problem in problems.items()}
+
+
+def show(console: Console, facts: Facts) -> None:
+    """Print the facts as a table."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name in ("bsbatch", "python", "system", "processor", "cpus", "memory_gib"):
+        table.add_row(name, str(getattr(facts, name)))
+    table.add_row("compiled part", _COMPILED if facts.compiled_part else _NOT_COMPILED)
+    for name, version in facts.packages.items():
+        table.add_row(name, version or "[dim]not installed[/]")
+    _add_states(table, "backends", facts.backends)
+    _add_states(table, "codecs", facts.codecs)
+    _add_choices(table, facts.auto)
+    console.print(table)
+    console.print(SENTENCE, style="dim")
+
+
+def _add_states(table: Table, kind: str, states: Mapping[str, Availability]) -> None:
+    table.add_row(f"[bold]{kind}[/]")
+    for name, state in states.items():
+        words = "[green]works[/]" if state.why_not is None else f"[yellow]{escape(state.why_not)}[/]"
+        table.add_row(f"  {name}", words)
+
+
+def _add_choices(table: Table, choices: Sequence[Choice]) -> None:
+    table.add_row("[bold]--backend auto[/]", "" if choices else "[dim]measured by the first run with a model[/]")
+    for choice in choices:
+        situation = choice.situation
+        rates = ", ".join(f"{name} {rate:.2f}" for name, rate in choice.rates.items())
+        options = {"threads": situation.threads, "batch_size": situation.batch_size}
+        given = [f"{name} {value}" for name, value in options.items() if value is not None]
+        words = ", ".join([f"{rates} scans/s", *given, choice.measured])
+        table.add_row(f"  {situation.model_id}", f"[green]{choice.backend}[/] ({words})")
