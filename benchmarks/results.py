@@ -9,6 +9,7 @@ from typing import Any, Self
 from benchmarks.pairing import Pair, Spread
 
 from bsbatch.bench.measure import shares_of
+from bsbatch.notice import NOTICE, SENTENCE
 
 VERSION = 1
 
@@ -71,7 +72,7 @@ class Outcome:
     def save(self, folder: Path) -> None:
         """Write ``folder/SCENARIO.json``."""
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"version": VERSION, "notice": "research use only, not for clinical use", **asdict(self)}
+        content = {"version": VERSION, "notice": NOTICE, **asdict(self)}
         (folder / f"{self.scenario}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -125,7 +126,7 @@ def report(outcomes: list[Outcome]) -> str:
     parts += [f"<!-- table -->\n{table(outcomes)}\n<!-- end of table -->", _READING]
     for outcome in outcomes:
         parts += _section(outcome)
-    parts += ["## Machine and versions", *_environments(outcomes), "Research use only, not for clinical use."]
+    parts += ["## Machine and versions", *_environments(outcomes), SENTENCE]
     return "\n\n".join(parts) + "\n"
 
 

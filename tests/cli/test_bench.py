@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_written_is_said(archive: Path, tmp_path: Path) ->
 
 
 def test_turns_that_scatter_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Unstable, the turns scatter by 50.0% at batch 4" in shown(capsys, report(SCATTERED, Ceiling(None, None)))
+    assert "Unstable: the turns scatter by 50.0% at batch 4" in shown(capsys, report(SCATTERED, Ceiling(None, None)))
     assert "Unstable" not in shown(capsys, report(STEADY, Ceiling(None, None)))
 
 

@@ -14,6 +14,7 @@ from bsbatch.config import Effort
 from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, UsageError
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import KERAS, Model
+from bsbatch.notice import NOTICE
 from bsbatch_build.checks.export_check import keras_probabilities
 from bsbatch_build.checks.golden import CENTRE, golden_examinations
 from bsbatch_build.checks.restore import restore
@@ -25,7 +26,6 @@ TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3}
 FAKE = "fake"
 EXAMINATIONS = 16
 VERSION = 1
-NOTICE = "research use only, not for clinical use"
 
 Probabilities = NDArray[np.float32]
 """``(N, 2)``, column 1 metastasis."""

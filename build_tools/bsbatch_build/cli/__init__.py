@@ -3,6 +3,7 @@
 import typer
 
 from bsbatch.cli.exits import call
+from bsbatch.notice import SENTENCE
 from bsbatch_build.cli.card import card
 from bsbatch_build.cli.compile import compile_
 from bsbatch_build.cli.export import export
@@ -13,7 +14,7 @@ from bsbatch_build.cli.verify import verify
 
 app = typer.Typer(
     name="bsbatch-build",
-    help="Make synthetic examinations and models for bsbatch.\n\nResearch use only, not for clinical use.",
+    help=f"Make synthetic examinations and models for bsbatch.\n\n{SENTENCE}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from bsbatch.cuda.library import Flavour
 from bsbatch.errors import UsageError
 from bsbatch.host.interruption import Interruption, handle_interrupts
+from bsbatch.notice import SENTENCE
 
 
 def compile_(
@@ -43,7 +44,7 @@ def compile_(
         _Bars(console, interruption, STEPS) as bars,
     ):
         compiled = compile_model(settings, bars)
-    lines = [*compiled.summary(), "Research use only. Not a medical device."]
+    lines = [*compiled.summary(), SENTENCE]
     Console(emoji=False).print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 

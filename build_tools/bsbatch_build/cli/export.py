@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-RESEARCH_USE = "Research use only. Not a medical device."
+from bsbatch.notice import SENTENCE
 
 
 def export(
@@ -72,4 +72,4 @@ def export(
     console = Console()
     with console.status("making the model and comparing it with Keras"):
         exported = export_model(settings)
-    console.print("\n".join([*exported.summary(), RESEARCH_USE]), soft_wrap=True, highlight=False, markup=False)
+    console.print("\n".join([*exported.summary(), SENTENCE]), soft_wrap=True, highlight=False, markup=False)

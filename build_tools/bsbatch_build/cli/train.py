@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bsbatch_build.cli.export import RESEARCH_USE
+from bsbatch.notice import SENTENCE
 from bsbatch_build.training.progress import Epoch, TrainingResult
 from bsbatch_build.training.recipe import PAPER, LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
 
@@ -181,6 +181,6 @@ def _summary(result: TrainingResult) -> str:
             *rows,
             f"trained     {result.out}",
             f"next        bsbatch-build export MODEL --weights {result.out}",
-            RESEARCH_USE,
+            SENTENCE,
         )
     )

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bsbatch.notice import SENTENCE
+
 
 def verify(
     model: Annotated[Path, typer.Argument(help="Model directory (bsbatch-build export).", show_default=False)],
@@ -44,7 +46,7 @@ def verify(
         console.print(f"{name} is for graphs of another kind and was left out.", highlight=False)
     notes = "Flips: labels that differ; after the +, those of scores within the tolerance of the threshold."
     console.print(notes, highlight=False, style="dim")
-    console.print("Research use only, not for clinical use.", style="dim")
+    console.print(SENTENCE, style="dim")
     report.check()
 
 

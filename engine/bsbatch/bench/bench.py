@@ -18,6 +18,7 @@ from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.models.directory import Manifest
+from bsbatch.notice import NOTICE
 from bsbatch.run.setup import RunSetup
 
 RESULT_VERSION = 1
@@ -54,7 +55,7 @@ class BenchReport:
         """Return the content of the JSON file: seconds, items, shares in [0, 1]."""
         return {
             "version": RESULT_VERSION,
-            "notice": "research use only, not for clinical use",
+            "notice": NOTICE,
             "stage": str(self.config.stage),
             "archive": self.archive,
             "unit": self.unit,

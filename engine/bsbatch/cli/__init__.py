@@ -12,11 +12,11 @@ from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
 from bsbatch.cli.report import report
 from bsbatch.cli.run import run
+from bsbatch.notice import SENTENCE
 
 app = typer.Typer(
     name="bsbatch",
-    help="Screen DICOM archives for metastatic bone disease on whole-body bone scans.\n\n"
-    "Research use only, not for clinical use.",
+    help=f"Screen DICOM archives for metastatic bone disease on whole-body bone scans.\n\n{SENTENCE}",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from bsbatch.html_report.settings import GALLERY, ReportConfig, require_packages
+from bsbatch.notice import SENTENCE
 
 
 def report(
@@ -39,4 +40,4 @@ def report(
     page = write_page(ReportConfig(results, out, labels, masks, model, gallery))
     console = Console(emoji=False)
     console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
-    console.print("Research use only, not for clinical use.", style="dim")
+    console.print(SENTENCE, style="dim")

@@ -10,6 +10,7 @@ from bsbatch.evaluation.bootstrap import Interval
 from bsbatch.evaluation.cohort import Exclusion
 from bsbatch.evaluation.localisation import Localisation
 from bsbatch.evaluation.performance import Evaluation
+from bsbatch.notice import SENTENCE
 
 _EXCLUSIONS = {
     Exclusion.NO_RESULT: "labelled studies without an examination in the results",
@@ -31,7 +32,7 @@ def show(console: Console, evaluation: Evaluation) -> None:
     _say(console, _prevalence(evaluation))
     _say(console, "Metrics at thresholds chosen on this sample (Youden, sensitivity) are optimistic.")
     _say(console, f"Report: {evaluation.config.out}/metrics.json", soft_wrap=True)
-    console.print("Research use only, not for clinical use.", style="dim")
+    console.print(SENTENCE, style="dim")
 
 
 def _show_cohort(console: Console, evaluation: Evaluation) -> None:

@@ -19,9 +19,9 @@ from bsbatch.evaluation.performance import (
     Performance,
     PointPerformance,
 )
+from bsbatch.notice import NOTICE
 
 VERSION = 1
-NOTICE = "research use only, not for clinical use"
 _DIGITS = 6
 _MATRIX_RATES = {"tpr": "sensitivity", "tnr": "specificity", "fpr": "fpr", "fnr": "fnr"}
 _SUMMARY = ("sensitivity", "specificity", "accuracy", "f1", "ppv", "npv")

@@ -8,6 +8,7 @@ from vl_convert import svg_to_png, vegalite_to_svg
 from bsbatch.evaluation.performance import Evaluation
 from bsbatch.evaluation.plots import NEGATIVE, POSITIVE, PRINT, calibration_plot, confusion_plot, roc_plot, score_plot
 from bsbatch.evaluation.vega_lite import Spec, layer
+from bsbatch.notice import SENTENCE
 
 _WIDTH = 336
 """CSS pixels, 96 to the inch: 89 mm."""
@@ -81,5 +82,5 @@ def _footer(evaluation: Evaluation) -> list[str]:
     unit = "patients" if evaluation.cohort.resampling_unit == "patient_id" else "studies"
     return [
         f"n = {sample.size} examinations of {sample.patient_count} {unit}, {sample.positives} with metastasis.",
-        "95 % intervals by bootstrap. Research use only, not for clinical use.",
+        f"95 % intervals by bootstrap. {SENTENCE}",
     ]

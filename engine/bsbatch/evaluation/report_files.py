@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.evaluation.cohort import Cohort
-from bsbatch.evaluation.metrics_json import NOTICE, VERSION, content_of
+from bsbatch.evaluation.metrics_json import VERSION, content_of
 from bsbatch.evaluation.performance import Evaluation
 from bsbatch.evaluation.plot_files import draw_plots
 from bsbatch.host.files import replace_file
+from bsbatch.notice import NOTICE
 from bsbatch.store.tables import Column
 
 METRICS, SCORES, UNMATCHED, FIGURES = "metrics.json", "scores.parquet", "unmatched.csv", "figures"

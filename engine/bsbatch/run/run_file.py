@@ -7,6 +7,7 @@ import bsbatch
 from bsbatch.cuda import gpu
 from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.preprocess import VERSION
+from bsbatch.notice import NOTICE
 from bsbatch.requirements import version_of
 from bsbatch.run.report import Ending, Report
 from bsbatch.run.setup import RunSetup
@@ -30,7 +31,7 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
     config, model = setup.config, setup.model
     return {
         "version": 1,
-        "notice": "research use only, not for clinical use",
+        "notice": NOTICE,
         "status": str(ending),
         "archive": str(config.archive.resolve()),
         "config_hash": setup.provenance.config_hash,

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.notice import HEADLINE
 from bsbatch.records import HeatMap, ViewPixels
 
-NOTICE = "Research use only, not for clinical use"
 _BRIGHTEST = 99.5
 """Percentile of a view's pixels above 0 from which on pixels are black, such as those of a bladder."""
 _SAMPLED = 2
@@ -103,7 +103,7 @@ def sheet_of(images: list[Image], labels: list[str]) -> Image:
         top, left = number // _PER_ROW * height, number % _PER_ROW * _THUMBNAIL
         _text(sheet, label, left + 10, top + _LABEL - 10)
         sheet[top + _LABEL : top + _LABEL + len(image), left : left + _THUMBNAIL] = image
-    _text(sheet, NOTICE, 10, len(sheet) - 12, _PALE)
+    _text(sheet, HEADLINE, 10, len(sheet) - 12, _PALE)
     return sheet
 
 
@@ -174,7 +174,7 @@ def _write_caption(canvas: Image, caption: Caption) -> None:
     _text(canvas, second, _MARGIN, 44)
     if caption.warnings:
         _text(canvas, "look twice: " + ", ".join(caption.warnings), _MARGIN, 64, _ALARM)
-    _text(canvas, NOTICE, _MARGIN, len(canvas) - 12, _PALE)
+    _text(canvas, HEADLINE, _MARGIN, len(canvas) - 12, _PALE)
 
 
 def _text(canvas: Image, words: str, left: int, baseline: int, colour: tuple[int, int, int] = _INK) -> None:

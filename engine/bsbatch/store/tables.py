@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from bsbatch.notice import NOTICE
 from bsbatch.reasons import Status
 from bsbatch.records import (
     Examination,
@@ -178,7 +179,7 @@ def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Sch
             "bsbatch.schema_version": str(SCHEMA_VERSION),
             "bsbatch.config_hash": config_hash,
             "bsbatch.columns": json.dumps(descriptions),
-            "bsbatch.notice": "research use only, not for clinical use",
+            "bsbatch.notice": NOTICE,
         },
     )
 
