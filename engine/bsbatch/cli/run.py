@@ -33,7 +33,7 @@ def run(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Positive from this probability on.", show_default="the model's", rich_help_panel=_INPUT),
+        typer.Option(help="Positive from this score on.", show_default="the model's", rich_help_panel=_INPUT),
     ] = None,
     assume_frame_order: Annotated[
         bool,

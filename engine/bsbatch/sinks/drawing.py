@@ -51,10 +51,10 @@ class Caption:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """First line: probability and threshold. Second line: the class that the heat map explains."""
+        """First line: score and threshold. Second line: the class that the heat map explains."""
         predicted = "metastasis" if self.p_metastasis >= self.threshold else "no metastasis"
         return (
-            f"Probability of metastasis {self.p_metastasis:.3f}  (positive from {self.threshold:.3f})",
+            f"Score for metastasis {self.p_metastasis:.3f}  (positive from {self.threshold:.3f})",
             f"Grad-CAM for: {predicted}",
         )
 

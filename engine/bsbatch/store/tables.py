@@ -74,7 +74,11 @@ RESULT_COLUMNS = (
     _text("source_posterior", "Object of the posterior view, relative to the archive"),
     _text("view_evidence", "What named the views; anterior|posterior where they differ"),
     *_CAMERA,
-    Column("p_metastasis", pa.float32(), "Probability of metastatic bone disease, in [0, 1]"),
+    Column(
+        "p_metastasis",
+        pa.float32(),
+        "Softmax output for metastatic bone disease, in [0, 1]; a probability only if the model is calibrated",
+    ),
     Column("predicted", pa.int8(), "1 where p_metastasis >= threshold, else 0"),
     Column("threshold", pa.float32(), "Operating point of this run, in [0, 1]"),
     Column("qc_counts_anterior", pa.float64(), "Sum of the anterior view's pixels"),
