@@ -56,11 +56,58 @@ def test_links_of_the_documents_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-def test_the_tree_in_agents_names_every_module() -> None:
-    text = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
-    for package in ("engine/bsbatch", "build_tools/bsbatch_build"):
-        for module in (ROOT / package).rglob("*.py"):
-            assert module.name in text or module.name in {"__init__.py", "__main__.py"}, module
+AGENTS = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+
+
+def _paths_in_the_tree() -> list[str]:
+    """The paths of the tree in AGENTS.md: a folder stands at the margin, its modules indented below it."""
+    paths, folder = list[str](), ""
+    for line in AGENTS.split("```")[1].splitlines():
+        name = line.split()[0] if line.strip() else ""
+        if line.startswith("  "):
+            paths.append(f"{folder}{name}")
+        elif name.endswith("/"):
+            folder = name
+    return paths
+
+
+def test_the_tree_in_agents_has_one_line_for_each_module() -> None:
+    packages = ("engine/bsbatch", "build_tools/bsbatch_build")
+    modules = {
+        str(path.relative_to(ROOT))
+        for package in packages
+        for path in (ROOT / package).rglob("*.py")
+        if path.name not in {"__init__.py", "__main__.py"}
+    }
+
+    listed = _paths_in_the_tree()
+
+    assert {path for path in listed if path.endswith(".py") and path.startswith(packages)} == modules
+    assert len(listed) == len(set(listed))
+    assert [path for path in listed if not (ROOT / path).exists()] == []
+
+
+def _recipes() -> dict[str, str]:
+    """Title -> text of every recipe in AGENTS.md."""
+    text = AGENTS.split("## Recipes")[1].split("\n## ")[0]
+    return dict(re.findall(r"^### (.+?)\n(.+?)(?=^### |\Z)", text, re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("title", _recipes())
+def test_a_recipe_names_paths_and_the_names_in_them_that_are_there(title: str) -> None:
+    steps = re.findall(r"^\d+\. `([^`]+)`(?: \(((?:`[^`]+`(?:, )?)+)\))?:", _recipes()[title], re.MULTILINE)
+
+    assert len(steps) >= 2
+    for path, names in steps:
+        assert (ROOT / path).exists(), path
+        for name in re.findall(r"`([^`]+)`", names):
+            assert re.search(rf"\b{re.escape(name)}\b", (ROOT / path).read_text(encoding="utf-8")), f"{path}: {name}"
+
+
+def test_every_step_of_a_recipe_names_a_path() -> None:
+    for title, text in _recipes().items():
+        for step in re.findall(r"^\d+\. .*$", text, re.MULTILINE):
+            assert re.match(r"\d+\. `[^`]+/?`( \(.+?\))?: ", step), f"{title}: {step}"
 
 
 def _commands(block: str) -> list[list[str]]:
