@@ -1,4 +1,4 @@
-"""Puts the compiled part into wheels and editable installs where there is a C compiler; nothing needs it."""
+"""Compiles the native library into wheels and editable installs if there is a C compiler; bsbatch runs without it."""
 
 import os
 import runpy
@@ -13,19 +13,19 @@ _LIBRARY = _ROOM / "libviews.so"
 
 
 class CompiledPart(BuildHookInterface):
-    """``BSBATCH_NATIVE=0`` leaves it out."""
+    """Build hook; ``BSBATCH_NATIVE=0`` leaves the library out."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the interface's
-        """Compile, and name the wheel after the platform; or say why not."""
+        """Compile the library and set the platform of the wheel, or warn why not."""
         library = Path(self.root) / _LIBRARY
-        library.unlink(missing_ok=True)  # of another version, or of a compiler that is no longer wanted
+        library.unlink(missing_ok=True)  # from an earlier build
         problem = "BSBATCH_NATIVE=0"
         if os.environ.get("BSBATCH_NATIVE") != "0":
             problem = runpy.run_path(str(Path(self.root) / _ROOM / "build.py"))["compile_views"](library)
         if problem:
-            self.app.display_warning(f"bsbatch: without the compiled part, numpy does its work: {problem}")
+            self.app.display_warning(f"bsbatch: no compiled part, numpy replaces it: {problem}")
             return
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["artifacts"].append(_LIBRARY.as_posix())

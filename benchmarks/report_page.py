@@ -15,7 +15,7 @@ import numpy as np
 from bsbatch.config import OverlayFormat
 from bsbatch.html_report.page import write_page
 from bsbatch.html_report.settings import ReportConfig
-from bsbatch.records import Examination, Explanation, HeatMap, Prediction, Quality, UnitOutcome, ViewPixels, Whereabouts
+from bsbatch.records import Examination, Explanation, HeatMap, MapLocation, Prediction, Quality, UnitOutcome, ViewPixels
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.store.folder import write_run_file
 from bsbatch.store.parts import write_part
@@ -64,7 +64,7 @@ def draw_examination(row: Row, random: np.random.Generator) -> Prediction:
     body = 20 * np.exp(-6 * np.linspace(-1, 1, COLUMNS) ** 2)
     views = tuple(ViewPixels(random.poisson(body, (ROWS, COLUMNS)).astype(np.uint16)) for _ in "AP")
     cells = np.kron(random.random((8, 8)), np.ones((4, 4))).astype(np.float32) ** 4
-    explanation = Explanation(HeatMap(cells, 1.0), Whereabouts(None, None, 1, 0, 0, 0.5, 0.5, ()), (views[0], views[1]))
+    explanation = Explanation(HeatMap(cells, 1.0), MapLocation(None, None, 1, 0, 0, 0.5, 0.5, ()), (views[0], views[1]))
     exam = Examination(row["exam_id"], (), None, None)
     quality = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
     return Prediction(exam, quality, row["p_metastasis"], explanation)

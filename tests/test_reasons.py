@@ -1,7 +1,6 @@
 import pytest
 
-from bsbatch.reasons import EXPLANATIONS, SKIPS, Reason, Stage, Status, status_of
-from bsbatch.records import Verdict
+from bsbatch.reasons import EXPLANATIONS, SKIPS, Reason, Stage, Status, Verdict, status_of
 
 
 @pytest.mark.parametrize("reason", Reason)

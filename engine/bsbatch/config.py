@@ -8,20 +8,20 @@ from bsbatch.errors import UsageError
 
 
 class BackendName(StrEnum):
-    """Which engine infers."""
+    """Inference engines."""
 
     AUTO = "auto"
-    """The fastest that works here."""
+    """The fastest that works on this machine."""
     TENSORRT = "tensorrt"
     """TensorRT or TensorRT-RTX on NVIDIA GPUs, in float16."""
     ONNXRUNTIME_CUDA = "onnxruntime:cuda"
     """ONNX Runtime on one NVIDIA GPU, in float16."""
     ONNXRUNTIME_TENSORRT = "onnxruntime:tensorrt"
-    """The same by ONNX Runtime's TensorRT provider."""
+    """The same with ONNX Runtime's TensorRT provider."""
     WINOGRAD = "winograd"
-    """Compiled convolutions of our own on the CPU, Winograd's, ONNX Runtime for the head."""
+    """Compiled Winograd convolutions of bsbatch on the CPU, with ONNX Runtime for the head."""
     MNN = "mnn"
-    """MNN on the CPU: Winograd convolutions, in processes of its own."""
+    """MNN on the CPU: Winograd convolutions, in worker processes."""
     ONNXRUNTIME = "onnxruntime"
     """ONNX Runtime on the CPU."""
     FAKE = "fake"
@@ -29,64 +29,64 @@ class BackendName(StrEnum):
 
 
 class CamMode(StrEnum):
-    """Which examinations get a heat map (Grad-CAM)."""
+    """Examinations that get a heat map (Grad-CAM)."""
 
     NONE = "none"
-    """None: nothing is computed for it."""
+    """None; no heat map is computed."""
     POSITIVE = "positive"
     """Those predicted positive."""
     ALL = "all"
-    """Every one, for the class that was predicted."""
+    """All, for their predicted class."""
 
 
 class CamEngine(StrEnum):
-    """What computes heat maps."""
+    """Ways to compute heat maps."""
 
     FUSED = "fused"
     """The backend, as a second output of the graph: the head's gradient in closed form."""
     KERAS = "keras"
-    """TensorFlow's gradient tape over the directory's ``model.keras``, for any head; slow."""
+    """TensorFlow's gradient tape on ``model.keras`` of the model directory, for any head; slow."""
 
 
 class OverlayFormat(StrEnum):
-    """How heat maps are drawn over the scans."""
+    """File formats of heat maps drawn over the scans."""
 
     NONE = "none"
-    """Not at all; the tables have the maps."""
+    """No drawings; the tables have the heat maps."""
     PNG = "png"
     """Lossless, about 0.7 MB for two views of 1024 x 256."""
     WEBP = "webp"
-    """Lossy, a sixth of that; takes a third longer to write."""
+    """Lossy, a sixth of that size; takes a third longer to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What counts as a usable examination; part of the configuration hash."""
+    """Rules for usable examinations; part of the configuration hash."""
 
     assume_frame_order: bool = False
-    """Take the first of two unlabelled frames for the anterior one; the row says so."""
+    """Take the first of two unlabelled frames as the anterior one; the row records this."""
     max_pixels: int = 1 << 24
-    """Largest rows x columns x frames that is ever allocated."""
+    """Largest rows x columns x frames of an object that is read."""
 
     def __post_init__(self) -> None:
-        """Refuse values no run could use."""
+        """Refuse values out of range."""
         if self.max_pixels < 1:
             raise UsageError("--max-pixels must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How a run uses the machine; changes no result. None lets bsbatch choose from what the process may use."""
+    """Use of the machine; changes no result. None lets bsbatch choose for the processors and memory it may use."""
 
     threads: int | None = None
     """Threads that preprocess and infer."""
     batch_size: int | None = None
     """Examinations in one call of the backend."""
     unit_size: int | None = None
-    """Examinations in one commit, at most 256; by default what takes about a minute."""
+    """Examinations in one commit, at most 256; by default about a minute's work."""
 
     def __post_init__(self) -> None:
-        """Refuse values no run could use."""
+        """Refuse values out of range."""
         for name in ("threads", "batch_size", "unit_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -95,38 +95,38 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Everything ``bsbatch run`` was told."""
+    """Settings of ``bsbatch run``."""
 
     archive: Path
-    """Folder with DICOM files, searched to the bottom."""
+    """Folder with DICOM files; subfolders are searched, too."""
     out: Path | None = None
     """Folder for the two tables; None with ``dry_run``."""
     model: Path | None = None
     """Model directory; None with ``dry_run`` and with the fake backend."""
     backend: BackendName = BackendName.AUTO
     threshold: float | None = None
-    """``p_metastasis`` from which on an examination is predicted positive, in [0, 1]; None takes the model's."""
+    """Smallest ``p_metastasis`` that is predicted positive, in [0, 1]; None for the model's threshold."""
     selection: Selection = Selection()
     effort: Effort = Effort()
     cam: CamMode = CamMode.NONE
-    """Which examinations get a heat map; part of the configuration hash unless ``none``."""
+    """Examinations that get a heat map; part of the configuration hash unless ``none``."""
     cam_engine: CamEngine = CamEngine.FUSED
-    """What computes it; part of the configuration hash where it is ``keras``."""
+    """Way to compute heat maps; part of the configuration hash if ``keras``."""
     overlay_format: OverlayFormat = OverlayFormat.PNG
-    """How their maps are drawn; changes no row."""
+    """Format of overlays; changes no row."""
     max_error_rate: float = 0.05
-    """Share of failed examinations beyond which the exit code is 3, in [0, 1]."""
+    """Share of failed examinations above which the exit code is 3, in [0, 1]."""
     limit: int | None = None
-    """Stop after so many examinations."""
+    """Largest number of examinations to process."""
     keyfile: Path | None = None
-    """Key for pseudonyms; None keeps UIDs and paths as they are."""
+    """File with the key of pseudonyms; None keeps UIDs and paths as they are."""
     fresh: bool = False
     """Delete the tables of earlier runs in ``out`` first."""
     dry_run: bool = False
-    """Plan only: no model, no table."""
+    """Plan only, without a model or tables."""
 
     def __post_init__(self) -> None:
-        """Refuse values no run could use."""
+        """Refuse values out of range, and combinations that cannot run."""
         if self.threshold is not None and not 0.0 <= self.threshold <= 1.0:
             raise UsageError("--threshold must be in [0, 1]")
         if not 0.0 <= self.max_error_rate <= 1.0:
@@ -134,20 +134,18 @@ class RunConfig:
         if self.limit is not None and self.limit < 1:
             raise UsageError("--limit must be at least 1")
         if self.cam_engine is CamEngine.KERAS and self.cam is CamMode.NONE:
-            raise UsageError("--cam-engine keras makes heat maps: say which with --cam positive or --cam all")
+            raise UsageError("--cam-engine keras makes heat maps: choose which with --cam positive or --cam all")
         self._check_parts()
 
     @property
     def has_overlays(self) -> bool:
-        """Whether anything is drawn."""
+        """True if overlays are drawn."""
         return self.cam is not CamMode.NONE and self.overlay_format is not OverlayFormat.NONE
 
     def _check_parts(self) -> None:
         if self.dry_run:
             return
         if self.out is None:
-            raise UsageError("say where the results go: --out FOLDER (or --dry-run to only plan)")
+            raise UsageError("name a folder for the results: --out FOLDER (or --dry-run to only plan)")
         if self.model is None and self.backend is not BackendName.FAKE:
-            raise UsageError(
-                "say which model to use: --model FOLDER (bsbatch-build train and export make one), or --model demo"
-            )
+            raise UsageError("name a model: --model FOLDER (bsbatch-build train and export make one), or --model demo")

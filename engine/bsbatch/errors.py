@@ -4,27 +4,27 @@
 
     BsbatchError
     ├── UsageError               nothing was started; exit code 2
-    │   ├── ModelError           the model directory is missing, incomplete, tampered with or of another version
-    │   │   └── OtherGraphError  a backend is for graphs of another kind; the next one is not
+    │   ├── ModelError           the model directory is missing, incomplete, changed or of another version
+    │   │   └── OtherGraphError  the backend cannot compute this kind of graph; another backend can
     │   ├── MissingPackageError  an optional package is not installed; the message is its install line
     │   └── ConfigMismatchError  the output folder belongs to another run configuration
     ├── RunError                 the run stopped and can be resumed; exit code 4
-    │   ├── SourceError          the archive went away
-    │   ├── OutputError          the output folder cannot be written to any more, a full disk for one
+    │   ├── SourceError          the archive can no longer be read
+    │   ├── OutputError          the output folder can no longer be written to, because of a full disk for example
     │   └── BackendError         the backend died
-    ├── ItemError                one object or one examination failed; becomes a row, never stops a run
-    └── WorkerLostError          a call in another process crashed or did not come back; its caller makes a row of it
+    ├── ItemError                one object or one examination failed; it becomes a row and never stops a run
+    └── WorkerLostError          a call in a worker process crashed or timed out; the caller turns it into a row
 
-Anything else that is raised is a bug and shows its traceback. Messages say what to do next and carry no patient data.
+Any other exception is a bug and shows its traceback. Messages say what to do next and contain no patient data.
 """
 
 
 class BsbatchError(Exception):
-    """Root of all errors raised on purpose."""
+    """Base class of all errors that bsbatch raises on purpose."""
 
 
 class UsageError(BsbatchError):
-    """The command cannot start as it was given."""
+    """The command cannot start with these arguments."""
 
 
 class ModelError(UsageError):
@@ -32,7 +32,7 @@ class ModelError(UsageError):
 
 
 class OtherGraphError(ModelError):
-    """The backend computes graphs of one kind, and this is none of them."""
+    """The backend cannot compute this kind of graph."""
 
 
 class MissingPackageError(UsageError):
@@ -40,29 +40,29 @@ class MissingPackageError(UsageError):
 
 
 class ConfigMismatchError(UsageError):
-    """The output folder holds results of another run configuration."""
+    """The output folder has results of another run configuration."""
 
 
 class RunError(BsbatchError):
-    """The run stopped; what is committed stays, and the same command resumes it."""
+    """The run stopped; committed results stay, and the same command resumes it."""
 
 
 class SourceError(RunError):
-    """The archive cannot be read any more."""
+    """The archive can no longer be read."""
 
 
 class OutputError(RunError):
-    """The output folder cannot be written to any more."""
+    """The output folder can no longer be written to."""
 
     @classmethod
-    def of(cls, place: object, error: OSError) -> "OutputError":
-        """The operating system's words, and what to do."""
+    def of(cls, path: object, error: OSError) -> "OutputError":
+        """Error with the operating system's message and advice."""
         words = error.strerror or error
-        return cls(f"cannot write to {place}: {words}. Make room or grant access, then run the same command to go on")
+        return cls(f"cannot write to {path}: {words}. Make room or grant access, then run the same command to go on")
 
 
 class BackendError(RunError):
-    """The backend cannot infer any more."""
+    """The backend can no longer infer."""
 
 
 class ItemError(BsbatchError):
@@ -73,11 +73,11 @@ class ItemError(BsbatchError):
     reason
         A code of `bsbatch.reasons.Reason`.
     message
-        What was seen, without patient data.
+        Description of the failure, without patient data.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)  # all arguments, so that it survives the way out of a worker process
+        super().__init__(reason, message)  # with all arguments, so that it can be pickled in a worker process
         self.reason = reason
         self.message = message
 
@@ -86,4 +86,4 @@ class ItemError(BsbatchError):
 
 
 class WorkerLostError(BsbatchError):
-    """A call in a process of its own crashed or did not come back."""
+    """A call in a worker process crashed or timed out."""

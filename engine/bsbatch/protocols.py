@@ -1,4 +1,4 @@
-"""The seams: what a source, a backend, a sink and an executor must do. A fake of each can be written in a few lines."""
+"""Protocols of sources, backends, sinks and executors; a fake of each takes a few lines."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -10,49 +10,49 @@ from numpy.typing import NDArray
 from bsbatch.records import Inference, ObjectRef, PinnedImage, Unit, UnitOutcome
 
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
-"""``(N, 1, 512, 512)`` in [0, 1], as one array or as one of ``(1, 512, 512)`` for each image, which saves a copy."""
+"""``(N, 1, 512, 512)`` in [0, 1], as one array, or as an array ``(1, 512, 512)`` for each image, which saves a copy."""
 
 
 class Source(Protocol):
-    """Where objects come from."""
+    """A source of objects."""
 
     def __iter__(self) -> Iterator[ObjectRef]:
         """List the objects in a stable order; reads no pixels and raises only `bsbatch.errors.SourceError`."""
         ...
 
     def head(self, ref: ObjectRef, count: int) -> bytes:
-        """The first bytes of one object, or all of them; raises what `open` raises."""
+        """Read the first bytes of one object, or all of a shorter one; raises the errors of `open`."""
         ...
 
     def path(self, ref: ObjectRef) -> str | None:
-        """Where the file system has it, for compiled code to read; None where it is no file."""
+        """Path of the object in the file system, for compiled code; None if the object is not a file."""
         ...
 
     def open(self, ref: ObjectRef) -> BinaryIO:
-        """Open one object, seekable; it is read in few large pieces and needs no buffer.
+        """Open one object, seekable; callers read few large pieces, so a buffer is not needed.
 
         Raises
         ------
         bsbatch.errors.ItemError
-            It cannot be opened, after retries.
+            The object cannot be opened, after retries.
         bsbatch.errors.SourceError
-            The source as a whole is gone.
+            The whole source can no longer be read.
         """
         ...
 
 
 class Backend(Protocol):
-    """Owned by one thread between enter and exit; nothing heavy happens before enter.
+    """Scores images. One thread owns it between enter and exit; nothing heavy happens before enter.
 
-    Constructed from the model, the effort and ``with_cams``, which asks for heat maps. Without it no map is computed.
+    Constructed by a `bsbatch.backends.registry.BackendFactory`, with or without heat maps.
     """
 
     precision: str
-    """Part of the run configuration: results of another precision are other results."""
+    """Part of the run configuration, because results depend on it."""
     batch_size: int
-    """Examinations in one call, as it was asked for or as suits the backend."""
+    """Examinations in one call: the requested number, or one that suits the backend."""
     lanes: int
-    """Images that are worked on side by side; a batch of fewer leaves processors idle."""
+    """Images computed at the same time; a smaller batch leaves processors idle."""
 
     def __enter__(self) -> Self: ...
 
@@ -61,16 +61,16 @@ class Backend(Protocol):
     ) -> None: ...
 
     def infer(self, images: Images) -> Inference:
-        """Score a batch, and leave its images as they were.
+        """Score a batch; its images are not modified.
 
         Returns
         -------
-        Probabilities, and maps if it was made with them; not reused by the next call.
+        Probabilities, and heat maps if it was constructed with them; the next call does not overwrite them.
 
         Raises
         ------
         bsbatch.errors.BackendError
-            The backend is dead; the run stops and can be resumed.
+            The backend can no longer infer; the run stops and can be resumed.
         """
         ...
 
@@ -109,10 +109,10 @@ class DeviceClock(Protocol):
 
 
 class Sink(Protocol):
-    """Where executed units go."""
+    """A destination of executed units."""
 
     def commit(self, outcome: UnitOutcome) -> None:
-        """Make one unit durable, wholly or not at all.
+        """Write one unit durably, completely or not at all.
 
         Raises
         ------
@@ -123,10 +123,10 @@ class Sink(Protocol):
 
 
 class Executor(Protocol):
-    """Who executes units, here or elsewhere."""
+    """Executes units, in this process or elsewhere."""
 
     def run(
         self, units: Iterable[Unit], work: Callable[[Iterable[Unit]], Generator[UnitOutcome, None, None]]
     ) -> Generator[UnitOutcome, None, None]:
-        """Yield the outcome of every unit; ``work`` takes any part of them, in order."""
+        """Yield the outcome of every unit; ``work`` processes any part of the units, in order."""
         ...

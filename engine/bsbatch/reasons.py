@@ -1,13 +1,15 @@
-"""Why an object or an examination was not used: one stable code each, part of the public interface.
+"""Reason codes of objects and examinations that were not used; stable, part of the public interface.
 
-``skipped`` was never a whole-body bone scan; ``failed`` could have been one and could not be read.
+A ``skipped`` object was never a whole-body bone scan; a ``failed`` one may be one but could not be used.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Status(StrEnum):
-    """What became of an object."""
+    """Status of an object."""
 
     USED = "used"
     FAILED = "failed"
@@ -15,7 +17,7 @@ class Status(StrEnum):
 
 
 class Stage(StrEnum):
-    """Where the decision fell."""
+    """Stage of the run that made the decision."""
 
     LIST = "list"
     HEADER = "header"
@@ -27,7 +29,7 @@ class Stage(StrEnum):
 
 
 class Reason(StrEnum):
-    """Stable reason codes; `EXPLANATIONS` says what each means."""
+    """Stable reason codes, explained in `EXPLANATIONS`."""
 
     PERMISSION_DENIED = "permission_denied"
     READ_ERROR = "read_error"
@@ -95,7 +97,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.CONSTANT_IMAGE: "a view whose pixels are all the same",
     Reason.SCORE_INVALID: "the model's output is not a finite probability",
 }
-"""What each code means and, where the user can do something, what."""
+"""The meaning of each code, with advice if the user can do something."""
 
 SKIPS = frozenset(
     {
@@ -112,9 +114,30 @@ SKIPS = frozenset(
         Reason.DUPLICATE_VIEW,
     }
 )
-"""Reasons of objects that were never a whole-body bone scan of their own."""
+"""Reasons of objects that were never a whole-body bone scan."""
 
 
 def status_of(reason: Reason) -> Status:
-    """``skipped`` or ``failed``, as the reason asks."""
+    """Status that goes with a reason: ``skipped`` or ``failed``."""
     return Status.SKIPPED if reason in SKIPS else Status.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The reason why an object or examination was not used."""
+
+    stage: Stage
+    reason: Reason
+    message: str
+    """For people, without patient data."""
+
+    @property
+    def status(self) -> Status:
+        """``skipped`` or ``failed``."""
+        return status_of(self.reason)
+
+    @staticmethod
+    @lru_cache(None)
+    def of(stage: Stage, reason: Reason) -> "Verdict":
+        """Verdict with the reason's explanation as its message; equal arguments return the same object."""
+        return Verdict(stage, reason, EXPLANATIONS[reason])

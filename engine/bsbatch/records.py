@@ -1,35 +1,13 @@
-"""What passes between stages: frozen records, nothing else."""
+"""Frozen records that the stages of a run pass to one another."""
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Status, status_of
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why an object or examination was not used."""
-
-    stage: Stage
-    reason: Reason
-    message: str
-    """For people, without patient data."""
-
-    @property
-    def status(self) -> Status:
-        """``skipped`` or ``failed``."""
-        return status_of(self.reason)
-
-    @staticmethod
-    @lru_cache(None)
-    def of(stage: Stage, reason: Reason) -> "Verdict":
-        """A verdict with the reason's own explanation as message; always the same one."""
-        return Verdict(stage, reason, EXPLANATIONS[reason])
+from bsbatch.reasons import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +15,19 @@ class ObjectRef:
     """One object of a source, not yet opened."""
 
     source: str
-    """Where it lies in the source, for rows: relative, with forward slashes, valid Unicode."""
+    """Path for rows: relative to the source, with forward slashes, valid Unicode."""
     location: str
-    """What the source opens."""
+    """Path or name that the source opens."""
     size: int
     """Bytes."""
     mtime_ns: int
     """Time of last change, nanoseconds since 1970."""
     problem: Verdict | None = None
-    """Set where the source could not even list it."""
+    """Set if the source could not list it."""
 
 
 class View(StrEnum):
-    """How the detector saw the patient."""
+    """Direction from which the detector saw the patient."""
 
     ANTERIOR = "anterior"
     POSTERIOR = "posterior"
@@ -57,7 +35,7 @@ class View(StrEnum):
 
 
 class EvidenceKind(StrEnum):
-    """What named a view, strongest first (`bsbatch.dicom.views`)."""
+    """Kinds of evidence for a view, strongest first (`bsbatch.dicom.views`)."""
 
     CODE = "code"
     MEANING = "meaning"
@@ -82,35 +60,35 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class PixelData:
-    """Where (7FE0,0010) Pixel Data lies in the file."""
+    """Position of (7FE0,0010) Pixel Data in the file."""
 
     offset: int
-    """First byte of the value; -1 inside a deflated dataset."""
+    """Offset of the value, bytes; -1 in a deflated data set."""
     length: int
-    """Bytes of the value that the header promises; -1 when encapsulated."""
+    """Length of the value according to the header, bytes; -1 if encapsulated."""
     is_complete: bool
-    """False where the file ends before the value does."""
+    """False if the file ends before the value does."""
 
 
 class Header(NamedTuple):
-    """What the stages after it need of a DICOM header; attributes in the standard's words.
+    """The part of a DICOM header that later stages use, under the standard's names.
 
-    Text attributes are there for the view resolver alone and never reach a row. A tuple, because every file has one and
-    tuples are made several times as fast.
+    Only the view resolver reads text attributes; they never reach a row. A tuple, because every file has a header, and
+    a tuple is made several times as fast as a dataclass.
     """
 
     sop_uid: str | None
     acquisition_time: str | None
-    """(0008,0032) Acquisition Time, ``HHMMSS[.ffffff]``. These two are each object's own."""
+    """(0008,0032) Acquisition Time, ``HHMMSS[.ffffff]``. These two differ between objects."""
     study_uid: str | None
     series_uid: str | None
     frame_of_reference_uid: str | None
     acquisition_date: str | None
-    """(0008,0022) Acquisition Date, ``YYYYMMDD``. These four are those of its series."""
+    """(0008,0022) Acquisition Date, ``YYYYMMDD``. These four differ between series."""
     counts_accumulated: int | None
     pixel_data: PixelData | None
     sop_class: str | None
-    """From here on a camera writes the same into object after object, see `Header.without_own`."""
+    """From here on, objects of one camera have the same values, see `Header.without_instance_values`."""
     modality: str
     image_type: tuple[str, ...]
     manufacturer: str | None
@@ -134,19 +112,19 @@ class Header(NamedTuple):
     detector_vector: tuple[int, ...]
     energy_window_vector: tuple[int, ...]
     energy_windows: tuple[tuple[tuple[float, float], ...], ...]
-    """For each energy window its ranges, (lower, upper) in keV."""
+    """Ranges of each energy window, (lower, upper) in keV."""
     detectors: tuple[Detector, ...]
     view_texts: tuple[str, ...]
-    """Code Meaning and Code Value of a View Code Sequence at the root."""
+    """Code Meaning and Code Value of a View Code Sequence at the root of the data set."""
     private_labels: tuple[tuple[str, ...], ...]
-    """Values of GEMS_GENIE_1 (0011,1012) and (0011,1030), one for each frame where the writer was careful."""
+    """Values of GEMS_GENIE_1 (0011,1012) and (0011,1030); some writers give one for each frame."""
     view_position: tuple[str, ...]
     """(0018,5101) View Position."""
     descriptions: tuple[str, ...]
     """(0054,0400) Image ID and (0008,103E) Series Description."""
 
-    def without_own(self) -> "Header":
-        """What objects of a camera have in common, to remember what follows from it."""
+    def without_instance_values(self) -> "Header":
+        """Return the values that the objects of one camera share, as a key for a cache."""
         return self._replace(
             sop_uid=None,
             acquisition_time=None,
@@ -161,7 +139,7 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """A frame whose view is known."""
+    """A frame and its view."""
 
     frame: int
     """1-based, as DICOM counts frames."""
@@ -171,14 +149,14 @@ class FrameView:
 
 @dataclass(frozen=True, slots=True)
 class ScanObject:
-    """A whole-body object: recognised as a bone scan, its pixels not yet read."""
+    """An object recognised as a whole-body bone scan; its pixels are not read yet."""
 
     ref: ObjectRef
     header: Header
     frames: tuple[FrameView, ...]
-    """At most one anterior and one posterior frame; empty where the views are not known."""
+    """At most one anterior and one posterior frame; empty if the views are unknown."""
     defect: Verdict | None = None
-    """What makes it useless, known from the header alone."""
+    """Set if the header shows that the object cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,21 +169,21 @@ class ExamView:
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """One anterior and one posterior frame of one acquisition, or what there is of it."""
+    """An anterior and a posterior frame of one acquisition; one of them may be missing."""
 
     exam_id: str
     """32 hexadecimal digits, a hash of study, SOP Instance UIDs and frame numbers."""
     scans: tuple[ScanObject, ...]
-    """The one or two objects it is made of."""
+    """The one or two objects with its frames."""
     anterior: ExamView | None
     posterior: ExamView | None
     defect: Verdict | None = None
-    """Why it fails, where that is known before its pixels are read."""
+    """Set if it fails before its pixels are read."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettledObject:
-    """An object whose fate is known without an examination."""
+    """An object with a verdict of its own, outside any examination."""
 
     ref: ObjectRef
     header: Header | None
@@ -214,7 +192,7 @@ class SettledObject:
 
 @dataclass(frozen=True, slots=True)
 class ViewPixels:
-    """One view as it was counted."""
+    """The pixels of one view, before preprocessing."""
 
     stored: NDArray[np.generic]
     """``(rows, columns)`` as in the file."""
@@ -227,7 +205,7 @@ class ViewPixels:
 
     @property
     def counts(self) -> NDArray[np.float32]:
-        """``(rows, columns)``, rescaled, MONOCHROME1 inverted; worked out anew each time."""
+        """``(rows, columns)``, rescaled, MONOCHROME1 inverted; computed at each access."""
         counts = self.stored.astype(np.float32)
         if (self.slope, self.intercept) != (1.0, 0.0):
             counts = counts * np.float32(self.slope) + np.float32(self.intercept)
@@ -235,14 +213,14 @@ class ViewPixels:
 
     @property
     def values(self) -> NDArray[np.generic]:
-        """The same values, as they are stored where that is the same: half the memory to walk through."""
+        """The counts; the stored pixels themselves if they equal the counts, which are half as large in memory."""
         is_same = (self.slope, self.intercept, self.is_inverted) == (1.0, 0.0, False)
         return self.stored if is_same else self.counts
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Figures that warn and never turn an examination down."""
+    """Quality metrics; they raise flags and never exclude an examination."""
 
     counts_anterior: float
     """Sum of the pixels."""
@@ -257,12 +235,12 @@ class Quality:
     flags: tuple[str, ...]
     """Names of `bsbatch.imaging.quality.Flag`."""
     pixel_xxh3: str
-    """XXH3 of the two views' stored values, 128 bits as 32 hexadecimal digits; no protection against forgery."""
+    """XXH3-128 of the two views' stored values, 32 hexadecimal digits; not cryptographic."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinnedImage:
-    """The image of an examination in memory of a backend, as `bsbatch.imaging.preprocess.compact` fills it."""
+    """The image of an examination in memory of a backend, filled by `bsbatch.imaging.preprocess.compact`."""
 
     counts: NDArray[np.uint16]
     """``(512, 512)``, anterior left: integers, or the bits of float16 in [0, 1]."""
@@ -272,43 +250,43 @@ class PinnedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
-    """What a backend gives for a batch."""
+    """Output of a backend for a batch."""
 
     probabilities: NDArray[np.float32]
     """``(N, 2)`` in [0, 1], column 1 metastasis."""
     cams: NDArray[np.float32] | None = None
-    """``(N, 32, 32)``, anterior left: where the model finds metastasis (above 0) or its absence (below 0), in the
-    unit that the model happens to have; None where nobody asked."""
+    """``(N, 32, 32)``, anterior left: evidence of metastasis (above 0) or of its absence (below 0), in a unit of the
+    model's own; None without heat maps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatMap:
-    """Where in the image the model finds the class that it predicts."""
+    """Evidence for the predicted class at each position of the image."""
 
     cells: NDArray[np.float32]
-    """``(32, 32)`` in [0, 1], anterior left; the largest is 1, or all are 0."""
+    """``(32, 32)`` in [0, 1], anterior left; the maximum is 1 unless all are 0."""
     strength: float
-    """What the largest was before, 0 or more: comparable between examinations of one model."""
+    """Maximum before scaling, at least 0; comparable between examinations of one model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silhouette:
-    """How far the body reaches in one view, in cells of a map: 32 rows, 16 columns."""
+    """Extent of the body in one view, in cells of a heat map: 32 rows, 16 columns."""
 
     top: float
     bottom: float
     midline: float
-    """Column that halves it."""
+    """Column that halves the body."""
     half_width: float
-    """From the midline to the body's outermost column."""
+    """Distance of the midline from the outermost column of the body."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
-    """Where the body is in the image of an examination."""
+    """Position of the body in the image of an examination."""
 
     cells: NDArray[np.float32]
-    """``(32, 32)`` in [0, 1]: how much of each cell of a map is body."""
+    """``(32, 32)`` in [0, 1]: share of each heat map cell that is body."""
     anterior: Silhouette
     posterior: Silhouette
 
@@ -318,18 +296,18 @@ class Peak:
     """The largest value of a heat map in one view."""
 
     row: float
-    """Of the view's own pixels, from 0: the middle of the map's cell."""
+    """In pixels of the stored view, from 0: centre of the heat map cell."""
     column: float
     value: float
-    """In (0, 1]; 1 in the view that holds the largest of both."""
+    """In (0, 1]; 1 in the view with the larger peak."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where a heat map lies on the body; shares are of the sum of its values, in [0, 1], None where that is 0."""
+class MapLocation:
+    """Location of a heat map on the body; shares are of the sum of its values, in [0, 1], None if the sum is 0."""
 
     peak_anterior: Peak | None
-    """None where the map has nothing in this view."""
+    """None if the heat map is 0 in this view."""
     peak_posterior: Peak | None
     body: float | None
     pelvis: float | None
@@ -344,31 +322,31 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why an examination was predicted to be what it is."""
+    """The heat map of a prediction, with its location."""
 
     heat: HeatMap
-    where: Whereabouts
+    location: MapLocation
     views: tuple[ViewPixels, ViewPixels] | None = None
-    """Anterior and posterior as they were counted; None where nobody will draw them."""
+    """Anterior and posterior; None if no overlay is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """An examination ready for the model."""
+class PreparedExam:
+    """An examination with the input of the model."""
 
     exam: Examination
     image: NDArray[np.float32] | PinnedImage
     """``(512, 512) float32`` in [0, 1], anterior left, posterior right; pinned if the backend lends memory."""
     quality: Quality
     body: Body | None = None
-    """None where nobody asked for heat maps."""
+    """None without heat maps."""
     views: tuple[ViewPixels, ViewPixels] | None = None
-    """Anterior and posterior as they were counted; None where nobody will draw them."""
+    """Anterior and posterior; None if no overlay is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An examination that will have no score."""
+    """An examination that gets no score."""
 
     exam: Examination
     verdict: Verdict
@@ -384,7 +362,7 @@ class Prediction:
     p_metastasis: float
     """In [0, 1]."""
     explanation: Explanation | None = None
-    """For the class on whose side of the threshold it is; None where nobody asked."""
+    """For the predicted class; None if the examination gets no heat map."""
 
 
 Outcome = Prediction | Failure
@@ -392,7 +370,7 @@ Outcome = Prediction | Failure
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is executed and committed as a whole."""
+    """Examinations and objects that are executed and committed together."""
 
     exams: tuple[Examination, ...]
     settled: tuple[SettledObject, ...]
@@ -400,7 +378,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class UnitOutcome:
-    """An executed unit: what its rows will say."""
+    """The results of an executed unit, from which its rows are made."""
 
     outcomes: tuple[Outcome, ...]
     settled: tuple[SettledObject, ...]

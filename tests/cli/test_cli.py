@@ -12,7 +12,7 @@ from tests.archives import PATIENT_NAME, write_mixed
 from tests.end_to_end.tables import bsbatch, objects, results
 
 import bsbatch as package
-from bsbatch.cli.facts import CODECS, availability, collect, show
+from bsbatch.cli.installation import CODECS, availability, inspect, show
 from bsbatch.requirements import Requirement
 
 
@@ -81,7 +81,7 @@ def test_info_says_what_works_and_why_not() -> None:
 
 def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:
     needed = Requirement("no_such_package", 'pip install "bsbatch[codecs]"')
-    show(Console(width=200), replace(collect([]), backends=availability({"x": needed})))
+    show(Console(width=200), replace(inspect([]), backends=availability({"x": needed})))
     assert 'no_such_package is missing: pip install "bsbatch[codecs]"' in capsys.readouterr().out
 
 

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from bsbatch.dicom.headers.read import read_header
-from bsbatch.records import Detector, EvidenceKind, FrameView, Header, ObjectRef, PixelData, ScanObject, Verdict, View
+from bsbatch.reasons import Verdict
+from bsbatch.records import Detector, EvidenceKind, FrameView, Header, ObjectRef, PixelData, ScanObject, View
 
 NM = "1.2.840.10008.5.1.4.1.1.20"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"

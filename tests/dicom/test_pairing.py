@@ -9,8 +9,8 @@ from tests.dicom.objects import ref, scan
 
 from bsbatch.dicom.pairing import Event, Pairer
 from bsbatch.identity import DigestSet, acquisition_key, exam_id, object_key
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Examination, ScanObject, SettledObject, Verdict
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Examination, ScanObject, SettledObject
 
 CUT = Verdict.of(Stage.HEADER, Reason.TRUNCATED_PIXEL_DATA)
 HOUR = 3600

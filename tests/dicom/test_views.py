@@ -8,8 +8,8 @@ from tests.dicom.objects import header
 
 from bsbatch.dicom.views import resolve, views_of_text, without_labels
 from bsbatch.dicom.views import testify as hear
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Detector, EvidenceKind, FrameView, Header, Verdict, View
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Detector, EvidenceKind, FrameView, Header, View
 
 A, P, LATERAL = View.ANTERIOR, View.POSTERIOR, View.LATERAL
 CODES = {A: ("SCT", "399321004"), P: ("SCT", "399001007"), LATERAL: ("SCT", "399118008")}

@@ -8,7 +8,7 @@ from tests.dicom.objects import header, scan
 from bsbatch.config import CamMode
 from bsbatch.dicom.pairing import examine
 from bsbatch.imaging.gradcam import Explainer, heat_map, locate
-from bsbatch.records import Body, HeatMap, Peak, Quality, Sample, Silhouette, Whereabouts
+from bsbatch.records import Body, HeatMap, MapLocation, Peak, PreparedExam, Quality, Silhouette
 
 VIEW = Silhouette(top=3.0, bottom=28.0, midline=7.5, half_width=7.5)
 
@@ -24,7 +24,7 @@ def body() -> Body:
 
 BODY = body()
 EXAM = examine((replace(scan("AP", "both"), header=header(rows=1024, columns=256)),))
-SAMPLE = Sample(EXAM, np.zeros((512, 512), np.float32), Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64), BODY)
+SAMPLE = PreparedExam(EXAM, np.zeros((512, 512), np.float32), Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64), BODY)
 NAN, INFINITY = float("nan"), float("inf")
 
 
@@ -89,7 +89,7 @@ def test_without_the_body_there_is_no_explanation() -> None:
     assert Explainer(CamMode.ALL, threshold=0.3).explain(0.4, cam(2, -1), replace(SAMPLE, body=None)) is None
 
 
-def at(*spots: tuple[int, int, float]) -> Whereabouts:
+def at(*spots: tuple[int, int, float]) -> MapLocation:
     """Location of a heat map that is 0 except in some cells: row, column, value."""
     cells = np.zeros((32, 32), np.float32)
     for row, column, value in spots:

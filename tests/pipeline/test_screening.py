@@ -27,7 +27,7 @@ from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.screening import Screening
 from bsbatch.protocols import ImagePool, Images, LendsImages
-from bsbatch.reasons import Reason, Stage
+from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
     Examination,
     Failure,
@@ -35,10 +35,9 @@ from bsbatch.records import (
     Outcome,
     PinnedImage,
     Prediction,
+    PreparedExam,
     Quality,
-    Sample,
     Unit,
-    Verdict,
 )
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
@@ -47,10 +46,10 @@ from bsbatch.telemetry import Telemetry
 PATIENCE = 10.0
 EXAM = examine((scan("AP", "a"),))
 QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
-SAMPLE = Sample(EXAM, np.zeros((1, 1), np.float32), QUALITY)
+SAMPLE = PreparedExam(EXAM, np.zeros((1, 1), np.float32), QUALITY)
 FAILURE = Failure(EXAM, Verdict.of(Stage.PIXELS, Reason.ALL_ZERO))
 END = Unit((), ())
-ITEMS: dict[str, Sample | Failure | Unit] = {"s": SAMPLE, "f": FAILURE, "|": END}
+ITEMS: dict[str, PreparedExam | Failure | Unit] = {"s": SAMPLE, "f": FAILURE, "|": END}
 
 
 class Watched(FakeBackend):
@@ -93,7 +92,7 @@ def preparation_of(archive: Path, pool: ImagePool | None = None) -> Preparation:
 
 
 def shape_of(batch: Batch) -> str:
-    kinds: dict[Any, str] = {Sample: "s", Failure: "f", Unit: "|"}
+    kinds: dict[Any, str] = {PreparedExam: "s", Failure: "f", Unit: "|"}
     return "".join(kinds[type(item)] for item in batch.items)
 
 
@@ -155,7 +154,7 @@ def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> N
     enough = threading.Event()
 
     class Reading(Preparation):
-        def prepare(self, exam: Examination) -> Sample | Failure:
+        def prepare(self, exam: Examination) -> PreparedExam | Failure:
             read.append(exam)
             if len(read) >= 8:
                 enough.set()

@@ -23,7 +23,7 @@ from bsbatch.native.view_pairs import pair_functions
 from bsbatch.pipeline import preparation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
-from bsbatch.records import Examination, ObjectRef, Sample, SettledObject
+from bsbatch.records import Examination, ObjectRef, PreparedExam, SettledObject
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
@@ -188,7 +188,7 @@ def test_its_pixels_are_loaded_by_one_call_of_compiled_code_and_few_others(
 
     sample = made.prepare(exam)
 
-    assert isinstance(sample, Sample)
+    assert isinstance(sample, PreparedExam)
     assert len(requests) == 1
     assert not scan.work
     assert calls_of(lambda: made.prepare(exam)) < 130

@@ -12,11 +12,11 @@ from bsbatch.errors import OutputError
 from bsbatch.records import (
     Explanation,
     HeatMap,
+    MapLocation,
     Prediction,
     Quality,
     UnitOutcome,
     ViewPixels,
-    Whereabouts,
 )
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
@@ -26,7 +26,7 @@ from bsbatch.store.tables import Provenance
 PROVENANCE = Provenance("hash", "model", 0.5, has_maps=True)
 QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
 HEAT = HeatMap(np.eye(32, dtype=np.float32), 1.0)
-WHERE = Whereabouts(None, None, 1.0, 0.0, 0.0, 0.5, 0.5, ())
+WHERE = MapLocation(None, None, 1.0, 0.0, 0.0, 0.5, 0.5, ())
 
 
 def views(seed: int) -> tuple[ViewPixels, ViewPixels]:

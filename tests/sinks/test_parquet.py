@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bsbatch.errors import OutputError
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import ObjectRef, SettledObject, UnitOutcome, Verdict
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import ObjectRef, SettledObject, UnitOutcome
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.parts import parts_in
 from bsbatch.store.reconcile import reconcile

@@ -4,8 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bsbatch.errors import OutputError
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import ObjectRef, SettledObject, UnitOutcome, Verdict
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import ObjectRef, SettledObject, UnitOutcome
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.catalog import Catalog, open_catalog
 from bsbatch.store.tables import OBJECTS, Provenance

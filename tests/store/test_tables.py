@@ -10,20 +10,19 @@ import pytest
 from tests.dicom.objects import header, ref, scan
 
 from bsbatch.dicom.pairing import examine
-from bsbatch.reasons import Reason, Stage
+from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
     Examination,
     Explanation,
     Failure,
     HeatMap,
+    MapLocation,
     Outcome,
     Peak,
     Prediction,
     Quality,
     SettledObject,
     UnitOutcome,
-    Verdict,
-    Whereabouts,
 )
 from bsbatch.store.tables import (
     CAM_COLUMNS,
@@ -129,7 +128,7 @@ def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
 
 def test_a_heat_map_its_peaks_and_shares_are_written() -> None:
     heat = HeatMap(np.eye(32, dtype=np.float32), 4.5)
-    where = Whereabouts(Peak(15.5, 7.5, 1.0), None, 0.9, 0.25, 0.125, 0.5, 1.0, ("bladder",))
+    where = MapLocation(Peak(15.5, 7.5, 1.0), None, 0.9, 0.25, 0.125, 0.5, 1.0, ("bladder",))
     prediction = Prediction(BOTH, QUALITY, 0.7, Explanation(heat, where))
 
     (row,) = to_table(RESULTS, result_rows(unit(prediction), PROVENANCE), "abc", has_maps=True).to_pylist()

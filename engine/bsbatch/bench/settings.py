@@ -103,4 +103,4 @@ class BenchConfig:
             if self.batches:
                 raise UsageError(f"--batch goes with --stage infer or all: {self.stage} does not infer")
         elif self.model is None and self.backend is not BackendName.FAKE:
-            raise UsageError("say which model to use: --model FOLDER (bsbatch-build export makes one)")
+            raise UsageError("name a model: --model FOLDER (bsbatch-build export makes one)")

@@ -1,4 +1,4 @@
-"""The command line: one file for each command. Light: numpy, TensorFlow and runtimes load when a command runs."""
+"""The command line of ``bsbatch``: one file for each command. Heavy packages are imported when a command runs."""
 
 from typing import Annotated
 
@@ -45,7 +45,7 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Take what stands before the command."""
+    """Options before the name of a command."""
     del version
 
 

@@ -37,11 +37,12 @@ def bench(
     batch: Annotated[
         str | None,
         typer.Option(
-            metavar="N,N,...", help="Batch sizes, one row each.", show_default="the backend's", rich_help_panel=_HOW
+            metavar="N,N,...", help="Batch sizes to measure.", show_default="the backend's", rich_help_panel=_HOW
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="Threads.", show_default="what is allowed", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=_HOW),
     ] = None,
     warmup: Annotated[
         float, typer.Option(help="Seconds of warm-up, not counted.", rich_help_panel=_HOW)

@@ -1,4 +1,4 @@
-"""``bsbatch demo``: synthetic scans, screened by the demo model and compared with their labels."""
+"""``bsbatch demo``: screen synthetic scans with the demo model and compare the scores with the labels."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,18 +15,18 @@ from bsbatch.html_report.settings import require_packages as require_report
 from bsbatch.requirements import Requirement
 
 _CENTRE = "C"
-"""The external centre: the demo model has seen none of its cameras."""
+"""The external centre: none of its cameras was in the training set of the demo model."""
 _SEED = 20_231
-"""Not among the seeds that the demo model was trained and tested on."""
+"""A seed without use in training or tests of the demo model."""
 
 
 def demo(
     *,
-    studies: Annotated[int, typer.Option(min=4, help="Synthetic examinations.")] = 64,
-    out: Annotated[Path, typer.Option(help="New or empty folder for everything it makes.")] = Path("bsbatch-demo"),
-    backend: Annotated[BackendName, typer.Option(help="What infers.")] = BackendName.AUTO,
+    studies: Annotated[int, typer.Option(min=4, help="Number of synthetic examinations.")] = 64,
+    out: Annotated[Path, typer.Option(help="New or empty folder for all files.")] = Path("bsbatch-demo"),
+    backend: Annotated[BackendName, typer.Option(help="Inference engine.")] = BackendName.AUTO,
 ) -> None:
-    """See it work: synthetic bone scans of a hospital the model has not seen, screened and compared with their labels.
+    """Make synthetic bone scans of a hospital unknown to the model, screen them, and compare scores with labels.
 
     The demo model is trained on synthetic phantoms: not for clinical use.
     """
@@ -49,7 +49,7 @@ def _make_phantoms(folder: Path, studies: int, console: Console) -> None:
         try:
             write_set(folder, plan)
         except ValueError as error:
-            raise UsageError(f"{error} Say --out FOLDER") from error
+            raise UsageError(f"{error} Name another one: --out FOLDER") from error
 
 
 def _screen(out: Path, backend: BackendName, console: Console) -> None:
@@ -87,11 +87,11 @@ def _evaluate(out: Path, console: Console) -> None:
 def _list_files(out: Path) -> str:
     return "\n".join(
         (
-            "The scans and the model are synthetic: the figures say that the code works, and nothing about patients.",
+            "The scans are synthetic, and so were those of the training: the metrics say nothing about patients.",
             f"archive  {out / 'set' / 'archive'}",
             f"results  {out / 'run' / 'results'} and {out / 'run' / 'objects'}",
-            f"overlays {out / 'run' / 'overlays'}: where the model sees metastases, sheet-0001.png first",
-            f"figures  {out / 'report' / 'metrics.json'} and {out / 'report' / 'figures'}",
+            f"overlays {out / 'run' / 'overlays'}: heat maps over the scans; see sheet-0001.png first",
+            f"metrics  {out / 'report' / 'metrics.json'} and {out / 'report' / 'figures'}",
             f"report   {out / 'run' / 'report.html'}: open it in a browser",
         )
     )

@@ -1,4 +1,4 @@
-"""From errors to one message on the terminal and an exit code; shared by ``bsbatch`` and ``bsbatch-build``."""
+"""Exit codes, and errors as one message on the terminal; for ``bsbatch`` and ``bsbatch-build``."""
 
 import sys
 from collections.abc import Callable
@@ -12,17 +12,17 @@ DONE, USAGE, TOO_MANY_FAILED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
 
 
 def call(command: Callable[[], object]) -> None:
-    """Run a command line; leave with 0 done, 2 usage, 3 too many failed, 4 stopped or 130 interrupted."""
+    """Run a command line; exit with 0 done, 2 usage, 3 too many failed, 4 stopped or 130 interrupted."""
     try:
         command()
     except UsageError as error:
-        _leave("[bold red]error:[/]", str(error), USAGE)
+        _exit("[bold red]error:[/]", str(error), USAGE)
     except RunError as error:
-        _leave("[bold red]stopped:[/]", str(error), STOPPED)
+        _exit("[bold red]stopped:[/]", str(error), STOPPED)
     except KeyboardInterrupt:
-        _leave("[bold yellow]interrupted[/]", "", INTERRUPTED)
+        _exit("[bold yellow]interrupted[/]", "", INTERRUPTED)
 
 
-def _leave(label: str, message: str, code: int) -> None:
+def _exit(label: str, message: str, code: int) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"{label} {escape(message)}")
     sys.exit(code)

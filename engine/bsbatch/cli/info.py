@@ -17,14 +17,14 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show versions, the backends that work here, why others do not, and which one --backend auto chose."""
-    from bsbatch.cli.facts import collect, show
+    from bsbatch.cli.installation import inspect, show
     from bsbatch.run.backend_rates import list_choices
 
-    facts = collect(list_choices(_model_id_of(model) if model is not None else None))
+    installation = inspect(list_choices(_model_id_of(model) if model is not None else None))
     if as_json:
-        typer.echo(json.dumps(asdict(facts), indent=2))
+        typer.echo(json.dumps(asdict(installation), indent=2))
     else:
-        show(Console(), facts)
+        show(Console(), installation)
 
 
 def _model_id_of(folder: Path) -> str:

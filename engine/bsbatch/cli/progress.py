@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere, nothing when asked to be quiet."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, nothing with ``--quiet``."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _LINE_SECONDS = 10.0
 
 
 class _Tally:
-    """Counts, and the total once it is known."""
+    """Counts of a run, and the number of objects in the archive once it is known."""
 
     def __init__(self) -> None:
         self.objects = self.ok = self.failed = 0
@@ -22,56 +22,56 @@ class _Tally:
         self._started = time.monotonic()
 
     def start(self, total: "Pending[int]", done: int) -> None:
-        """Begin to count."""
+        """Start to count, from the number of objects that earlier runs settled."""
         self._total, self.objects, self._started = total, done, time.monotonic()
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
-        """Add what was done."""
+        """Add settled objects, scored and failed examinations."""
         self.objects += objects
         self.ok += ok
         self.failed += failed
 
     @property
     def total(self) -> int | None:
-        """Objects in the archive, None while they are still counted."""
+        """Objects in the archive; None until they are counted."""
         known = self._total is not None and self._total.done() and self._total.exception() is None
         return self._total.result() if self._total is not None and known else None
 
     @property
     def rate(self) -> float:
-        """Examinations in a second."""
+        """Examinations per second."""
         elapsed = time.monotonic() - self._started
         return (self.ok + self.failed) / elapsed if elapsed > 0 else 0.0
 
 
 class QuietReporter(_Tally):
-    """Says nothing but what must be said."""
+    """Prints only notes."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
 
     def remark(self, message: str) -> None:
-        """Keep it back."""
+        """Do nothing."""
 
     def note(self, message: str) -> None:
-        """Say it anyway."""
+        """Print the message."""
         self._console.print(message, highlight=False)
 
 
 class LineReporter(QuietReporter):
-    """A line every ten seconds, for logs."""
+    """Prints a line every ten seconds, for logs."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._last = time.monotonic()
 
     def remark(self, message: str) -> None:
-        """Say it."""
+        """Print the message."""
         self.note(message)
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
-        """Add what was done and tell it now and then."""
+        """Add to the counts; print them if the last line is ten seconds old."""
         super().advance(objects, ok, failed)
         if time.monotonic() - self._last >= _LINE_SECONDS:
             self._last = time.monotonic()
@@ -84,7 +84,7 @@ class LineReporter(QuietReporter):
 
 
 class BarReporter(QuietReporter):
-    """A bar with rate, time left and counts."""
+    """Draws a bar with rate, time left and counts."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
@@ -92,17 +92,17 @@ class BarReporter(QuietReporter):
         self._task = progress.add_task("counting files", total=None, tally=self)
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
-        """Add what was done and move the bar."""
+        """Add to the counts and move the bar."""
         super().advance(objects, ok, failed)
         words = f"{self.objects}/{self.total} files" if self.total is not None else f"{self.objects} files"
         self._progress.update(self._task, description=words, completed=self.objects, total=self.total)
 
     def remark(self, message: str) -> None:
-        """Say it above the bar."""
+        """Print the message above the bar."""
         self.note(message)
 
     def note(self, message: str) -> None:
-        """Say it above the bar."""
+        """Print the message above the bar."""
         self._progress.console.print(message, highlight=False)
 
 
@@ -110,7 +110,7 @@ class _Counts(ProgressColumn):
     """Rate and counts by status, short enough for 80 columns."""
 
     def render(self, task: Task) -> Text:
-        """Draw one task."""
+        """Format the counts of one task."""
         tally: BarReporter = task.fields["tally"]
         text = Text.assemble((f"{tally.ok} scored", "green"), " ")
         if tally.failed:
@@ -120,7 +120,7 @@ class _Counts(ProgressColumn):
 
 @contextmanager
 def reporter_for(console: Console, *, quiet: bool) -> Iterator[QuietReporter]:
-    """Choose the reporter that fits where the output goes."""
+    """Choose the reporter that suits the console."""
     if quiet:
         yield QuietReporter(console)
     elif not console.is_terminal:

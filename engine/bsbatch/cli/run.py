@@ -18,7 +18,7 @@ _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
 def run(
     archive: Annotated[
         Path,
-        typer.Argument(help="Folder with DICOM files, searched to the bottom.", readable=False, show_default=False),
+        typer.Argument(help="Folder with DICOM files; subfolders, too.", readable=False, show_default=False),
     ],
     *,
     model: Annotated[
@@ -33,65 +33,64 @@ def run(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Positive from this score on.", show_default="the model's", rich_help_panel=_INPUT),
+        typer.Option(help="Smallest score of a positive scan.", show_default="the model's", rich_help_panel=_INPUT),
     ] = None,
     assume_frame_order: Annotated[
         bool,
         typer.Option("--assume-frame-order", help="Unlabelled frames: anterior first.", rich_help_panel=_INPUT),
     ] = False,
     max_pixels: Annotated[
-        int, typer.Option(help="Refuse objects of more rows x columns x frames.", rich_help_panel=_INPUT)
+        int, typer.Option(help="Largest rows x columns x frames of an object.", rich_help_panel=_INPUT)
     ] = Selection().max_pixels,
     limit: Annotated[
         int | None,
-        typer.Option(help="Stop after so many examinations.", show_default=False, rich_help_panel=_INPUT),
+        typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=_INPUT),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="What infers.", rich_help_panel=_TUNING)] = BackendName.AUTO,
+    backend: Annotated[BackendName, typer.Option(help="Inference engine.", rich_help_panel=_TUNING)] = BackendName.AUTO,
     threads: Annotated[
-        int | None, typer.Option(help="Threads.", show_default="what is allowed", rich_help_panel=_TUNING)
+        int | None,
+        typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=_TUNING),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Examinations in one inference.", show_default="chosen", rich_help_panel=_TUNING),
+        typer.Option(help="Examinations in one inference.", show_default="the backend's", rich_help_panel=_TUNING),
     ] = None,
     unit_size: Annotated[
         int | None,
         typer.Option(help="Examinations in one commit.", show_default="about a minute's", rich_help_panel=_TUNING),
     ] = None,
     max_error_rate: Annotated[
-        float, typer.Option(help="Exit with 3 beyond this share of failed ones.", rich_help_panel=_TUNING)
+        float, typer.Option(help="Exit with 3 above this share of failed examinations.", rich_help_panel=_TUNING)
     ] = 0.05,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only read headers and show the table.", rich_help_panel=_TUNING)
+        bool, typer.Option("--dry-run", help="Read only headers and show the plan.", rich_help_panel=_TUNING)
     ] = False,
     pseudonymise: Annotated[
         Path | None,
         typer.Option(
             metavar="KEYFILE",
-            help="Replace UIDs and paths by keyed hashes.",
+            help="Replace UIDs and paths with keyed hashes.",
             show_default=False,
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
     cam: Annotated[
-        CamMode, typer.Option(help="Heat maps (Grad-CAM) of these.", rich_help_panel=_OUTPUT)
+        CamMode, typer.Option(help="Examinations that get a heat map (Grad-CAM).", rich_help_panel=_OUTPUT)
     ] = CamMode.NONE,
     cam_engine: Annotated[
-        CamEngine, typer.Option(help="Heat maps from the backend, or from model.keras.", rich_help_panel=_OUTPUT)
+        CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=_OUTPUT)
     ] = CamEngine.FUSED,
     overlay_format: Annotated[
-        OverlayFormat, typer.Option(help="Draw heat maps over the scans.", rich_help_panel=_OUTPUT)
+        OverlayFormat, typer.Option(help="File format of heat maps drawn over the scans.", rich_help_panel=_OUTPUT)
     ] = OverlayFormat.PNG,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress, no table; errors only.", rich_help_panel=_OUTPUT)
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
-    """Screen an archive: one row for every examination and one for every object.
+    """Screen an archive: one row for each examination and one for each object.
 
-    Run the same command again to go on where it stopped.
+    The same command resumes a stopped run.
     Exit codes: 0 done, 2 usage, 3 too many failed, 4 stopped (resumable), 130 interrupted.
     """
     config = RunConfig(

@@ -1,4 +1,4 @@
-"""The summary at the end of ``bsbatch run``: a table of its flow, and where its results are."""
+"""The summary at the end of ``bsbatch run``: its flow as a table, and the paths of its results."""
 
 from rich.console import Console
 from rich.table import Table

@@ -13,8 +13,8 @@ from datetime import datetime
 from itertools import combinations
 
 from bsbatch.identity import DigestSet, acquisition_key, exam_id, object_key
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, Verdict, View
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Examination, ExamView, FrameView, Header, ScanObject, SettledObject, View
 
 _SAME_ACQUISITION_SECONDS = 120.0
 _SPACING_TOLERANCE = 1e-3

@@ -3,8 +3,8 @@
 SOP Class alone does not decide: old cameras store bone scans as Secondary Capture.
 """
 
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Header, Verdict
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Header
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Prefix of the Secondary Capture family (PS3.4 B.5). Old GE cameras store real counts under it."""

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import EvidenceKind, FrameView, Header, Verdict, View
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import EvidenceKind, FrameView, Header, View
 
 _CID_26 = {
     "399321004": View.ANTERIOR,
@@ -62,7 +62,7 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
     One or two `FrameView`, anterior first; or the verdict ``view_unresolved``, ``view_conflict``, ``composite_views``,
     ``too_many_frames`` or ``lateral_view``.
     """
-    return _resolve(header.without_own(), frames, assume_order)
+    return _resolve(header.without_instance_values(), frames, assume_order)
 
 
 @lru_cache(_REMEMBERED)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bsbatch.config import CamMode
 from bsbatch.geometry import CAM_COLUMNS, CAM_ROWS
-from bsbatch.records import Body, ExamView, Explanation, HeatMap, Peak, Sample, Silhouette, Whereabouts
+from bsbatch.records import Body, ExamView, Explanation, HeatMap, MapLocation, Peak, PreparedExam, Silhouette
 
 _PELVIS = 0.36, 0.52
 """Distances from the top as shares of the body's length with feet pointing down: iliac crest to below the symphysis."""
@@ -55,7 +55,7 @@ class Explainer:
         """Return True if an examination with this score gets a heat map."""
         return self.mode is CamMode.ALL or (self.mode is CamMode.POSITIVE and p_metastasis >= self.threshold)
 
-    def explain(self, p_metastasis: float, cam: Cells, sample: Sample) -> Explanation | None:
+    def explain(self, p_metastasis: float, cam: Cells, prepared: PreparedExam) -> Explanation | None:
         """Return the heat map of an examination and its location; None if the body was not segmented.
 
         Parameters
@@ -64,14 +64,14 @@ class Explainer:
             In [0, 1].
         cam
             ``(32, 32)``, above 0 for evidence of metastasis, below 0 for evidence of its absence.
-        sample
+        prepared
             The scored examination.
         """
-        if sample.body is None:
+        if prepared.body is None:
             return None
         heat = heat_map(cam, is_positive=p_metastasis >= self.threshold)
-        where = locate(heat, sample.body, sample.exam.anterior, sample.exam.posterior)
-        return Explanation(heat, where, sample.views)
+        location = locate(heat, prepared.body, prepared.exam.anterior, prepared.exam.posterior)
+        return Explanation(heat, location, prepared.views)
 
 
 NO_MAPS = Explainer(CamMode.NONE, threshold=0.5)
@@ -84,7 +84,7 @@ def heat_map(cam: Cells, *, is_positive: bool) -> HeatMap:
     return HeatMap(evidence / np.float32(strength) if strength > 0 else evidence, strength)
 
 
-def locate(heat: HeatMap, body: Body, anterior: ExamView | None, posterior: ExamView | None) -> Whereabouts:
+def locate(heat: HeatMap, body: Body, anterior: ExamView | None, posterior: ExamView | None) -> MapLocation:
     """Locate a heat map on the body: peaks, shares of regions, warnings."""
     views = heat.cells[:, :CAM_COLUMNS], heat.cells[:, CAM_COLUMNS:]
     total = float(heat.cells.sum(dtype=np.float64))
@@ -101,7 +101,7 @@ def locate(heat: HeatMap, body: Body, anterior: ExamView | None, posterior: Exam
         CamWarning.BLADDER: bladder is not None and bladder > _MOSTLY,
         CamWarning.PERIPHERY: periphery is not None and periphery > _MOSTLY,
     }
-    return Whereabouts(
+    return MapLocation(
         peak_anterior=_peak(views[0], anterior),
         peak_posterior=_peak(views[1], posterior),
         body=in_body,

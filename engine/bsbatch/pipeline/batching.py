@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.protocols import Images
-from bsbatch.records import Failure, PinnedImage, Sample, Unit
+from bsbatch.records import Failure, PinnedImage, PreparedExam, Unit
 
-Item = Sample | Failure | Unit
+Item = PreparedExam | Failure | Unit
 """A prepared examination, or the unit that ends behind its last one."""
 _UNITS_HELD_BACK = 2
 
@@ -22,32 +22,32 @@ class Batch:
     items: tuple[Item, ...]
     """In the order of the stream."""
     images: Images | None
-    """Images of the samples among the items; None if there is none."""
+    """Images of the prepared examinations among the items; None if there is none."""
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Self:
-        """Put the images of the samples together."""
+        """Put the images of the prepared examinations together."""
         piece = tuple(items)
-        images = [_batchable(item.image) for item in piece if isinstance(item, Sample)]
+        images = [_batchable(item.image) for item in piece if isinstance(item, PreparedExam)]
         # pinned images are made only for a backend that lends them, and that one accepts them
         return cls(piece, cast("Sequence[NDArray[np.float32]]", images) if images else None)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[Batch]:
-    """Cut a stream so that each piece holds ``size`` samples.
+    """Cut a stream so that each piece holds ``size`` images.
 
-    A piece is cut earlier if it would hold back two whole units, if it ends a unit without a sample, and at the end of
+    A piece is cut earlier if it would hold back two whole units, if it ends a unit without an image, and at the end of
     the first unit: the first rows are committed soon and show that all is well.
     """
     batch: list[Item] = []
-    samples, ends, most_ends = 0, 0, 1
+    count, ends, most_ends = 0, 0, 1
     for item in items:
         batch.append(item)
-        samples += isinstance(item, Sample)
+        count += isinstance(item, PreparedExam)
         ends += isinstance(item, Unit)
-        if samples == size or ends == most_ends or (ends and not samples):
+        if count == size or ends == most_ends or (ends and not count):
             yield Batch.of(batch)
-            batch, samples, ends, most_ends = [], 0, 0, _UNITS_HELD_BACK
+            batch, count, ends, most_ends = [], 0, 0, _UNITS_HELD_BACK
     if batch:
         yield Batch.of(batch)
 

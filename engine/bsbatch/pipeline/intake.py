@@ -13,17 +13,8 @@ from bsbatch.host.threads import adaptive_map
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import Source
 from bsbatch.pseudonyms import Pseudonymiser
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import (
-    Examination,
-    FrameView,
-    Header,
-    ObjectRef,
-    ScanObject,
-    SettledObject,
-    Unit,
-    Verdict,
-)
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Examination, FrameView, Header, ObjectRef, ScanObject, SettledObject, Unit
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
 

@@ -17,17 +17,16 @@ from bsbatch.imaging.quality import assess, limits_of
 from bsbatch.native.view_pairs import Frame, pair_functions
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import ImagePool, Source
-from bsbatch.reasons import Reason, Stage
+from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
     Body,
     Examination,
     ExamView,
     Failure,
     PinnedImage,
+    PreparedExam,
     Quality,
-    Sample,
     ScanObject,
-    Verdict,
     ViewPixels,
 )
 from bsbatch.telemetry import Telemetry
@@ -49,14 +48,16 @@ class Preparation:
     image_pool: ImagePool | None = None
     """Memory of the backend for images, if it lends some (`bsbatch.protocols.LendsImages`)."""
 
-    def prepare(self, exam: Examination) -> Sample | Failure:
+    def prepare(self, exam: Examination) -> PreparedExam | Failure:
         """Read the two views of an examination, measure their quality and compose the image."""
         if exam.defect is not None or exam.anterior is None or exam.posterior is None:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
         views = exam.anterior, exam.posterior
         return self._prepare_compiled(exam, *views) or self._prepare_stepwise(exam, *views)
 
-    def _prepare_compiled(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure | None:
+    def _prepare_compiled(
+        self, exam: Examination, anterior: ExamView, posterior: ExamView
+    ) -> PreparedExam | Failure | None:
         """Go from files to image in one call of pair_functions code; None if the views are not of the common kind."""
         native, front, back = pair_functions(), self._locate(anterior), self._locate(posterior)
         if native is None or front is None or back is None:
@@ -78,14 +79,14 @@ class Preparation:
         except ItemError as error:
             self._give_back(pinned)
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
-        return self._sample(exam, image, quality, *views)
+        return self._assemble(exam, image, quality, *views)
 
     def _locate(self, view: ExamView) -> Frame | None:
         """Path and offset of a view, if it is a file and pair_functions code can read its frame."""
         path, offset = self.source.path(view.scan.ref), frame_offset(view.scan.header, view.frame.frame)
         return (path, offset) if path is not None and offset is not None else None
 
-    def _prepare_stepwise(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> Sample | Failure:
+    def _prepare_stepwise(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> PreparedExam | Failure:
         """Read, measure and compose one after the other: any transfer syntax, size and source."""
         try:
             with self.telemetry.measure("pixels"):
@@ -99,7 +100,7 @@ class Preparation:
                 image = self._compose(*(view.values for view in views))
         except ItemError as error:
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
-        return self._sample(exam, image, quality, *views)
+        return self._assemble(exam, image, quality, *views)
 
     def _read_both(self, anterior: ExamView, posterior: ExamView) -> tuple[ViewPixels, ViewPixels]:
         if anterior.scan is posterior.scan:
@@ -128,16 +129,16 @@ class Preparation:
             raise
         return pinned
 
-    def _sample(
+    def _assemble(
         self,
         exam: Examination,
         image: NDArray[np.float32] | PinnedImage,
         quality: Quality,
         anterior: ViewPixels,
         posterior: ViewPixels,
-    ) -> Sample:
+    ) -> PreparedExam:
         views = (anterior, posterior) if self.explainer.keeps_views else None
-        return Sample(exam, image, quality, self._body(image, anterior, posterior), views)
+        return PreparedExam(exam, image, quality, self._body(image, anterior, posterior), views)
 
     def _body(
         self, image: NDArray[np.float32] | PinnedImage, anterior: ViewPixels, posterior: ViewPixels

@@ -12,8 +12,8 @@ from bsbatch.host.threads import ordered_map, prefetch
 from bsbatch.pipeline.batching import Batch, Item, batches
 from bsbatch.pipeline.preparation import Preparation
 from bsbatch.protocols import Backend, Images
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Examination, Explanation, Failure, Outcome, Prediction, Sample, Unit, UnitOutcome, Verdict
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Examination, Explanation, Failure, Outcome, Prediction, PreparedExam, Unit, UnitOutcome
 
 IN_A_PIECE, PIECES_AHEAD = 8, 2
 """Examinations that a thread prepares in one piece, for a hand-over takes a tenth of the time of a preparation; and
@@ -72,7 +72,7 @@ class Screening:
 
     def _score(self, batch: Batch) -> list[Outcome | Unit]:
         scores = self._infer(batch.images)
-        return [self._conclude(item, *next(scores)) if isinstance(item, Sample) else item for item in batch.items]
+        return [self._conclude(item, *next(scores)) if isinstance(item, PreparedExam) else item for item in batch.items]
 
     def _infer(self, images: Images | None) -> Iterator[Score]:
         if images is None:
@@ -82,15 +82,17 @@ class Screening:
         cams = repeat(None) if inference.cams is None else inference.cams
         return zip(map(float, inference.probabilities[:, 1]), cams, strict=False)
 
-    def _conclude(self, sample: Sample, p_metastasis: float, cam: NDArray[np.float32] | None) -> Prediction | Failure:
+    def _conclude(
+        self, prepared: PreparedExam, p_metastasis: float, cam: NDArray[np.float32] | None
+    ) -> Prediction | Failure:
         if not 0.0 <= p_metastasis <= 1.0:
-            return Failure(sample.exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), sample.quality)
+            return Failure(prepared.exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), prepared.quality)
         explanation: Explanation | None = None
         explainer = self.preparation.explainer
         if cam is not None and explainer.wants(p_metastasis):
             with self.preparation.telemetry.measure("explain"):
-                explanation = explainer.explain(p_metastasis, cam, sample)
-        return Prediction(sample.exam, sample.quality, p_metastasis, explanation)
+                explanation = explainer.explain(p_metastasis, cam, prepared)
+        return Prediction(prepared.exam, prepared.quality, p_metastasis, explanation)
 
 
 def _cut_into_pieces(units: Iterable[Unit], threads: int) -> Iterator[Sequence[Examination | Unit]]:

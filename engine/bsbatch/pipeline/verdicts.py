@@ -1,8 +1,7 @@
 """The verdict of an examination or object after an error."""
 
 from bsbatch.errors import ItemError, WorkerLostError
-from bsbatch.reasons import EXPLANATIONS, Reason, Stage
-from bsbatch.records import Verdict
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 
 
 def verdict_of(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:

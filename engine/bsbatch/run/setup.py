@@ -66,7 +66,7 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
         The archive is empty, the output folder cannot be used, or the model has no maps and the run needs them.
     """
     if config.out is None:
-        raise UsageError("say where the results go: --out FOLDER")
+        raise UsageError("name a folder for the results: --out FOLDER")
     source = open_source(config)
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
@@ -117,7 +117,7 @@ def _choose_backend(config: RunConfig, model: Model | None, reporter: Reporter) 
     if config.backend is not BackendName.AUTO:
         return str(config.backend)
     if model is None:
-        raise UsageError("say which model to use: --model FOLDER")
+        raise UsageError("name a model: --model FOLDER")
     return choose(model, config.effort, reporter.remark)
 
 

@@ -90,7 +90,7 @@ class OverlaySink:
     def _draw_exam(self, item: Prediction) -> None:
         explanation, views = item.explanation, _views(item)
         if explanation is not None and views is not None:
-            caption = Caption(item.p_metastasis, self._threshold, explanation.where.warnings)
+            caption = Caption(item.p_metastasis, self._threshold, explanation.location.warnings)
             overlay = draw(views, explanation.heat, caption)
             scan = cv2.imencode(".jpg", small_scan(views, overlay), _JPEG)[1].tobytes()
             self._write_bytes(self._out / SCANS / f"{item.exam.exam_id}.jpg", scan)

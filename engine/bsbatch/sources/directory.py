@@ -11,8 +11,8 @@ from typing import BinaryIO, TypeVar, cast
 
 from bsbatch.errors import ItemError, SourceError, UsageError
 from bsbatch.native.files import head_of
-from bsbatch.reasons import EXPLANATIONS, Reason, Stage
-from bsbatch.records import ObjectRef, Verdict
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
+from bsbatch.records import ObjectRef
 
 _RETRY_DELAYS = (0.05, 0.25)
 

@@ -259,18 +259,18 @@ def _quality_columns(item: Prediction | Failure) -> Row:
 
 
 def _cam_columns(explanation: Explanation) -> Row:
-    heat, where = explanation.heat, explanation.where
+    heat, location = explanation.heat, explanation.location
     return {
         "cam_map": heat.cells.ravel(),
         "cam_strength": heat.strength,
-        **_peak_columns("anterior", where.peak_anterior),
-        **_peak_columns("posterior", where.peak_posterior),
-        "cam_share_body": where.body,
-        "cam_share_pelvis": where.pelvis,
-        "cam_share_periphery": where.periphery,
-        "cam_share_left": where.left,
-        "cam_share_anterior": where.anterior,
-        "cam_warning": list(where.warnings),
+        **_peak_columns("anterior", location.peak_anterior),
+        **_peak_columns("posterior", location.peak_posterior),
+        "cam_share_body": location.body,
+        "cam_share_pelvis": location.pelvis,
+        "cam_share_periphery": location.periphery,
+        "cam_share_left": location.left,
+        "cam_share_anterior": location.anterior,
+        "cam_warning": list(location.warnings),
     }
 
 

@@ -20,8 +20,8 @@ from tests.dicom.objects import COLUMNS, NM, ROWS, counts, dataset, encode, item
 
 from bsbatch.dicom.headers.read import read_header
 from bsbatch.errors import ItemError
-from bsbatch.reasons import Reason, Stage
-from bsbatch.records import Header, SettledObject, UnitOutcome, Verdict
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Header, SettledObject, UnitOutcome
 from bsbatch.store.tables import OBJECTS, object_rows, to_table
 
 VALUE_BYTES = 2 * ROWS * COLUMNS * 2

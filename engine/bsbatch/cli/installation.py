@@ -1,4 +1,4 @@
-"""Facts about this machine and installation, for ``bsbatch info``; optional packages are looked up, not imported."""
+"""Machine, versions and optional parts, for ``bsbatch info``; optional packages are found without an import."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ CODECS = {
 }
 """Optional decoders; pydicom uses those that are installed."""
 _COMPILED = "[green]in use[/]"
-_NOT_COMPILED = "[yellow]not here[/], numpy does its work: pip install bsbatch where there is a C compiler"
+_NOT_COMPILED = "[yellow]not installed[/], numpy replaces it: pip install bsbatch on a machine with a C compiler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Availability:
 
     works: bool
     why_not: str | None
-    """What is missing, with advice; None if it works."""
+    """The problem, with advice; None if it works."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Installation:
     """The content of ``bsbatch info --json``."""
 
     bsbatch: str
@@ -72,13 +72,13 @@ class Facts:
     backends: Mapping[str, Availability]
     codecs: Mapping[str, Availability]
     auto: Sequence[Choice]
-    """Choices of ``--backend auto`` that are valid for what is installed now."""
+    """Remembered choices of ``--backend auto`` that still apply."""
     notice: str = NOTICE
 
 
-def collect(choices: Sequence[Choice]) -> Facts:
+def inspect(choices: Sequence[Choice]) -> Installation:
     """Look at the machine and the installation."""
-    return Facts(
+    return Installation(
         bsbatch=bsbatch.__version__,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
@@ -99,17 +99,17 @@ def availability(requirements: Mapping[str, Requirement]) -> dict[str, Availabil
     return {name: Availability(problem is None, problem) for name, problem in problems.items()}
 
 
-def show(console: Console, facts: Facts) -> None:
-    """Print the facts as a table."""
+def show(console: Console, installation: Installation) -> None:
+    """Print the installation as a table."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("bsbatch", "python", "system", "processor", "cpus", "memory_gib"):
-        table.add_row(name, str(getattr(facts, name)))
-    table.add_row("compiled part", _COMPILED if facts.compiled_part else _NOT_COMPILED)
-    for name, version in facts.packages.items():
+        table.add_row(name, str(getattr(installation, name)))
+    table.add_row("compiled part", _COMPILED if installation.compiled_part else _NOT_COMPILED)
+    for name, version in installation.packages.items():
         table.add_row(name, version or "[dim]not installed[/]")
-    _add_states(table, "backends", facts.backends)
-    _add_states(table, "codecs", facts.codecs)
-    _add_choices(table, facts.auto)
+    _add_states(table, "backends", installation.backends)
+    _add_states(table, "codecs", installation.codecs)
+    _add_choices(table, installation.auto)
     console.print(table)
     console.print(SENTENCE, style="dim")
 
