@@ -1,4 +1,4 @@
-"""Small archives for tests and benchmarks: NM objects that are quick to write, every fate among them."""
+"""Small archives for tests and benchmarks: NM objects that are quick to write, of every status."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one whole-body object of a study is."""
+    """One whole-body object of a study."""
 
     study: int
     views: str = "AP"
@@ -32,12 +32,12 @@ class Scan:
 
 
 def uid(*parts: int | str) -> str:
-    """A UID that depends on nothing but its parts."""
+    """A UID that depends only on its parts."""
     return generate_uid(prefix="2.25.", entropy_srcs=[str(part) for part in parts])
 
 
 def pixels_of(scan: Scan) -> Pixels:
-    """``(frames, rows, columns)`` counts in the shape of a body, different for every scan."""
+    """``(frames, rows, columns)`` counts in the shape of a body; they differ between scans."""
     random = np.random.default_rng([scan.study, scan.instance])
     frames = random.integers(0, 9, (len(scan.views), scan.rows, scan.columns), np.uint16)
     frames[:, scan.rows // 8 : -scan.rows // 8, scan.columns // 4 : -scan.columns // 4] += np.uint16(
@@ -47,7 +47,7 @@ def pixels_of(scan: Scan) -> Pixels:
 
 
 def dataset_of(scan: Scan, pixels: Pixels | None = None) -> FileDataset:
-    """One NM object whose views are named by Start Angle, PS3.3 C.8.4.11."""
+    """One NM object; Start Angle names its views, PS3.3 C.8.4.11."""
     frames = pixels_of(scan) if pixels is None else pixels
     dataset = _new(NM, uid("sop", scan.study, scan.instance), scan.study)
     dataset.Modality = "NM"
@@ -64,7 +64,7 @@ def dataset_of(scan: Scan, pixels: Pixels | None = None) -> FileDataset:
 
 
 def with_pixels(dataset: FileDataset, frames: Pixels) -> FileDataset:
-    """Put 16-bit unsigned frames into a dataset."""
+    """Add 16-bit unsigned frames to a dataset."""
     dataset.NumberOfFrames, dataset.Rows, dataset.Columns = frames.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
@@ -73,7 +73,7 @@ def with_pixels(dataset: FileDataset, frames: Pixels) -> FileDataset:
 
 
 def ct_slice(number: int) -> FileDataset:
-    """An object that is no bone scan."""
+    """An object that is not a bone scan."""
     dataset = _new(CT, uid("ct", number), 10**6 + number)
     dataset.Modality, dataset.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
     return with_pixels(dataset, np.zeros((1, 16, 16), np.uint16))
@@ -93,13 +93,13 @@ def write_plain(archive: Path, studies: int) -> None:
 
 
 def write_mixed(archive: Path, studies: int) -> None:
-    """Write studies of every fate, partners far apart in the walk, with clutter between them."""
+    """Write studies of every status: the files of a pair in different folders, with clutter between them."""
     for study in range(studies):
         for folder, name, dataset in _mixed(study):
             write(dataset, archive / folder / f"{name}-{study:05d}")
         if study % 10 == 0:
             (archive / "b" / f"note-{study:05d}.txt").write_text("no DICOM", encoding="utf-8")
-    _cut(next(iter(sorted((archive / "b").glob("two-*")))))
+    _truncate(next(iter(sorted((archive / "b").glob("two-*")))))
 
 
 def _mixed(study: int) -> Iterator[tuple[str, str, FileDataset]]:
@@ -120,7 +120,7 @@ def _mixed(study: int) -> Iterator[tuple[str, str, FileDataset]]:
         yield "b", "lone", dataset_of(Scan(study, "A", 9, series=9, time="200000"))
 
 
-def _cut(path: Path) -> None:
+def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: a model, and an archive of phantoms with clutter."""
+"""Fixtures of several rooms: a model, and an archive of phantoms with clutter."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from bsbatch_build.phantom.plan import SetPlan
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of the tests' own, empty at first; processes inherit it."""
+    """The cache folder of the tests, empty at first; child processes inherit it."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))

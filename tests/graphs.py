@@ -1,10 +1,10 @@
-"""ONNX graphs changed in ways that leave what they compute."""
+"""Changes of ONNX graphs that keep their function."""
 
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 
-def halved(graph: ModelProto) -> ModelProto:
-    """The same graph with its weights stored as float16, each followed by a Cast to float32."""
+def with_float16_weights(graph: ModelProto) -> ModelProto:
+    """Store the weights of a graph as float16, each followed by a Cast to float32."""
     casts = []
     for tensor in [tensor for tensor in graph.graph.initializer if tensor.data_type == TensorProto.FLOAT]:
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype("f2"), f"{tensor.name}/half")

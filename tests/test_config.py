@@ -34,7 +34,7 @@ def test_the_defaults_assume_no_order_and_choose_the_backend() -> None:
         ({"model": None, "backend": BackendName.ONNXRUNTIME}, "--model"),
     ],
 )
-def test_a_value_no_run_could_use_is_refused_by_its_option(changes: dict[str, Any], option: str) -> None:
+def test_a_value_out_of_range_is_refused_with_its_option(changes: dict[str, Any], option: str) -> None:
     with pytest.raises(UsageError, match=option):
         RunConfig(**{**SOUND, **changes})
 
@@ -63,7 +63,7 @@ def test_an_effort_below_one_is_refused(name: str, value: int) -> None:
         Effort(**{name: value})
 
 
-def test_a_limit_of_pixels_below_one_is_refused() -> None:
+def test_fewer_than_one_pixel_is_refused() -> None:
     with pytest.raises(UsageError, match="--max-pixels"):
         Selection(max_pixels=0)
 

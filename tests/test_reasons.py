@@ -15,7 +15,7 @@ def test_a_code_is_its_own_name_in_lower_case(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_what_never_was_a_bone_scan_is_skipped_and_the_rest_has_failed(reason: Reason) -> None:
+def test_objects_that_never_were_bone_scans_are_skipped_and_others_fail(reason: Reason) -> None:
     assert status_of(reason) is (Status.SKIPPED if reason in SKIPS else Status.FAILED)
 
 

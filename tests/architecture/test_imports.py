@@ -63,12 +63,12 @@ def test_a_run_loads_no_training_package() -> None:
 
 
 def test_mnn_and_its_converter_are_never_loaded_into_the_run_itself() -> None:
-    """What crashes in C, writes to the terminal and holds the interpreter stays in the workers."""
+    """They crash in C, write to the terminal and hold the interpreter lock, so they stay in the workers."""
     assert _loaded_after("import bsbatch.backends.mnn").isdisjoint({"MNN", "_mnncengine", "_tools"})
 
 
 def test_help_loads_few_modules() -> None:
-    """What decides its seconds, which are in the benchmarks; 348 with Python 3.11."""
+    """The number of modules decides the time of --help, which the benchmarks measure; 348 with Python 3.11."""
     program = (
         "import atexit, sys; from bsbatch.cli import main; "
         "atexit.register(lambda: print(len(sys.modules))); sys.argv[1:] = ['--help']; main()"

@@ -42,7 +42,7 @@ def model(twin: Path) -> Model:
 @pytest.fixture
 def model_with_half_weights(twin: Path, tmp_path: Path) -> Model:
     """The twin with its weights stored as float16, each followed by a Cast to float32."""
-    onnx.save(graphs.halved(onnx.load(twin / GRAPH)), tmp_path / GRAPH)
+    onnx.save(graphs.with_float16_weights(onnx.load(twin / GRAPH)), tmp_path / GRAPH)
     write_manifest(tmp_path, Manifest({GRAPH: sha256_of(tmp_path / GRAPH)}, VERSION, "halved"))
     return Model.load(tmp_path, VERSION)
 

@@ -72,7 +72,7 @@ def test_the_peak_of_gpus_is_their_sum_where_all_of_them_are_known() -> None:
     assert peak_of_gpus([]) is None
 
 
-def test_a_rate_is_held_against_the_peak() -> None:
+def test_a_rate_is_compared_with_the_peak() -> None:
     ceiling = Ceiling(macs=80e9, peak_flops=192e9)
 
     assert ceiling.flops(0.6) == pytest.approx(96e9)

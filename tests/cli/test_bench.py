@@ -47,13 +47,13 @@ def report(latency: Latency, ceiling: Ceiling, **changes: Any) -> BenchReport:
     )
 
 
-def shown(capsys: pytest.CaptureFixture[str], made: BenchReport) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], made: BenchReport) -> str:
     show(Console(width=80), made)
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stage", list(StageName))
-def test_every_stage_tells_throughput_and_latency_in_80_columns(archive: Path, stage: StageName) -> None:
+def test_every_stage_shows_throughput_and_latency_in_80_columns(archive: Path, stage: StageName) -> None:
     done = bsbatch("bench", archive, "--stage", stage, *QUICK, env=NARROW)
 
     assert done.returncode == 0, done.stderr
@@ -124,27 +124,29 @@ def test_what_cannot_be_measured_is_a_usage_error(archive: Path, options: tuple[
     assert words in done.stderr
 
 
-def test_a_file_that_cannot_be_written_is_said(archive: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_named_in_the_error(archive: Path, tmp_path: Path) -> None:
     done = bsbatch("bench", archive, "--stage", "skim", "--json", tmp_path / "no" / "where.json", *QUICK)
 
     assert done.returncode == 4
     assert "where.json" in done.stderr
 
 
-def test_turns_that_scatter_are_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "Unstable: the turns scatter by 50.0% at batch 4" in shown(capsys, report(SCATTERED, Ceiling(None, None)))
-    assert "Unstable" not in shown(capsys, report(STEADY, Ceiling(None, None)))
+def test_turns_that_scatter_give_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Unstable: the turns scatter by 50.0% at batch 4" in output_of(
+        capsys, report(SCATTERED, Ceiling(None, None))
+    )
+    assert "Unstable" not in output_of(capsys, report(STEADY, Ceiling(None, None)))
 
 
-def test_the_arithmetic_is_told_as_far_as_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "unknown for this model" in shown(capsys, report(STEADY, Ceiling(None, 1e13)))
-    assert "6400 GFLOP/s" in shown(capsys, report(STEADY, Ceiling(80e9, None)))
-    assert "cannot be read" in shown(capsys, report(STEADY, Ceiling(80e9, None)))
-    assert "64% of the fp32 peak" in shown(capsys, report(STEADY, Ceiling(80e9, 1e13)))
+def test_the_arithmetic_is_shown_as_far_as_it_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown for this model" in output_of(capsys, report(STEADY, Ceiling(None, 1e13)))
+    assert "6400 GFLOP/s" in output_of(capsys, report(STEADY, Ceiling(80e9, None)))
+    assert "cannot be read" in output_of(capsys, report(STEADY, Ceiling(80e9, None)))
+    assert "64% of the fp32 peak" in output_of(capsys, report(STEADY, Ceiling(80e9, 1e13)))
 
 
 def test_parts_of_the_latency_have_rows_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
-    text = shown(capsys, report(SCATTERED, Ceiling(None, None), H2D=STEADY, compute=SCATTERED, D2H=STEADY))
+    text = output_of(capsys, report(SCATTERED, Ceiling(None, None), H2D=STEADY, compute=SCATTERED, D2H=STEADY))
 
     assert [line.split()[0] for line in text.splitlines() if line.strip().startswith(("H2D", "compute", "D2H"))] == [
         "H2D",
@@ -158,7 +160,7 @@ def test_gpus_tell_how_long_they_computed_and_how_near_their_peak(capsys: pytest
     compute, waited = replace(STEADY, mean=0.15), replace(STEADY, mean=0.05)  # of two GPUs, 0.1 s each
     made = report(STEADY, Ceiling(80e9, 64e12, "fp16"), compute=compute, waited=waited)
     made = replace(made, environment=made.environment | {"gpus": ["NVIDIA L4", "NVIDIA L4"]})
-    text = " ".join(shown(capsys, made).split())
+    text = " ".join(output_of(capsys, made).split())
     assert "GPUs at batch 4: computed 75.0% of the time, at 13% of their fp16 peak; waited 50 ms a turn" in text
     assert text.count("NVIDIA L4") == 2
     (row,) = json.loads(json.dumps(made.as_dict()))["measurements"]
@@ -166,8 +168,8 @@ def test_gpus_tell_how_long_they_computed_and_how_near_their_peak(capsys: pytest
     assert row["share_of_peak_computing"] == pytest.approx(2 * 80e9 * 4 / 0.1 / 64e12 / 0.75)
 
 
-def test_gpus_that_are_not_known_are_held_against_no_peak(capsys: pytest.CaptureFixture[str]) -> None:
+def test_gpus_of_unknown_peak_have_no_share_of_a_peak(capsys: pytest.CaptureFixture[str]) -> None:
     made = report(STEADY, Ceiling(80e9, None, "fp16"), compute=STEADY, waited=STEADY)
-    text = " ".join(shown(capsys, made).split())
+    text = " ".join(output_of(capsys, made).split())
     assert "GPUs at batch 4: computed 50.0% of the time; waited 100 ms a turn" in text
     assert "the peak of this machine cannot be read" in text

@@ -1,4 +1,4 @@
-"""What a person sees on the terminal."""
+"""Output on the terminal."""
 
 import json
 import os
@@ -46,12 +46,12 @@ def test_the_summary_fits_80_columns_and_adds_up(archive: Path, tmp_path: Path) 
     assert "Research use only" in done.stdout
 
 
-def test_quiet_says_nothing(archive: Path, tmp_path: Path) -> None:
+def test_quiet_prints_nothing(archive: Path, tmp_path: Path) -> None:
     done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", "--quiet", "--max-error-rate", "1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_progress_is_no_bar_where_there_is_no_terminal(archive: Path, tmp_path: Path) -> None:
+def test_progress_is_not_a_bar_without_a_terminal(archive: Path, tmp_path: Path) -> None:
     done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
     assert "\x1b" not in done.stdout + done.stderr
 
@@ -67,7 +67,7 @@ def test_values_out_of_range_are_usage_errors(archive: Path, tmp_path: Path, opt
     assert not (tmp_path / "out").exists()
 
 
-def test_info_says_what_works_and_why_not() -> None:
+def test_info_shows_what_works_and_why_the_rest_does_not() -> None:
     facts = json.loads(bsbatch("info", "--json").stdout)
     assert facts["bsbatch"] == package.__version__
     assert facts["backends"]["onnxruntime"] == {"works": True, "why_not": None}
@@ -90,7 +90,7 @@ def test_a_codec_comes_with_the_extra(needed: Requirement) -> None:
     assert "bsbatch[codecs]" in needed.install
 
 
-def test_a_patient_is_named_nowhere(archive: Path, tmp_path: Path) -> None:
+def test_no_patient_data_is_printed_or_written(archive: Path, tmp_path: Path) -> None:
     done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
     text = done.stdout + done.stderr + repr(objects(tmp_path / "out")) + repr(results(tmp_path / "out"))
     text += (tmp_path / "out/run.json").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Compiled code that crashes does not take a run down without a word."""
+"""A crash of compiled code is reported."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ bsbatch.cli.main()
 """
 
 
-def test_a_crash_says_where_it_was(tmp_path: Path) -> None:
+def test_a_crash_is_reported_with_its_stack(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path, tmp_path / "out"], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Running the command line and reading what it wrote."""
+"""Run the command line and read the tables that it wrote."""
 
 import csv
 import subprocess
@@ -12,28 +12,28 @@ Row = dict[str, Any]
 
 
 def bsbatch(*arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
-    """Run ``bsbatch`` in a process of its own."""
+    """Run ``bsbatch`` in a new process."""
     command = [sys.executable, "-m", "bsbatch", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
 
 
 def objects(out: Path) -> list[Row]:
-    """Rows of ``objects``, by source."""
+    """Rows of ``objects``, sorted by source."""
     return sorted(_rows(out / "objects"), key=lambda row: row["source"])
 
 
 def results(out: Path) -> list[Row]:
-    """Rows of ``results``, by examination."""
+    """Rows of ``results``, sorted by examination."""
     return sorted(_rows(out / "results"), key=lambda row: row["exam_id"])
 
 
 def by_source(out: Path) -> dict[str, Row]:
-    """The row of every object."""
+    """Rows of ``objects`` by source."""
     return {row["source"]: row for row in objects(out)}
 
 
 def expected(phantoms: Path) -> dict[str, Row]:
-    """What the phantom set says of every file."""
+    """Expected row of every file of a phantom set, by source."""
     return {row["source"]: row for row in read_csv(phantoms / "expected.csv")}
 
 

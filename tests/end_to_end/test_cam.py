@@ -1,4 +1,4 @@
-"""Heat maps of a run: who has one, that it is the model's, and that a run without them is as if there were none."""
+"""Heat maps of a run: which examinations have one, equal to the model's; without them, rows are unchanged."""
 
 import json
 from dataclasses import replace
@@ -35,7 +35,7 @@ def run(archive: Path, out: Path, *options: str | Path) -> Path:
 
 
 def without_maps(model: Path, folder: Path) -> Path:
-    """The model as it was exported before there were maps."""
+    """The model without heat maps, as older versions exported it."""
     folder.mkdir()
     (folder / GRAPH).write_bytes(remove_output((model / GRAPH).read_bytes(), "cam"))
     manifest = replace(read_manifest(model), files={GRAPH: sha256_of(folder / GRAPH)}, cam_name=None, derived={})
@@ -47,29 +47,29 @@ def parts(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.glob("results/*")}
 
 
-def test_without_maps_the_results_are_those_of_a_model_that_has_none(archive: Path, twin: Path, tmp_path: Path) -> None:
-    """To the bit, but for the two columns that hold the hash of the model's file."""
+def test_without_maps_the_results_are_those_of_a_model_without_maps(archive: Path, twin: Path, tmp_path: Path) -> None:
+    """To the bit, except for the two columns with hashes of the model's file."""
     blind = without_maps(twin, tmp_path / "blind")
     assert [output.name for output in onnx.load(blind / GRAPH).graph.output] == ["probabilities"]
 
     for backend in ON_CPU:
         found = results(run(archive, tmp_path / backend, "--model", twin, "--backend", backend))
         expected = results(run(archive, tmp_path / f"blind-{backend}", "--model", blind, "--backend", backend))
-        assert [neutral(row) for row in found] == [neutral(row) for row in expected]
+        assert [without_hashes(row) for row in found] == [without_hashes(row) for row in expected]
         assert list(found[0]) == [column.name for column in RESULT_COLUMNS]
 
 
 def median(archive: Path, out: Path) -> str:
-    """A threshold that calls half of the examinations positive."""
+    """A threshold above which half of the scores are."""
     scores = sorted(row["p_metastasis"] for row in results(run(archive, out, "--backend", "fake")))
     return str(scores[len(scores) // 2])
 
 
-def neutral(row: dict[str, Any]) -> dict[str, Any]:
+def without_hashes(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"model_id": None, "config_hash": None}
 
 
-def test_not_asking_and_asking_for_none_write_the_same_bytes(archive: Path, twin: Path, tmp_path: Path) -> None:
+def test_the_default_and_cam_none_write_the_same_bytes(archive: Path, twin: Path, tmp_path: Path) -> None:
     options = "--model", twin, "--backend", "onnxruntime"
     assert parts(run(archive, tmp_path / "a", *options)) == parts(
         run(archive, tmp_path / "b", *options, "--cam", "none")
@@ -77,7 +77,7 @@ def test_not_asking_and_asking_for_none_write_the_same_bytes(archive: Path, twin
 
 
 @pytest.mark.parametrize("backend", [*ON_CPU, "fake"])
-def test_every_examination_has_a_map_and_the_score_that_it_had(
+def test_every_examination_has_a_map_and_the_same_score_as_without(
     backend: str, archive: Path, twin: Path, tmp_path: Path
 ) -> None:
     options = "--model", twin, "--backend", backend
@@ -96,7 +96,7 @@ def test_every_examination_has_a_map_and_the_score_that_it_had(
         assert left | {"config_hash": None} == expected | {"config_hash": None}
 
 
-def test_positive_ones_alone_have_a_map_where_it_was_asked_for(archive: Path, tmp_path: Path) -> None:
+def test_with_cam_positive_only_positive_examinations_have_a_map(archive: Path, tmp_path: Path) -> None:
     options = "--backend", "fake", "--cam", "positive", "--threshold", median(archive, tmp_path / "all")
 
     rows = results(run(archive, tmp_path / "out", *options))
@@ -109,7 +109,7 @@ def overlays(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.glob("overlays/*")}
 
 
-def test_who_has_a_map_has_an_overlay_and_the_run_a_contact_sheet(archive: Path, tmp_path: Path) -> None:
+def test_each_map_has_an_overlay_and_the_run_a_contact_sheet(archive: Path, tmp_path: Path) -> None:
     options = "--backend", "fake", "--cam", "positive", "--threshold", median(archive, tmp_path / "all")
     out = run(archive, tmp_path / "out", *options)
     positive = {f"{row['exam_id']}.png" for row in results(out) if row["predicted"]}
@@ -138,7 +138,7 @@ def test_threads_and_units_do_not_change_a_byte_of_an_overlay(archive: Path, tmp
     assert overlays(tmp_path / "two") == overlays(run(archive, tmp_path / "one", "--backend", "fake", "--cam", "all"))
 
 
-def test_a_run_that_goes_on_draws_what_is_new_and_fresh_removes_all(archive: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_draws_new_overlays_and_fresh_removes_all(archive: Path, tmp_path: Path) -> None:
     options = "--backend", "fake", "--cam", "all"
     out = run(archive, tmp_path / "out", *options, "--limit", "2")
     assert len(overlays(out)) == 3
@@ -172,7 +172,7 @@ def test_results_with_and_without_maps_are_not_mixed(archive: Path, tmp_path: Pa
 
 
 def test_maps_of_the_keras_model_are_those_of_the_graph(archive: Path, twin: Path, tmp_path: Path) -> None:
-    """The same network twice; scaled maps of float32 that differ by the order of additions."""
+    """The same network twice; the float32 maps differ by the order of additions."""
     both = tmp_path / "both"
     export(ExportSettings(both, NetworkSettings(seed=1, width=0.0625), keep_keras=True))
     options = "--model", both, "--backend", "onnxruntime", "--limit", "3", "--cam", "all"

@@ -1,4 +1,4 @@
-"""The model that comes with bsbatch, the figures published beside it, and ``bsbatch demo``, which shows it at work."""
+"""The demo model, its published metrics, and ``bsbatch demo``."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def model() -> Model:
     return Model.load(Path(DEMO), VERSION)
 
 
-def test_the_model_is_the_whole_network_and_says_what_it_was_trained_on(model: Model) -> None:
+def test_the_model_is_the_whole_network_and_names_its_training_data(model: Model) -> None:
     training = model.manifest.training
     assert training["weights_count"] == 14_978_370
     assert training["width"] == 1.0
@@ -37,9 +37,9 @@ def test_the_published_figures_are_this_models_on_centre_c_and_those_of_the_docu
         assert said in " ".join((ROOT / document).read_text(encoding="utf-8").split())
 
 
-def test_the_demo_tells_metastases_from_their_like_and_leaves_the_package_alone(model: Model, tmp_path: Path) -> None:
+def test_the_demo_separates_metastases_and_leaves_the_package_unchanged(model: Model, tmp_path: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in model.folder.iterdir()}
-    # as the README says it: the folder of results has the name of the model
+    # as in README: the folder of the results has the name of the model
     done = bsbatch("demo", "--out", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ROC AUC" in done.stdout
@@ -58,7 +58,7 @@ def test_the_demo_tells_metastases_from_their_like_and_leaves_the_package_alone(
     assert {path.name: path.stat().st_mtime_ns for path in model.folder.iterdir()} == before
 
 
-def test_the_demo_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
+def test_the_demo_refuses_a_folder_with_files(tmp_path: Path) -> None:
     (tmp_path / "demo" / "set").mkdir(parents=True)
     (tmp_path / "demo" / "set" / "mine.txt").write_text("mine")
     done = bsbatch("demo", "--studies", "4", "--out", tmp_path / "demo")

@@ -1,4 +1,4 @@
-"""What goes wrong outside the data ends with one clear message and the right exit code."""
+"""Faults outside the data end with one clear message and the right exit code."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ AS_ORDINARY_USER = (
     if os.geteuid() == 0
     else []
 )
-"""Root may read everything; without these two capabilities file modes count for it as for anybody."""
+"""Root may read everything; without these two capabilities file modes apply to it, too."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
         pytest.skip("mounting a small disk needs root")
     yield disk
-    subprocess.run(["umount", disk], check=False, stderr=subprocess.DEVNULL)  # a test may have done it
+    subprocess.run(["umount", disk], check=False, stderr=subprocess.DEVNULL)  # a test may have unmounted it
 
 
 def restricted(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -86,7 +86,7 @@ def test_an_unreadable_input_folder_is_refused(tmp_path: Path) -> None:
     assert "Permission denied" in one_line(done.stderr)
 
 
-def test_an_input_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_input_folder_is_refused(tmp_path: Path) -> None:
     done = bsbatch("run", tmp_path / "nowhere", "--backend", "fake", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "No such file" in one_line(done.stderr)
@@ -147,7 +147,7 @@ def test_fresh_deletes_nothing_for_a_model_that_cannot_run(archive: Path, twin: 
     assert results(tmp_path / "out") == before != []
 
 
-def test_an_archive_that_is_unmounted_in_mid_run_stops_it(small_disk: Path, tmp_path: Path) -> None:
+def test_an_archive_that_is_unmounted_during_a_run_stops_it(small_disk: Path, tmp_path: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     write_plain(small_disk / "archive", 40)
     command = ["run", str(small_disk), "--backend", "fake", "--unit-size", "1", "--threads", "1"]
@@ -163,7 +163,7 @@ def test_an_archive_that_is_unmounted_in_mid_run_stops_it(small_disk: Path, tmp_
     assert "disappeared" in one_line(error)
 
 
-def test_nobody_reads_the_summary(archive: Path, tmp_path: Path) -> None:
+def test_a_summary_that_cannot_be_printed_does_not_fail_the_run(archive: Path, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         command = [
             sys.executable,
@@ -228,7 +228,7 @@ def test_one_signal_finishes_the_unit_and_says_how_to_go_on(
     assert len(results(out)) == 40
 
 
-def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work(archive: Path, tmp_path: Path) -> None:
+def test_a_second_run_into_the_same_folder_is_refused_during_the_first(archive: Path, tmp_path: Path) -> None:
     command = ["run", str(archive), "--backend", "fake", "--unit-size", "1", "--out", str(tmp_path / "out"), "--quiet"]
     first = subprocess.Popen([sys.executable, "-m", "bsbatch", *command])
     _wait_for_part(tmp_path / "out", first)

@@ -1,4 +1,4 @@
-"""``kill -9`` at random moments: nothing is lost and nothing is double."""
+"""``kill -9`` at random moments: no row is lost or written twice."""
 
 import random
 import subprocess
@@ -20,7 +20,7 @@ def test_twenty_kills_and_resumes_give_the_rows_of_an_undisturbed_run(tmp_path: 
     assert bsbatch("run", archive, *_options(calm)).returncode == 0
     luck = random.Random(20)
 
-    kills = sum(_killed_in_mid_run(archive, rough, luck) for _ in range(_KILLS))
+    kills = sum(_kill_in_mid_run(archive, rough, luck) for _ in range(_KILLS))
     assert kills == _KILLS
     assert bsbatch("run", archive, *_options(rough)).returncode == 0
 
@@ -30,8 +30,8 @@ def test_twenty_kills_and_resumes_give_the_rows_of_an_undisturbed_run(tmp_path: 
     assert not list(rough.glob("*/.part-*"))
 
 
-def _killed_in_mid_run(archive: Path, out: Path, luck: random.Random) -> bool:
-    """Kill a run a moment after it has committed a random number of parts; True where it was still at work."""
+def _kill_in_mid_run(archive: Path, out: Path, luck: random.Random) -> bool:
+    """Kill a run a moment after it has committed a random number of parts; True if it was still running."""
     goal = _parts(out) + luck.randint(0, 3)
     process = subprocess.Popen([sys.executable, "-m", "bsbatch", "run", str(archive), *_options(out)])
     try:

@@ -1,4 +1,4 @@
-"""The DICOM files inside the PyPI packages pydicom and pydicom-data (MIT): real, many damaged on purpose."""
+"""The DICOM files of the PyPI packages pydicom and pydicom-data (MIT): real, many damaged on purpose."""
 
 from pathlib import Path
 

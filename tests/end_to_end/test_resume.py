@@ -1,4 +1,4 @@
-"""A run that is started again does what is new, what has changed and what failed, and nothing else."""
+"""A resumed run processes new, changed and failed objects, and no others."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def archive(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def test_new_files_are_added_to_what_is_there(archive: Path, tmp_path: Path) -> None:
+def test_new_files_are_added_to_earlier_results(archive: Path, tmp_path: Path) -> None:
     run(archive, tmp_path / "out")
     first = results(tmp_path / "out")
     write(dataset_of(Scan(99)), archive / "new.dcm")
@@ -69,7 +69,7 @@ def test_a_partner_that_arrives_later_completes_the_examination(tmp_path: Path) 
     assert {row["status"] for row in objects(out)} == {"used"}
 
 
-def test_a_changed_view_takes_its_unchanged_partner_along(tmp_path: Path) -> None:
+def test_a_changed_view_is_processed_with_its_unchanged_partner(tmp_path: Path) -> None:
     archive, out = tmp_path / "archive", tmp_path / "out"
     write(dataset_of(Scan(1, "A", 1)), archive / "anterior")
     write(dataset_of(Scan(1, "P", 2)), archive / "posterior")
@@ -83,7 +83,7 @@ def test_a_changed_view_takes_its_unchanged_partner_along(tmp_path: Path) -> Non
     assert len(objects(out)) == 3
 
 
-def test_a_file_that_is_gone_keeps_its_rows(archive: Path, tmp_path: Path) -> None:
+def test_a_deleted_file_keeps_its_rows(archive: Path, tmp_path: Path) -> None:
     run(archive, tmp_path / "out")
     (archive / "000/000003.dcm").unlink()
     done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
@@ -119,7 +119,7 @@ def test_another_archive_is_refused(archive: Path, tmp_path: Path) -> None:
     assert "results of the archive" in mixed.stderr
 
 
-def test_a_limited_run_stops_early_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
+def test_a_limited_run_stops_early_and_resumes_to_the_same_rows(tmp_path: Path) -> None:
     write_mixed(tmp_path / "archive", 40)
     run(tmp_path / "archive", tmp_path / "calm")
     run(tmp_path / "archive", tmp_path / "out", "--limit", "7")
@@ -145,7 +145,7 @@ def test_a_dry_run_writes_nothing_and_counts_the_same(tmp_path: Path) -> None:
         assert count(plan.stdout, name) == count(done.stdout, name)
 
 
-def test_assumed_frame_order_is_asked_for_and_flagged(tmp_path: Path) -> None:
+def test_an_assumed_frame_order_needs_its_option_and_is_flagged(tmp_path: Path) -> None:
     write(dataset_of(Scan(1, "??")), tmp_path / "archive/unlabelled")
     run(tmp_path / "archive", tmp_path / "out")
     assert [row["reason"] for row in results(tmp_path / "out")] == ["view_unresolved"]
@@ -170,10 +170,10 @@ def test_pseudonyms_replace_uids_and_paths_and_still_resume(archive: Path, tmp_p
     assert len({row["study_uid"] for row in hidden}) == 9
 
 
-def test_a_limited_run_gets_past_what_failed(tmp_path: Path) -> None:
+def test_a_limited_run_gets_past_failed_examinations(tmp_path: Path) -> None:
     for study in range(3):
-        nothing = np.zeros((2, 512, 256), np.uint16)
-        write(dataset_of(Scan(study), nothing), tmp_path / f"archive/a{study}")
+        empty = np.zeros((2, 512, 256), np.uint16)
+        write(dataset_of(Scan(study), empty), tmp_path / f"archive/a{study}")
     for study in range(3, 6):
         write(dataset_of(Scan(study)), tmp_path / f"archive/b{study}")
     for _ in range(2):

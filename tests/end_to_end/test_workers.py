@@ -1,4 +1,4 @@
-"""Runs whose backend works in processes of its own: they crash and are signalled; two backends fill one output."""
+"""Runs of a backend with worker processes: crashes, signals, and one output folder of two backends."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(archive: Path, twin: Path, tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A run of its own process group that has committed its first unit of one examination."""
+    """A run in a new process group that has committed its first unit, of one examination."""
     command = [sys.executable, "-m", "bsbatch", *_options(archive, twin, tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
@@ -98,17 +98,17 @@ def test_one_output_may_be_filled_by_two_backends_of_one_precision(archive: Path
         assert ours["p_metastasis"] == pytest.approx(theirs["p_metastasis"], abs=1e-5)
 
 
-def test_auto_says_what_it_takes_and_info_shows_it(
+def test_auto_reports_its_choice_and_info_shows_it(
     archive: Path, twin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nothing was measured yet
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # without measurements
     options: list[str | Path] = ["run", archive, "--model", twin, "--limit", "2", "--out"]
     first, second = bsbatch(*options, tmp_path / "one"), bsbatch(*options, tmp_path / "two")
 
     assert re.search("Measuring (winograd and )?mnn and onnxruntime", first.stderr)
     assert "Measuring" not in second.stderr
     (choice,) = json.loads(bsbatch("info", "--json", "--model", twin).stdout)["auto"]
-    for told in (first.stderr, second.stderr):
-        assert f"Backend: {choice['backend']}, the fastest here" in told
+    for output in (first.stderr, second.stderr):
+        assert f"Backend: {choice['backend']}, the fastest here" in output
     assert json.loads((tmp_path / "two/run.json").read_text())["config"]["backend"] == choice["backend"]
     assert choice["backend"] in bsbatch("info").stdout.partition("--backend auto")[2]

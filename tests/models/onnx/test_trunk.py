@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
-from tests.graphs import halved
+from tests.graphs import with_float16_weights
 
 from bsbatch.models.directory import GRAPH
 from bsbatch.models.onnx.trunk import split
@@ -24,7 +24,7 @@ def node_of(graph: ModelProto, kind: str, place: int = 0) -> NodeProto:
     return found[place]
 
 
-@pytest.mark.parametrize("change", [lambda graph: graph, halved], ids=["float32", "float16"])
+@pytest.mark.parametrize("change", [lambda graph: graph, with_float16_weights], ids=["float32", "float16"])
 def test_the_head_computes_from_the_features_the_outputs_of_the_whole_graph(
     graph: ModelProto, change: Callable[[ModelProto], ModelProto]
 ) -> None:
