@@ -18,13 +18,14 @@ demo: $(VENV)/.demo
 	$(BIN)/bsbatch demo --out $(DEMO)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.architecture.house
 
 house: $(BIN)/python
 	@$(BIN)/python -m tests.architecture.house

@@ -28,9 +28,9 @@ LIMITS: dict[str, tuple[float, float]] = {
     "'what ... is' in 10,000 words of docstrings": (20, 20),
     "lines of a function, median": (7, 8),
     "lines of a function, 90th percentile": (20, 20),
-    "lines of the longest function": (100, 145),
+    "lines of the longest function": (100, 115),
     "functions over 25 lines, %": (4, 5),
-    "lines of the longest module": (400, 600),
+    "lines of the longest module": (400, 580),
 }
 """Largest value allowed, of the engine and of the build tools. The longest functions are signatures of commands."""
 
