@@ -67,10 +67,15 @@ def tape(network: Any, image: Maps, column: int) -> Maps:
 
 
 def tape_both(network: Any, image: Maps, layer: str = "block5_conv3") -> list[Maps]:
-    """Grad-CAM by its definition: gradient of the probability, its mean over the positions, weighted sum, ReLU."""
-    tensorflow_model = network.__class__(network.input, [network.get_layer(layer).output, network.output])
+    """Grad-CAM by its definition: gradient of the probability, its mean over the positions, weighted sum, ReLU.
+
+    The tape watches the features, not the layers below them: it would differentiate those, too, at ten times the cost.
+    """
+    at, keras_model = network.get_layer(layer).output, network.__class__
+    features = keras_model(network.input, at)(np.repeat(image[:, :, :, np.newaxis], 3, axis=3), training=False)
     with tf.GradientTape(persistent=True) as tape:
-        features, probabilities = tensorflow_model(np.repeat(image[:, :, :, np.newaxis], 3, axis=3), training=False)
+        tape.watch(features)
+        probabilities = keras_model(at, network.output)(features, training=False)
         scores = [probabilities[:, column] for column in range(2)]
     weights = [tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True) for score in scores]
     return [np.asarray(tf.nn.relu(tf.reduce_sum(features * weight, axis=3))[0]) for weight in weights]
