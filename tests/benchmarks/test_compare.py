@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,25 @@ INSTALLED = [name for name, part in PEERS.items() if part.missing is None]
 def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "benchmarks.compare", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
+
+
+@pytest.fixture(scope="module")
+def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the model and its archives: the first scenario makes them, the next ones find them."""
+    return tmp_path_factory.mktemp("kits")
+
+
+@pytest.fixture
+def run_here(kits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Run scenarios in this process, which has loaded TensorFlow already; returns the folder of their results."""
+
+    def run(*arguments: str) -> Path:
+        options = ["--quick", "--kits", str(kits), "--out", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", ["compare", *options, *arguments])
+        compare.main()
+        return tmp_path / "results"
+
+    return run
 
 
 def test_peers_read_what_bsbatch_reads(tmp_path: Path) -> None:
@@ -58,23 +78,20 @@ def test_intake_and_skim_run_in_one_command(tmp_path: Path) -> None:
     assert done.stdout.strip().splitlines()[-1] in report
 
 
-def test_heat_maps_are_compared_before_their_cost_is_measured(tmp_path: Path) -> None:
-    done = run("--quick", "--only", "heat_maps", "--out", tmp_path)
+def test_heat_maps_are_compared_before_their_cost_is_measured(run_here: Callable[..., Path]) -> None:
+    outcome = Outcome.load(run_here("--only", "heat_maps") / "heat_maps.json")
 
-    assert done.returncode == 0, done.stderr
-    outcome = Outcome.load(tmp_path / "results" / "heat_maps.json")
     assert [row.target.unit for row in outcome.rows] == ["x"] * 4 + ["/s"]
     assert all(value > 0 for row in outcome.rows for value in row.values)
 
 
-def test_whole_runs_agree_with_every_peer_that_is_installed(tmp_path: Path) -> None:
-    done = run("--quick", "--only", "peers", "bare", "first_row", "--peers", *INSTALLED, "--out", tmp_path)
+def test_whole_runs_agree_with_every_peer_that_is_installed(run_here: Callable[..., Path]) -> None:
+    results = run_here("--only", "peers", "bare", "first_row", "--peers", *INSTALLED)
 
-    assert done.returncode == 0, done.stderr
-    content = json.loads((tmp_path / "results/peers.json").read_text(encoding="utf-8"))
+    content = json.loads((results / "peers.json").read_text(encoding="utf-8"))
     assert [line["against"] for line in content["detail"]] == INSTALLED
     assert all(float(line["difference"]) <= 1e-5 and line["ratio"] > 0 for line in content["detail"])
-    assert {path.stem for path in (tmp_path / "results").iterdir()} == {"peers", "bare", "first_row"}
+    assert {path.stem for path in results.iterdir()} == {"peers", "bare", "first_row"}
 
 
 def test_scenarios_of_earlier_calls_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,10 +108,22 @@ def config_of(hospital: Path, out: Path, recipe: Recipe = RECIPE) -> TrainConfig
     )
 
 
+@contextmanager
+def eager_mode() -> Iterator[None]:
+    """Run TensorFlow without graphs: tracing one takes longer than the few steps of a test."""
+    config = toolchain.tensorflow().config
+    config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="module")
 def trained(hospital: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "run"
-    train(config_of(hospital, out), ProgressRecord())
+    with eager_mode():
+        train(config_of(hospital, out), ProgressRecord())
     return out
 
 
@@ -177,6 +190,7 @@ def test_a_training_can_start_from_the_mean_of_two_networks(hospital: Path, tmp_
         np.testing.assert_allclose(mean, (both[0] + both[1]) / 2, atol=1e-7)
 
 
+@eager_mode()
 def test_the_result_is_the_moving_average_of_the_weights(hospital: Path, tmp_path: Path) -> None:
     """With and without a kill. After two steps the average with momentum 0.75 is 0.75 first + 0.25 second weights."""
     start = tmp_path / "start.keras"
@@ -212,6 +226,7 @@ def test_unused_studies_are_listed(trained: Path) -> None:
     ]
 
 
+@eager_mode()
 def test_a_killed_training_resumes_to_the_same_weights(hospital: Path, trained: Path, tmp_path: Path) -> None:
     config = config_of(hospital, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
