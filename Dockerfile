@@ -1,4 +1,4 @@
-# bsbatch with TensorRT on NVIDIA GPUs. docs/gpu.md tells how to build and run it. Research use only.
+# bsbatch with TensorRT on NVIDIA GPUs. docs/gpu.md describes how to build and run it. Research use only.
 #
 # pycuda has no wheel, so one is built where nvcc and the CUDA headers are; the image that runs has neither.
 FROM nvidia/cuda:13.0.1-devel-ubuntu24.04 AS wheels
@@ -15,7 +15,7 @@ FROM nvidia/cuda:13.0.1-base-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \
     && useradd --no-create-home bsbatch && install -d -m 1777 /work
 COPY --from=wheels /opt/bsbatch /opt/bsbatch
-# whoever runs it (--user) may write here; what is measured once for a machine and model stays with a volume on /work/.cache
+# any user (--user) may write here; with a volume on /work/.cache, measurements of a machine and model are kept
 ENV HOME=/work
 USER bsbatch
 WORKDIR /work

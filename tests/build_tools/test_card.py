@@ -98,13 +98,13 @@ def test_a_checklist_has_every_number_once_and_in_order(position: int, items: in
     for number in map(str, range(1, items + 1)):
         expected += [f"{number}a", f"{number}b"] if number in parts else [number]
     assert [item.number for item in checklist.items] == expected
-    assert sum(checklist.count(status) for status in answers.Status) == items
+    assert sum(checklist.count(status) for status in answers.ItemStatus) == items
     assert all(item.item and item.section for item in checklist.items)
 
 
 def test_every_fact_that_a_text_quotes_can_be_known(trained: Path, report: Path) -> None:
     evaluation = {**metrics.read_metrics(report, model_of(trained).model_id), **unfinished(report)}
-    known = set(facts_of(model_of(trained), metrics.Evaluation.parse(evaluation)).known)
+    known = set(facts_of(model_of(trained), metrics.ReportedEvaluation.parse(evaluation)).known)
     known |= {"untrained", "training_weights"}.union(*read_models().values())
     wordings = [wording for name in (*answers.CHECKLISTS, answers.STATEMENTS) for wording in texts_of(name)]
     assert len(wordings) >= 100
@@ -329,8 +329,12 @@ def test_characters_that_markdown_interprets_are_escaped(twin: Path, tmp_path: P
     assert "* a|b: c d" in markdown
 
 
-def test_the_version_is_that_of_the_metrics_it_reads() -> None:
-    assert metrics.VERSION == evaluated.VERSION
+def test_a_whole_evaluation_of_a_newer_version_is_refused(report: Path, tmp_path: Path) -> None:
+    newer = json.loads((report / "metrics.json").read_text(encoding="utf-8")) | {"version": evaluated.VERSION + 1}
+    (tmp_path / "metrics.json").write_text(json.dumps(newer), encoding="utf-8")
+
+    with pytest.raises(UsageError, match="evaluate again"):
+        metrics.read_metrics(tmp_path, newer["model_id"])
 
 
 def test_an_evaluation_of_another_model_is_refused(trained: Path, report: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ Entry = Mapping[str, Any]
 """A table of a TOML file."""
 
 
-class Status(StrEnum):
+class ItemStatus(StrEnum):
     """Extent to which a checklist item is answered."""
 
     FILLED = "filled"
@@ -35,7 +35,7 @@ class Item:
     section: str
     item: str
     """Request of the checklist, in our own words."""
-    status: Status
+    status: ItemStatus
     text: str
     """The answer; empty if the item is open."""
     remainder: str
@@ -55,12 +55,12 @@ class Checklist:
     source: str
     items: tuple[Item, ...]
 
-    def count(self, status: Status) -> int:
+    def count(self, status: ItemStatus) -> int:
         """Count the numbered items of a status; an item in two parts of different status counts as partly."""
-        parts: dict[str, set[Status]] = {}
+        parts: dict[str, set[ItemStatus]] = {}
         for item in self.items:
             parts.setdefault(item.base, set()).add(item.status)
-        whole = [statuses.pop() if len(statuses) == 1 else Status.PARTLY for statuses in parts.values()]
+        whole = [statuses.pop() if len(statuses) == 1 else ItemStatus.PARTLY for statuses in parts.values()]
         return whole.count(status)
 
 
@@ -81,7 +81,7 @@ def statements(kind: str, facts: Facts) -> list[str]:
 
 def _item(entry: Entry, facts: Facts) -> Item:
     text, remainder = _answer(entry, facts)
-    status = Status.OPEN if not text else Status.PARTLY if remainder else Status.FILLED
+    status = ItemStatus.OPEN if not text else ItemStatus.PARTLY if remainder else ItemStatus.FILLED
     return Item(entry["number"], entry["section"], entry["item"], status, text, remainder)
 
 

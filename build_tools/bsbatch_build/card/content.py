@@ -6,10 +6,10 @@ from math import isfinite
 from typing import Any
 
 from bsbatch.models.directory import GRAPH, Model
-from bsbatch_build.card.answers import Checklist, Item, Status, checklists, statements
+from bsbatch_build.card.answers import Checklist, Item, ItemStatus, checklists, statements
 from bsbatch_build.card.facts import Facts, facts_of
 from bsbatch_build.card.lineage import NESTED
-from bsbatch_build.card.metrics import Evaluation
+from bsbatch_build.card.metrics import ReportedEvaluation
 
 VERSION = 2
 NOTICE = "Research use only. Not a medical device, not for clinical use."
@@ -35,7 +35,7 @@ def content_of(model: Model, metrics: Content | None) -> Content:
     metrics
         See `bsbatch_build.card.metrics.read_metrics`; None for a model that is not evaluated.
     """
-    facts, training = facts_of(model, Evaluation.parse(metrics) if metrics else None), model.manifest.training
+    facts, training = facts_of(model, ReportedEvaluation.parse(metrics) if metrics else None), model.manifest.training
     in_trainings = NESTED if facts.trainings else frozenset()
     return {
         "version": VERSION,
@@ -89,7 +89,7 @@ def _checklist(checklist: Checklist) -> Content:
     return {
         "title": checklist.title,
         "source": checklist.source,
-        "counts": {str(status): checklist.count(status) for status in Status},
+        "counts": {str(status): checklist.count(status) for status in ItemStatus},
         "items": [_item(item) for item in checklist.items],
     }
 

@@ -9,7 +9,7 @@ from importlib import resources
 import bsbatch
 from bsbatch.models.directory import Model
 from bsbatch_build.card.lineage import Training, lineage, summary
-from bsbatch_build.card.metrics import Evaluation, OperatingPoint, Subgroup
+from bsbatch_build.card.metrics import ReportedEvaluation, ReportedPoint, Subgroup
 from bsbatch_build.card.words import with_interval, words
 
 MODELS = "models.toml"
@@ -37,7 +37,7 @@ class Facts:
     """See `bsbatch_build.card.lineage.lineage`."""
 
 
-def facts_of(model: Model, evaluation: Evaluation | None) -> Facts:
+def facts_of(model: Model, evaluation: ReportedEvaluation | None) -> Facts:
     """Collect the facts from the manifest, from an evaluation, and from the entry of this model in ``models.toml``.
 
     ``training_NAME`` for every entry NAME of ``manifest.training``, and the names below. An unknown fact has no name.
@@ -67,7 +67,7 @@ def read_models() -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads((resources.files("bsbatch_build.card") / MODELS).read_text(encoding="utf-8"))
 
 
-def _evaluation_facts(evaluation: Evaluation) -> dict[str, str]:
+def _evaluation_facts(evaluation: ReportedEvaluation) -> dict[str, str]:
     counts, unmatched = evaluation.counts, evaluation.unmatched
     settings, point = evaluation.settings, evaluation.operating_points["threshold"]
     is_unfinished = evaluation.run_status not in {"complete", None}
@@ -91,7 +91,7 @@ def _count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else ""
 
 
-def _interval(evaluation: Evaluation) -> str:
+def _interval(evaluation: ReportedEvaluation) -> str:
     settings = evaluation.settings
     return (
         f"{100 * evaluation.confidence:g} % intervals by {settings['interval']}: {settings['resamples']} resamples, "
@@ -99,7 +99,7 @@ def _interval(evaluation: Evaluation) -> str:
     )
 
 
-def _points(points: Mapping[str, OperatingPoint]) -> str:
+def _points(points: Mapping[str, ReportedPoint]) -> str:
     texts = "; ".join(f"{point.threshold:g} ({point.rule})" for point in points.values())
     return f"{texts}. Those found on this sample are exploratory."
 

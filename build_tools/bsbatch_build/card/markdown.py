@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from bsbatch_build.card.answers import Status
+from bsbatch_build.card.answers import ItemStatus
 from bsbatch_build.card.content import Content
 from bsbatch_build.card.lineage import Training
-from bsbatch_build.card.metrics import Evaluation, OperatingPoint, Subgroup
+from bsbatch_build.card.metrics import ReportedEvaluation, ReportedPoint, Subgroup
 from bsbatch_build.card.words import name_of, with_interval, words
 
 OPEN = "open: for the user to fill in"
@@ -21,7 +21,7 @@ Row = Iterable[object]
 def markdown_of(card: Content) -> str:
     """Render the content of ``card.json``."""
     training = [*_training(card["training"]), *_trainings([Training(**entry) for entry in card["trainings"]])]
-    evaluation = None if card["evaluation"] is None else Evaluation.parse(card["evaluation"])
+    evaluation = None if card["evaluation"] is None else ReportedEvaluation.parse(card["evaluation"])
     lines = [*_head(card), *training, *_evaluation(evaluation), *_tail(card)]
     return "\n".join(lines) + "\n"
 
@@ -60,7 +60,7 @@ def _commands(commands: object) -> list[str]:
     return list(map(str, commands)) if isinstance(commands, list | tuple) else [str(commands)]
 
 
-def _evaluation(evaluation: Evaluation | None) -> Iterator[str]:
+def _evaluation(evaluation: ReportedEvaluation | None) -> Iterator[str]:
     if evaluation is None:
         yield from _section("Metrics", [f"Not evaluated ({OPEN}): `bsbatch-build card MODEL --evaluation REPORT`."])
         return
@@ -80,7 +80,7 @@ def _evaluation(evaluation: Evaluation | None) -> Iterator[str]:
             yield from ("", f"### By {kind}", "", *_groups(kind, groups))
 
 
-def _cohort(evaluation: Evaluation) -> str:
+def _cohort(evaluation: ReportedEvaluation) -> str:
     counts, settings = evaluation.counts, evaluation.settings
     return (
         f"{counts['n']} examinations of {counts['patients']} patients, {counts['positives']} with metastasis, "
@@ -91,7 +91,7 @@ def _cohort(evaluation: Evaluation) -> str:
     )
 
 
-def _point(point: OperatingPoint) -> Row:
+def _point(point: ReportedPoint) -> Row:
     return (f"{point.threshold:g}", point.rule, *(with_interval(point.metrics[name]) for name in _RATES))
 
 
@@ -117,13 +117,13 @@ def _tail(card: Content) -> Iterator[str]:
 def _count_line(checklist: Content) -> str:
     counts = checklist["counts"]
     return (
-        f"{counts[Status.FILLED]} items filled in, {counts[Status.PARTLY]} partly, {counts[Status.OPEN]} open. The "
-        f"wording is ours; the checklist: {checklist['source']}."
+        f"{counts[ItemStatus.FILLED]} items filled in, {counts[ItemStatus.PARTLY]} partly, "
+        f"{counts[ItemStatus.OPEN]} open. The wording is ours; the checklist: {checklist['source']}."
     )
 
 
 def _answer_row(item: Content) -> Row:
-    if item["status"] == Status.OPEN:
+    if item["status"] == ItemStatus.OPEN:
         return item["number"], item["section"], item["item"], f"**{OPEN}**"
     rest = f" **{OPEN}: {item['open']}**" if item["open"] else ""
     return item["number"], item["section"], item["item"], _plain(item["text"]) + rest

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from bsbatch.errors import UsageError
+from bsbatch.evaluation.metrics_json import VERSION
 
 FILE = "metrics.json"
-VERSION = 1
-"""`bsbatch.evaluation.metrics_json.VERSION`, which cannot be imported without scikit-learn."""
 _PARTS = frozenset({"settings", "counts", "metrics", "operating_points", "subgroups", "run_status"})
 
 
@@ -24,7 +23,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatingPoint:
+class ReportedPoint:
     """A threshold with its metrics."""
 
     threshold: float
@@ -51,7 +50,7 @@ class Subgroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class ReportedEvaluation:
     """An evaluation as far as a card quotes it."""
 
     run_status: str | None
@@ -67,7 +66,7 @@ class Evaluation:
     prevalence: float
     """Prevalence of PPV and NPV, in [0, 1]."""
     metrics: Mapping[str, Estimate]
-    operating_points: Mapping[str, OperatingPoint]
+    operating_points: Mapping[str, ReportedPoint]
     subgroups: Mapping[str, Mapping[str, Subgroup]]
 
     @classmethod
@@ -85,7 +84,7 @@ class Evaluation:
             settings["confidence"],
             settings["prevalence"],
             _parse_estimates(content["metrics"]),
-            {name: OperatingPoint.parse(point) for name, point in points.items()},
+            {name: ReportedPoint.parse(point) for name, point in points.items()},
             {kind: _parse_subgroups(groups) for kind, groups in subgroups.items()},
         )
 

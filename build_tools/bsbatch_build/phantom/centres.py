@@ -52,7 +52,7 @@ ANYSCAN = Camera("Mediso", "AnyScan SC", "Nucline 3.00", 2.24, 3.4, (1.2, 25.5),
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
+class CameraInstallation:
     """A camera of a centre, with the dialect of its archive."""
 
     share: float
@@ -68,7 +68,7 @@ class Centre:
     name: str
     patients: int
     positives: int
-    installations: tuple[Installation, ...]
+    installations: tuple[CameraInstallation, ...]
     counts: tuple[float, float, float, float]
     """Counts per view: median, log standard deviation, minimum and maximum."""
     odd_matrix: float
@@ -85,9 +85,9 @@ CENTRES = {
         patients=1019,
         positives=293,
         installations=(
-            Installation(0.55, SYMBIA, Dialect.SIEMENS_TWO_FRAME),
-            Installation(0.25, GE_670, Dialect.GE_TWO_FRAME),
-            Installation(0.20, SYMBIA, Dialect.SEPARATE_SERIES),
+            CameraInstallation(0.55, SYMBIA, Dialect.SIEMENS_TWO_FRAME),
+            CameraInstallation(0.25, GE_670, Dialect.GE_TWO_FRAME),
+            CameraInstallation(0.20, SYMBIA, Dialect.SEPARATE_SERIES),
         ),
         counts=(0.62e6, 0.35, 0.30e6, 1.6e6),
         odd_matrix=0.0,
@@ -98,9 +98,9 @@ CENTRES = {
         patients=348,
         positives=118,
         installations=(
-            Installation(0.45, GE_MG, Dialect.GE_OLD_SINGLE),
-            Installation(0.30, GE_670, Dialect.GE_TWO_FRAME),
-            Installation(0.25, BRIGHTVIEW, Dialect.STANDARD_CODES),
+            CameraInstallation(0.45, GE_MG, Dialect.GE_OLD_SINGLE),
+            CameraInstallation(0.30, GE_670, Dialect.GE_TWO_FRAME),
+            CameraInstallation(0.25, BRIGHTVIEW, Dialect.STANDARD_CODES),
         ),
         counts=(1.1e6, 0.45, 0.35e6, 3.6e6),
         odd_matrix=0.04,
@@ -111,10 +111,10 @@ CENTRES = {
         patients=998,
         positives=411,
         installations=(
-            Installation(0.30, ANYSCAN, Dialect.STANDARD_CODES),
-            Installation(0.25, GE_INFINIA, Dialect.GE_TWO_FRAME),
-            Installation(0.25, SYMBIA, Dialect.EMPTIED),
-            Installation(0.20, BRIGHTVIEW, Dialect.SEPARATE_SERIES),
+            CameraInstallation(0.30, ANYSCAN, Dialect.STANDARD_CODES),
+            CameraInstallation(0.25, GE_INFINIA, Dialect.GE_TWO_FRAME),
+            CameraInstallation(0.25, SYMBIA, Dialect.EMPTIED),
+            CameraInstallation(0.20, BRIGHTVIEW, Dialect.SEPARATE_SERIES),
         ),
         counts=(1.5e6, 0.40, 0.45e6, 3.6e6),
         odd_matrix=0.08,
@@ -171,7 +171,7 @@ class Acquisition:
     posterior_first: bool
 
 
-def draw_acquisition(rng: Generator, centre: Centre, installation: Installation) -> Acquisition:
+def draw_acquisition(rng: Generator, centre: Centre, installation: CameraInstallation) -> Acquisition:
     """Draw matrix, resolution, counts and patient position."""
     matrix = _USUAL if rng.random() >= centre.odd_matrix else _ODD[int(rng.integers(len(_ODD)))]
     spacing = matrix.spacing or installation.camera.spacing

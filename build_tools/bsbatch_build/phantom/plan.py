@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from bsbatch_build.phantom.centres import CENTRES, Centre, Installation
+from bsbatch_build.phantom.centres import CENTRES, CameraInstallation, Centre
 
 _MOST_STUDIES = 1_000_000
 
@@ -75,7 +75,7 @@ class Assignment:
 
     index: int
     centre: Centre
-    installation: Installation
+    installation: CameraInstallation
     positive: bool
     split: Split
     difficulty: Difficulty = Difficulty.DEFAULT
