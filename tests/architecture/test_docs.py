@@ -56,7 +56,15 @@ def test_links_of_the_documents_lead_somewhere() -> None:
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+PACKAGES = ("engine", "build_tools", "tests", "benchmarks")
 AGENTS = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+
+
+def test_source_files_that_the_documents_name_are_there() -> None:
+    files = [f"/{path.relative_to(ROOT)}" for room in PACKAGES for path in (ROOT / room).rglob("*.*")]
+    for document in [ROOT / "README.md", ROOT / "AGENTS.md", *ROOT.glob("docs/*.md")]:
+        for name in re.findall(r"`([\w/]+\.(?:py|c|cu))`", document.read_text(encoding="utf-8")):
+            assert any(file.endswith(f"/{name}") for file in files), f"{document.name}: {name}"
 
 
 def _paths_in_the_tree() -> list[str]:
