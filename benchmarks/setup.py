@@ -39,7 +39,7 @@ class Sizes:
     """Width of the network; 1 is the paper's VGG16."""
 
 
-QUICK = Sizes(4, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 0.0625)
+QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 0.0625)
 """Sizes to check that everything works."""
 
 

@@ -4,20 +4,22 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks.clutter import write_clutter
+from benchmarks.equality import DifferentResultsError
 from benchmarks.peers.reading import modalities, read_all
-from benchmarks.processes import ProcessFailedError, run_peer
+from benchmarks.processes import FinishedRun, ProcessFailedError, run_peer
 from benchmarks.results import Outcome, Row, Target
 from benchmarks.setup import QUICK, Setup
 from benchmarks.startup import ratio_in
 from benchmarks.whole_run import PEERS
 from tests.archives import Scan, pixels_of, uid, write_plain
 
-from benchmarks import compare
+from benchmarks import compare, whole_run
 from bsbatch.imaging.preprocess import compose
 from bsbatch.requirements import Requirement
 
@@ -92,6 +94,29 @@ def test_whole_runs_agree_with_every_peer_that_is_installed(run_here: Callable[.
     assert [line["against"] for line in content["detail"]] == INSTALLED
     assert all(float(line["difference"]) <= 1e-5 and line["ratio"] > 0 for line in content["detail"])
     assert {path.stem for path in results.iterdir()} == {"peers", "bare", "first_row"}
+
+
+def test_a_peer_with_other_results_is_refused_before_the_long_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives: list[str] = []
+
+    def ours(kit: Path, out: Path, *, backend: str) -> FinishedRun:
+        archives.append(kit.name)
+        return FinishedRun(1.0, 1.0, {"1.2": 0.1, "1.3": 0.7})
+
+    def theirs(name: str, kit: Path, out: Path) -> FinishedRun:
+        archives.append(kit.name)
+        return FinishedRun(1.0, 1.0, {"1.2": 0.1, "1.3": 0.6})
+
+    monkeypatch.setattr(whole_run, "run_bsbatch", ours)
+    monkeypatch.setattr(whole_run, "run_peer", theirs)
+    (tmp_path / "model").mkdir()
+    setup = Setup(replace(QUICK, scans=3), tmp_path, tmp_path / "runs", peers=("paper",))
+
+    with pytest.raises(DifferentResultsError, match="paper"):
+        whole_run.peers(setup)
+    assert archives == ["kit-2", "kit-2"]
 
 
 def test_scenarios_of_earlier_calls_stay_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

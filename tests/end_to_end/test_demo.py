@@ -44,7 +44,7 @@ def _words_of(document: str) -> str:
 def test_the_demo_separates_metastases_and_leaves_the_package_unchanged(model: Model, tmp_path: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in model.folder.iterdir()}
     # as in README: the folder of the results has the name of the model
-    done = bsbatch("demo", "--out", "demo", cwd=tmp_path)
+    done = bsbatch("demo", "--studies", "16", "--out", "demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ROC AUC" in done.stdout
     assert "not for clinical use" in done.stdout
@@ -56,7 +56,7 @@ def test_the_demo_separates_metastases_and_leaves_the_package_unchanged(model: M
     assert list((tmp_path / "demo" / "run" / "overlays").glob("sheet-0001.*"))
 
     metrics = json.loads((tmp_path / "demo" / "report" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["counts"]["n"] == 64
+    assert metrics["counts"]["n"] == 16
     assert metrics["metrics"]["auc"]["value"] > 0.8
     assert (tmp_path / "demo" / "report" / "figures" / "roc.png").stat().st_size > 0
     assert {path.name: path.stat().st_mtime_ns for path in model.folder.iterdir()} == before

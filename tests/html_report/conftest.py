@@ -1,13 +1,25 @@
 """A run to report on: made by the command line, with every outcome, with heat maps of all examinations."""
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import vl_convert
 from tests.archives import uid, write_mixed
 from tests.end_to_end.tables import bsbatch, results
 from tests.evaluation.made import write_labels
 
 STUDIES = 40
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_bundle() -> Iterator[None]:
+    """Bundle Vega-Lite once for all pages; it is the same script each time, and takes longer than the page."""
+    with pytest.MonkeyPatch.context() as patch:
+        bundle = functools.cache(vl_convert.javascript_bundle)
+        patch.setattr("bsbatch.html_report.page.javascript_bundle", bundle)
+        yield
 
 
 @pytest.fixture(scope="session")
