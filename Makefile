@@ -18,7 +18,8 @@ demo: $(VENV)/.demo
 	$(BIN)/bsbatch demo --out $(DEMO)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@# in the order of the folders: the files at the end are quick, so all workers end at about the same time
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.check
 	$(BIN)/ruff format --check .
