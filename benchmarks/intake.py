@@ -76,7 +76,7 @@ def _image_of(file: Path) -> NDArray[np.float32]:
     image = np.empty(IMAGE_SHAPE, np.float32)
     if native is None or front is None or back is None or not native.load(((path, front), (path, back)), None, image):
         raise DifferentResultsError(
-            f"{file} was not read by the pair_functions functions: install bsbatch on a machine with a C compiler"
+            f"{file} was not read by the compiled functions: install bsbatch on a machine with a C compiler"
         )
     return image
 

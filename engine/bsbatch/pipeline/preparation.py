@@ -32,7 +32,7 @@ from bsbatch.records import (
 from bsbatch.telemetry import Telemetry
 
 _COMPILED_STAGES = "pixels", "quality", "preprocess"
-"""Stages that pair_functions code reports the seconds of, in its order."""
+"""Stages that compiled code reports the seconds of, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Preparation:
     def _prepare_compiled(
         self, exam: Examination, anterior: ExamView, posterior: ExamView
     ) -> PreparedExam | Failure | None:
-        """Go from files to image in one call of pair_functions code; None if the views are not of the common kind."""
+        """Go from files to image in one call of compiled code; None if the views are not of the common kind."""
         native, front, back = pair_functions(), self._locate(anterior), self._locate(posterior)
         if native is None or front is None or back is None:
             return None
@@ -82,7 +82,7 @@ class Preparation:
         return self._assemble(exam, image, quality, *views)
 
     def _locate(self, view: ExamView) -> Frame | None:
-        """Path and offset of a view, if it is a file and pair_functions code can read its frame."""
+        """Path and offset of a view, if it is a file and compiled code can read its frame."""
         path, offset = self.source.path(view.scan.ref), frame_offset(view.scan.header, view.frame.frame)
         return (path, offset) if path is not None and offset is not None else None
 
