@@ -79,12 +79,18 @@ class Header(NamedTuple):
 
     sop_uid: str | None
     acquisition_time: str | None
-    """(0008,0032) Acquisition Time, ``HHMMSS[.ffffff]``. These two differ between objects."""
+    """(0008,0032) Acquisition Time, else that of (0008,002A) Acquisition DateTime: ``HHMMSS[.ffffff]``."""
+    acquisition_date: str | None
+    """(0008,0022) Acquisition Date, else that of Acquisition DateTime: ``YYYYMMDD``. These three differ between
+    objects."""
     study_uid: str | None
     series_uid: str | None
     frame_of_reference_uid: str | None
-    acquisition_date: str | None
-    """(0008,0022) Acquisition Date, ``YYYYMMDD``. These four differ between series."""
+    """These three differ between series."""
+    patient_id: str | None
+    """(0010,0020) Patient ID; a keyed hash of it as soon as the intake has read the header."""
+    patient_issuer: str | None
+    """(0010,0021) Issuer of Patient ID; a keyed hash likewise."""
     counts_accumulated: int | None
     pixel_data: PixelData | None
     sop_class: str | None
@@ -128,10 +134,12 @@ class Header(NamedTuple):
         return self._replace(
             sop_uid=None,
             acquisition_time=None,
+            acquisition_date=None,
             study_uid=None,
             series_uid=None,
             frame_of_reference_uid=None,
-            acquisition_date=None,
+            patient_id=None,
+            patient_issuer=None,
             counts_accumulated=None,
             pixel_data=None,
         )

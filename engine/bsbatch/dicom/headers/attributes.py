@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+_DATE_DIGITS = 8
+
 
 class Attribute(NamedTuple):
     """One attribute of PS3.6, without its tag."""
@@ -30,6 +32,7 @@ OUTLINE = CHARACTER_SET | _table(
     "SOPClassUID",
     "SOPInstanceUID",
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "AcquisitionTime",
     "Modality",
     "Manufacturer",
@@ -53,6 +56,8 @@ FULL = (
     OUTLINE
     | _table(
         "SeriesDescription",
+        "PatientID",
+        "IssuerOfPatientID",
         "CountsAccumulated",
         "ScanLength",
         "ViewPosition",
@@ -84,3 +89,19 @@ DETECTOR = CHARACTER_SET | _table("StartAngle", "ViewCodeSequence")
 WINDOW = CHARACTER_SET | _table("EnergyWindowRangeSequence")
 ENERGY_RANGE = CHARACTER_SET | _table("EnergyWindowLowerLimit", "EnergyWindowUpperLimit")
 """Attributes in the items of View Code, Detector Information, Energy Window Information and Energy Window Range."""
+
+
+def acquisition(date: str | None, time: str | None, moment: str | None) -> tuple[str | None, str | None]:
+    """Return Acquisition Date and Acquisition Time, those that are absent from Acquisition DateTime.
+
+    Parameters
+    ----------
+    date, time
+        (0008,0022) and (0008,0032).
+    moment
+        (0008,002A), ``YYYYMMDDHHMMSS.FFFFFF&ZZXX``; the offset from UTC is left out (PS3.5 section 6.2, DT).
+    """
+    if moment is None:
+        return date, time
+    local = moment.partition("+")[0].partition("-")[0]
+    return date or local[:_DATE_DIGITS] or None, time or local[_DATE_DIGITS:] or None

@@ -78,15 +78,19 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
         _TEMPLATES.remember(source.data, walk, walk.stop == source.size < HEAD)
     raw, codec = walk.raw, values.codec(walk.raw)
     sop_uid = values.unique_text(raw, "SOPInstanceUID") or values.unique_text(raw, "MediaStorageSOPInstanceUID")
-    acquisition_time = values.unique_text(raw, "AcquisitionTime")
+    date, time = attributes.acquisition(
+        values.text(raw, "AcquisitionDate"),
+        values.unique_text(raw, "AcquisitionTime"),
+        values.unique_text(raw, "AcquisitionDateTime"),
+    )
     if not walk.is_wanted:
-        return Header._make(
-            (sop_uid, acquisition_time, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec))
-        )
+        return Header._make((sop_uid, time, date, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec)))
     own = (
         sop_uid,
-        acquisition_time,
+        time,
+        date,
         *(values.unique_text(raw, keyword) for keyword in _OF_SERIES),
+        *(values.free_text(raw, keyword, codec) for keyword in _OF_PATIENT),
         values.integer(raw, "CountsAccumulated"),
         _locate(source, walk.stop, walk.is_implicit),
     )
@@ -145,15 +149,25 @@ _UNREAD: dict[str, object] = {
 }
 """Defaults of the fields that are not read of objects of another modality."""
 
-_OF_OBJECT = {"FileMetaInformationGroupLength", "MediaStorageSOPInstanceUID", "SOPInstanceUID", "AcquisitionTime"}
-_OF_SERIES = "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "AcquisitionDate"
+_OF_OBJECT = {
+    "FileMetaInformationGroupLength",
+    "MediaStorageSOPInstanceUID",
+    "SOPInstanceUID",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "AcquisitionDateTime",
+}
+_OF_SERIES = "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
+_OF_PATIENT = "PatientID", "IssuerOfPatientID"
 _OUTLINE_KEYWORDS = tuple(
     sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OF_OBJECT)
 )
 """Keywords whose values the objects of a series share."""
 _CAMERA_KEYWORDS = tuple(
     sorted(
-        {attribute.keyword for attribute in attributes.EVERY.values()} - _OF_OBJECT - {*_OF_SERIES, "CountsAccumulated"}
+        {attribute.keyword for attribute in attributes.EVERY.values()}
+        - _OF_OBJECT
+        - {*_OF_SERIES, *_OF_PATIENT, "CountsAccumulated"}
     )
 )
 """Keywords whose values the objects of a camera share."""
@@ -161,10 +175,10 @@ _CAMERA_KEYWORDS = tuple(
 
 @lru_cache(_REMEMBERED)
 def _outline_fields(packed: tuple[bytes | None, ...], codec: str) -> tuple[object, ...]:
-    """Return the fields of a `Header` after the first two, for an object whose modality is not wanted."""
+    """Return the fields of a `Header` after the first three, for an object whose modality is not wanted."""
     raw = _restore(_OUTLINE_KEYWORDS, packed)
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
-    return *series, None, None, *_order(_object_fields(raw, codec) | _UNREAD)
+    return *series, None, None, None, None, *_order(_object_fields(raw, codec) | _UNREAD)
 
 
 @lru_cache(_REMEMBERED)

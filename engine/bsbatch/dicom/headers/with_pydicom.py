@@ -50,18 +50,23 @@ def _is_beyond_outline(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 
 def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
     meta = dataset.file_meta
+    date, time = attributes.acquisition(
+        *(_text(dataset, keyword) for keyword in ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime"))
+    )
     return Header(
         sop_uid=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
         sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
+        patient_id=_text(dataset, "PatientID"),
+        patient_issuer=_text(dataset, "IssuerOfPatientID"),
         modality=_text(dataset, "Modality") or "",
         image_type=tuple(value.upper() for value in _texts(dataset, "ImageType")),
         manufacturer=_text(dataset, "Manufacturer"),
         model_name=_text(dataset, "ManufacturerModelName"),
-        acquisition_date=_text(dataset, "AcquisitionDate"),
-        acquisition_time=_text(dataset, "AcquisitionTime"),
+        acquisition_date=date,
+        acquisition_time=time,
         transfer_syntax=_text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian,
         rows=_integer(dataset, "Rows") or 0,
         columns=_integer(dataset, "Columns") or 0,
