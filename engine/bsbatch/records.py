@@ -113,6 +113,7 @@ class Header(NamedTuple):
     rescale: tuple[float, float]
     """(0028,1053) Rescale Slope and (0028,1052) Rescale Intercept."""
     is_lossy: bool
+    """Compressed with loss, by (0028,2110) Lossy Image Compression or by the transfer syntax."""
     scan_length: float | None
     """(0018,1302) Scan Length, mm."""
     detector_vector: tuple[int, ...]
@@ -128,6 +129,10 @@ class Header(NamedTuple):
     """(0018,5101) View Position."""
     descriptions: tuple[str, ...]
     """(0054,0400) Image ID and (0008,103E) Series Description."""
+    high_bit: int
+    padding: tuple[int, ...]
+    """(0028,0120) Pixel Padding Value and, if present, (0028,0121) Pixel Padding Range Limit, as unsigned 16 bits."""
+    has_modality_lut: bool
 
     def without_instance_values(self) -> "Header":
         """Return the values that the objects of one camera share, as a key for a cache."""

@@ -53,6 +53,9 @@ SOUND = Header(
     private_labels=(),
     view_position=(),
     descriptions=(),
+    high_bit=15,
+    padding=(),
+    has_modality_lut=False,
     pixel_data=PixelData(2000, 1024 * 256 * 2 * 2, is_complete=True),
 )
 

@@ -37,7 +37,7 @@ class Flag(StrEnum):
     NEGATIVE_COUNTS = "negative_counts"
     """A pixel below zero: an effect of lossy compression, or a subtraction."""
     LOSSY = "lossy"
-    """(0028,2110) Lossy Image Compression is 01."""
+    """(0028,2110) Lossy Image Compression is 01, or the transfer syntax is lossy."""
     EIGHT_BIT_ORIGIN = "8bit_origin"
     """A view's largest value is exactly 255: counts were scaled to eight bits."""
     HOTSPOT_DOMINATES = "hotspot_dominates"

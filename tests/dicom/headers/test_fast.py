@@ -79,6 +79,9 @@ def full(*, undefined: bool = False, **attributes: Any) -> Dataset:
         "RescaleIntercept": "-3",
         "AcquisitionTime": "101500.5",
         "FrameOfReferenceUID": "1.2.3",
+        "PixelPaddingValue": 65535,
+        "PixelPaddingRangeLimit": 65530,
+        "ModalityLUTSequence": [item(LUTDescriptor=[3, 0, 16], ModalityLUTType="US", LUTData=b"\0\0\1\0\4\0")],
     }
     made = dataset(**fields | attributes)
     block = made.private_block(0x0011, "GEMS_GENIE_1", create=True)

@@ -9,11 +9,20 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    HEVCMP51,
+    HTJ2K,
+    JPEG2000,
+    MPEG2MPML,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 from tests.dicom.objects import COLUMNS, NM, ROWS, counts, dataset, encode, item, read, ref, without_preamble
@@ -138,6 +147,63 @@ def test_texts_counts_and_rescaling_are_read() -> None:
     assert found.view_position == ("Anterior", "Posterior")
     assert found.descriptions == ("WHOLE BODY_E", "WholeBody")
     assert (found.counts_accumulated, found.rescale, found.is_lossy) == (1234, (2.0, -3.0), True)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]
+)
+@pytest.mark.parametrize(("kind", "value", "limit"), [("<u2", 65535, 65000), ("<i2", -1, -536)])
+def test_padding_is_read_as_unsigned_whatever_its_representation(
+    syntax: UID, kind: str, value: int, limit: int
+) -> None:
+    both = dataset(counts(kind=kind), PixelPaddingValue=value, PixelPaddingRangeLimit=limit)
+    one = dataset(counts(kind=kind), PixelPaddingValue=value)
+
+    assert read(encode(both, syntax)).padding == (65535, 65000)
+    assert read(encode(one, syntax)).padding == (65535,)
+
+
+def test_a_range_limit_without_a_padding_value_is_no_padding() -> None:
+    assert read(encode(dataset(PixelPaddingRangeLimit=5))).padding == ()
+
+
+@pytest.mark.parametrize(("high_bit", "expected"), [(15, 15), (11, 11), (0, 0), (None, 11)])
+def test_the_high_bit_is_read_and_follows_bits_stored_if_absent(high_bit: int | None, expected: int) -> None:
+    assert read(encode(dataset(BitsStored=12, HighBit=high_bit))).high_bit == expected
+
+
+@pytest.mark.parametrize(("items", "is_present"), [([item(ModalityLUTType="US")], True), ([item()], True), ([], False)])
+def test_a_modality_lut_is_present_if_its_sequence_has_an_item(items: list[Any], is_present: bool) -> None:
+    assert read(encode(dataset(ModalityLUTSequence=items))).has_modality_lut is is_present
+
+
+@pytest.mark.parametrize(
+    ("syntax", "attribute", "expected"),
+    [
+        *(
+            (lossless, None, False)
+            for lossless in (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEG2000Lossless)
+        ),
+        (ExplicitVRLittleEndian, "01", True),
+        (JPEGLSNearLossless, None, True),
+        *(
+            (always, "00", True)
+            for always in (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, MPEG2MPML, HEVCMP51)
+        ),
+        *((either, "00", False) for either in (JPEG2000, HTJ2K)),
+        *((either, None, True) for either in (JPEG2000, HTJ2K)),
+    ],
+)
+def test_loss_follows_from_the_transfer_syntax_and_from_its_attribute(
+    syntax: UID, attribute: str | None, expected: bool
+) -> None:
+    made, buffer = dataset(LossyImageCompression=attribute), BytesIO()
+    if syntax.is_encapsulated:
+        made.compress(RLELossless, generate_instance_uid=False)
+    made.file_meta.TransferSyntaxUID = syntax
+    made.save_as(buffer, enforce_file_format=True)
+
+    assert read(buffer.getvalue()).is_lossy is expected
 
 
 def test_absent_attributes_have_the_defaults_of_the_standard() -> None:

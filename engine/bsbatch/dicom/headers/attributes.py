@@ -12,7 +12,7 @@ class Attribute(NamedTuple):
 
     keyword: str
     vr: bytes
-    """Value representation: two letters."""
+    """Value representation: two letters, or ``US or SS``, of which a file has either."""
 
 
 def _table(*keywords: str) -> dict[int, Attribute]:
@@ -66,10 +66,14 @@ FULL = (
         "PixelSpacing",
         "BitsAllocated",
         "BitsStored",
+        "HighBit",
         "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
         "RescaleIntercept",
         "RescaleSlope",
         "LossyImageCompression",
+        "ModalityLUTSequence",
         "EnergyWindowVector",
         "EnergyWindowInformationSequence",
         "DetectorVector",

@@ -124,7 +124,7 @@ class Walker:
                 if length == UNDEFINED:
                     length = self._measure_sequence(vr == b"SQ", value)
             position = value + length
-            if tag <= previous or (tag in wanted and vr != wanted[tag].vr):
+            if tag <= previous or (tag in wanted and vr not in wanted[tag].vr):
                 raise UnclearError
             if tag in wanted:
                 raw[wanted[tag].keyword] = data[value:position]

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
 
-from bsbatch.dicom.headers import attributes, values
+from bsbatch.dicom.headers import attributes, lossy, values
 from bsbatch.dicom.headers.elements import (
     UNDEFINED,
     RawValues,
@@ -136,7 +136,6 @@ _UNREAD: dict[str, object] = {
     "is_signed": False,
     "pixel_spacing": None,
     "rescale": (1.0, 0.0),
-    "is_lossy": False,
     "scan_length": None,
     "detector_vector": (),
     "energy_window_vector": (),
@@ -146,8 +145,11 @@ _UNREAD: dict[str, object] = {
     "private_labels": (),
     "view_position": (),
     "descriptions": (),
+    "high_bit": 15,
+    "padding": (),
+    "has_modality_lut": False,
 }
-"""Defaults of the fields that are not read of objects of another modality."""
+"""Defaults of the fields that are not read of objects of another modality, but for ``is_lossy``."""
 
 _OF_OBJECT = {
     "FileMetaInformationGroupLength",
@@ -178,14 +180,20 @@ def _outline_fields(packed: tuple[bytes | None, ...], codec: str) -> tuple[objec
     """Return the fields of a `Header` after the first three, for an object whose modality is not wanted."""
     raw = _restore(_OUTLINE_KEYWORDS, packed)
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
-    return *series, None, None, None, None, *_order(_object_fields(raw, codec) | _UNREAD)
+    unread = _UNREAD | {"is_lossy": lossy.is_lossy(None, values.text(raw, "TransferSyntaxUID") or "")}
+    return *series, None, None, None, None, *_order(_object_fields(raw, codec) | unread)
 
 
 @lru_cache(_REMEMBERED)
 def _camera_fields(packed: tuple[bytes | None, ...], codec: str, is_implicit: bool) -> tuple[object, ...]:
     """Return the last fields of a `Header`, from ``sop_class`` on, for an object whose modality is wanted."""
     raw = _restore(_CAMERA_KEYWORDS, packed)
-    return _order(_object_fields(raw, codec) | _image_fields(raw) | _acquisition_fields(raw, codec, is_implicit))
+    return _order(
+        _object_fields(raw, codec)
+        | _image_fields(raw)
+        | _acquisition_fields(raw, codec, is_implicit)
+        | _sample_fields(raw, is_implicit)
+    )
 
 
 def _order(fields: dict[str, object]) -> tuple[object, ...]:
@@ -222,7 +230,20 @@ def _image_fields(raw: RawValues) -> dict[str, object]:
         "is_signed": values.short(raw, "PixelRepresentation") == 1,
         "pixel_spacing": (spacing[0], spacing[1]) if len(spacing) == 2 else None,  # noqa: PLR2004 - rows, columns
         "rescale": (slope or 1.0, intercept or 0.0),
-        "is_lossy": values.text(raw, "LossyImageCompression") == "01",
+        "is_lossy": lossy.is_lossy(
+            values.text(raw, "LossyImageCompression"), values.text(raw, "TransferSyntaxUID") or ""
+        ),
+    }
+
+
+def _sample_fields(raw: RawValues, is_implicit: bool) -> dict[str, object]:
+    bits_stored = values.short(raw, "BitsStored") or values.short(raw, "BitsAllocated") or 16
+    high_bit = values.short(raw, "HighBit")
+    padding = values.short(raw, "PixelPaddingValue"), values.short(raw, "PixelPaddingRangeLimit")
+    return {
+        "high_bit": bits_stored - 1 if high_bit is None else high_bit,
+        "padding": tuple(value for value in padding if value is not None) if padding[0] is not None else (),
+        "has_modality_lut": bool(_items(raw, "ModalityLUTSequence", is_implicit, attributes.CHARACTER_SET)),
     }
 
 

@@ -11,7 +11,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from bsbatch.dicom.headers import attributes
+from bsbatch.dicom.headers import attributes, lossy
 from bsbatch.dicom.headers.elements import UNDEFINED, are_fragments_whole
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason
@@ -21,6 +21,7 @@ _FULL = [*attributes.FULL, Tag("DirectoryRecordSequence")]
 _OUTLINE = [*attributes.OUTLINE, Tag("DirectoryRecordSequence")]
 _GENIE_CREATOR, *_GENIE_LABELS = attributes.GENIE
 _INT32 = 2**31 - 1
+_UINT16 = 2**16 - 1
 
 
 def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tuple[Header, bool]:
@@ -53,6 +54,8 @@ def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
     date, time = attributes.acquisition(
         *(_text(dataset, keyword) for keyword in ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime"))
     )
+    bits_stored = _integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16
+    high_bit, syntax = _integer(dataset, "HighBit"), _text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
     return Header(
         sop_uid=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
         sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
@@ -67,18 +70,18 @@ def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
         model_name=_text(dataset, "ManufacturerModelName"),
         acquisition_date=date,
         acquisition_time=time,
-        transfer_syntax=_text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian,
+        transfer_syntax=syntax,
         rows=_integer(dataset, "Rows") or 0,
         columns=_integer(dataset, "Columns") or 0,
         frames=_integer(dataset, "NumberOfFrames") or 1,
         samples_per_pixel=_integer(dataset, "SamplesPerPixel") or 1,
         photometric=(_text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper(),
         bits_allocated=_integer(dataset, "BitsAllocated") or 16,
-        bits_stored=_integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16,
+        bits_stored=bits_stored,
         is_signed=_integer(dataset, "PixelRepresentation") == 1,
         pixel_spacing=_spacing(dataset),
         rescale=_rescale(dataset),
-        is_lossy=_text(dataset, "LossyImageCompression") == "01",
+        is_lossy=lossy.is_lossy(_text(dataset, "LossyImageCompression"), syntax),
         counts_accumulated=_integer(dataset, "CountsAccumulated"),
         scan_length=_number(dataset, "ScanLength"),
         detector_vector=_integers(dataset, "DetectorVector"),
@@ -90,6 +93,9 @@ def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
         view_position=_texts(dataset, "ViewPosition"),
         descriptions=_texts(dataset, "ImageID") + _texts(dataset, "SeriesDescription"),
         pixel_data=pixel_data,
+        high_bit=bits_stored - 1 if high_bit is None else high_bit,
+        padding=_padding(dataset),
+        has_modality_lut=bool(_items(dataset, "ModalityLUTSequence")),
     )
 
 
@@ -155,6 +161,12 @@ def _spacing(dataset: Dataset) -> tuple[float, float] | None:
 def _rescale(dataset: Dataset) -> tuple[float, float]:
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     return (1.0 if slope is None or slope == 0 else slope, intercept or 0.0)
+
+
+def _padding(dataset: Dataset) -> tuple[int, ...]:
+    """Pixel Padding Value and Pixel Padding Range Limit, both of VR US or SS, as unsigned 16 bits."""
+    value, limit = _integer(dataset, "PixelPaddingValue"), _integer(dataset, "PixelPaddingRangeLimit")
+    return () if value is None else tuple(each & _UINT16 for each in (value, limit) if each is not None)
 
 
 def _energy_ranges(item: Dataset) -> tuple[tuple[float, float], ...]:
