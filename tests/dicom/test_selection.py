@@ -10,7 +10,7 @@ from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, 
 from bsbatch.config import Selection
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
 from bsbatch.pipeline.intake import Intake
-from bsbatch.reasons import Reason, Stage
+from bsbatch.reasons import Reason, Stage, Status
 from bsbatch.records import Examination, ObjectRef, PixelData, SettledObject
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
@@ -59,6 +59,55 @@ def test_an_object_that_is_no_whole_body_bone_scan_is_declined(changes: dict[str
 
     assert verdict is not None
     assert (verdict.stage, verdict.reason) == (Stage.HEADER, reason)
+
+
+NOTHING: dict[str, Any] = {"modality": "", "image_type": (), "rows": 0, "columns": 0, "pixel_data": None}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sop_class": "1.2.840.10008.5.1.4.1.1.5"},
+        {"sop_class": SECONDARY_CAPTURE},
+        {"sop_class": SECONDARY_CAPTURE + ".1.3"},
+        {"sop_class": None},
+        {"sop_class": "1.3.12.2.1107.5.9.1"},
+        {"image_type": (*TYPE, "WHOLE BODY", "EMISSION"), "sop_class": SECONDARY_CAPTURE},
+        {"image_type": (*TYPE, "WHOLE BODY", "EMISSION"), "modality": "NM"},
+        {"modality": "NM"},
+        {"modality": "NM", "rows": 1024},
+        {"modality": "NM", "sop_class": None},
+    ],
+    ids=str,
+)
+def test_a_header_that_ends_before_its_matrix_fails_if_nothing_excludes_a_bone_scan(changes: dict[str, Any]) -> None:
+    verdict = decline(header(**NOTHING | changes))
+
+    assert verdict is not None
+    assert (verdict.status, verdict.reason) == (Status.FAILED, Reason.DECODE_FAILED)
+    assert "again" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sop_class": "1.2.840.10008.5.1.4.1.1.2"}, Reason.MODALITY_NOT_NM),
+        ({"modality": "CT"}, Reason.MODALITY_NOT_NM),
+        ({"modality": "OT", "sop_class": SECONDARY_CAPTURE}, Reason.SC_DISPLAY_CAPTURE),
+        ({"modality": "NM", "image_type": (*TYPE, "STATIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
+        ({"modality": "NM", "image_type": (*TYPE, "WHOLE BODY", "TRANSMISSION")}, Reason.TRANSMISSION_IMAGE),
+        ({"modality": "NM", "sop_class": "1.2.840.10008.5.1.4.1.1.66"}, Reason.NOT_WHOLE_BODY),
+    ],
+    ids=str,
+)
+def test_a_header_that_ends_early_is_skipped_if_it_is_known_to_be_something_else(
+    changes: dict[str, Any], reason: Reason
+) -> None:
+    verdict = decline(header(**NOTHING | changes))
+
+    assert verdict is not None
+    assert (verdict.status, verdict.reason) == (Status.SKIPPED, reason)
 
 
 @pytest.mark.parametrize(

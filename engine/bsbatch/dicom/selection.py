@@ -9,6 +9,15 @@ from bsbatch.records import Header
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Prefix of the Secondary Capture family (PS3.4 B.5). Old GE cameras store real counts under it."""
 NUCLEAR_MEDICINE = "1.2.840.10008.5.1.4.1.1.20"
+_OF_COUNTS = frozenset({NUCLEAR_MEDICINE, "1.2.840.10008.5.1.4.1.1.5"})
+"""NM Image Storage, and its retired predecessor."""
+_STANDARD = "1.2.840.10008."
+"""Prefix of the SOP classes of the standard."""
+_UNREAD = Verdict(
+    Stage.HEADER,
+    Reason.DECODE_FAILED,
+    "the header ends, or turns into other bytes, before its image begins: copy or export the file again",
+)
 _DOCUMENTS = ("1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.104.")
 _DOCUMENT_MODALITIES = frozenset({"SR", "DOC", "KO"})
 _OPEN_MODALITIES = frozenset({"", "NM"})
@@ -32,8 +41,11 @@ def may_be_scan(modality: str) -> bool:
 def decline(header: Header) -> Verdict | None:
     """Return the reason why an object is no whole-body bone scan; None if it is one, sound or damaged.
 
-    Without a value of Image Type, the geometry decides: at least 512 rows, and rows / columns from 1.8 to 6.
+    Without a value of Image Type, the geometry decides: at least 512 rows, and rows / columns from 1.8 to 6. A header
+    that was cut or overwritten before its image fails, unless something before the cut excludes a bone scan.
     """
+    if _is_unread(header):
+        return _UNREAD
     for check in (_other_modality, _display_capture, _other_nuclear_medicine):
         reason = check(header)
         if reason is not None:
@@ -78,13 +90,26 @@ def photopeak_frames(header: Header) -> tuple[int, ...] | Reason:
     )
 
 
+def _is_unread(header: Header) -> bool:
+    """Return True if the header has neither matrix nor pixel data, and nothing in it says that it is no bone scan."""
+    if header.pixel_data is not None or (header.rows and header.columns):
+        return False
+    is_other_kind = _kind(header) in _OTHER_TYPES or "TRANSMISSION" in header.image_type[3:4]
+    return header.modality in _OPEN_MODALITIES and _may_hold_counts(header.sop_class or "") and not is_other_kind
+
+
+def _may_hold_counts(sop_class: str) -> bool:
+    """Return True for the classes under which bone scans are stored, for private ones, and for none."""
+    return sop_class in _OF_COUNTS or sop_class.startswith(SECONDARY_CAPTURE) or not sop_class.startswith(_STANDARD)
+
+
 def _other_modality(header: Header) -> Reason | None:
     sop_class, modality = header.sop_class or "", header.modality
     if sop_class.startswith(_DOCUMENTS) or modality in _DOCUMENT_MODALITIES:
         return Reason.STRUCTURED_REPORT_OR_PDF
     if modality == "PT" or sop_class in _PET_SOP_CLASSES:
         return Reason.PET
-    if modality == "NM" or (not modality and sop_class == NUCLEAR_MEDICINE):
+    if modality == "NM" or (not modality and sop_class in _OF_COUNTS):
         return None
     if sop_class.startswith(SECONDARY_CAPTURE) and modality in _CAPTURE_MODALITIES:
         return Reason.SC_DISPLAY_CAPTURE

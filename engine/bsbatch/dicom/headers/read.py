@@ -66,7 +66,9 @@ def _check(header: Header, is_directory: bool) -> Header:
     if is_directory or header.sop_class == _MEDIA_STORAGE_DIRECTORY:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
     if not (header.modality or header.sop_class or header.rows):  # pydicom parses such files without an error
-        raise ItemError(Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image")
+        raise ItemError(
+            Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image: copy the file again"
+        )
     return header
 
 

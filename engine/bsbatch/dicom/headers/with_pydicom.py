@@ -42,7 +42,9 @@ def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tupl
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
-        raise ItemError(Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__})") from error
+        raise ItemError(
+            Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__}): copy the file again"
+        ) from error
 
 
 def _is_beyond_outline(tag: BaseTag, _vr: str | None, _length: int) -> bool:
