@@ -15,11 +15,12 @@ import numpy as np
 from bsbatch.config import OverlayFormat
 from bsbatch.html_report.page import write_page
 from bsbatch.html_report.settings import ReportConfig
-from bsbatch.records import Examination, Explanation, HeatMap, MapLocation, Prediction, Quality, UnitOutcome, ViewPixels
+from bsbatch.records import Examination, Explanation, HeatMap, MapLocation, Prediction, Quality, UnitOutcome
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.store.folder import write_run_file
 from bsbatch.store.parts import write_part
 from bsbatch.store.tables import OBJECTS, RESULTS, Row, to_table
+from bsbatch.view_pixels import ViewPixels
 
 EXAMINATIONS, OVERLAYS = 10_000, 500
 ROWS, COLUMNS = 1024, 256

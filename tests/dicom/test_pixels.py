@@ -27,7 +27,8 @@ from tests.dicom.objects import dataset, encode, header, read, without_preamble
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
-from bsbatch.records import Header, ViewPixels
+from bsbatch.records import Header
+from bsbatch.view_pixels import ViewPixels
 
 ROWS, COLUMNS = 64, 32  # large enough for the wavelets of JPEG 2000
 JPEG_LL = Path(str(get_testdata_file("JPEG-LL.dcm", download=False)))

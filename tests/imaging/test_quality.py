@@ -7,7 +7,8 @@ from tests.dicom.objects import header, ref, scan
 
 from bsbatch.dicom.pairing import examine
 from bsbatch.imaging.quality import Flag, assess
-from bsbatch.records import EvidenceKind, Examination, FrameView, Quality, ScanObject, View, ViewPixels
+from bsbatch.records import EvidenceKind, Examination, FrameView, Quality, ScanObject, View
+from bsbatch.view_pixels import ViewPixels
 
 SHAPE = (1024, 256)
 

@@ -24,7 +24,8 @@ from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.quality import assess
 from bsbatch.native.library import LIBRARY
 from bsbatch.native.view_pairs import Frame, PairFunctions
-from bsbatch.records import Quality, ViewPixels
+from bsbatch.records import Quality
+from bsbatch.view_pixels import ViewPixels
 
 COMMON = (1024, 256)
 SHAPES = [COMMON, (512, 128), (256, 1024), (2, 16), (4, 48), (30, 80), (6, 4096), (2048, 1024)]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsbatch.records import HeatMap, ViewPixels
+from bsbatch.records import HeatMap
 from bsbatch.sinks.drawing import Caption, Image, draw, overlay_view, sheet_of, small_overlay, small_scan
+from bsbatch.view_pixels import ViewPixels
 
 SURE = Caption(0.93, 0.5, ())
 EMPTY = np.zeros((32, 16), np.float32)

@@ -16,12 +16,12 @@ from bsbatch.records import (
     Prediction,
     Quality,
     UnitOutcome,
-    ViewPixels,
 )
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.folder import overlay_files, scan_files
 from bsbatch.store.tables import Provenance
+from bsbatch.view_pixels import ViewPixels
 
 PROVENANCE = Provenance("hash", "model", 0.5, has_maps=True)
 QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)

@@ -22,7 +22,8 @@ from pydicom.uid import (
 
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
-from bsbatch.records import Header, ViewPixels
+from bsbatch.records import Header
+from bsbatch.view_pixels import ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 _SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless}

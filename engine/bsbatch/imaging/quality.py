@@ -10,7 +10,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from bsbatch.native.view_pairs import PairStatistics, Pixels, ViewStatistics, pair_functions
-from bsbatch.records import EvidenceKind, Examination, ExamView, Quality, ViewPixels
+from bsbatch.records import EvidenceKind, Examination, ExamView, Quality
+from bsbatch.view_pixels import ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
 _LOW_COUNTS = 100_000.0

@@ -27,9 +27,9 @@ from bsbatch.records import (
     PreparedExam,
     Quality,
     ScanObject,
-    ViewPixels,
 )
 from bsbatch.telemetry import Telemetry
+from bsbatch.view_pixels import ViewPixels
 
 _COMPILED_STAGES = "pixels", "quality", "preprocess"
 """Stages that compiled code reports the seconds of, in its order."""

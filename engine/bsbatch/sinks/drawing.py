@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.notice import HEADLINE
-from bsbatch.records import HeatMap, ViewPixels
+from bsbatch.records import HeatMap
+from bsbatch.view_pixels import ViewPixels
 
 _BRIGHTEST = 99.5
 """Percentile of a view's pixels above 0 from which on pixels are black, such as those of a bladder."""

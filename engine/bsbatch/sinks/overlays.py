@@ -15,11 +15,12 @@ from bsbatch.config import OverlayFormat
 from bsbatch.errors import OutputError
 from bsbatch.host.files import replace_file
 from bsbatch.host.threads import ordered_map
-from bsbatch.records import Explanation, Prediction, UnitOutcome, ViewPixels
+from bsbatch.records import Explanation, Prediction, UnitOutcome
 from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of, small_scan
 from bsbatch.store.folder import OVERLAYS, SCANS, overlay_files, scan_files
 from bsbatch.store.parts import all_rows
 from bsbatch.store.tables import RESULTS
+from bsbatch.view_pixels import ViewPixels
 
 _ON_A_SHEET = 24
 _COLUMNS = ["exam_id", "p_metastasis"]
