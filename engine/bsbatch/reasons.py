@@ -53,6 +53,7 @@ class Reason(StrEnum):
     DETECTOR_VECTOR_MISMATCH = "detector_vector_mismatch"
     AMBIGUOUS_ENERGY_WINDOW = "ambiguous_energy_window"
     WRONG_ISOTOPE_WINDOW = "wrong_isotope_window"
+    ENERGY_WINDOW_UNREADABLE = "energy_window_unreadable"
     TOO_MANY_FRAMES = "too_many_frames"
     COMPOSITE_VIEWS = "composite_views"
     VIEW_UNRESOLVED = "view_unresolved"
@@ -86,7 +87,8 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.ASPECT_OUT_OF_RANGE: "a whole-body object whose rows / columns are outside 1.8 to 6",
     Reason.DETECTOR_VECTOR_MISMATCH: "Detector or Energy Window Vector is not as long as the number of frames",
     Reason.AMBIGUOUS_ENERGY_WINDOW: "several energy windows and no single one around 140 keV",
-    Reason.WRONG_ISOTOPE_WINDOW: "no energy window holds 140 keV, so not Tc-99m",
+    Reason.WRONG_ISOTOPE_WINDOW: "the frames come from no energy window that holds 140 keV, so not Tc-99m",
+    Reason.ENERGY_WINDOW_UNREADABLE: "the limits of the energy window are given but are no energies",
     Reason.TOO_MANY_FRAMES: "more than one frame of the same view",
     Reason.COMPOSITE_VIEWS: "both views drawn into one frame",
     Reason.VIEW_UNRESOLVED: "nothing says which frame is anterior or posterior: see --assume-frame-order",

@@ -59,6 +59,27 @@ class Detector:
     """Code Meaning and Code Value of the same items."""
 
 
+EnergyRange = tuple[float, float]
+"""Lower and upper limit, keV."""
+
+
+class Drug(NamedTuple):
+    """One item of (0054,0016) Radiopharmaceutical Information Sequence, PS3.3 C.8.4.10."""
+
+    nuclide_codes: tuple[str, ...]
+    """Code Values of (0054,0300) Radionuclide Code Sequence."""
+    nuclide_texts: tuple[str, ...]
+    """Code Meanings of the same items, or the values of the retired (0018,0030) Radionuclide."""
+    codes: tuple[str, ...]
+    """Code Values of (0054,0304) Radiopharmaceutical Code Sequence."""
+    texts: tuple[str, ...]
+    """(0018,0031) Radiopharmaceutical, and the Code Meanings of the same items."""
+    start_time: str | None
+    """(0018,1072) Radiopharmaceutical Start Time, ``HHMMSS.FFFFFF``."""
+    start_datetime: str | None
+    """(0018,1078) Radiopharmaceutical Start DateTime."""
+
+
 @dataclass(frozen=True, slots=True)
 class PixelData:
     """Position of (7FE0,0010) Pixel Data in the file."""
@@ -93,6 +114,8 @@ class Header(NamedTuple):
     patient_issuer: str | None
     """(0010,0021) Issuer of Patient ID; a keyed hash likewise."""
     counts_accumulated: int | None
+    drugs: tuple[Drug, ...]
+    """Items of Radiopharmaceutical Information Sequence; without one, the retired attributes at the root."""
     pixel_data: PixelData | None
     sop_class: str | None
     """From here on, objects of one camera have the same values, see `Header.without_instance_values`."""
@@ -119,8 +142,8 @@ class Header(NamedTuple):
     """(0018,1302) Scan Length, mm."""
     detector_vector: tuple[int, ...]
     energy_window_vector: tuple[int, ...]
-    energy_windows: tuple[tuple[tuple[float, float], ...], ...]
-    """Ranges of each energy window, (lower, upper) in keV."""
+    energy_windows: tuple[tuple[EnergyRange | None, ...], ...]
+    """Ranges of each energy window; None is a range that is given and cannot be read."""
     detectors: tuple[Detector, ...]
     view_texts: tuple[str, ...]
     """Code Meaning and Code Value of a View Code Sequence at the root of the data set."""
@@ -128,8 +151,12 @@ class Header(NamedTuple):
     """Values of GEMS_GENIE_1 (0011,1012) and (0011,1030); some writers give one for each frame."""
     view_position: tuple[str, ...]
     """(0018,5101) View Position."""
+    image_ids: tuple[str, ...]
+    """(0054,0400) Image ID."""
     descriptions: tuple[str, ...]
-    """(0054,0400) Image ID and (0008,103E) Series Description."""
+    """(0008,103E) Series Description; the objects of a series share it."""
+    whole_body_technique: str | None
+    """(0018,1301) Whole Body Technique, PS3.3 C.8.4.9.1.5."""
     high_bit: int
     padding: tuple[int, ...]
     """(0028,0120) Pixel Padding Value and, if present, (0028,0121) Pixel Padding Range Limit, as unsigned 16 bits."""
@@ -147,6 +174,7 @@ class Header(NamedTuple):
             patient_id=None,
             patient_issuer=None,
             counts_accumulated=None,
+            drugs=(),
             pixel_data=None,
         )
 

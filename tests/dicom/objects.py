@@ -14,6 +14,7 @@ from bsbatch.reasons import Verdict
 from bsbatch.records import Detector, EvidenceKind, FrameView, Header, ObjectRef, PixelData, ScanObject, View
 
 NM = "1.2.840.10008.5.1.4.1.1.20"
+CT = "1.2.840.10008.5.1.4.1.1.2"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 ROWS, COLUMNS = 16, 4
 
@@ -52,7 +53,10 @@ SOUND = Header(
     view_texts=(),
     private_labels=(),
     view_position=(),
+    image_ids=(),
     descriptions=(),
+    whole_body_technique=None,
+    drugs=(),
     high_bit=15,
     padding=(),
     has_modality_lut=False,

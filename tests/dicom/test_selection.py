@@ -5,18 +5,19 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, item
+from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, dataset, encode, header, item
 
 from bsbatch.config import Selection
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Reason, Stage, Status
-from bsbatch.records import Examination, ObjectRef, PixelData, SettledObject
+from bsbatch.records import EnergyRange, Examination, ObjectRef, PixelData, SettledObject
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
 
 MAX_PIXELS = 1 << 24
 PHOTOPEAK, SCATTER = ((126.0, 154.0),), ((92.0, 125.0),)
+IODINE, UNREADABLE = ((327.6, 400.4),), (None,)
 TYPE = ("ORIGINAL", "PRIMARY")
 
 
@@ -93,7 +94,7 @@ def test_a_header_that_ends_before_its_matrix_fails_if_nothing_excludes_a_bone_s
     ("changes", "reason"),
     [
         ({"sop_class": "1.2.840.10008.5.1.4.1.1.2"}, Reason.MODALITY_NOT_NM),
-        ({"modality": "CT"}, Reason.MODALITY_NOT_NM),
+        ({"modality": "CT", "sop_class": CT}, Reason.MODALITY_NOT_NM),
         ({"modality": "OT", "sop_class": SECONDARY_CAPTURE}, Reason.SC_DISPLAY_CAPTURE),
         ({"modality": "NM", "image_type": (*TYPE, "STATIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
         ({"modality": "NM", "image_type": (*TYPE, "WHOLE BODY", "TRANSMISSION")}, Reason.TRANSMISSION_IMAGE),
@@ -150,7 +151,8 @@ def test_a_whole_body_object_is_accepted(changes: dict[str, Any]) -> None:
         ),
         ({"detector_vector": (1,)}, Reason.DETECTOR_VECTOR_MISMATCH),
         ({"detector_vector": (1, 2, 1)}, Reason.DETECTOR_VECTOR_MISMATCH),
-        ({"energy_window_vector": (1,)}, Reason.DETECTOR_VECTOR_MISMATCH),
+        ({"energy_window_vector": (1, 1, 1)}, Reason.DETECTOR_VECTOR_MISMATCH),
+        ({"energy_window_vector": (1,), "energy_windows": (PHOTOPEAK, SCATTER)}, Reason.DETECTOR_VECTOR_MISMATCH),
     ],
 )
 def test_a_defect_is_found_in_the_header(changes: dict[str, Any], reason: Reason) -> None:
@@ -166,6 +168,8 @@ def test_a_defect_is_found_in_the_header(changes: dict[str, Any], reason: Reason
     [
         {},
         {"detector_vector": (), "energy_window_vector": ()},
+        {"energy_window_vector": (1,)},
+        {"energy_window_vector": (1,), "energy_windows": ()},
         {"transfer_syntax": "1.2.840.10008.1.2.5", "pixel_data": PixelData(2000, -1, is_complete=True)},
         {"transfer_syntax": "1.2.840.10008.1.2.1.99", "pixel_data": PixelData(-1, -1, is_complete=True)},
         {"bits_allocated": 8, "pixel_data": PixelData(2000, 1 << 19, is_complete=True)},
@@ -193,6 +197,17 @@ def test_the_limit_of_pixels_counts_all_frames(limit: int, is_too_large: bool) -
         ((((140.0, 140.0),),), (), (1, 2)),
         ((((80.0, 100.0), (130.0, 150.0)),), (1, 1), (1, 2)),
         ((SCATTER,), (1, 1), Reason.WRONG_ISOTOPE_WINDOW),
+        ((UNREADABLE,), (1, 1), Reason.ENERGY_WINDOW_UNREADABLE),
+        ((UNREADABLE + PHOTOPEAK,), (1, 1), (1, 2)),
+        ((UNREADABLE, PHOTOPEAK), (1, 1, 2, 2), (3, 4)),
+        ((UNREADABLE, SCATTER), (1, 1, 2, 2), Reason.ENERGY_WINDOW_UNREADABLE),
+        ((PHOTOPEAK, IODINE), (2, 2), Reason.WRONG_ISOTOPE_WINDOW),
+        ((PHOTOPEAK, UNREADABLE), (2, 2), Reason.ENERGY_WINDOW_UNREADABLE),
+        ((PHOTOPEAK, PHOTOPEAK), (2, 2), (1, 2)),
+        ((PHOTOPEAK, ()), (2, 2), (1, 2)),
+        (((), SCATTER), (1, 1, 2, 2), Reason.AMBIGUOUS_ENERGY_WINDOW),
+        ((PHOTOPEAK, SCATTER), (0, 0), Reason.AMBIGUOUS_ENERGY_WINDOW),
+        ((PHOTOPEAK, SCATTER), (3, 3), Reason.AMBIGUOUS_ENERGY_WINDOW),
         ((SCATTER, ((350.0, 380.0),)), (1, 2), Reason.WRONG_ISOTOPE_WINDOW),
         ((PHOTOPEAK, SCATTER), (1, 1, 2, 2), (1, 2)),
         ((SCATTER, PHOTOPEAK), (1, 1, 2, 2), (3, 4)),
@@ -202,13 +217,25 @@ def test_the_limit_of_pixels_counts_all_frames(limit: int, is_too_large: bool) -
     ],
 )
 def test_the_frames_of_the_window_that_contains_140_kev_are_chosen(
-    windows: tuple[tuple[tuple[float, float], ...], ...], vector: tuple[int, ...], expected: tuple[int, ...] | Reason
+    windows: tuple[tuple[EnergyRange | None, ...], ...], vector: tuple[int, ...], expected: tuple[int, ...] | Reason
 ) -> None:
     frames = len(vector) or 2
 
     found = photopeak_frames(header(frames=frames, energy_windows=windows, energy_window_vector=vector))
 
     assert found == expected
+
+
+@pytest.mark.parametrize("windows", [(IODINE,), (UNREADABLE,), (PHOTOPEAK, IODINE)])
+def test_any_window_will_do_on_request_if_all_frames_come_from_it(
+    windows: tuple[tuple[EnergyRange | None, ...], ...],
+) -> None:
+    number = len(windows)
+
+    found = header(energy_windows=windows, energy_window_vector=(number, number))
+
+    assert photopeak_frames(found, any_window=True) == (1, 2)
+    assert isinstance(photopeak_frames(found), Reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,16 @@
 SOP Class alone does not decide: old cameras store bone scans as Secondary Capture.
 """
 
+from enum import Enum, auto
+from functools import lru_cache
+
 from bsbatch.reasons import Reason, Stage, Verdict
-from bsbatch.records import Header
+from bsbatch.records import EnergyRange, Header
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Prefix of the Secondary Capture family (PS3.4 B.5). Old GE cameras store real counts under it."""
-NUCLEAR_MEDICINE = "1.2.840.10008.5.1.4.1.1.20"
-_OF_COUNTS = frozenset({NUCLEAR_MEDICINE, "1.2.840.10008.5.1.4.1.1.5"})
-"""NM Image Storage, and its retired predecessor."""
+_OF_COUNTS = frozenset({"1.2.840.10008.5.1.4.1.1.20", "1.2.840.10008.5.1.4.1.1.5"})
+"""NM Image Storage, and its retired predecessor. Their objects are nuclear medicine whatever their Modality."""
 _STANDARD = "1.2.840.10008."
 """Prefix of the SOP classes of the standard."""
 _UNREAD = Verdict(
@@ -31,11 +33,13 @@ _OTHER_TYPES = frozenset(
 _MIN_ROWS = 512
 _MIN_ASPECT, _MAX_ASPECT = 1.8, 6.0
 _TC99M_KEV = 140.0
+_REMEMBERED = 256
+"""Size of the cache of windows and frames: an archive has few different ones."""
 
 
-def may_be_scan(modality: str) -> bool:
-    """Return False if `decline` rejects every object of this modality."""
-    return modality in _OPEN_MODALITIES
+def may_be_scan(modality: str, sop_class: str) -> bool:
+    """Return False if `decline` rejects every object of this Modality and SOP Class UID."""
+    return modality.upper() in _OPEN_MODALITIES or sop_class in _OF_COUNTS
 
 
 def decline(header: Header) -> Verdict | None:
@@ -69,25 +73,78 @@ def find_defect(header: Header, max_pixels: int) -> Verdict | None:
     return None
 
 
-def photopeak_frames(header: Header) -> tuple[int, ...] | Reason:
+def photopeak_frames(header: Header, *, any_window: bool = False) -> tuple[int, ...] | Reason:
     """Frames (from 1) of the energy window that contains 140 keV, or the reason why there is no such window.
 
-    PS3.3 C.8.4.8.1.1: frames run over energy windows (slow) and detectors (fast).
+    PS3.3 C.8.4.8.1.1: frames run over energy windows (slow) and detectors (fast). Windows that no frame comes from do
+    not matter. A vector of one value is that of all frames if there are not several windows.
+
+    Parameters
+    ----------
+    header
+        Of a whole-body object.
+    any_window
+        Accept frames that all come from one window, even if it does not contain 140 keV.
     """
-    everything = tuple(range(1, header.frames + 1))
-    if not header.energy_windows or not any(header.energy_windows):
-        several = len(set(header.energy_window_vector)) > 1
-        return Reason.AMBIGUOUS_ENERGY_WINDOW if several else everything
-    hits = [number for number, ranges in enumerate(header.energy_windows, start=1) if _holds_photopeak(ranges)]
-    if not hits:
-        return Reason.WRONG_ISOTOPE_WINDOW
-    if len(header.energy_windows) == 1:
-        return everything
-    if len(hits) > 1 or not header.energy_window_vector:
+    return _frames_of_window(header.frames, header.energy_window_vector, header.energy_windows, any_window)
+
+
+@lru_cache(_REMEMBERED)
+def _frames_of_window(
+    number: int, vector: tuple[int, ...], ranges: tuple[tuple[EnergyRange | None, ...], ...], any_window: bool
+) -> tuple[int, ...] | Reason:
+    frames = tuple(range(1, number + 1))
+    if len(ranges) > 1:
+        found = _choose_window(ranges, set(vector), any_window=any_window)
+        if isinstance(found, Reason):
+            return found
+        return tuple(frame for frame, window in zip(frames, vector, strict=False) if window == found)
+    windows = [_judge_window(window) for window in ranges]
+    if windows and windows[0] is not _Window.UNKNOWN:
+        return frames if any_window or windows[0] is _Window.PHOTOPEAK else _REFUSALS[windows[0]]
+    return Reason.AMBIGUOUS_ENERGY_WINDOW if len(set(vector)) > 1 else frames
+
+
+class _Window(Enum):
+    """An energy window, as seen by someone who looks for Tc-99m."""
+
+    PHOTOPEAK = auto()
+    OTHER = auto()
+    UNREADABLE = auto()
+    UNKNOWN = auto()
+
+
+_REFUSALS = {
+    _Window.OTHER: Reason.WRONG_ISOTOPE_WINDOW,
+    _Window.UNREADABLE: Reason.ENERGY_WINDOW_UNREADABLE,
+    _Window.UNKNOWN: Reason.AMBIGUOUS_ENERGY_WINDOW,
+}
+
+
+def _choose_window(
+    windows: tuple[tuple[EnergyRange | None, ...], ...], used: set[int], *, any_window: bool
+) -> int | Reason:
+    """Return the number of the one window with 140 keV among those that frames come from."""
+    if not used <= set(range(1, len(windows) + 1)):
         return Reason.AMBIGUOUS_ENERGY_WINDOW
-    return tuple(
-        frame for frame, window in zip(everything, header.energy_window_vector, strict=False) if window == hits[0]
-    )
+    judged = {number: _judge_window(windows[number - 1]) for number in used or range(1, len(windows) + 1)}
+    kinds = set(judged.values())
+    if len(used) == 1 and (any_window or kinds <= {_Window.PHOTOPEAK, _Window.UNKNOWN}):
+        return next(iter(used))
+    hits = [number for number, kind in judged.items() if kind is _Window.PHOTOPEAK]
+    if len(hits) == 1 and used:
+        return hits[0]
+    if hits or _Window.UNKNOWN in kinds:
+        return Reason.AMBIGUOUS_ENERGY_WINDOW
+    return _REFUSALS[_Window.UNREADABLE if _Window.UNREADABLE in kinds else _Window.OTHER]
+
+
+def _judge_window(ranges: tuple[EnergyRange | None, ...]) -> _Window:
+    if any(energies is not None and energies[0] <= _TC99M_KEV <= energies[1] for energies in ranges):
+        return _Window.PHOTOPEAK
+    if None in ranges:
+        return _Window.UNREADABLE
+    return _Window.OTHER if ranges else _Window.UNKNOWN
 
 
 def _is_unread(header: Header) -> bool:
@@ -95,7 +152,8 @@ def _is_unread(header: Header) -> bool:
     if header.pixel_data is not None or (header.rows and header.columns):
         return False
     is_other_kind = _kind(header) in _OTHER_TYPES or "TRANSMISSION" in header.image_type[3:4]
-    return header.modality in _OPEN_MODALITIES and _may_hold_counts(header.sop_class or "") and not is_other_kind
+    sop_class = header.sop_class or ""
+    return may_be_scan(header.modality, sop_class) and _may_hold_counts(sop_class) and not is_other_kind
 
 
 def _may_hold_counts(sop_class: str) -> bool:
@@ -104,12 +162,12 @@ def _may_hold_counts(sop_class: str) -> bool:
 
 
 def _other_modality(header: Header) -> Reason | None:
-    sop_class, modality = header.sop_class or "", header.modality
+    sop_class, modality = header.sop_class or "", header.modality.upper()
     if sop_class.startswith(_DOCUMENTS) or modality in _DOCUMENT_MODALITIES:
         return Reason.STRUCTURED_REPORT_OR_PDF
     if modality == "PT" or sop_class in _PET_SOP_CLASSES:
         return Reason.PET
-    if modality == "NM" or (not modality and sop_class in _OF_COUNTS):
+    if modality == "NM" or sop_class in _OF_COUNTS:
         return None
     if sop_class.startswith(SECONDARY_CAPTURE) and modality in _CAPTURE_MODALITIES:
         return Reason.SC_DISPLAY_CAPTURE
@@ -162,9 +220,8 @@ def _pixel_data_reason(header: Header) -> Reason | None:
 
 
 def _vector_reason(header: Header) -> Reason | None:
-    lengths = {len(vector) for vector in (header.detector_vector, header.energy_window_vector) if vector}
+    windows = header.energy_window_vector
+    if len(windows) == 1 and len(header.energy_windows) <= 1:  # left of a longer vector: there is no other window
+        windows = ()
+    lengths = {len(vector) for vector in (header.detector_vector, windows) if vector}
     return Reason.DETECTOR_VECTOR_MISMATCH if lengths - {header.frames} else None
-
-
-def _holds_photopeak(ranges: tuple[tuple[float, float], ...]) -> bool:
-    return any(lower <= _TC99M_KEV <= upper for lower, upper in ranges)

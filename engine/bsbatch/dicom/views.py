@@ -84,7 +84,9 @@ def _resolve(header: Header, frames: tuple[int, ...], assume_order: bool) -> tup
 
 def without_labels(header: Header) -> Header:
     """Remove what only this module needs, so that waiting objects hold no free text and less memory."""
-    return header._replace(detectors=(), view_texts=(), private_labels=(), view_position=(), descriptions=())
+    return header._replace(
+        detectors=(), view_texts=(), private_labels=(), view_position=(), image_ids=(), descriptions=(), drugs=()
+    )
 
 
 def testify(header: Header, frame: int) -> FrameView | Reason | None:
@@ -126,7 +128,7 @@ def _select(named: list[FrameView]) -> tuple[FrameView, ...] | Verdict:
 
 
 def _reason_without_views(header: Header, frames: tuple[int, ...]) -> Reason:
-    names_both = any(len(views_of_text(text)) > 1 for text in header.descriptions)
+    names_both = any(len(views_of_text(text)) > 1 for text in header.image_ids + header.descriptions)
     is_wide = header.columns * _PAIR >= header.rows
     return Reason.COMPOSITE_VIEWS if len(frames) == 1 and is_wide and names_both else Reason.VIEW_UNRESOLVED
 
@@ -174,7 +176,7 @@ def _by_start_angle(header: Header, frame: int) -> set[View]:
 
 def _by_description(header: Header, frame: int) -> set[View]:
     is_only_frame = header.frames == 1 and frame == 1
-    return _views_named_by(header.descriptions) if is_only_frame else set()
+    return _views_named_by(header.image_ids + header.descriptions) if is_only_frame else set()
 
 
 def _detector_codes(header: Header, frame: int) -> tuple[tuple[str, str], ...]:

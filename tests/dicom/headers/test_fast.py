@@ -1,7 +1,6 @@
 """The fast reader returns the same header as pydicom, or None."""
 
 import struct
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
-from tests.dicom.objects import dataset, encode, item, without_preamble
+from tests.dicom.objects import CT, dataset, encode, item, without_preamble
 
 from bsbatch.dicom.headers import fast, with_pydicom
+from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.errors import ItemError
 from bsbatch.records import Header
@@ -33,20 +33,20 @@ PACKAGES = [Path(pydicom.__file__).parent / "data", Path(data_store.__file__).pa
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
-def everything(_modality: str) -> bool:
+def everything(_modality: str, _sop_class: str) -> bool:
     return True
 
 
 READINGS = [everything, may_be_scan]
 
 
-def read_fast(data: bytes, is_wanted: Callable[[str], bool] = everything) -> Header | None:
+def read_fast(data: bytes, is_wanted: IsWanted = everything) -> Header | None:
     stream = BytesIO(data)
     head = stream.read(fast.HEAD)
     return fast.parse(stream, head, len(data), is_wanted) if head[128:132] == b"DICM" else None
 
 
-def agrees(data: bytes, is_wanted: Callable[[str], bool] = everything) -> bool:
+def agrees(data: bytes, is_wanted: IsWanted = everything) -> bool:
     """Return True if the fast reader declines, or if pydicom returns the same values of the same types."""
     found = read_fast(data, is_wanted)
     if found is None:
@@ -62,9 +62,22 @@ def full(*, undefined: bool = False, **attributes: Any) -> Dataset:
     """An object with every attribute of a header; with ``undefined``, its sequences are of undefined length."""
     window = item(EnergyWindowRangeSequence=[item(EnergyWindowLowerLimit="126.5", EnergyWindowUpperLimit="154")])
     code = item(CodeValue="399321004", CodingSchemeDesignator="SCT", CodeMeaning="Anterior projection")
+    older = item(EnergyWindowCenterline="140.5", EnergyWindowTotalWidth="28.1")
+    nuclide = item(CodeValue="C-163A8", CodingSchemeDesignator="SRT", CodeMeaning="^99m^Technetium")
+    drug = item(
+        Radiopharmaceutical="Tc-99m MDP",
+        RadiopharmaceuticalStartTime="090000",
+        RadiopharmaceuticalStartDateTime="20200304090000",
+        RadionuclideCodeSequence=[nuclide],
+        RadiopharmaceuticalCodeSequence=[item(CodeValue="C-B1218", CodeMeaning="medronate")],
+    )
     fields: dict[str, Any] = {
         "EnergyWindowVector": [1, 1],
-        "EnergyWindowInformationSequence": [window, item()],
+        "EnergyWindowInformationSequence": [window, item(), item(EnergyWindowRangeSequence=[older])],
+        "RadiopharmaceuticalInformationSequence": [drug, item()],
+        "WholeBodyTechnique": "1PS",
+        "Radionuclide": "99mTc",
+        "EnergyWindowCenterline": "140",
         "DetectorInformationSequence": [item(StartAngle=180, ViewCodeSequence=[code]), item(StartAngle="-1e1")],
         "ViewCodeSequence": [item(CodeValue="PO", CodeMeaning="Posterior")],
         "ReferencedStudySequence": [item(ReferencedSOPInstanceUID="1.2", PurposeOfReferenceCodeSequence=[code])],
@@ -101,12 +114,12 @@ FILES = [
     for names in (None, "ISO_IR 100")
     for syntax in PLAIN
 ]
-FILES += [encode(full(), RLELossless), encode(full(Modality="CT"))]
+FILES += [encode(full(), RLELossless), encode(full(Modality="CT", SOPClassUID=CT))]
 
 
 @pytest.mark.parametrize("is_wanted", READINGS)
 @pytest.mark.parametrize("folder", PACKAGES, ids=["pydicom", "pydicom-data"])
-def test_both_agree_on_every_real_file(folder: Path, is_wanted: Callable[[str], bool]) -> None:
+def test_both_agree_on_every_real_file(folder: Path, is_wanted: IsWanted) -> None:
     files = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
 
     assert all(agrees(data, is_wanted) for data in files)
@@ -114,7 +127,7 @@ def test_both_agree_on_every_real_file(folder: Path, is_wanted: Callable[[str], 
 
 
 @pytest.mark.parametrize("is_wanted", READINGS)
-def test_both_agree_on_every_phantom_and_other_object(phantoms: Path, is_wanted: Callable[[str], bool]) -> None:
+def test_both_agree_on_every_phantom_and_other_object(phantoms: Path, is_wanted: IsWanted) -> None:
     files = [path.read_bytes() for path in sorted((phantoms / "archive").rglob("*")) if path.is_file()]
 
     assert all(agrees(data, is_wanted) for data in files)
@@ -128,7 +141,8 @@ def test_an_object_that_follows_the_standard_needs_no_pydicom(data: bytes) -> No
     assert found is not None
     assert agrees(data)
     assert found.private_labels == (("ANT", "POST"), ("WB_E", "WB_F"))
-    assert found.energy_windows == (((126.5, 154.0),), ())
+    assert found.energy_windows == (((126.5, 154.0),), (), ((126.45, 154.55),))
+    assert found.drugs[0].texts == ("Tc-99m MDP", "medronate")
     assert found.detectors[0].view_codes == (("SCT", "399321004"),)
 
 
@@ -172,6 +186,15 @@ def test_free_text_is_decoded_as_by_pydicom(names: str, text: bytes) -> None:
     ("good", "bad"),
     [
         (b"126.5 ", b"1_6.5 "),
+        (b"126.5 ", b"126,5 "),
+        (b"126.5 ", b"126keV"),
+        (b"126.5 ", b"126\\5 "),
+        (b"126.5 ", b"\xb2\xb26.5"),
+        (b"126.5 ", b"\0\0\0\0\0\0"),
+        (b"28.1", b"n/a "),
+        (b"090000", b"09:00 "),
+        (b"090000", b"09\\00 "),
+        (b"Tc-99m MDP", b"\xe9\\99m MDP "),
         (b"126.5 ", b"nan   "),
         (b"126.5 ", b"1e400 "),
         (b"123456", b"1234.0"),
@@ -188,6 +211,18 @@ def test_values_that_violate_their_vr_are_read_as_by_pydicom(good: bytes, bad: b
     assert agrees(whole.replace(good, bad))
 
 
+@pytest.mark.parametrize("encoding", PLAIN)
+@pytest.mark.parametrize("drugs", [None, [], [item()]], ids=["absent", "empty", "an empty item"])
+def test_the_drug_at_the_root_is_read_alike(drugs: list[Dataset] | None, encoding: UID) -> None:
+    data = encode(full(RadiopharmaceuticalInformationSequence=drugs, Radiopharmaceutical="MDP"), encoding)
+
+    found = read_fast(data)
+
+    assert found is not None
+    assert agrees(data)
+    assert found.drugs[0].texts == (() if drugs else ("MDP",))
+
+
 def test_an_item_with_a_character_set_of_its_own_is_left_to_pydicom() -> None:
     code = item(SpecificCharacterSet="ISO_IR 144", CodeValue="A", CodeMeaning="Anterior")
 
@@ -202,7 +237,7 @@ def test_attributes_out_of_order_are_left_to_pydicom() -> None:
 
 
 def test_only_the_attributes_of_a_row_are_read_of_another_modality() -> None:
-    data = encode(full(Modality="CT"))
+    data = encode(full(Modality="CT", SOPClassUID=CT))
 
     found = read_fast(data, may_be_scan)
 
@@ -213,7 +248,7 @@ def test_only_the_attributes_of_a_row_are_read_of_another_modality() -> None:
 
 
 def test_damage_after_the_attributes_of_a_row_does_not_matter_for_another_modality() -> None:
-    data = encode(full(Modality="CT"))
+    data = encode(full(Modality="CT", SOPClassUID=CT))
     end = data.index(b"\x28\x00\x11\x00US") + 10
 
     broken = data[:end] + b"\x28\x00\x12\x00ZZ" + bytes(range(200))

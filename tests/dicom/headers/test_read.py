@@ -145,7 +145,7 @@ def test_texts_counts_and_rescaling_are_read() -> None:
     found = read(encode(source))
 
     assert found.view_position == ("Anterior", "Posterior")
-    assert found.descriptions == ("WHOLE BODY_E", "WholeBody")
+    assert (found.image_ids, found.descriptions) == (("WHOLE BODY_E",), ("WholeBody",))
     assert (found.counts_accumulated, found.rescale, found.is_lossy) == (1234, (2.0, -3.0), True)
 
 

@@ -1,10 +1,14 @@
 """Tags, keywords and VRs of the DICOM attributes that both header readers extract."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 _DATE_DIGITS = 8
+
+IsWanted = Callable[[str, str], bool]
+"""Called with Modality and SOP Class UID, empty if absent; False if no more than `OUTLINE` is wanted of an object."""
 
 
 class Attribute(NamedTuple):
@@ -59,6 +63,11 @@ FULL = (
         "PatientID",
         "IssuerOfPatientID",
         "CountsAccumulated",
+        "Radionuclide",
+        "Radiopharmaceutical",
+        "EnergyWindowCenterline",
+        "EnergyWindowTotalWidth",
+        "WholeBodyTechnique",
         "ScanLength",
         "ViewPosition",
         "SamplesPerPixel",
@@ -76,6 +85,7 @@ FULL = (
         "ModalityLUTSequence",
         "EnergyWindowVector",
         "EnergyWindowInformationSequence",
+        "RadiopharmaceuticalInformationSequence",
         "DetectorVector",
         "DetectorInformationSequence",
         "ViewCodeSequence",
@@ -90,9 +100,20 @@ EVERY = META | FULL
 
 CODE = CHARACTER_SET | _table("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 DETECTOR = CHARACTER_SET | _table("StartAngle", "ViewCodeSequence")
-WINDOW = CHARACTER_SET | _table("EnergyWindowRangeSequence")
-ENERGY_RANGE = CHARACTER_SET | _table("EnergyWindowLowerLimit", "EnergyWindowUpperLimit")
-"""Attributes in the items of View Code, Detector Information, Energy Window Information and Energy Window Range."""
+_CENTRE = _table("EnergyWindowCenterline", "EnergyWindowTotalWidth")
+WINDOW = CHARACTER_SET | _CENTRE | _table("EnergyWindowRangeSequence")
+ENERGY_RANGE = CHARACTER_SET | _CENTRE | _table("EnergyWindowLowerLimit", "EnergyWindowUpperLimit")
+DRUG = CHARACTER_SET | _table(
+    "Radiopharmaceutical",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+    "RadionuclideCodeSequence",
+    "RadiopharmaceuticalCodeSequence",
+)
+"""Attributes in the items of View Code, Detector Information, Energy Window Information, Energy Window Range and
+Radiopharmaceutical Information."""
+LIMITS = "EnergyWindowLowerLimit", "EnergyWindowUpperLimit", "EnergyWindowCenterline", "EnergyWindowTotalWidth"
+"""Keywords of the values that `bsbatch.dicom.headers.energies.range_of` reads."""
 
 
 def acquisition(date: str | None, time: str | None, moment: str | None) -> tuple[str | None, str | None]:

@@ -6,13 +6,13 @@ byte is ambiguous. Tests compare the two.
 
 import re
 import struct
-from collections.abc import Callable
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
 
 from bsbatch.dicom.headers import attributes, lossy, values
+from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.headers.elements import (
     UNDEFINED,
     RawValues,
@@ -22,8 +22,9 @@ from bsbatch.dicom.headers.elements import (
     are_fragments_whole,
     check,
 )
+from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Walk
-from bsbatch.records import Detector, Header, PixelData
+from bsbatch.records import Detector, Drug, EnergyRange, Header, PixelData
 
 HEAD = 8192
 """Number of bytes read first; most headers are shorter."""
@@ -40,7 +41,7 @@ _COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(1|4\.\d+|5)")
 """Explicit VR little endian and the encapsulated syntaxes, PS3.5 sections A.2 and A.4."""
 
 
-def parse(stream: BinaryIO | None, head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
+def parse(stream: BinaryIO | None, head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
     """Read a header for `bsbatch.dicom.headers.read.read_header`; return None to leave it to pydicom.
 
     Parameters
@@ -71,18 +72,16 @@ class _Source(NamedTuple):
     size: int
 
 
-def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
+def _header(source: _Source, is_wanted: IsWanted) -> Header:
     walk = _TEMPLATES.recall(source.data)
-    if walk is None or walk.is_wanted != is_wanted(values.text(walk.raw, "Modality") or ""):
+    if walk is None or walk.is_wanted != _decide(is_wanted, *map(walk.raw.get, _OF_KIND)):
         walk = _walk(source, is_wanted)
         _TEMPLATES.remember(source.data, walk, walk.stop == source.size < HEAD)
     raw, codec = walk.raw, values.codec(walk.raw)
     sop_uid = values.unique_text(raw, "SOPInstanceUID") or values.unique_text(raw, "MediaStorageSOPInstanceUID")
-    date, time = attributes.acquisition(
-        values.text(raw, "AcquisitionDate"),
-        values.unique_text(raw, "AcquisitionTime"),
-        values.unique_text(raw, "AcquisitionDateTime"),
-    )
+    date, time = values.text(raw, "AcquisitionDate"), values.unique_text(raw, "AcquisitionTime")
+    if "AcquisitionDateTime" in raw:
+        date, time = attributes.acquisition(date, time, values.unique_text(raw, "AcquisitionDateTime"))
     if not walk.is_wanted:
         return Header._make((sop_uid, time, date, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec)))
     own = (
@@ -92,6 +91,7 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
         *(values.unique_text(raw, keyword) for keyword in _OF_SERIES),
         *(values.free_text(raw, keyword, codec) for keyword in _OF_PATIENT),
         values.integer(raw, "CountsAccumulated"),
+        _drugs(tuple(map(raw.get, _OF_DRUGS)), codec, walk.is_implicit),
         _locate(source, walk.stop, walk.is_implicit),
     )
     return Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
@@ -100,17 +100,25 @@ def _header(source: _Source, is_wanted: Callable[[str], bool]) -> Header:
 _TEMPLATES = TemplateCache()
 
 
-def _walk(source: _Source, is_wanted: Callable[[str], bool]) -> Walk:
+def _walk(source: _Source, is_wanted: IsWanted) -> Walk:
     data, size = source.data, source.size
     raw, start = Walker(data, is_implicit=False).dataset(DATASET, size, _OF_META, attributes.META)
     walker = Walker(data, is_implicit=_syntax(raw) == ImplicitVRLittleEndian)
     check(walker.is_implicit != _starts_explicit(data, start))
     first, stop = walker.dataset(start, size, _BEFORE_DECISION, attributes.OUTLINE)
-    is_more_wanted = is_wanted(values.text(first, "Modality") or "")
+    is_more_wanted = _decide(is_wanted, *map((raw | first).get, _OF_KIND))
     tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
     rest, stop = walker.dataset(stop, size, tags, wanted)
     check(stop <= size)
     return Walk(raw | first | rest, start, stop, walker.is_implicit, is_more_wanted)
+
+
+@lru_cache(_REMEMBERED)
+def _decide(is_wanted: IsWanted, *kind: bytes | None) -> bool:
+    """Call ``is_wanted`` with the decoded values of `_OF_KIND`."""
+    raw = _restore(_OF_KIND, kind)
+    sop_class = values.text(raw, "SOPClassUID") or values.text(raw, "MediaStorageSOPClassUID")
+    return is_wanted(values.text(raw, "Modality") or "", sop_class or "")
 
 
 def _syntax(raw: RawValues) -> str:
@@ -144,13 +152,16 @@ _UNREAD: dict[str, object] = {
     "view_texts": (),
     "private_labels": (),
     "view_position": (),
+    "image_ids": (),
     "descriptions": (),
+    "whole_body_technique": None,
     "high_bit": 15,
     "padding": (),
     "has_modality_lut": False,
 }
 """Defaults of the fields that are not read of objects of another modality, but for ``is_lossy``."""
 
+_OF_KIND = "Modality", "SOPClassUID", "MediaStorageSOPClassUID"
 _OF_OBJECT = {
     "FileMetaInformationGroupLength",
     "MediaStorageSOPInstanceUID",
@@ -161,6 +172,7 @@ _OF_OBJECT = {
 }
 _OF_SERIES = "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
 _OF_PATIENT = "PatientID", "IssuerOfPatientID"
+_OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformationSequence"
 _OUTLINE_KEYWORDS = tuple(
     sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OF_OBJECT)
 )
@@ -169,7 +181,7 @@ _CAMERA_KEYWORDS = tuple(
     sorted(
         {attribute.keyword for attribute in attributes.EVERY.values()}
         - _OF_OBJECT
-        - {*_OF_SERIES, *_OF_PATIENT, "CountsAccumulated"}
+        - {*_OF_SERIES, *_OF_PATIENT, *_OF_DRUGS, "CountsAccumulated"}
     )
 )
 """Keywords whose values the objects of a camera share."""
@@ -181,7 +193,7 @@ def _outline_fields(packed: tuple[bytes | None, ...], codec: str) -> tuple[objec
     raw = _restore(_OUTLINE_KEYWORDS, packed)
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
     unread = _UNREAD | {"is_lossy": lossy.is_lossy(None, values.text(raw, "TransferSyntaxUID") or "")}
-    return *series, None, None, None, None, *_order(_object_fields(raw, codec) | unread)
+    return *series, None, None, None, (), None, *_order(_object_fields(raw, codec) | unread)
 
 
 @lru_cache(_REMEMBERED)
@@ -254,27 +266,63 @@ def _acquisition_fields(raw: RawValues, codec: str, is_implicit: bool) -> dict[s
         "scan_length": None if length is None else float(length),
         "detector_vector": values.shorts(raw, "DetectorVector"),
         "energy_window_vector": values.shorts(raw, "EnergyWindowVector"),
-        "energy_windows": _energy_windows(raw.get("EnergyWindowInformationSequence", b""), is_implicit),
+        "energy_windows": windows_of(
+            _energy_windows(raw.get("EnergyWindowInformationSequence", b""), is_implicit), *_centre(raw)
+        ),
         "detectors": _detectors(detectors, codec, is_implicit),
         "view_texts": _view_texts(_items(raw, "ViewCodeSequence", is_implicit, attributes.CODE), codec),
         "private_labels": _private_labels(raw, codec),
         "view_position": values.texts(raw, "ViewPosition"),
-        "descriptions": (values.free_texts(raw, "ImageID", codec) + values.free_texts(raw, "SeriesDescription", codec)),
+        "image_ids": values.free_texts(raw, "ImageID", codec),
+        "descriptions": values.free_texts(raw, "SeriesDescription", codec),
+        "whole_body_technique": values.text(raw, "WholeBodyTechnique"),
     }
 
 
 @lru_cache(_REMEMBERED)
-def _energy_windows(value: bytes, is_implicit: bool) -> tuple[tuple[tuple[float, float], ...], ...]:
+def _energy_windows(value: bytes, is_implicit: bool) -> tuple[tuple[EnergyRange | None, ...], ...]:
     items = Walker(value, is_implicit).items(attributes.WINDOW)
     return tuple(_energy_ranges(item, is_implicit) for item in items)
 
 
-def _energy_ranges(item: RawValues, is_implicit: bool) -> tuple[tuple[float, float], ...]:
+def _energy_ranges(item: RawValues, is_implicit: bool) -> tuple[EnergyRange | None, ...]:
     parts = _items(item, "EnergyWindowRangeSequence", is_implicit, attributes.ENERGY_RANGE)
-    lowest = (values.decimal(part, "EnergyWindowLowerLimit") for part in parts)
-    highest = (values.decimal(part, "EnergyWindowUpperLimit") for part in parts)
-    limits = zip(lowest, highest, strict=True)
-    return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
+    lower, upper, centre, width = attributes.LIMITS
+    limits = ((part.get(lower), part.get(upper), part.get(centre), part.get(width)) for part in parts)
+    return ranges_of(limits, *_centre(item))
+
+
+def _centre(raw: RawValues) -> tuple[bytes | None, bytes | None]:
+    return raw.get("EnergyWindowCenterline"), raw.get("EnergyWindowTotalWidth")
+
+
+@lru_cache(_REMEMBERED)
+def _drugs(packed: tuple[bytes | None, ...], codec: str, is_implicit: bool) -> tuple[Drug, ...]:
+    """Read Radiopharmaceutical Information Sequence, else the attributes at the root that older objects have."""
+    raw = _restore(_OF_DRUGS, packed)
+    items = _items(raw, "RadiopharmaceuticalInformationSequence", is_implicit, attributes.DRUG)
+    nuclides, names = (values.free_texts(raw, keyword, codec) for keyword in _OF_DRUGS[:2])
+    if items or not (nuclides or names):
+        return tuple(_drug(item, codec, is_implicit) for item in items)
+    return (Drug((), nuclides, (), names, None, None),)
+
+
+def _drug(item: RawValues, codec: str, is_implicit: bool) -> Drug:
+    nuclides = _items(item, "RadionuclideCodeSequence", is_implicit, attributes.CODE)
+    codes = _items(item, "RadiopharmaceuticalCodeSequence", is_implicit, attributes.CODE)
+    name = values.free_text(item, "Radiopharmaceutical", codec)
+    return Drug(
+        nuclide_codes=_texts_of(nuclides, "CodeValue", codec),
+        nuclide_texts=_texts_of(nuclides, "CodeMeaning", codec),
+        codes=_texts_of(codes, "CodeValue", codec),
+        texts=((name,) if name else ()) + _texts_of(codes, "CodeMeaning", codec),
+        start_time=values.unique_text(item, "RadiopharmaceuticalStartTime"),
+        start_datetime=values.unique_text(item, "RadiopharmaceuticalStartDateTime"),
+    )
+
+
+def _texts_of(items: list[RawValues], keyword: str, codec: str) -> tuple[str, ...]:
+    return tuple(text for item in items if (text := values.free_text(item, keyword, codec)))
 
 
 @lru_cache(_REMEMBERED)

@@ -2,11 +2,12 @@
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from bsbatch.dicom.headers import fast, with_pydicom
+from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
@@ -17,7 +18,7 @@ _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _FIRST_GROUPS = frozenset({0x0002, 0x0008})
 
 
-def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = lambda _modality: True) -> Header:
+def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modality, _sop_class: True) -> Header:
     """Read the header of an object, without its pixels.
 
     Parameters
@@ -27,8 +28,8 @@ def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = 
     size
         Its length in bytes.
     is_wanted
-        Called with the modality. If it returns False, nothing after (0028,0011) Columns is read, and the record holds
-        only the attributes of a row of ``objects``.
+        Called with Modality and SOP Class UID. If it returns False, nothing after (0028,0011) Columns is read, and the
+        record holds only the attributes of a row of ``objects``.
 
     Raises
     ------
@@ -43,7 +44,7 @@ def read_header(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool] = 
     return _check(header, is_directory)
 
 
-def header_in(head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Header | None:
+def header_in(head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
     """Read a header from the first `HEAD` bytes of an object; return None if they do not suffice.
 
     Raises
@@ -55,7 +56,7 @@ def header_in(head: bytes, size: int, is_wanted: Callable[[str], bool]) -> Heade
     return None if header is None else _check(header, is_directory=False)
 
 
-def _parse(head: bytes, size: int, is_wanted: Callable[[str], bool], stream: BinaryIO | None) -> Header | None:
+def _parse(head: bytes, size: int, is_wanted: IsWanted, stream: BinaryIO | None) -> Header | None:
     if head[128:132] != b"DICM":
         _check_begins_as_dataset(head)
         return None

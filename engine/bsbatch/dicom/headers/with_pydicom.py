@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Callable, Iterable, MutableSequence
+from collections.abc import Iterable, MutableSequence
 from typing import Any, BinaryIO
 
 import pydicom
@@ -12,10 +12,12 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from bsbatch.dicom.headers import attributes, lossy
+from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.headers.elements import UNDEFINED, are_fragments_whole
+from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason
-from bsbatch.records import Detector, Header, PixelData
+from bsbatch.records import Detector, Drug, EnergyRange, Header, PixelData
 
 _FULL = [*attributes.FULL, Tag("DirectoryRecordSequence")]
 _OUTLINE = [*attributes.OUTLINE, Tag("DirectoryRecordSequence")]
@@ -24,7 +26,7 @@ _INT32 = 2**31 - 1
 _UINT16 = 2**16 - 1
 
 
-def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tuple[Header, bool]:
+def parse(stream: BinaryIO, size: int, is_wanted: IsWanted) -> tuple[Header, bool]:
     """Read a header for `bsbatch.dicom.headers.read.read_header`; return also True if it is that of a DICOMDIR.
 
     Raises
@@ -34,7 +36,7 @@ def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tupl
     """
     try:
         dataset = read_partial(stream, _is_beyond_outline, force=True, specific_tags=_OUTLINE)
-        if not is_wanted(_text(dataset, "Modality") or ""):
+        if not is_wanted(_text(dataset, "Modality") or "", _sop_class(dataset) or ""):
             return _to_header(dataset, None), False
         stream.seek(0)
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_FULL, force=True)
@@ -45,6 +47,10 @@ def parse(stream: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> tupl
         raise ItemError(
             Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__}): copy the file again"
         ) from error
+
+
+def _sop_class(dataset: FileDataset) -> str | None:
+    return _text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")
 
 
 def _is_beyond_outline(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -60,7 +66,7 @@ def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
     high_bit, syntax = _integer(dataset, "HighBit"), _text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
     return Header(
         sop_uid=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
-        sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
+        sop_class=_sop_class(dataset),
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
@@ -88,12 +94,18 @@ def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
         scan_length=_number(dataset, "ScanLength"),
         detector_vector=_integers(dataset, "DetectorVector"),
         energy_window_vector=_integers(dataset, "EnergyWindowVector"),
-        energy_windows=tuple(_energy_ranges(item) for item in _items(dataset, "EnergyWindowInformationSequence")),
+        drugs=_drugs(dataset),
+        energy_windows=windows_of(
+            tuple(_energy_ranges(item) for item in _items(dataset, "EnergyWindowInformationSequence")),
+            *_centre(dataset),
+        ),
         detectors=tuple(_detector(item) for item in _items(dataset, "DetectorInformationSequence")),
         view_texts=_view_texts(dataset),
         private_labels=_private_labels(dataset),
         view_position=_texts(dataset, "ViewPosition"),
-        descriptions=_texts(dataset, "ImageID") + _texts(dataset, "SeriesDescription"),
+        image_ids=_texts(dataset, "ImageID"),
+        descriptions=_texts(dataset, "SeriesDescription"),
+        whole_body_technique=_text(dataset, "WholeBodyTechnique"),
         pixel_data=pixel_data,
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
         padding=_padding(dataset),
@@ -171,12 +183,48 @@ def _padding(dataset: Dataset) -> tuple[int, ...]:
     return () if value is None else tuple(each & _UINT16 for each in (value, limit) if each is not None)
 
 
-def _energy_ranges(item: Dataset) -> tuple[tuple[float, float], ...]:
+def _energy_ranges(item: Dataset) -> tuple[EnergyRange | None, ...]:
+    lower, upper, centre, width = attributes.LIMITS
     limits = (
-        (_number(part, "EnergyWindowLowerLimit"), _number(part, "EnergyWindowUpperLimit"))
+        (_raw(part, lower), _raw(part, upper), _raw(part, centre), _raw(part, width))
         for part in _items(item, "EnergyWindowRangeSequence")
     )
-    return tuple((lower, upper) for lower, upper in limits if lower is not None and upper is not None)
+    return ranges_of(limits, *_centre(item))
+
+
+def _centre(dataset: Dataset) -> tuple[bytes | None, bytes | None]:
+    return _raw(dataset, "EnergyWindowCenterline"), _raw(dataset, "EnergyWindowTotalWidth")
+
+
+def _raw(dataset: Dataset, keyword: str) -> bytes | None:
+    """Value of an attribute as in the file; pydicom has none for numbers that it cannot convert."""
+    element = dataset.get_item(keyword)
+    value = None if element is None else element.value
+    return value if value is None or isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+
+
+def _drugs(dataset: Dataset) -> tuple[Drug, ...]:
+    """Read Radiopharmaceutical Information Sequence, else the attributes at the root that older objects have."""
+    found = tuple(_drug(item) for item in _items(dataset, "RadiopharmaceuticalInformationSequence"))
+    nuclides, names = _texts(dataset, "Radionuclide"), _texts(dataset, "Radiopharmaceutical")
+    return found or ((Drug((), nuclides, (), names, None, None),) if nuclides or names else ())
+
+
+def _drug(item: Dataset) -> Drug:
+    nuclides, codes = _items(item, "RadionuclideCodeSequence"), _items(item, "RadiopharmaceuticalCodeSequence")
+    name = _text(item, "Radiopharmaceutical")
+    return Drug(
+        nuclide_codes=_texts_of(nuclides, "CodeValue"),
+        nuclide_texts=_texts_of(nuclides, "CodeMeaning"),
+        codes=_texts_of(codes, "CodeValue"),
+        texts=((name,) if name else ()) + _texts_of(codes, "CodeMeaning"),
+        start_time=_text(item, "RadiopharmaceuticalStartTime"),
+        start_datetime=_text(item, "RadiopharmaceuticalStartDateTime"),
+    )
+
+
+def _texts_of(items: Iterable[Dataset], keyword: str) -> tuple[str, ...]:
+    return tuple(text for item in items if (text := _text(item, keyword)))
 
 
 def _detector(item: Dataset) -> Detector:
