@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tests.archives import PATIENT_NAME, write_mixed
-from tests.end_to_end.tables import bsbatch
+from tests.end_to_end.tables import bsbatch, bsbatch_process
 
 from bsbatch.bench.bench import BenchReport, Measurement
 from bsbatch.bench.ceiling import Ceiling
@@ -97,7 +97,7 @@ def test_whole_runs_and_runs_without_a_sink_do_the_same_scans(archive: Path, tmp
 
 
 def test_synthetic_examinations_need_no_archive() -> None:
-    done = bsbatch("bench", "--synthetic", "2", "--stage", "skim", *QUICK)
+    done = bsbatch_process("bench", "--synthetic", "2", "--stage", "skim", *QUICK)
 
     assert done.returncode == 0, done.stderr
     assert "2 synthetic examinations" in done.stdout

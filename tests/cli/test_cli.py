@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.archives import PATIENT_NAME, write_mixed
-from tests.end_to_end.tables import bsbatch, objects, results
+from tests.end_to_end.tables import bsbatch, bsbatch_process, objects, results
 
 import bsbatch as package
 from bsbatch.cli.installation import CODECS, availability, inspect, show
@@ -24,7 +24,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_version() -> None:
-    assert bsbatch("--version").stdout.strip() == f"bsbatch {package.__version__}"
+    assert bsbatch_process("--version").stdout.strip() == f"bsbatch {package.__version__}"
 
 
 def test_help_names_every_exit_code() -> None:
@@ -47,7 +47,8 @@ def test_the_summary_fits_80_columns_and_adds_up(archive: Path, tmp_path: Path) 
 
 
 def test_quiet_prints_nothing(archive: Path, tmp_path: Path) -> None:
-    done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", "--quiet", "--max-error-rate", "1")
+    options = ("--backend", "fake", "--out", tmp_path / "out", "--quiet", "--max-error-rate", "1")
+    done = bsbatch_process("run", archive, *options)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -74,7 +75,7 @@ def test_info_shows_what_works_and_why_the_rest_does_not() -> None:
     assert facts["cpus"] >= 1
     assert isinstance(facts["compiled_part"], bool)
     assert {"pycuda", "tensorrt", "tensorrt-rtx", "nvidia driver"} <= facts["packages"].keys()
-    shown = bsbatch("info").stdout
+    shown = bsbatch_process("info").stdout
     assert "onnxruntime" in shown
     assert "compiled part" in shown
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from tests.archives import PATIENT_NAME, uid, write_mixed
-from tests.end_to_end.tables import bsbatch, read_csv, results
+from tests.end_to_end.tables import bsbatch, bsbatch_process, read_csv, results
 from tests.evaluation.made import write_labels
 from typer.testing import CliRunner
 
@@ -47,7 +47,7 @@ def labels(out: Path) -> Path:
 @pytest.fixture(scope="module")
 def evaluated(out: Path, labels: Path) -> "subprocess.CompletedProcess[str]":
     arguments = ("evaluate", out, "--labels", labels, "--out", out.parent / "report")
-    return bsbatch(*arguments, env={"COLUMNS": "80", "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)})
+    return bsbatch_process(*arguments, env={"COLUMNS": "80", "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)})
 
 
 def test_every_examination_is_evaluated_or_listed(out: Path, evaluated: "subprocess.CompletedProcess[str]") -> None:

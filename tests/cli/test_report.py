@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.archives import write_plain
-from tests.end_to_end.tables import bsbatch
+from tests.end_to_end.tables import bsbatch, bsbatch_process
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_is_written_and_named_and_made_again_to_the_byte(out: Path, tmp_path: Path) -> None:
-    done = bsbatch("report", out)
+    done = bsbatch_process("report", out)
     assert done.returncode == 0, done.stderr
     assert f"Report: {out / 'report.html'}" in done.stdout
     assert "Research use only" in done.stdout

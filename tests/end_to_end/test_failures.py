@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.archives import write_mixed, write_plain
-from tests.end_to_end.tables import bsbatch, objects, results
+from tests.end_to_end.tables import bsbatch, bsbatch_process, objects, results
 
 AS_ORDINARY_USER = (
     ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-dac_override,-dac_read_search"]
@@ -55,7 +55,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_a_larger_one_resumes_it(
     archive: Path, small_disk: Path, tmp_path: Path
 ) -> None:
     out = small_disk / "out"
-    full = bsbatch("run", archive, "--backend", "fake", "--unit-size", "2", "--out", out, "--quiet")
+    full = bsbatch_process("run", archive, "--backend", "fake", "--unit-size", "2", "--out", out, "--quiet")
     assert full.returncode == 4
     assert "No space left on device" in one_line(full.stderr)
     assert "run the same command" in full.stderr
@@ -63,7 +63,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_a_larger_one_resumes_it(
     assert 0 < committed < 40
 
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    resumed = bsbatch("run", archive, "--backend", "fake", "--unit-size", "2", "--out", out, "--quiet")
+    resumed = bsbatch_process("run", archive, "--backend", "fake", "--unit-size", "2", "--out", out, "--quiet")
     assert resumed.returncode == 0, resumed.stderr
     calm = tmp_path / "calm"
     bsbatch("run", archive, "--backend", "fake", "--out", calm, "--quiet")
