@@ -34,11 +34,13 @@ class Reason(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     READ_ERROR = "read_error"
     NOT_DICOM = "not_dicom"
+    WRAPPED = "wrapped"
     DICOMDIR = "dicomdir"
     DECODE_FAILED = "decode_failed"
     NO_PIXEL_DATA = "no_pixel_data"
     TRUNCATED_PIXEL_DATA = "truncated_pixel_data"
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
+    TRANSFER_SYNTAX_MISMATCH = "transfer_syntax_mismatch"
     TOO_LARGE = "too_large"
     MODALITY_NOT_NM = "modality_not_nm"
     PET = "pet"
@@ -69,11 +71,13 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.PERMISSION_DENIED: "no permission to read it: grant read access and run again",
     Reason.READ_ERROR: "the file system gave an error: check the disk or the mount and run again",
     Reason.NOT_DICOM: "not a DICOM file",
+    Reason.WRAPPED: "a DICOM file inside something else (a DICOMweb response, an archive): unpack it or export again",
     Reason.DICOMDIR: "a DICOMDIR, an index without images",
     Reason.DECODE_FAILED: "a damaged DICOM header or damaged pixel data",
     Reason.NO_PIXEL_DATA: "a whole-body object without pixel data",
     Reason.TRUNCATED_PIXEL_DATA: "the file ends before its pixel data do: copy it again",
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: 'no decoder for this compression: pip install "bsbatch[codecs]" and run again',
+    Reason.TRANSFER_SYNTAX_MISMATCH: "pixel data of another kind than the transfer syntax says: export it again",
     Reason.TOO_LARGE: "rows x columns x frames beyond --max-pixels",
     Reason.MODALITY_NOT_NM: "another modality than nuclear medicine",
     Reason.PET: "positron emission tomography",

@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -20,6 +19,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bsbatch.dicom.part10 import load
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
@@ -75,7 +75,7 @@ def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tupl
     """
     kind = _TYPES.get((header.bits_allocated, header.is_signed)) if header.transfer_syntax in _PLAIN else None
     if kind is None:
-        return tuple(_view(stored, header) for stored in _decode(stream, frames))
+        return tuple(_view(stored, header) for stored in _decode(stream, header, frames))
     return tuple(_view(stored, header) for stored in _read(stream, header, frames, np.dtype(kind)))
 
 
@@ -110,9 +110,9 @@ def _read_up_to(stream: BinaryIO, count: int) -> bytes:
     return data
 
 
-def _decode(stream: BinaryIO, frames: Sequence[int]) -> list[NDArray[np.generic]]:
+def _decode(stream: BinaryIO, header: Header, frames: Sequence[int]) -> list[NDArray[np.generic]]:
     try:
-        dataset = dcmread(io.BytesIO(stream.read()), force=True)
+        dataset = load(io.BytesIO(stream.read()), header.transfer_syntax)
         return [np.asarray(pixel_array(dataset, index=frame - 1, raw=True)) for frame in frames]
     except Exception as error:  # decoders raise nearly everything on damaged data
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number

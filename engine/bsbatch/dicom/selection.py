@@ -6,8 +6,9 @@ SOP Class alone does not decide: old cameras store bone scans as Secondary Captu
 from enum import Enum, auto
 from functools import lru_cache
 
+from bsbatch.dicom.encoding import is_encapsulated
 from bsbatch.reasons import Reason, Stage, Verdict
-from bsbatch.records import EnergyRange, Header
+from bsbatch.records import EnergyRange, Header, PixelData
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """Prefix of the Secondary Capture family (PS3.4 B.5). Old GE cameras store real counts under it."""
@@ -214,9 +215,17 @@ def _pixel_data_reason(header: Header) -> Reason | None:
     pixels = header.pixel_data
     if pixels is None:
         return Reason.NO_PIXEL_DATA
+    if _has_other_encoding(header.transfer_syntax, pixels):
+        return Reason.TRANSFER_SYNTAX_MISMATCH
     expected = header.rows * header.columns * header.frames * header.bits_allocated // 8
     is_short = header.transfer_syntax in _NATIVE and pixels.length < expected
     return Reason.TRUNCATED_PIXEL_DATA if is_short or not pixels.is_complete else None
+
+
+def _has_other_encoding(syntax: str, pixels: PixelData) -> bool:
+    """Return True for fragments under a native syntax, and for none under an encapsulated one (PS3.5 section A.4)."""
+    has_fragments = pixels.length < 0 <= pixels.offset
+    return has_fragments if syntax in _NATIVE else is_encapsulated(syntax) and not has_fragments
 
 
 def _vector_reason(header: Header) -> Reason | None:

@@ -21,6 +21,7 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import CT, dataset, encode, item, without_preamble
 
+from bsbatch.dicom.encoding import AFTER_PREFIX
 from bsbatch.dicom.headers import fast, with_pydicom
 from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.selection import may_be_scan
@@ -52,7 +53,7 @@ def agrees(data: bytes, is_wanted: IsWanted = everything) -> bool:
     if found is None:
         return True
     try:
-        header, is_directory = with_pydicom.parse(BytesIO(data), len(data), is_wanted)
+        header, is_directory = with_pydicom.parse(BytesIO(data), AFTER_PREFIX, len(data), is_wanted)
     except ItemError:
         return False
     return (repr(header), is_directory) == (repr(found), False)

@@ -11,19 +11,13 @@ from typing import BinaryIO
 
 from pydicom.datadict import dictionary_VR
 
+from bsbatch.dicom.encoding import HEAD_BYTES, SHORT_HEAD, UNDEFINED
 from bsbatch.dicom.headers.attributes import CHARACTER_SET, Attribute
 
 _EXPLICIT = struct.Struct("<HH2sH").unpack_from
 _IMPLICIT = struct.Struct("<HHI").unpack_from
 _LENGTH = struct.Struct("<I").unpack_from
 
-_SHORT = b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
-_LONG = b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
-_HEAD_BYTES = dict.fromkeys(_SHORT, 8) | dict.fromkeys(_LONG, 12)
-"""Explicit VR -> bytes before the value, PS3.5 section 7.1.2."""
-_SHORT_HEAD = 8
-
-UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _OF_AN_ITEM = range(0xFFFE0000)
 _MAX_FRAGMENTS = 1 << 16
@@ -87,10 +81,10 @@ class Walker:
         position, end = 0, len(self.data)
         while position < end:
             group, element, length = _IMPLICIT(self.data, position)
-            if group << 16 | element == _SEQUENCE_END and position + _SHORT_HEAD == end:
+            if group << 16 | element == _SEQUENCE_END and position + SHORT_HEAD == end:
                 break
             check(group << 16 | element == _ITEM)
-            attributes, position = self._item(position + _SHORT_HEAD, length, wanted)
+            attributes, position = self._item(position + SHORT_HEAD, length, wanted)
             items.append(attributes)
         return items
 
@@ -99,11 +93,11 @@ class Walker:
         position = start
         while position < stop:
             group, element, length = _IMPLICIT(self.data, position)
-            value = position + _SHORT_HEAD
+            value = position + SHORT_HEAD
             if not self.is_implicit:
                 vr, length = self.data[position + 4 : position + 6], length >> 16
-                value = position + _HEAD_BYTES[vr]
-                length = _LENGTH(self.data, value - 4)[0] if _HEAD_BYTES[vr] != _SHORT_HEAD else length
+                value = position + HEAD_BYTES[vr]
+                length = _LENGTH(self.data, value - 4)[0] if HEAD_BYTES[vr] != SHORT_HEAD else length
             is_nested = length == UNDEFINED
             end = value + (self._measure_sequence(True, value) if is_nested else length)
             yield Span(group << 16 | element, position, value, end, is_nested)
@@ -118,9 +112,9 @@ class Walker:
             tag = group << 16 | element
             if tag >= last:
                 return raw, position
-            value = position + _HEAD_BYTES[vr]
-            if _HEAD_BYTES[vr] != _SHORT_HEAD:
-                length = _LENGTH(data, position + _SHORT_HEAD)[0]
+            value = position + HEAD_BYTES[vr]
+            if HEAD_BYTES[vr] != SHORT_HEAD:
+                length = _LENGTH(data, position + SHORT_HEAD)[0]
                 if length == UNDEFINED:
                     length = self._measure_sequence(vr == b"SQ", value)
             position = value + length
@@ -139,7 +133,7 @@ class Walker:
             tag = group << 16 | element
             if tag >= last:
                 return raw, position
-            value = position + _SHORT_HEAD
+            value = position + SHORT_HEAD
             if length == UNDEFINED:
                 length = self._measure_sequence(_is_sequence(tag), value)
             position = value + length
@@ -162,7 +156,7 @@ class Walker:
         position = start
         while True:
             group, element, length = _IMPLICIT(self.data, position)
-            tag, position = group << 16 | element, position + _SHORT_HEAD
+            tag, position = group << 16 | element, position + SHORT_HEAD
             if tag == _SEQUENCE_END:
                 check(length == 0)
                 return position - start
@@ -177,7 +171,7 @@ class Walker:
         else:
             raw, stop = self.dataset(start, len(self.data) + 1, _OF_AN_ITEM, wanted)
             check(_IMPLICIT(self.data, stop) == (_ITEM_END >> 16, _ITEM_END & 0xFFFF, 0))
-            stop += _SHORT_HEAD
+            stop += SHORT_HEAD
         check("SpecificCharacterSet" not in raw)
         return raw, stop
 
@@ -207,14 +201,14 @@ def are_fragments_whole(stream: BinaryIO, start: int, size: int) -> bool:
     position = start
     for _ in range(_MAX_FRAGMENTS):
         stream.seek(position)
-        head = stream.read(_SHORT_HEAD)
-        if len(head) < _SHORT_HEAD:
+        head = stream.read(SHORT_HEAD)
+        if len(head) < SHORT_HEAD:
             return False
         group, element, length = _IMPLICIT(head)
         tag = group << 16 | element
         if tag != _ITEM:  # the end, or other damage, which the decoder will report
             return True
-        position += _SHORT_HEAD + int(length)
+        position += SHORT_HEAD + int(length)
         if position > size:
             return False
     return True

@@ -11,10 +11,10 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
 
+from bsbatch.dicom.encoding import UNDEFINED
 from bsbatch.dicom.headers import attributes, lossy, values
 from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.headers.elements import (
-    UNDEFINED,
     RawValues,
     UnclearError,
     Walker,
@@ -35,8 +35,13 @@ _OF_OUTLINE = range(_BEFORE_DECISION.stop, attributes.LAST_OF_OUTLINE + 1)
 _BEFORE_PIXELS = range(_BEFORE_DECISION.stop, 0x7FE00008)
 _REMEMBERED = 256
 """Size of the caches of decoded values: a camera writes the same detectors and windows into every header."""
+_PIXEL_VRS = frozenset({b"OB", b"OW"})
 _FLOAT_PIXELS, _PIXELS = {0x7FE00008, 0x7FE00009}, 0x7FE00010
 
+_FILL = b"\xff\xff\xff\xff"
+"""Bytes that some copies leave where data are missing; no tag."""
+_NATIVE = frozenset({b"1.2.840.10008.1.2\0", b"1.2.840.10008.1.2.1\0"})
+"""Native transfer syntaxes as they stand in files, padded to an even length."""
 _COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(1|4\.\d+|5)")
 """Explicit VR little endian and the encapsulated syntaxes, PS3.5 sections A.2 and A.4."""
 
@@ -92,7 +97,7 @@ def _header(source: _Source, is_wanted: IsWanted) -> Header:
         *(values.free_text(raw, keyword, codec) for keyword in _OF_PATIENT),
         values.integer(raw, "CountsAccumulated"),
         _drugs(tuple(map(raw.get, _OF_DRUGS)), codec, walk.is_implicit),
-        _locate(source, walk.stop, walk.is_implicit),
+        _locate(source, walk),
     )
     return Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
 
@@ -109,7 +114,7 @@ def _walk(source: _Source, is_wanted: IsWanted) -> Walk:
     is_more_wanted = _decide(is_wanted, *map((raw | first).get, _OF_KIND))
     tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
     rest, stop = walker.dataset(stop, size, tags, wanted)
-    check(stop <= size)
+    check(stop <= size and data[stop : stop + 4] != _FILL)
     return Walk(raw | first | rest, start, stop, walker.is_implicit, is_more_wanted)
 
 
@@ -358,8 +363,9 @@ def _private_labels(raw: RawValues, codec: str) -> tuple[tuple[str, ...], ...]:
     return tuple(label for label in labels if label)
 
 
-def _locate(source: _Source, stop: int, is_implicit: bool) -> PixelData | None:
+def _locate(source: _Source, walk: Walk) -> PixelData | None:
     """Read the element before which the walk stopped: Pixel Data, or the end of the file."""
+    stop, is_implicit = walk.stop, walk.is_implicit
     if stop >= source.size:
         check(stop == source.size)
         return None
@@ -367,8 +373,14 @@ def _locate(source: _Source, stop: int, is_implicit: bool) -> PixelData | None:
     tag, offset = group << 16 | element, stop + (8 if is_implicit else 12)
     if tag in _FLOAT_PIXELS:
         return None
-    check(tag == _PIXELS and (is_implicit or vr in {b"OB", b"OW"}))
     (length,) = struct.unpack_from("<I", source.data, offset - 4)
+    is_native = length != UNDEFINED
+    if (
+        tag != _PIXELS
+        or not (is_implicit or vr in _PIXEL_VRS)
+        or is_native != (walk.raw["TransferSyntaxUID"] in _NATIVE)
+    ):
+        raise UnclearError
     if length == UNDEFINED:
         if source.stream is None:
             raise UnclearError

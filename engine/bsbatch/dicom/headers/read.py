@@ -1,11 +1,11 @@
 """Reads a DICOM header into a record, with the fast reader if possible, else with pydicom."""
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from bsbatch.dicom.encoding import AFTER_PREFIX, find_first_element
 from bsbatch.dicom.headers import fast, with_pydicom
 from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.errors import ItemError
@@ -15,7 +15,6 @@ from bsbatch.records import Header
 HEAD = fast.HEAD
 """Number of bytes at the start of an object that hold most headers."""
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_FIRST_GROUPS = frozenset({0x0002, 0x0008})
 
 
 def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modality, _sop_class: True) -> Header:
@@ -34,13 +33,14 @@ def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modal
     Raises
     ------
     ItemError
-        ``not_dicom``, ``dicomdir`` or ``decode_failed``.
+        ``not_dicom``, ``wrapped``, ``dicomdir`` or ``decode_failed``.
     """
-    header, is_directory = _parse(stream.read(fast.HEAD), size, is_wanted, stream), False
+    head, is_directory = stream.read(fast.HEAD), False
+    start = find_first_element(head)
+    header = fast.parse(stream, head, size, is_wanted) if start == AFTER_PREFIX else None
     if header is None:
-        stream.seek(0)
         with _buffer(stream) as buffered:
-            header, is_directory = with_pydicom.parse(buffered, size, is_wanted)
+            header, is_directory = with_pydicom.parse(buffered, start, size, is_wanted)
     return _check(header, is_directory)
 
 
@@ -52,15 +52,8 @@ def header_in(head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
     ItemError
         See `read_header`.
     """
-    header = _parse(head, size, is_wanted, None)
+    header = fast.parse(None, head, size, is_wanted) if find_first_element(head) == AFTER_PREFIX else None
     return None if header is None else _check(header, is_directory=False)
-
-
-def _parse(head: bytes, size: int, is_wanted: IsWanted, stream: BinaryIO | None) -> Header | None:
-    if head[128:132] != b"DICM":
-        _check_begins_as_dataset(head)
-        return None
-    return fast.parse(stream, head, size, is_wanted)
 
 
 def _check(header: Header, is_directory: bool) -> Header:
@@ -84,12 +77,3 @@ def _buffer(stream: BinaryIO) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", buffered)
     finally:
         buffered.detach()
-
-
-def _check_begins_as_dataset(head: bytes) -> None:
-    """Raise unless a file without the prefix of PS3.10 section 7.1 starts with group 0002 or 0008 in either order."""
-    if len(head) < 8:  # noqa: PLR2004 - a tag and a length
-        raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])
-    little, big = struct.unpack_from("<H", head)[0], struct.unpack_from(">H", head)[0]
-    if little not in _FIRST_GROUPS and big not in _FIRST_GROUPS:
-        raise ItemError(Reason.NOT_DICOM, EXPLANATIONS[Reason.NOT_DICOM])

@@ -5,16 +5,16 @@ import struct
 from collections.abc import Iterable, MutableSequence
 from typing import Any, BinaryIO
 
-import pydicom
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import read_partial
-from pydicom.tag import BaseTag, Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from bsbatch.dicom.encoding import HEAD_BYTES, SHORT_HEAD, UNDEFINED, is_encapsulated, is_native
 from bsbatch.dicom.headers import attributes, lossy
 from bsbatch.dicom.headers.attributes import IsWanted
-from bsbatch.dicom.headers.elements import UNDEFINED, are_fragments_whole
+from bsbatch.dicom.headers.elements import are_fragments_whole
 from bsbatch.dicom.headers.energies import ranges_of, windows_of
+from bsbatch.dicom.part10 import Part10, open_file
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason
 from bsbatch.records import Detector, Drug, EnergyRange, Header, PixelData
@@ -22,11 +22,13 @@ from bsbatch.records import Detector, Drug, EnergyRange, Header, PixelData
 _FULL = [*attributes.FULL, Tag("DirectoryRecordSequence")]
 _OUTLINE = [*attributes.OUTLINE, Tag("DirectoryRecordSequence")]
 _GENIE_CREATOR, *_GENIE_LABELS = attributes.GENIE
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+"""Float, Double Float and Pixel Data."""
 _INT32 = 2**31 - 1
 _UINT16 = 2**16 - 1
 
 
-def parse(stream: BinaryIO, size: int, is_wanted: IsWanted) -> tuple[Header, bool]:
+def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple[Header, bool]:
     """Read a header for `bsbatch.dicom.headers.read.read_header`; return also True if it is that of a DICOMDIR.
 
     Raises
@@ -35,12 +37,14 @@ def parse(stream: BinaryIO, size: int, is_wanted: IsWanted) -> tuple[Header, boo
         ``decode_failed``.
     """
     try:
-        dataset = read_partial(stream, _is_beyond_outline, force=True, specific_tags=_OUTLINE)
-        if not is_wanted(_text(dataset, "Modality") or "", _sop_class(dataset) or ""):
-            return _to_header(dataset, None), False
-        stream.seek(0)
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_FULL, force=True)
-        return _to_header(dataset, _locate_pixels(stream, size, dataset)), "DirectoryRecordSequence" in dataset
+        file = open_file(stream, start)
+        dataset = file.read(_is_beyond_outline, _OUTLINE)
+        if not is_wanted(_text(dataset, "Modality") or "", _sop_class(file.meta, dataset) or ""):
+            return _to_header(file.meta, dataset, None, _syntax(file, dataset, None)), False
+        dataset = file.read(_PIXELS.__contains__, _FULL)
+        pixels = _locate_pixels(file, size)
+        header = _to_header(file.meta, dataset, pixels, _syntax(file, dataset, pixels))
+        return header, "DirectoryRecordSequence" in dataset
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
@@ -49,24 +53,23 @@ def parse(stream: BinaryIO, size: int, is_wanted: IsWanted) -> tuple[Header, boo
         ) from error
 
 
-def _sop_class(dataset: FileDataset) -> str | None:
-    return _text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")
+def _sop_class(meta: Dataset, dataset: Dataset) -> str | None:
+    return _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
 
 
-def _is_beyond_outline(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return bool(tag > attributes.LAST_OF_OUTLINE)
+def _is_beyond_outline(tag: int) -> bool:
+    return tag > attributes.LAST_OF_OUTLINE
 
 
-def _to_header(dataset: FileDataset, pixel_data: PixelData | None) -> Header:
-    meta = dataset.file_meta
+def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, syntax: str) -> Header:
     date, time = attributes.acquisition(
         *(_text(dataset, keyword) for keyword in ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime"))
     )
     bits_stored = _integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16
-    high_bit, syntax = _integer(dataset, "HighBit"), _text(meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
+    high_bit = _integer(dataset, "HighBit")
     return Header(
         sop_uid=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
-        sop_class=_sop_class(dataset),
+        sop_class=_sop_class(meta, dataset),
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
@@ -249,18 +252,34 @@ def _private_labels(dataset: Dataset) -> tuple[tuple[str, ...], ...]:
     return tuple(labels for tag in _GENIE_LABELS if (labels := _texts(dataset, Tag(tag))))
 
 
-def _locate_pixels(stream: BinaryIO, size: int, dataset: FileDataset) -> PixelData | None:
-    """Read the element header before which ``stop_before_pixels`` stopped; PS3.5 section 7.1."""
-    syntax = _text(dataset.file_meta, "TransferSyntaxUID") or ImplicitVRLittleEndian
-    if syntax == DeflatedExplicitVRLittleEndian:
-        return PixelData(offset=-1, length=-1, is_complete=True)
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
-    is_implicit = bool(dataset.is_implicit_VR)
-    head = stream.read(8 if is_implicit else 12)
-    if len(head) < (8 if is_implicit else 12) or struct.unpack_from(order + "HH", head) != (0x7FE0, 0x0010):
+def _locate_pixels(file: Part10, size: int) -> PixelData | None:
+    """Read the element header before which reading stopped; PS3.5 section 7.1."""
+    order, head = "<" if file.encoding.is_little else ">", file.stream.read(12)
+    if len(head) < SHORT_HEAD or struct.unpack_from(order + "HH", head) != (0x7FE0, 0x0010):
         return None
-    length = struct.unpack_from(order + "I", head, 4 if is_implicit else 8)[0]
-    offset = stream.tell()
+    if file.is_deflated:
+        return PixelData(offset=-1, length=-1, is_complete=True)
+    is_long = not file.encoding.is_implicit and HEAD_BYTES.get(head[4:6]) == len(head)
+    if is_long and len(head) < HEAD_BYTES[b"OW"]:
+        return None
+    value = 12 if is_long else SHORT_HEAD
+    length = struct.unpack_from(order + "I", head, value - 4)[0]
+    offset = file.stream.tell() - len(head) + value
     if length == UNDEFINED:
-        return PixelData(offset, -1, are_fragments_whole(stream, offset, size))
+        return PixelData(offset, -1, are_fragments_whole(file.stream, offset, size))
     return PixelData(offset, length, offset + length <= size)
+
+
+def _syntax(file: Part10, dataset: Dataset, pixels: PixelData | None) -> str:
+    """Return the transfer syntax that fits the data set: that of the meta information unless it is wrong."""
+    claimed = _text(file.meta, "TransferSyntaxUID") or ""
+    is_never_deflated = claimed == DeflatedExplicitVRLittleEndian and not file.is_deflated
+    is_plain = is_native(claimed) or is_never_deflated or (is_encapsulated(claimed) and _is_native(dataset, pixels))
+    return file.encoding.syntax if is_plain else claimed
+
+
+def _is_native(dataset: Dataset, pixels: PixelData | None) -> bool:
+    """Return True if pixel data are as long as native ones of this image; encapsulated ones are of undefined length."""
+    factors = ("Rows", 0), ("Columns", 0), ("NumberOfFrames", 1), ("SamplesPerPixel", 1), ("BitsAllocated", 16)
+    bits = math.prod(_integer(dataset, keyword) or default for keyword, default in factors)
+    return pixels is not None and bits > 0 and 0 <= pixels.length - bits // 8 <= 1

@@ -1,0 +1,137 @@
+"""Opens a DICOM file for pydicom: its meta information, and its data set in the encoding that it really has."""
+
+import io
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from bsbatch.dicom.encoding import FIRST_GROUPS, UNDEFINED, Encoding, encoding_of, find_first_element
+
+_FIRST_BYTES = 8192
+_META, _COMMAND = 0x0002, 0x0000
+_COMMAND_START = bytes.fromhex("00000000 04000000")
+"""(0000,0000) Command Group Length and its length, PS3.7 section 6.3."""
+_FILL = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Part10:
+    """A DICOM file, opened up to its data set."""
+
+    meta: Dataset
+    """File meta information; empty if there is none."""
+    stream: BinaryIO
+    """The file; the inflated data set if it was deflated."""
+    start: int
+    """Offset of the data set in the stream."""
+    encoding: Encoding
+    is_deflated: bool
+
+    def read(self, is_beyond: Callable[[int], bool], tags: list[int] | None) -> Dataset:
+        """Read attributes of the data set; the stream then stands at the first element that was not read.
+
+        Parameters
+        ----------
+        is_beyond
+            Called with each tag; reading stops before the first for which it returns True.
+        tags
+            The attributes to read; all if None.
+        """
+        self.stream.seek(self.start)
+        return _read_elements(self.stream, self.encoding, is_beyond, tags)
+
+
+def open_file(stream: BinaryIO, start: int) -> Part10:
+    """Open a file; errors are those of pydicom.
+
+    Parameters
+    ----------
+    stream
+        The file, seekable.
+    start
+        Offset of its first element, from `bsbatch.dicom.encoding.find_first_element`.
+    """
+    stream.seek(start)
+    meta = _read_elements(stream, Encoding(is_implicit=False, is_little=True), lambda tag: tag >> 16 != _META, None)
+    _skip_command(stream)
+    syntax = str(meta.get("TransferSyntaxUID") or "").strip()
+    begin = stream.tell()
+    inflated = _inflate(stream) if syntax == DeflatedExplicitVRLittleEndian else None
+    if inflated is not None:
+        return Part10(meta, inflated, 0, Encoding(is_implicit=False, is_little=True), is_deflated=True)
+    stream.seek(begin)
+    return Part10(meta, stream, begin, encoding_of(stream.read(6), syntax), is_deflated=False)
+
+
+def load(stream: BinaryIO, syntax: str) -> Dataset:
+    """Read a whole file, for the decoders of pydicom.
+
+    Parameters
+    ----------
+    stream
+        The file, at its first byte, seekable.
+    syntax
+        `bsbatch.records.Header.transfer_syntax`, which replaces what the meta information claims.
+    """
+    file = open_file(stream, find_first_element(stream.read(_FIRST_BYTES)))
+    dataset = file.read(lambda _tag: False, None)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    return dataset
+
+
+def _read_elements(
+    stream: BinaryIO, encoding: Encoding, is_beyond: Callable[[int], bool], tags: list[int] | None
+) -> Dataset:
+    """Read up to a tag or to filling bytes, without elements whose value is cut off or partly overwritten."""
+    last, is_filled = -1, False
+
+    def is_end(tag: BaseTag, _vr: str | None, length: int) -> bool:
+        nonlocal last, is_filled
+        is_filled = tag == _FILL or (tag == 0 and length == 0)
+        if is_filled or is_beyond(tag):
+            return True
+        last = int(tag)
+        return False
+
+    wanted: list[BaseTag | int] | None = None if tags is None else [*tags]
+    dataset = read_dataset(stream, encoding.is_implicit, encoding.is_little, stop_when=is_end, specific_tags=wanted)
+    doubtful = [element.tag for element in dataset.elements() if _is_cut(element)]
+    for tag in {*doubtful, last} if is_filled else doubtful:
+        if tag in dataset:
+            del dataset[tag]
+    return dataset
+
+
+def _is_cut(element: object) -> bool:
+    """Return True if the file ends inside the value of an element."""
+    if not isinstance(element, RawDataElement) or element.length == UNDEFINED:
+        return False
+    return len(element.value or b"") < element.length
+
+
+def _skip_command(stream: BinaryIO) -> None:
+    """Skip a command set before the data set, as in files made from network traffic."""
+    begin = stream.tell()
+    is_command = stream.read(len(_COMMAND_START)) == _COMMAND_START
+    stream.seek(begin)
+    if is_command:
+        _read_elements(stream, Encoding(is_implicit=True, is_little=True), lambda tag: tag >> 16 != _COMMAND, None)
+
+
+def _inflate(stream: BinaryIO) -> BinaryIO | None:
+    """Inflate the rest of a stream, PS3.5 section A.5; return None if it is a data set that was never deflated."""
+    rest = stream.read()
+    try:
+        return io.BytesIO(zlib.decompress(rest, -zlib.MAX_WBITS))
+    except zlib.error:
+        if rest[:2] in FIRST_GROUPS:
+            return None
+        raise
