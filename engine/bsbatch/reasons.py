@@ -39,6 +39,8 @@ class Reason(StrEnum):
     DECODE_FAILED = "decode_failed"
     NO_PIXEL_DATA = "no_pixel_data"
     TRUNCATED_PIXEL_DATA = "truncated_pixel_data"
+    INVALID_BITS = "invalid_bits"
+    INVALID_MODALITY_LUT = "invalid_modality_lut"
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
     TRANSFER_SYNTAX_MISMATCH = "transfer_syntax_mismatch"
     TOO_LARGE = "too_large"
@@ -76,6 +78,8 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.DECODE_FAILED: "a damaged DICOM header or damaged pixel data",
     Reason.NO_PIXEL_DATA: "a whole-body object without pixel data",
     Reason.TRUNCATED_PIXEL_DATA: "the file ends before its pixel data do: copy it again",
+    Reason.INVALID_BITS: "Bits Allocated, Bits Stored and High Bit contradict one another",
+    Reason.INVALID_MODALITY_LUT: "the Modality LUT, which leads from pixels to counts, is damaged",
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: 'no decoder for this compression: pip install "bsbatch[codecs]" and run again',
     Reason.TRANSFER_SYNTAX_MISMATCH: "pixel data of another kind than the transfer syntax says: export it again",
     Reason.TOO_LARGE: "rows x columns x frames beyond --max-pixels",

@@ -7,22 +7,41 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
+class LookupTable:
+    """Counts of each sample, (0028,3000) Modality LUT Sequence, PS3.3 section C.11.1."""
+
+    first: int
+    """Sample of the first entry; smaller samples have the same counts."""
+    entries: NDArray[np.uint16]
+    """Counts of this sample and of the following ones; larger samples have the counts of the last entry."""
+
+    def counts(self, samples: NDArray[np.generic]) -> NDArray[np.uint16]:
+        """Look up the counts of every sample."""
+        entry = np.clip(samples.astype(np.int64) - self.first, 0, len(self.entries) - 1)
+        return np.asarray(self.entries[entry], np.uint16)
+
+
+@dataclass(frozen=True, slots=True)
 class ViewPixels:
     """The pixels of one view, before preprocessing."""
 
     stored: NDArray[np.generic]
-    """``(rows, columns)`` as in the file."""
+    """``(rows, columns)`` samples, without the unused bits of their containers; padding is replaced."""
     slope: float = 1.0
     """(0028,1053) Rescale Slope."""
     intercept: float = 0.0
     """(0028,1052) Rescale Intercept."""
     is_inverted: bool = False
-    """MONOCHROME1: the largest value is the darkest."""
+    """The largest value is the darkest: MONOCHROME1 of a display."""
+    table: LookupTable | None = None
+    """Modality LUT; a view has either one or a slope and intercept."""
+    has_padding: bool = False
+    """True if padding was replaced by the sample of no counts."""
 
     @property
     def counts(self) -> NDArray[np.float32]:
-        """``(rows, columns)``, rescaled, MONOCHROME1 inverted; computed at each access."""
-        counts = self.stored.astype(np.float32)
+        """``(rows, columns)``, rescaled or looked up, displays inverted; computed at each access."""
+        counts = (self.stored if self.table is None else self.table.counts(self.stored)).astype(np.float32)
         if (self.slope, self.intercept) != (1.0, 0.0):
             counts = counts * np.float32(self.slope) + np.float32(self.intercept)
         return counts.max() + counts.min() - counts if self.is_inverted else counts
@@ -30,5 +49,5 @@ class ViewPixels:
     @property
     def values(self) -> NDArray[np.generic]:
         """The counts; the stored pixels themselves if they equal the counts, which are half as large in memory."""
-        is_same = (self.slope, self.intercept, self.is_inverted) == (1.0, 0.0, False)
+        is_same = self.table is None and (self.slope, self.intercept, self.is_inverted) == (1.0, 0.0, False)
         return self.stored if is_same else self.counts

@@ -117,13 +117,6 @@ def test_rescale_slope_and_intercept_are_applied_to_the_counts_alone(
     np.testing.assert_array_equal(found.counts, expected(counts()[0].astype(np.float32)))
 
 
-def test_monochrome1_is_inverted_within_its_own_range() -> None:
-    found = frame_of(encode(dataset(counts(), PhotometricInterpretation="MONOCHROME1")))
-
-    np.testing.assert_array_equal(found.counts, 127 - counts()[0].astype(np.float32))
-    np.testing.assert_array_equal(found.stored, counts()[0])
-
-
 @pytest.mark.parametrize("missing", [2, 300])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_native_pixel_data_that_end_too_early_are_truncated(syntax: UID, missing: int) -> None:

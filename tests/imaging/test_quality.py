@@ -114,9 +114,32 @@ def test_lossy_compression_of_either_object_is_flagged(exam: Examination, is_rai
     assert (Flag.LOSSY in quality(exam=exam).flags) is is_raised
 
 
-@pytest.mark.parametrize(("maximum", "is_raised"), [(254, False), (255, True), (256, False)])
-def test_a_maximum_of_255_is_flagged_as_eight_bits(maximum: int, is_raised: bool) -> None:
-    assert (Flag.EIGHT_BIT_ORIGIN in quality(anterior=alter(300, 100, maximum)).flags) is is_raised
+@pytest.mark.parametrize(
+    ("changes", "flag"),
+    [
+        ({"bits_allocated": 8, "bits_stored": 8}, Flag.EIGHT_BIT_ORIGIN),
+        ({"bits_stored": 8}, Flag.EIGHT_BIT_ORIGIN),
+        ({"bits_stored": 6}, Flag.EIGHT_BIT_ORIGIN),
+        ({"has_modality_lut": True}, Flag.MODALITY_LUT),
+        ({"photometric": "MONOCHROME1"}, Flag.MONOCHROME1),
+    ],
+    ids=str,
+)
+def test_stored_values_of_either_object_are_flagged(changes: dict[str, Any], flag: Flag) -> None:
+    assert flag in quality(exam=one_object(**changes)).flags
+    assert flag in quality(exam=two_objects({}, changes)).flags
+    assert flag not in quality(exam=two_objects({}, {})).flags
+
+
+def test_a_maximum_of_255_says_nothing_about_the_stored_bits() -> None:
+    assert Flag.EIGHT_BIT_ORIGIN not in quality(anterior=alter(300, 100, 255)).flags
+
+
+@pytest.mark.parametrize("padded", [0, 1])
+def test_padding_of_either_view_is_flagged(padded: int) -> None:
+    anterior, posterior = (ViewPixels(body(), has_padding=side == padded) for side in (0, 1))
+
+    assert Flag.PADDING_REMOVED in assess(one_object(), anterior, posterior).flags
 
 
 def test_a_hot_spot_that_sets_the_scale_is_flagged() -> None:

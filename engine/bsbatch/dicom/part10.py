@@ -70,8 +70,8 @@ def open_file(stream: BinaryIO, start: int) -> Part10:
     return Part10(meta, stream, begin, encoding_of(stream.read(6), syntax), is_deflated=False)
 
 
-def load(stream: BinaryIO, syntax: str) -> Dataset:
-    """Read a whole file, for the decoders of pydicom.
+def load(stream: BinaryIO, syntax: str, tags: tuple[int, ...] = ()) -> Dataset:
+    """Read a file, for the decoders of pydicom.
 
     Parameters
     ----------
@@ -79,9 +79,11 @@ def load(stream: BinaryIO, syntax: str) -> Dataset:
         The file, at its first byte, seekable.
     syntax
         `bsbatch.records.Header.transfer_syntax`, which replaces what the meta information claims.
+    tags
+        The attributes to read; all if there are none.
     """
     file = open_file(stream, find_first_element(stream.read(_FIRST_BYTES)))
-    dataset = file.read(lambda _tag: False, None)
+    dataset = file.read(lambda tag: bool(tags) and tag > max(tags), [*tags] or None)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset

@@ -1,15 +1,20 @@
-"""Reads the frames of a DICOM object as arrays of stored counts.
+"""Reads the frames of a DICOM object as arrays of samples.
 
 Uncompressed little-endian frames are read directly; all others go through pydicom and its decoders. Decoders in C or
-C++ crash the process on some damaged data, so call them in a separate process (`needs_codec`).
+C++ crash the process on some damaged data, so call them in a separate process (`needs_codec`). One rule extracts the
+samples from their containers in every encoding (`bsbatch.dicom.samples`), so pydicom's own is turned off.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -19,17 +24,18 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bsbatch.dicom.modality_lut import TAGS, read_table
 from bsbatch.dicom.part10 import load
+from bsbatch.dicom.samples import is_plain, precision_of, view_of
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
-from bsbatch.view_pixels import ViewPixels
+from bsbatch.view_pixels import LookupTable, ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 _SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless}
 _TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
-_INVERTED = "MONOCHROME1"
-_COMMON = 1024, 256, 16, False, (1.0, 0.0)
+_COMMON = 1024, 256, 16, False
 _COMMON_BYTES = 1024 * 256 * 2
 _NO_DECODER = ("missing dependencies", "unable to decompress", "no pixel data decoders")
 
@@ -42,10 +48,11 @@ def needs_codec(header: Header) -> bool:
 def frame_offset(header: Header, frame: int) -> int | None:
     """Byte offset of a frame (frames count from 1) if it is uncompressed 1024 x 256 uint16, else None.
 
-    Compiled code reads such frames: little-endian, without rescaling and not inverted.
+    Compiled code reads such frames: little-endian, and the samples are the counts. A value above Bits Stored shows
+    that unused bits are set; the frame must then be read with `read_frames`.
     """
-    form = header.rows, header.columns, header.bits_allocated, header.is_signed, header.rescale
-    is_common = form == _COMMON and header.transfer_syntax in _PLAIN and header.photometric != _INVERTED
+    form = header.rows, header.columns, header.bits_allocated, header.is_signed
+    is_common = form == _COMMON and header.transfer_syntax in _PLAIN and is_plain(header)
     if not is_common or header.pixel_data is None:
         return None
     return header.pixel_data.offset + (frame - 1) * _COMMON_BYTES
@@ -71,19 +78,20 @@ def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tupl
     Raises
     ------
     ItemError
-        ``unsupported_transfer_syntax``, ``truncated_pixel_data`` or ``decode_failed``.
+        ``unsupported_transfer_syntax``, ``truncated_pixel_data``, ``decode_failed`` or ``invalid_modality_lut``.
     """
     kind = _TYPES.get((header.bits_allocated, header.is_signed)) if header.transfer_syntax in _PLAIN else None
     if kind is None:
-        return tuple(_view(stored, header) for stored in _decode(stream, header, frames))
-    return tuple(_view(stored, header) for stored in _read(stream, header, frames, np.dtype(kind)))
+        return _decode(stream, header, frames)
+    table = _read_table(stream, header) if header.has_modality_lut else None
+    return tuple(view_of(stored, header, table) for stored in _read(stream, header, frames, np.dtype(kind)))
 
 
-def _view(stored: NDArray[np.generic], header: Header) -> ViewPixels:
-    if stored.shape != (header.rows, header.columns):
-        raise ItemError(Reason.DECODE_FAILED, f"decoded shape {stored.shape} is not {(header.rows, header.columns)}")
-    slope, intercept = header.rescale
-    return ViewPixels(stored, slope, intercept, is_inverted=header.photometric == _INVERTED)
+def _read_table(stream: BinaryIO, header: Header) -> LookupTable:
+    stream.seek(0)
+    with _errors_of_decoders():
+        dataset = load(stream, header.transfer_syntax, TAGS)
+    return read_table(dataset, header.is_signed, is_little_endian=True)
 
 
 def _read(
@@ -110,10 +118,46 @@ def _read_up_to(stream: BinaryIO, count: int) -> bytes:
     return data
 
 
-def _decode(stream: BinaryIO, header: Header, frames: Sequence[int]) -> list[NDArray[np.generic]]:
-    try:
+def _decode(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
+    """Decode frames with pydicom; the samples stay in their containers."""
+    with _errors_of_decoders():
         dataset = load(io.BytesIO(stream.read()), header.transfer_syntax)
-        return [np.asarray(pixel_array(dataset, index=frame - 1, raw=True)) for frame in frames]
+        decoded = [
+            np.asarray(pixel_array(dataset, index=frame - 1, raw=True, correct_unused_bits=False)) for frame in frames
+        ]
+    is_little_endian = header.transfer_syntax != ExplicitVRBigEndian
+    table = read_table(dataset, header.is_signed, is_little_endian) if header.has_modality_lut else None
+    return tuple(
+        view_of(_checked(containers, header), header, table, partial(_precision, dataset, header, frame))
+        for containers, frame in zip(decoded, frames, strict=True)
+    )
+
+
+def _checked(containers: NDArray[np.generic], header: Header) -> NDArray[np.generic]:
+    if containers.shape != (header.rows, header.columns):
+        message = f"decoded shape {containers.shape} is not {(header.rows, header.columns)}"
+        raise ItemError(Reason.DECODE_FAILED, message)
+    return containers
+
+
+def _precision(dataset: Dataset, header: Header, frame: int) -> int | None:
+    """Bits of a sample in the code stream of a frame; None if its encoding keeps whole containers."""
+    if not needs_codec(header):
+        return None
+    return precision_of(get_frame(dataset.PixelData, frame - 1, number_of_frames=header.frames))
+
+
+@contextmanager
+def _errors_of_decoders() -> Iterator[None]:
+    """Map the errors of pydicom and its decoders to reasons; they raise nearly everything on damaged data.
+
+    Raises
+    ------
+    ItemError
+        See `_explain`.
+    """
+    try:
+        yield
     except Exception as error:  # decoders raise nearly everything on damaged data
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise

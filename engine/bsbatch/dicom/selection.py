@@ -33,6 +33,8 @@ _OTHER_TYPES = frozenset(
 )  # value 3 of (0008,0008) Image Type, PS3.3 C.8.4.9.1.1
 _MIN_ROWS = 512
 _MIN_ASPECT, _MAX_ASPECT = 1.8, 6.0
+_CONTAINERS = frozenset({1, 8, 16, 32, 64})
+"""Values of Bits Allocated that can be read."""
 _TC99M_KEV = 140.0
 _REMEMBERED = 256
 """Size of the cache of windows and frames: an archive has few different ones."""
@@ -212,11 +214,14 @@ def _size_reason(header: Header, max_pixels: int) -> Reason | None:
 
 
 def _pixel_data_reason(header: Header) -> Reason | None:
-    pixels = header.pixel_data
+    """Check that Bits Stored bits end at High Bit inside a container (PS3.5 section 8.1.1), and that no pixel lacks."""
+    pixels, allocated = header.pixel_data, header.bits_allocated
     if pixels is None:
         return Reason.NO_PIXEL_DATA
     if _has_other_encoding(header.transfer_syntax, pixels):
         return Reason.TRANSFER_SYNTAX_MISMATCH
+    if allocated not in _CONTAINERS or not 0 < header.bits_stored <= header.high_bit + 1 <= allocated:
+        return Reason.INVALID_BITS
     expected = header.rows * header.columns * header.frames * header.bits_allocated // 8
     is_short = header.transfer_syntax in _NATIVE and pixels.length < expected
     return Reason.TRUNCATED_PIXEL_DATA if is_short or not pixels.is_complete else None

@@ -13,6 +13,9 @@ FLAGS = {
     Flag.SATURATED: "more than 4 pixels at the largest value that can be stored",
     Flag.BODY_TRUNCATED: "counts in the first and the last rows: the patient is longer than the scan",
     Flag.LATERALITY_SUSPECT: "one view may be stored mirrored",
+    Flag.PADDING_REMOVED: "pixels marked as padding were set to no counts",
+    Flag.MODALITY_LUT: "counts were looked up in the table of the file (Modality LUT)",
+    Flag.MONOCHROME1: "MONOCHROME1: counts were kept, an 8-bit display was inverted",
     Flag.VIEW_ASSUMED: "views were taken from the order of the frames (--assume-frame-order)",
 }
 MAP_WARNINGS = {

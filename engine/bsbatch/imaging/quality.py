@@ -15,7 +15,7 @@ from bsbatch.view_pixels import ViewPixels
 
 _HOTSPOT_LIMIT = 4.0
 _LOW_COUNTS = 100_000.0
-_EIGHT_BIT = 255
+_EIGHT_BITS = 8
 _FEW_SATURATED = 4
 _EDGE_ROWS = 2
 _OPENCV_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
@@ -40,7 +40,7 @@ class Flag(StrEnum):
     LOSSY = "lossy"
     """(0028,2110) Lossy Image Compression is 01, or the transfer syntax is lossy."""
     EIGHT_BIT_ORIGIN = "8bit_origin"
-    """A view's largest value is exactly 255: counts were scaled to eight bits."""
+    """Bits Stored is at most 8: counts were scaled to eight bits."""
     HOTSPOT_DOMINATES = "hotspot_dominates"
     """Maximum over 99th percentile above 4: bladder or injection site sets the scale of the image."""
     SATURATED = "saturated"
@@ -49,6 +49,12 @@ class Flag(StrEnum):
     """Counts in both the first and the last rows: the patient is longer than the scan."""
     LATERALITY_SUSPECT = "laterality_suspect"
     """The posterior view resembles the anterior one more than its mirror image: one may be stored mirrored."""
+    PADDING_REMOVED = "padding_removed"
+    """Pixels of (0028,0120) Pixel Padding Value, which are no counts, were set to no counts."""
+    MODALITY_LUT = "modality_lut"
+    """The counts were looked up in the table of (0028,3000) Modality LUT Sequence."""
+    MONOCHROME1 = "monochrome1"
+    """Photometric Interpretation is MONOCHROME1: counts are kept, Secondary Capture of 8 bits is inverted."""
     VIEW_ASSUMED = "view_assumed"
     """The views were assumed from the order of the frames, as --assume-frame-order allows."""
 
@@ -85,16 +91,20 @@ def assess(
     """
     front, back, laterality = _measure(exam, anterior, posterior, statistics)
     saturated = front.saturated + back.saturated
+    first, last = exam.scans[0].header, exam.scans[-1].header
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
         Flag.COUNTS_TOO_LOW: min(front.total, back.total) < _LOW_COUNTS,
         Flag.NEGATIVE_COUNTS: min(front.low, back.low) < 0,
-        Flag.LOSSY: any(scan.header.is_lossy for scan in exam.scans),
-        Flag.EIGHT_BIT_ORIGIN: _EIGHT_BIT in {front.high, back.high},
+        Flag.LOSSY: first.is_lossy or last.is_lossy,
+        Flag.EIGHT_BIT_ORIGIN: first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS,
         Flag.HOTSPOT_DOMINATES: max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT,
         Flag.SATURATED: saturated > _FEW_SATURATED,
         Flag.BODY_TRUNCATED: front.is_cut or back.is_cut,
         Flag.LATERALITY_SUSPECT: laterality < 0,
+        Flag.PADDING_REMOVED: anterior.has_padding or posterior.has_padding,
+        Flag.MODALITY_LUT: first.has_modality_lut or last.has_modality_lut,
+        Flag.MONOCHROME1: "MONOCHROME1" in {first.photometric, last.photometric},
         Flag.VIEW_ASSUMED: any(
             item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
         ),

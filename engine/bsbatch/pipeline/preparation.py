@@ -14,7 +14,7 @@ from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.quality import assess, limits_of
-from bsbatch.native.view_pairs import Frame, pair_functions
+from bsbatch.native.view_pairs import Frame, LoadedPair, pair_functions
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import ImagePool, Source
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -65,8 +65,9 @@ class Preparation:
         pinned = self._take()
         image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
         target = image.counts if isinstance(image, PinnedImage) else image
-        loaded = native.load((front, back), limits_of(exam), target)
-        if loaded is None:
+        limits = limits_of(exam)
+        loaded = native.load((front, back), limits, target)
+        if loaded is None or _has_unused_bits(loaded, limits):
             self._give_back(pinned)
             return None
         for stage, seconds in zip(_COMPILED_STAGES, loaded.seconds, strict=True):
@@ -155,3 +156,11 @@ class Preparation:
     def _give_back(self, image: PinnedImage | None) -> None:
         if self.image_pool is not None and image is not None:
             self.image_pool.give_back(image)
+
+
+def _has_unused_bits(loaded: LoadedPair, limits: tuple[int, int]) -> bool:
+    """Return True if a value exceeds the stored bits of its view: an overlay or rubbish, which numpy removes."""
+    if loaded.statistics is None:
+        return False
+    front, back = loaded.statistics.views
+    return front.high > limits[0] or back.high > limits[1]
