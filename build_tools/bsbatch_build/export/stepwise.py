@@ -44,7 +44,13 @@ class Stepwise:
 
 
 def open_session(model: ModelProto) -> InferenceSession:
-    """Load a model into ONNX Runtime on the CPU."""
+    """Load a model into ONNX Runtime on the CPU. Its threads sleep between two runs.
+
+    By default they wait actively for the next run, and the threads of a session for each node keep all processors busy.
+    """
+    onnxruntime = toolchain.package("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = ["CPUExecutionProvider"]
-    session: InferenceSession = toolchain.package("onnxruntime").InferenceSession(to_bytes(model), providers=providers)
+    session: InferenceSession = onnxruntime.InferenceSession(to_bytes(model), options, providers=providers)
     return session
