@@ -1,11 +1,6 @@
-"""What the documents promise is there: reasons, flags, commands, files."""
+"""What the documents promise is there: reasons, flags, files."""
 
-import json
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +11,6 @@ from bsbatch.reasons import EXPLANATIONS, SKIPS, Reason
 from bsbatch.store.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _document(name: str) -> str:
@@ -116,43 +110,6 @@ def test_every_step_of_a_recipe_names_a_path() -> None:
     for title, text in _recipes().items():
         for step in re.findall(r"^\d+\. .*$", text, re.MULTILINE):
             assert re.match(r"\d+\. `[^`]+/?`( \(.+?\))?: ", step), f"{title}: {step}"
-
-
-def _commands(block: str) -> list[list[str]]:
-    """The commands of the README's code block behind a comment."""
-    text = README.split(f"<!-- {block} -->")[1].split("```")[1].removeprefix("sh\n").replace("\\\n", " ")
-    return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
-
-
-def _run_all(commands: list[list[str]], folder: Path, cache: Path) -> None:
-    for command in commands:
-        script = Path(sys.executable).parent / command[0]
-        environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
-        done = subprocess.run(
-            [script, *command[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode in {0, 3}, done.stderr
-
-
-def test_the_quick_start_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
-    commands = _commands("quick start")
-    assert [command[:2] for command in commands] == [
-        ["bsbatch-build", "phantom"],
-        ["bsbatch-build", "export"],
-        ["bsbatch", "run"],
-        ["bsbatch", "info"],
-    ]
-    _run_all(commands, tmp_path, tmp_path / "cache")
-    assert list(tmp_path.glob("OUT/results/part-*.parquet"))
-
-
-def test_the_readmes_way_from_phantoms_to_an_evaluated_model_ends_above_an_auc_of_0_9(tmp_path: Path) -> None:
-    commands = _commands("training")
-    assert [command[1] for command in commands] == ["phantom", "train", "export", "run", "evaluate"]
-    _run_all(commands, tmp_path, tmp_path / "cache")
-    metrics = json.loads((tmp_path / "REPORT" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["counts"]["n"] > 50
-    assert metrics["metrics"]["auc"]["value"] > 0.9
 
 
 def test_the_readme_shows_the_table_of_the_last_benchmark() -> None:
