@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.dicom.objects import scan
 
-from bsbatch.identity import DigestSet, acquisition_key, digest, exam_id
+from bsbatch.identity import DigestSet, digest, exam_id, study_key
 
 
 @given(st.lists(st.text(alphabet=st.characters(codec="utf-8"))))
@@ -49,25 +49,15 @@ def test_swapped_views_are_another_examination() -> None:
     assert exam_id([scan("AP", "x")]) != exam_id([scan("PA", "x")])
 
 
-def test_the_time_identifies_an_acquisition_across_series() -> None:
-    assert acquisition_key("1", "a", "20200102", "101500") == acquisition_key("1", "b", "20200102", "101500")
+def test_objects_of_one_study_are_decided_together() -> None:
+    assert study_key("1.2", "1", "a") == study_key("1.2", "2", "b")
+    assert study_key("1.2", "1", "a") != study_key("1.3", "1", "a")
 
 
-@pytest.mark.parametrize(
-    "other",
-    [("2", "a", "20200102", "101500"), ("1", "a", "20200103", "101500"), ("1", "a", "20200102", "101501")],
-)
-def test_study_date_and_time_distinguish_acquisitions(other: tuple[str, str, str, str]) -> None:
-    assert acquisition_key("1", "a", "20200102", "101500") != acquisition_key(*other)
-
-
-def test_the_series_identifies_an_acquisition_without_a_time() -> None:
-    assert acquisition_key("1", "a", None, None) == acquisition_key("1", "a", "20200102", "")
-    assert acquisition_key("1", "a", None, None) != acquisition_key("1", "b", None, None)
-
-
-def test_without_a_study_there_is_no_acquisition() -> None:
-    assert acquisition_key(None, "a", "20200102", "101500") is None
+def test_objects_without_a_study_are_decided_with_those_of_their_uid_and_without_one_alone() -> None:
+    assert study_key(None, "1", "a") == study_key(None, "1", "b")
+    assert study_key(None, None, "a") != study_key(None, None, "b")
+    assert len({study_key(None, "1", "1"), study_key(None, None, "1"), study_key("1", "1", "1")}) == 3
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3).map(lambda number: number << 40), max_size=200))

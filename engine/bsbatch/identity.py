@@ -1,4 +1,4 @@
-"""Identity of objects, acquisitions and examinations: digests of their UIDs."""
+"""Identity of studies and examinations: digests of their UIDs."""
 
 import hashlib
 from array import array
@@ -56,16 +56,9 @@ def digest(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
 
 
-def acquisition_key(study: str | None, series: str | None, date: str | None, time: str | None) -> int | None:
-    """Digest of an object's acquisition: study with date and time, or study with series if there is no time."""
-    if study is None:
-        return None
-    return digest(study, "time", date or "", time) if time else digest(study, "series", series or "")
-
-
-def object_key(study: str | None, sop: str) -> int:
-    """Digest of study and SOP Instance UID; it is equal for copies of an object."""
-    return digest(study or "", sop)
+def study_key(study: str | None, sop: str | None, source: str) -> int:
+    """Digest that the objects share which must be decided together: study, else SOP Instance UID, else path."""
+    return digest("study", study) if study else digest("object", sop or "", "" if sop else source)
 
 
 def exam_id(scans: Iterable[ScanObject]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,7 @@ from bsbatch.records import Header, ObjectRef
 
 _MIN_KEY_BYTES = 16
 _UID_BITS = 128
+_KEY_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +62,42 @@ class Pseudonymiser:
 
     def _hash(self, text: str) -> bytes:
         return hmac.new(self.key, text.encode(), hashlib.sha256).digest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class PatientKeys:
+    """Replaces Patient ID and its issuer, which no row may hold, by keyed hashes that rows may."""
+
+    key: bytes
+
+    @classmethod
+    def random(cls) -> Self:
+        """Return hashes with a key of their own, for work that keeps no rows."""
+        return cls(secrets.token_bytes())
+
+    def header(self, header: Header) -> Header:
+        """Return the header with 32 hexadecimal digits for Patient ID and for its issuer, as far as it has them."""
+        if header.patient_id is None and header.patient_issuer is None:
+            return header
+        return header._replace(
+            patient_id=self._hash("patient", header.patient_id),
+            patient_issuer=self._hash("issuer", header.patient_issuer),
+        )
+
+    def _hash(self, kind: str, value: str | None) -> str | None:
+        text = f"{kind}:{value}".encode()
+        return None if value is None else hmac.new(self.key, text, hashlib.sha256).hexdigest()[:_KEY_DIGITS]
+
+
+def patient_key(header: Header) -> str | None:
+    """Return the value of the column ``patient_key``: 32 hexadecimal digits, equal for one ID of one issuer.
+
+    Parameters
+    ----------
+    header
+        From `PatientKeys.header`.
+    """
+    if header.patient_id is None or header.patient_issuer is None:
+        return header.patient_id
+    joined = f"{header.patient_id}{header.patient_issuer}".encode()
+    return hashlib.sha256(joined).hexdigest()[:_KEY_DIGITS]

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     TRANSMISSION_IMAGE = "transmission_image"
     LATERAL_VIEW = "lateral_view"
     DUPLICATE_VIEW = "duplicate_view"
+    DERIVED_COPY = "derived_copy"
     ASPECT_OUT_OF_RANGE = "aspect_out_of_range"
     DETECTOR_VECTOR_MISMATCH = "detector_vector_mismatch"
     AMBIGUOUS_ENERGY_WINDOW = "ambiguous_energy_window"
@@ -64,6 +65,8 @@ class Reason(StrEnum):
     VIEW_CONFLICT = "view_conflict"
     SINGLE_VIEW_ONLY = "single_view_only"
     MATRIX_MISMATCH = "matrix_mismatch"
+    AMBIGUOUS_PAIRING = "ambiguous_pairing"
+    UID_CONFLICT = "uid_conflict"
     ALL_ZERO = "all_zero"
     CONSTANT_IMAGE = "constant_image"
     SCORE_INVALID = "score_invalid"
@@ -91,7 +94,8 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.NOT_WHOLE_BODY: "nuclear medicine, but static, dynamic, gated or tomographic",
     Reason.TRANSMISSION_IMAGE: "a transmission image",
     Reason.LATERAL_VIEW: "a lateral view only",
-    Reason.DUPLICATE_VIEW: "the same object or the same view of an acquisition that was seen already",
+    Reason.DUPLICATE_VIEW: "a copy: its patient and its pixels are those of another object of the study",
+    Reason.DERIVED_COPY: "a processed copy of an original acquisition of the study",
     Reason.ASPECT_OUT_OF_RANGE: "a whole-body object whose rows / columns are outside 1.8 to 6",
     Reason.DETECTOR_VECTOR_MISMATCH: "Detector or Energy Window Vector is not as long as the number of frames",
     Reason.AMBIGUOUS_ENERGY_WINDOW: "several energy windows and no single one around 140 keV",
@@ -102,7 +106,9 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.VIEW_UNRESOLVED: "nothing says which frame is anterior or posterior: see --assume-frame-order",
     Reason.VIEW_CONFLICT: "two pieces of evidence name different views for one frame",
     Reason.SINGLE_VIEW_ONLY: "one view without its partner",
-    Reason.MATRIX_MISMATCH: "anterior and posterior differ in matrix or pixel spacing",
+    Reason.MATRIX_MISMATCH: "anterior and posterior differ in matrix, pixel spacing, camera or scan length",
+    Reason.AMBIGUOUS_PAIRING: "views of several scans, and nothing tells which belong together",
+    Reason.UID_CONFLICT: "objects of one SOP Instance UID with other pixels or patients: restore their true UIDs",
     Reason.ALL_ZERO: "a view without a single count",
     Reason.CONSTANT_IMAGE: "a view whose pixels are all the same",
     Reason.SCORE_INVALID: "the model's output is not a finite probability",
@@ -122,9 +128,13 @@ SKIPS = frozenset(
         Reason.TRANSMISSION_IMAGE,
         Reason.LATERAL_VIEW,
         Reason.DUPLICATE_VIEW,
+        Reason.DERIVED_COPY,
     }
 )
-"""Reasons of objects that were never a whole-body bone scan."""
+"""Reasons of objects that were never a whole-body bone scan, or are copies of one."""
+
+COPIES = frozenset({Reason.DUPLICATE_VIEW, Reason.DERIVED_COPY})
+"""Reasons of objects that belong to a study, but to no examination."""
 
 
 def status_of(reason: Reason) -> Status:

@@ -190,6 +190,16 @@ class FrameView:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanLabel:
+    """Texts of an object that tell the scans of a study apart, without its view."""
+
+    words: int = 0
+    """Digest of the words."""
+    phases: frozenset[str] = frozenset()
+    """Phases that they name: ``4 h``, ``20 min``, ``early``, ``late``."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScanObject:
     """An object recognised as a whole-body bone scan; its pixels are not read yet."""
 
@@ -199,6 +209,7 @@ class ScanObject:
     """At most one anterior and one posterior frame; empty if the views are unknown."""
     defect: Verdict | None = None
     """Set if the header shows that the object cannot be used."""
+    label: ScanLabel = ScanLabel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +227,7 @@ class Examination:
     exam_id: str
     """32 hexadecimal digits, a hash of study, SOP Instance UIDs and frame numbers."""
     scans: tuple[ScanObject, ...]
-    """The one or two objects with its frames."""
+    """The one or two objects with its frames; more if nothing tells the objects of several acquisitions apart."""
     anterior: ExamView | None
     posterior: ExamView | None
     defect: Verdict | None = None

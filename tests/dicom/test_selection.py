@@ -9,6 +9,7 @@ from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, dataset, encode, head
 
 from bsbatch.config import Selection
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
+from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Reason, Stage, Status
 from bsbatch.records import EnergyRange, Examination, ObjectRef, PixelData, SettledObject
@@ -274,7 +275,7 @@ class MemorySource:
 
 
 def fate(data: bytes) -> Examination | SettledObject:
-    intake = Intake(MemorySource({"a.dcm": data}), Selection(), Catalog(), None, Telemetry(), threads=1)
+    intake = Intake(MemorySource({"a.dcm": data}), Selection(), Catalog(), Telemetry(), Isolation(), threads=1)
     (unit,) = intake.units(8, None)
     events: list[Examination | SettledObject] = [*unit.exams, *unit.settled]
     return events[0]

@@ -77,7 +77,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def units_of(archive: Path, size: int, first: int | None = None) -> Iterator[Unit]:
     source = DirectorySource(archive)
-    return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=2).units(size, None, first)
+    return Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=2).units(size, None, first)
 
 
 def screening(archive: Path, backend: Watched, reported: list[Outcome] | None = None) -> Screening:

@@ -82,7 +82,7 @@ def calls_of(function: Callable[[], Any]) -> int:
 
 
 def intake_of(source: DirectorySource) -> Intake:
-    return Intake(source, Selection(), Catalog(), None, Telemetry(), threads=1)
+    return Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=1)
 
 
 def preparation_of(source: DirectorySource) -> Preparation:

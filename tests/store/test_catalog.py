@@ -78,4 +78,4 @@ def test_the_error_names_a_part_that_is_not_parquet(tmp_path: Path) -> None:
 def test_a_new_catalog_is_empty() -> None:
     catalog = Catalog()
     assert not catalog.is_settled(ref("a"))
-    assert len(catalog.seen) == len(catalog.closed) == 0
+    assert len(catalog.studies) == 0

@@ -142,12 +142,12 @@ def _write_cache(source: DirectorySource, folder: Path, state: str, advance: Cal
 
 def _read_all(source: DirectorySource, stream: BinaryIO, advance: Callable[[int], object]) -> Iterator[CachedExam]:
     telemetry, threads = Telemetry(), usable_cpus()
-    intake = Intake(source, Selection(), Catalog(), None, telemetry, threads)
 
     def count(outcomes: Iterable[Outcome]) -> None:
         advance(len(list(outcomes)))
 
     with Isolation() as isolation:
+        intake = Intake(source, Selection(), Catalog(), telemetry, isolation, threads, holds_all=True)
         screening = Screening(Preparation(source, telemetry, isolation), _ImageWriter(stream), threads, count)
         for outcome in screening.execute(intake.units(_UNIT, None)):
             yield from map(_exam_of, outcome.outcomes)

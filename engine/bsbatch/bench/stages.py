@@ -57,12 +57,13 @@ def time_skim(setup: RunSetup) -> Iterator[TakeTurn]:
     """Time files to verdicts; items are files."""
 
     def skim(telemetry: Telemetry) -> int:
-        intake = make_intake(setup, Catalog(), telemetry)
+        intake = make_intake(setup, Catalog(), telemetry, isolation)
         for _ in intake.units(MAX_UNIT, None):
             pass
         return intake.seen
 
-    yield lambda: _time(skim)
+    with Isolation() as isolation:
+        yield lambda: _time(skim)
 
 
 @contextmanager
@@ -134,8 +135,9 @@ def load_images(setup: RunSetup, most: int = _MOST_IMAGES) -> NDArray[np.float32
 
 def list_verdicts(setup: RunSetup) -> dict[str, str]:
     """Return the reason code of every object that belongs to no examination, by its path in the archive."""
-    units = make_intake(setup, Catalog(), Telemetry()).units(MAX_UNIT, None)
-    return {item.ref.source: str(item.verdict.reason) for unit in units for item in unit.settled}
+    with Isolation() as isolation:
+        units = make_intake(setup, Catalog(), Telemetry(), isolation).units(MAX_UNIT, None)
+        return {item.ref.source: str(item.verdict.reason) for unit in units for item in unit.settled}
 
 
 @dataclass(slots=True)
@@ -189,7 +191,7 @@ def _screen(
 ) -> Generator[Outcome, None, None]:
     """Yield the outcomes of the whole archive without writing them."""
     screening = make_screening(setup, backend, telemetry, isolation, lambda _: None)
-    with execute(make_intake(setup, Catalog(), telemetry).units(MAX_UNIT, None), screening) as outcomes:
+    with execute(make_intake(setup, Catalog(), telemetry, isolation).units(MAX_UNIT, None), screening) as outcomes:
         for unit in outcomes:
             yield from unit.outcomes
 

@@ -1,21 +1,34 @@
-"""Objects to units of examinations: listing, headers, views, pairing."""
+"""Objects to units of examinations: listing, headers, views, pairing.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+An object with both views is an examination at once. All other objects wait for the end of the listing, and then their
+studies are decided. A study may have rows already, from this run or an earlier one. It is then revised: decided anew
+from all its objects, and only the rows that come out otherwise are written again.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 from bsbatch.config import Selection
+from bsbatch.dicom.copies import Digests
 from bsbatch.dicom.headers.read import HEAD, header_in, read_header
-from bsbatch.dicom.pairing import Event, Pairer
+from bsbatch.dicom.labels import label_of
+from bsbatch.dicom.pairing import Event, decide, examine, has_both_views
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.errors import ItemError
 from bsbatch.host.threads import adaptive_map
+from bsbatch.host.workers import Isolation
+from bsbatch.identity import DigestSet, digest
+from bsbatch.pipeline.reading import read_digests
 from bsbatch.pipeline.verdicts import verdict_of
+from bsbatch.pipeline.waiting import Packed, WaitingRoom, key_of
 from bsbatch.protocols import Source
-from bsbatch.pseudonyms import Pseudonymiser
+from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Examination, FrameView, Header, ObjectRef, ScanObject, SettledObject, Unit
 from bsbatch.store.catalog import Catalog
+from bsbatch.store.committed import Committed
 from bsbatch.telemetry import Telemetry
 
 _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
@@ -33,13 +46,21 @@ class Intake:
     source: Source
     selection: Selection
     catalog: Catalog
-    pseudonymiser: Pseudonymiser | None
     telemetry: Telemetry
+    isolation: Isolation
+    """Runs the decoders of compressed pixels, which may crash."""
     threads: int
+    patient_keys: PatientKeys = field(default_factory=PatientKeys.random)
+    pseudonymiser: Pseudonymiser | None = None
+    holds_all: bool = False
+    """True if no rows are kept that could be revised: every object waits for the end of the listing."""
     seen: int = 0
     """Objects listed so far, settled ones among them."""
     is_exhausted: bool = False
-    """True once the whole listing was read and every object is decided."""
+    """True once the whole listing was read."""
+    needs_revision: bool = False
+    """True if a study with rows has a further object; `revise` decides it."""
+    _waiting: WaitingRoom = field(default_factory=WaitingRoom)
 
     def units(self, unit_size: int, limit: int | None, first: int | None = None) -> Iterator[Unit]:
         """Cut the stream of events into units.
@@ -54,19 +75,42 @@ class Intake:
             Examinations in the first unit, a small number so that its rows are committed soon. Each later unit may be
             twice as large as the one before.
         """
-        exams: list[Examination] = []
-        settled: list[SettledObject] = []
-        size = min(first or unit_size, unit_size)
-        for event in self._limit(limit):
-            if isinstance(event, Examination):
-                exams.append(event)
-            else:
-                settled.append(event)
-            if len(exams) >= size or len(settled) >= _MAX_SETTLED:
-                yield Unit(tuple(exams), tuple(settled))
-                exams, settled, size = [], [], min(2 * size, unit_size)
-        if exams or settled:
-            yield Unit(tuple(exams), tuple(settled))
+        yield from _cut(self._limit(limit), unit_size, min(first or unit_size, unit_size))
+
+    def revise(self, committed: Committed, unit_size: int) -> Iterator[Unit]:
+        """Decide anew the studies with rows that have further objects; to be called after `units` has ended.
+
+        Rows that come out otherwise are withdrawn before the first unit is yielded.
+
+        Parameters
+        ----------
+        committed
+            The rows of this and of earlier runs.
+        unit_size
+            Examinations in a unit, at most.
+
+        Raises
+        ------
+        OutputError
+            A part cannot be read or written.
+        """
+        touched = DigestSet(filter(self.catalog.studies.__contains__, self._waiting))
+        committed.open(touched)
+        committed.leave_out_gone(DigestSet(digest(ref.source) for ref in self._list()))
+        refs = (ref for ref in self._list() if committed.includes(ref.source))
+        for found in adaptive_map(self._inspect, refs, self.threads, _HEADERS_AT_ONCE):
+            if isinstance(found, ScanObject):
+                self._waiting.add(found)
+        yield from _cut(self._changes(committed, touched), unit_size, unit_size)
+
+    def _changes(self, committed: Committed, touched: DigestSet) -> Iterator[Event]:
+        """Withdraw the rows that come out otherwise, and yield the events that replace them."""
+        packed, positions = Packed[Event](), array("Q")
+        for scans in self._waiting.studies(touched.__contains__):
+            changes = [event for event in decide(scans, self._read_digests) if not committed.agrees(event)]
+            positions.extend(map(packed.append, changes))
+        committed.withdraw()
+        yield from map(packed.read, positions)
 
     def _limit(self, limit: int | None) -> Iterator[Event]:
         left = limit
@@ -78,19 +122,31 @@ class Intake:
                     return
 
     def _events(self) -> Iterator[Event]:
-        pairer = Pairer(self.catalog.seen, self.catalog.closed)
+        known = self.catalog.studies
         for found in adaptive_map(self._inspect, self._list_unsettled(), self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, SettledObject):
                 yield found
+            elif has_both_views(found) and not self.holds_all and (key := key_of(found)) not in known:
+                known.add(key)
+                yield examine((found,))
             else:
-                yield from pairer.add(found)
-        yield from pairer.finish()
+                self._waiting.add(found)
+        self.needs_revision = any(key in known for key in self._waiting)
+        for scans in self._waiting.studies(lambda key: key not in known):
+            yield from decide(scans, self._read_digests)
         self.is_exhausted = True
 
+    def _read_digests(self, scan: ScanObject) -> Digests | Verdict:
+        with self.telemetry.measure("copies"):
+            return read_digests(self.source, self.isolation, scan)
+
+    def _list(self) -> Iterator[ObjectRef]:
+        """List the archive as its rows name it."""
+        return (self.pseudonymiser.ref(ref) if self.pseudonymiser else ref for ref in self.source)
+
     def _list_unsettled(self) -> Iterator[ObjectRef]:
-        for listed in self.source:
+        for ref in self._list():
             self.seen += 1
-            ref = self.pseudonymiser.ref(listed) if self.pseudonymiser else listed
             if not self.catalog.is_settled(ref):
                 yield ref
 
@@ -102,7 +158,8 @@ class Intake:
                 header = self._header(ref)
             except (ItemError, OSError) as error:
                 return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
-            return self._judge(ref, self.pseudonymiser.header(header) if self.pseudonymiser else header)
+            header = self.pseudonymiser.header(header) if self.pseudonymiser else header
+            return self._judge(ref, self.patient_keys.header(header))
 
     def _header(self, ref: ObjectRef) -> Header:
         header = header_in(self.source.head(ref, HEAD), ref.size, may_be_scan)
@@ -116,10 +173,10 @@ class Intake:
         if verdict is not None:
             return SettledObject(ref, header, verdict)
         defect = find_defect(header, self.selection.max_pixels)
-        views = self._views(header, defect)
+        views, label = self._views(header, defect), label_of(header)
         header = without_labels(header)
         if isinstance(views, tuple):
-            return ScanObject(ref, header, views, defect)
+            return ScanObject(ref, header, views, defect, label)
         if views.reason is Reason.LATERAL_VIEW:
             return SettledObject(ref, header, views)
         return ScanObject(ref, header, (), defect or views)
@@ -131,3 +188,20 @@ class Intake:
         if isinstance(frames, Reason):
             return Verdict.of(Stage.HEADER, frames)
         return resolve(header, frames, assume_order=self.selection.assume_frame_order)
+
+
+def _cut(events: Iterable[Event], most: int, first: int) -> Iterator[Unit]:
+    """Cut events into units of at most ``most`` examinations; each may be twice as large as the one before."""
+    exams: list[Examination] = []
+    settled: list[SettledObject] = []
+    size = first
+    for event in events:
+        if isinstance(event, Examination):
+            exams.append(event)
+        else:
+            settled.append(event)
+        if len(exams) >= size or len(settled) >= _MAX_SETTLED:
+            yield Unit(tuple(exams), tuple(settled))
+            exams, settled, size = [], [], min(2 * size, most)
+    if exams or settled:
+        yield Unit(tuple(exams), tuple(settled))

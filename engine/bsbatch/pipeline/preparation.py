@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.config import CamMode
-from bsbatch.dicom.pixels import decode_frames, frame_offset, needs_codec, read_frames
+from bsbatch.dicom.pixels import frame_offset
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.geometry import IMAGE_SHAPE
 from bsbatch.host.workers import Isolation
@@ -15,6 +15,7 @@ from bsbatch.imaging.gradcam import NO_MAPS, Explainer
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.quality import assess, limits_of
 from bsbatch.native.view_pairs import Frame, LoadedPair, pair_functions
+from bsbatch.pipeline.reading import read_views
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import ImagePool, Source
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -26,7 +27,6 @@ from bsbatch.records import (
     PinnedImage,
     PreparedExam,
     Quality,
-    ScanObject,
 )
 from bsbatch.telemetry import Telemetry
 from bsbatch.view_pixels import ViewPixels
@@ -105,17 +105,12 @@ class Preparation:
 
     def _read_both(self, anterior: ExamView, posterior: ExamView) -> tuple[ViewPixels, ViewPixels]:
         if anterior.scan is posterior.scan:
-            front, back = self._read(anterior.scan, anterior.frame.frame, posterior.frame.frame)
+            frames = anterior.frame.frame, posterior.frame.frame
+            front, back = read_views(self.source, self.isolation, anterior.scan, *frames)
         else:
-            (front,) = self._read(anterior.scan, anterior.frame.frame)
-            (back,) = self._read(posterior.scan, posterior.frame.frame)
+            (front,) = read_views(self.source, self.isolation, anterior.scan, anterior.frame.frame)
+            (back,) = read_views(self.source, self.isolation, posterior.scan, posterior.frame.frame)
         return front, back
-
-    def _read(self, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
-        with self.source.open(scan.ref) as stream:
-            if needs_codec(scan.header):
-                return self.isolation.call(decode_frames, stream.read(), scan.header, frames)
-            return read_frames(stream, scan.header, frames)
 
     def _compose(
         self, anterior: NDArray[np.generic], posterior: NDArray[np.generic]

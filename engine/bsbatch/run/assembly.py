@@ -18,9 +18,18 @@ from bsbatch.telemetry import Telemetry
 _UNITS_AHEAD = 1
 
 
-def make_intake(setup: RunSetup, catalog: Catalog, telemetry: Telemetry) -> Intake:
+def make_intake(setup: RunSetup, catalog: Catalog, telemetry: Telemetry, isolation: Isolation) -> Intake:
     """Return the first half of the pipeline: objects to units of examinations."""
-    return Intake(setup.source, setup.config.selection, catalog, setup.pseudonymiser, telemetry, setup.threads)
+    return Intake(
+        setup.source,
+        setup.config.selection,
+        catalog,
+        telemetry,
+        isolation,
+        setup.threads,
+        setup.patient_keys,
+        setup.pseudonymiser,
+    )
 
 
 def make_screening(

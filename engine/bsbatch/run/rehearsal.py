@@ -5,6 +5,7 @@ import time
 from bsbatch.config import RunConfig
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import run_in_background
+from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Status
 from bsbatch.records import Unit
@@ -21,11 +22,12 @@ def rehearse(config: RunConfig, reporter: Reporter) -> Report:
     started = time.monotonic()
     source, flow = open_source(config), Flow()
     threads = config.effort.threads or usable_cpus()
-    intake = Intake(source, config.selection, Catalog(), None, Telemetry(), threads)
-    reporter.start(run_in_background(lambda: sum(1 for _ in source)), 0)
-    for unit in intake.units(MAX_UNIT, config.limit):
-        _count_unit(flow, unit)
-        reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
+    with Isolation() as isolation:
+        intake = Intake(source, config.selection, Catalog(), Telemetry(), isolation, threads, holds_all=True)
+        reporter.start(run_in_background(lambda: sum(1 for _ in source)), 0)
+        for unit in intake.units(MAX_UNIT, config.limit):
+            _count_unit(flow, unit)
+            reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
     flow.seen, flow.pending = intake.seen, intake.seen - flow.objects.total()
     return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None)
 

@@ -27,6 +27,7 @@ from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.catalog import Catalog, open_catalog
+from bsbatch.store.committed import Committed
 from bsbatch.store.flow import Flow
 from bsbatch.store.folder import check_output, clear_output, lock_output, write_run_file
 from bsbatch.store.reconcile import reconcile
@@ -94,14 +95,19 @@ class _Run:
         setup, reporter = self.setup, self.reporter
         parquet, overlays = ParquetSink(setup.out, setup.provenance), self._open_overlays()
         sinks: list[Sink] = [parquet] if overlays is None else [overlays, parquet]
-        intake = make_intake(setup, catalog, telemetry)
         with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
+            intake = make_intake(setup, catalog, telemetry, isolation)
             screening = make_screening(setup, self.backend, telemetry, isolation, self._report_progress)
             reporter.start(run_in_background(lambda: sum(1 for _ in setup.source)), len(catalog.settled))
             # as many as are scored at once: their rows are committed within seconds, and no lane waits
             first = setup.config.effort.unit_size or self.backend.lanes
-            units = intake.units(min(unit_size, MAX_UNIT), setup.config.limit, first)
+            size = min(unit_size, MAX_UNIT)
+            units = intake.units(size, setup.config.limit, first)
             ending, scored = self._drain(intake, units, screening, sinks, interruption)
+            if ending is Ending.COMPLETE and intake.needs_revision:
+                units = intake.revise(Committed(setup.out), size)
+                ending, more = self._drain(intake, units, screening, sinks, interruption)
+                scored += more
         parquet.finish()
         if overlays is not None and ending is not Ending.INTERRUPTED:
             overlays.finish()

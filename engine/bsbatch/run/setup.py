@@ -15,12 +15,12 @@ from bsbatch.imaging.gradcam import Explainer
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend, Source
-from bsbatch.pseudonyms import Pseudonymiser
+from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.requirements import require
 from bsbatch.run.autotune import choose
 from bsbatch.run.report import Reporter
 from bsbatch.sources.directory import DirectorySource
-from bsbatch.store.folder import open_output
+from bsbatch.store.folder import open_output, open_patient_key
 from bsbatch.store.tables import SCHEMA_VERSION, Provenance
 
 MAX_UNIT = 256
@@ -38,6 +38,7 @@ class RunSetup:
     source: Source
     model: Model | None
     pseudonymiser: Pseudonymiser | None
+    patient_keys: PatientKeys
     backend_name: str
     precision: str
     """Of the backend; part of the configuration hash."""
@@ -71,12 +72,13 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
+    patient_keys = PatientKeys(pseudonymiser.key if pseudonymiser is not None else open_patient_key(out))
     _check_maps(config, model)
     name = _choose_backend(config, model, reporter)
     precision = load_backend(name).precision
     provenance = _provenance_of(config, model, precision, pseudonymiser)
     threads = config.effort.threads or usable_cpus()
-    return RunSetup(config, out, source, model, pseudonymiser, name, precision, provenance, threads)
+    return RunSetup(config, out, source, model, pseudonymiser, patient_keys, name, precision, provenance, threads)
 
 
 def open_source(config: RunConfig) -> Source:

@@ -5,6 +5,7 @@ Other rows are removed before the run begins, and their objects are processed ag
 
 - failed rows, because the cause may be gone: a missing decoder, a permission, a partner that arrives;
 - all rows of an examination if one of its objects has changed;
+- the rows of copies, if other rows of their study are removed;
 - rows that a killed run left without their counterpart in the other table.
 """
 
@@ -16,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import ConfigMismatchError, OutputError
-from bsbatch.identity import DigestSet, acquisition_key, digest, object_key
-from bsbatch.reasons import Reason, Status
+from bsbatch.identity import DigestSet, digest
+from bsbatch.reasons import COPIES, Status
 from bsbatch.records import ObjectRef
+from bsbatch.store.committed import COLUMNS, is_of_study, study_of
 from bsbatch.store.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
 from bsbatch.store.tables import OBJECTS, RESULTS, Row
 
-_ACQUISITION = ["study_uid", "series_uid", "acquisition_date", "acquisition_time"]
-_COLUMNS = ["source", "size", "mtime_ns", "status", "reason", "exam_id", "sop_uid", *_ACQUISITION]
+_COLUMNS = [*COLUMNS, "size", "mtime_ns", "status"]
 
 
 @dataclass(slots=True)
@@ -32,10 +33,8 @@ class Catalog:
 
     settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """Sorted digests of source, size and time of last change, of all objects with a row."""
-    seen: DigestSet = field(default_factory=DigestSet)
-    """`bsbatch.identity.object_key` of used objects."""
-    closed: DigestSet = field(default_factory=DigestSet)
-    """Acquisition keys of used objects."""
+    studies: DigestSet = field(default_factory=DigestSet)
+    """`bsbatch.identity.study_key` of whole-body objects with a row."""
     retried: set[str] = field(default_factory=set)
     """Examinations that are processed again. They do not count towards a limit: a limited run would never pass them."""
 
@@ -94,16 +93,15 @@ class _Tables:
         self._objects, self._results = out / OBJECTS, out / RESULTS
         self._present = present
         self._committed = {row["exam_id"] for row in all_rows(self._results, ["exam_id"])}
-        self._reopened = {row["exam_id"] for row in self._object_rows() if not self._is_sound(row)}
+        unsound = [(row["exam_id"], study_of(row)) for row in self._object_rows() if not self._is_sound(row)]
+        self._reopened = {exam for exam, _ in unsound}
+        self._reopened_studies = DigestSet(study for _, study in unsound)
         self._catalog = Catalog(retried=self._reopened & self._committed)
 
     def clean(self) -> Catalog:
         """Remove the rows to process again; return a catalog of the rest."""
         catalog = self._catalog
         staying = {row["exam_id"] for row in self._object_rows() if row["exam_id"] is not None and self._stays(row)}
-        for row in self._object_rows():
-            if row["status"] == Status.USED and row["exam_id"] in staying:
-                self._remember(row)
         for folder in (self._results, self._objects):
             remove_leftovers(folder)
         # results first: a kill in between leaves objects without results, and the next run removes those
@@ -111,6 +109,8 @@ class _Tables:
             keep_rows(part, lambda row: row["exam_id"] in staying, ["exam_id"])
         for part in parts_in(self._objects):
             keep_rows(part, self._stays, _COLUMNS)
+        for row in filter(is_of_study, self._object_rows()):
+            catalog.studies.add(study_of(row))
         catalog.settled = np.sort(np.array([_row_fingerprint(row) for row in self._object_rows()], np.uint64))
         return catalog
 
@@ -131,27 +131,8 @@ class _Tables:
     def _stays(self, row: Row) -> bool:
         if row["exam_id"] is not None:
             return row["exam_id"] not in self._reopened
-        if row["reason"] == Reason.DUPLICATE_VIEW:
-            return self._is_sound(row) and self._is_needless(row)
-        return self._is_sound(row)
-
-    def _is_needless(self, row: Row) -> bool:
-        """Return True if the original of a copy is still used; otherwise the copy may have to replace it."""
-        return (
-            object_key(row["study_uid"], row["sop_uid"] or "") in self._catalog.seen
-            or _key_of(row) in self._catalog.closed
-        )
-
-    def _remember(self, row: Row) -> None:
-        if row["sop_uid"] is not None:
-            self._catalog.seen.add(object_key(row["study_uid"], row["sop_uid"]))
-        key = _key_of(row)
-        if key is not None:
-            self._catalog.closed.add(key)
-
-
-def _key_of(row: Row) -> int | None:
-    return acquisition_key(*(row[name] for name in _ACQUISITION))
+        is_kept_copy = row["reason"] not in COPIES or study_of(row) not in self._reopened_studies
+        return is_kept_copy and self._is_sound(row)
 
 
 def _fingerprints(refs: Iterable[ObjectRef]) -> dict[int, int]:

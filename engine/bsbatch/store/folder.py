@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -16,6 +17,9 @@ from bsbatch.store.parts import foreign_files_in, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
+PATIENT_KEY = "patient.key"
+"""Whoever has this file can test a guess at a Patient ID; without it, keys of two folders cannot be compared."""
+_KEY_BYTES = 32
 OVERLAYS, SCANS = "overlays", "scans"
 _SCAN = re.compile(r"[0-9a-f]{32}\.jpg")
 _OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
@@ -40,6 +44,27 @@ def open_output(out: Path, archive: Path) -> Path:
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}. Choose another --out or grant access") from error
     return out
+
+
+def open_patient_key(out: Path) -> bytes:
+    """Return the key of the column ``patient_key``, which stays in the folder; it is made if the folder has no rows.
+
+    Raises
+    ------
+    UsageError
+        The key is missing beside rows made with it, or cannot be read.
+    """
+    path = out / PATIENT_KEY
+    try:
+        if not path.exists():
+            if parts_in(out / RESULTS):
+                raise UsageError(f"{path} is missing: put it back, or choose another --out")
+            with replace_file(path) as aside:
+                aside.touch(0o600)
+                aside.write_bytes(secrets.token_hex(_KEY_BYTES).encode())
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot use {path}: {error.strerror}. Grant access to it") from error
 
 
 @contextmanager

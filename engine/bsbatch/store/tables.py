@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from bsbatch.notice import NOTICE
+from bsbatch.pseudonyms import patient_key
 from bsbatch.reasons import Status
 from bsbatch.records import (
     Examination,
@@ -26,7 +27,7 @@ from bsbatch.records import (
     UnitOutcome,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
 
@@ -52,6 +53,7 @@ _VERDICT = (
     _text("reason", "Stable reason code, null where all went well (docs/tables.md)"),
     _text("message", "The reason in words, without patient data"),
 )
+_PATIENT = _text("patient_key", "Keyed hash of (0010,0020) Patient ID and its issuer, 32 hexadecimal digits")
 _CAMERA = (
     _text("manufacturer", "(0008,0070) Manufacturer"),
     _text("model_name", "(0008,1090) Manufacturer's Model Name"),
@@ -64,6 +66,7 @@ RESULT_COLUMNS = (
     _text("exam_id", "Hash of study, SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
     _text("status", "ok or failed", is_nullable=False),
     *_VERDICT,
+    _PATIENT,
     _text("study_uid", "(0020,000D) Study Instance UID"),
     _text("series_uid", "(0020,000E) Series Instance UID, of the anterior view where they differ"),
     _text("sop_uid_anterior", "(0008,0018) SOP Instance UID of the anterior view"),
@@ -136,6 +139,7 @@ OBJECT_COLUMNS = (
     _text("sop_uid", "(0008,0018) SOP Instance UID"),
     _text("sop_class", "(0008,0016) SOP Class UID"),
     _text("modality", "(0008,0060) Modality"),
+    _PATIENT,
     _text("study_uid", "(0020,000D) Study Instance UID"),
     _text("series_uid", "(0020,000E) Series Instance UID"),
     _text("frame_of_reference_uid", "(0020,0052) Frame of Reference UID"),
@@ -221,7 +225,12 @@ def _exam_columns(exam: Examination) -> Row:
     views = {"anterior": exam.anterior, "posterior": exam.posterior}
     first = exam.anterior or exam.posterior
     header = first.scan.header if first is not None else exam.scans[0].header
-    row: Row = {"exam_id": exam.exam_id, "study_uid": header.study_uid, "series_uid": header.series_uid}
+    row: Row = {
+        "exam_id": exam.exam_id,
+        "patient_key": patient_key(header),
+        "study_uid": header.study_uid,
+        "series_uid": header.series_uid,
+    }
     for name, view in views.items():
         if view is not None:
             row[f"sop_uid_{name}"] = view.scan.header.sop_uid
@@ -316,6 +325,7 @@ def _header_columns(header: Header) -> Row:
         "sop_uid": header.sop_uid,
         "sop_class": header.sop_class,
         "modality": header.modality or None,
+        "patient_key": patient_key(header),
         "study_uid": header.study_uid,
         "series_uid": header.series_uid,
         "frame_of_reference_uid": header.frame_of_reference_uid,

@@ -1,0 +1,153 @@
+"""Settles the copies among the objects of a study: equal UIDs, equal pixels, and processed copies of an original.
+
+Objects of one SOP Instance UID are copies only if patient and pixels are equal, too. Otherwise they all fail as
+``uid_conflict``: nothing says which of them is the true one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import TypeVar
+
+from bsbatch.dicom.moments import gap_between
+from bsbatch.dicom.partners import is_simultaneous, shares_group
+from bsbatch.identity import exam_id
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
+from bsbatch.records import Examination, ScanObject, SettledObject, View
+
+Digests = Mapping[View, str]
+"""A digest of the counts of each view; empty text for a view whose pixels are all the same."""
+ReadDigests = Callable[[ScanObject], Digests | Verdict]
+"""Reads the views of an object; a verdict if they cannot be read."""
+Key = TypeVar("Key")
+_MOST_NAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The objects of a study after its copies are settled."""
+
+    scans: list[ScanObject]
+    """The objects that remain, in the given order."""
+    events: list[Examination | SettledObject] = field(default_factory=list)
+    """The rest."""
+
+
+def settle_copies(scans: Sequence[ScanObject], read_digests: ReadDigests) -> Sorted:
+    """Settle the copies of a study, and its objects of one UID that are none.
+
+    Parameters
+    ----------
+    scans
+        All objects of a study, in an order that is the same for the same set. Of copies, the first one remains.
+    read_digests
+        Called once for each sound object.
+    """
+    digests: dict[int, Digests] = {}
+    checked = [_check_pixels(scan, read_digests, digests) for scan in scans]
+    left = Sorted([])
+    for uid, same in _group(checked, lambda scan: scan.header.sop_uid):
+        _settle_uid(same, digests, left) if uid is not None else left.scans.extend(same)
+    scans_left: list[ScanObject] = []
+    for patient in by_patient(left.scans):
+        scans_left += _settle_pixels(patient, digests, left)
+    kept = {id(scan) for scan in scans_left}
+    return Sorted([scan for scan in checked if id(scan) in kept], left.events)
+
+
+def by_patient(scans: Sequence[ScanObject]) -> list[list[ScanObject]]:
+    """Divide objects by Patient ID, then by its issuer. An absent value joins only if there is a single other one."""
+    groups = _divide(scans, lambda scan: scan.header.patient_id)
+    return [part for group in groups for part in _divide(group, lambda scan: scan.header.patient_issuer)]
+
+
+def fail_together(scans: Sequence[ScanObject], reason: Reason) -> Examination:
+    """Make one failed examination of objects that cannot be told apart; its message names their files."""
+    names = sorted(scan.ref.source for scan in scans)
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    message = f"{EXPLANATIONS[reason]}: {', '.join(names[:_MOST_NAMES])}{more}"
+    return Examination(exam_id(scans), tuple(scans), None, None, Verdict(Stage.PAIRING, reason, message))
+
+
+def duplicate(scan: ScanObject, reason: Reason = Reason.DUPLICATE_VIEW) -> SettledObject:
+    """Settle an object as a copy."""
+    return SettledObject(scan.ref, scan.header, Verdict.of(Stage.PAIRING, reason))
+
+
+def _check_pixels(scan: ScanObject, read_digests: ReadDigests, digests: dict[int, Digests]) -> ScanObject:
+    """Read the digests of an object; return it with a defect if its pixels cannot be read."""
+    if scan.defect is not None:
+        return scan
+    found = read_digests(scan)
+    if isinstance(found, Verdict):
+        return replace(scan, defect=found)
+    digests[id(scan)] = found
+    return scan
+
+
+def _settle_uid(same: Sequence[ScanObject], digests: Mapping[int, Digests], left: Sorted) -> None:
+    """Settle the objects of one SOP Instance UID; a damaged one fails for itself if there is a sound one."""
+    sound = [scan for scan in same if scan.defect is None]
+    damaged = [scan for scan in same if scan.defect is not None]
+    is_conflict = any(not _is_copy(one, other, digests) for one, other in combinations(sound, 2))
+    if is_conflict:
+        left.events.append(fail_together(sound, Reason.UID_CONFLICT))
+    else:
+        first, *copies = sound or damaged
+        left.scans.append(first)
+        left.events.extend(map(duplicate, copies if sound else ()))
+    for scan in damaged if sound else damaged[1:]:
+        if scan.defect is not None:
+            left.events.append(SettledObject(scan.ref, scan.header, scan.defect))
+
+
+def _is_copy(one: ScanObject, other: ScanObject, digests: Mapping[int, Digests]) -> bool:
+    return len(by_patient([one, other])) == 1 and digests[id(one)] == digests[id(other)]
+
+
+def _settle_pixels(scans: Sequence[ScanObject], digests: Mapping[int, Digests], left: Sorted) -> list[ScanObject]:
+    """Settle the objects of one patient that repeat pixels under another UID, and processed copies."""
+    seen: set[tuple[View, str]] = set()
+    kept: list[ScanObject] = []
+    for scan in sorted(scans, key=lambda scan: (-len(scan.frames), _is_derived(scan))):
+        views = set(digests.get(id(scan), {}).items())
+        if views and views <= seen and all(digest for _, digest in views):
+            left.events.append(duplicate(scan))
+        else:
+            seen |= views
+            kept.append(scan)
+    originals = [scan for scan in kept if not _is_derived(scan) and scan.defect is None]
+    processed = [scan for scan in kept if _is_derived(scan) and _has_originals(scan, originals)]
+    left.events.extend(duplicate(scan, Reason.DERIVED_COPY) for scan in processed)
+    return [scan for scan in kept if scan not in processed]
+
+
+def _is_derived(scan: ScanObject) -> bool:
+    """Return True if value 1 of (0008,0008) Image Type says so, PS3.3 C.7.6.1.1.2."""
+    return scan.header.image_type[:1] == ("DERIVED",)
+
+
+def _has_originals(scan: ScanObject, originals: Iterable[ScanObject]) -> bool:
+    """Return True if every view of a processed object has an original of the same acquisition."""
+    same = [other for other in originals if _is_of_one_acquisition(scan, other)]
+    views = {frame.view for other in same for frame in other.frames}
+    return bool(scan.frames) and {frame.view for frame in scan.frames} <= views
+
+
+def _is_of_one_acquisition(one: ScanObject, other: ScanObject) -> bool:
+    is_timed = gap_between(one.header, other.header) is not None
+    return is_simultaneous(one, other) if is_timed else shares_group(one, other)
+
+
+def _divide(scans: Sequence[ScanObject], key: Callable[[ScanObject], str | None]) -> list[list[ScanObject]]:
+    groups = _group(scans, key)
+    known = [value for value, _ in groups if value is not None]
+    return [list(scans)] if len(known) <= 1 and scans else [group for _, group in groups]
+
+
+def _group(scans: Iterable[ScanObject], key: Callable[[ScanObject], Key]) -> list[tuple[Key, list[ScanObject]]]:
+    """Group objects by a key, in the order of the first object of each group."""
+    groups: dict[Key, list[ScanObject]] = {}
+    for scan in scans:
+        groups.setdefault(key(scan), []).append(scan)
+    return list(groups.items())

@@ -1,0 +1,29 @@
+"""Reads from the texts of an object which scan of a study it belongs to, whatever its view."""
+
+import re
+
+from bsbatch.identity import digest
+from bsbatch.records import Header, ScanLabel
+
+_DIRECTIONS = frozenset(
+    {"A", "AN", "ANT", "ANTERIOR", "ANTEROPOSTERIOR", "AP", "E", "VIEW", "IMAGE"}
+    | {"P", "PO", "POST", "POSTERIOR", "POSTEROANTERIOR", "PA", "F"}
+)
+"""Words that differ between the views of one scan."""
+_WORDS = re.compile(r"[A-Z0-9]+")
+_HOURS = re.compile(r"(?<!\d)(\d{1,2}) ?(?:H|HR|HRS|HOUR|HOURS|STD|STUNDEN?|HEURES?|ORE?|UUR)(?![A-Z])")
+_MINUTES = re.compile(r"(?<!\d)(\d{1,3}) ?(?:M|MIN|MINS|MINUTES?|MINUTEN)(?![A-Z])")
+_PHASES = {
+    "early": re.compile(r"(?<![A-Z])(?:EARLY|FRUEH|FRÜH|PRECOCE|BLOOD ?POOL|POOL|FLOW|PERFUSION)(?![A-Z])"),
+    "late": re.compile(r"(?<![A-Z])(?:LATE|DELAYED?|SPAET|SPÄT|TARDIV[AE]|TARDIF)(?![A-Z])"),
+}
+
+
+def label_of(header: Header) -> ScanLabel:
+    """Return the label that Image ID and Series Description give to a scan."""
+    text = " ".join(header.descriptions).upper().replace("_", " ")
+    words = sorted(set(_WORDS.findall(text)) - _DIRECTIONS)
+    hours = {f"{int(found)} h" for found in _HOURS.findall(text)}
+    minutes = {f"{int(found)} min" for found in _MINUTES.findall(text)}
+    named = {phase for phase, pattern in _PHASES.items() if pattern.search(text)}
+    return ScanLabel(digest(*words), frozenset(hours | minutes | named))

@@ -1,0 +1,46 @@
+"""Reads the views of objects: their pixels for a score, or digests that find copies."""
+
+import numpy as np
+import xxhash
+
+from bsbatch.dicom.copies import Digests
+from bsbatch.dicom.pixels import decode_frames, needs_codec, read_frames
+from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.host.workers import Isolation
+from bsbatch.pipeline.verdicts import verdict_of
+from bsbatch.protocols import Source
+from bsbatch.reasons import Stage, Verdict
+from bsbatch.records import ScanObject
+from bsbatch.view_pixels import ViewPixels
+
+
+def read_views(source: Source, isolation: Isolation, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
+    """Read frames of an object; decoders that may crash run in a process of their own.
+
+    Raises
+    ------
+    ItemError
+        The pixels cannot be read or decoded.
+    WorkerLostError
+        A decoder crashed.
+    OSError
+        The file system gave an error.
+    """
+    with source.open(scan.ref) as stream:
+        if needs_codec(scan.header):
+            return isolation.call(decode_frames, stream.read(), scan.header, frames)
+        return read_frames(stream, scan.header, frames)
+
+
+def read_digests(source: Source, isolation: Isolation, scan: ScanObject) -> Digests | Verdict:
+    """Return a digest of the counts of each view, whatever their encoding; a verdict if they cannot be read."""
+    try:
+        views = read_views(source, isolation, scan, *(item.frame for item in scan.frames))
+    except (ItemError, WorkerLostError, OSError) as error:
+        return verdict_of(Stage.PIXELS, error)
+    return {item.view: _digest(pixels) for item, pixels in zip(scan.frames, views, strict=True)}
+
+
+def _digest(pixels: ViewPixels) -> str:
+    counts = np.ascontiguousarray(pixels.counts)
+    return f"{counts.shape}{xxhash.xxh3_128_hexdigest(counts.data)}" if counts.min() < counts.max() else ""
