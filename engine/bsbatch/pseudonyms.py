@@ -12,7 +12,7 @@ from bsbatch.records import Header, ObjectRef
 
 _MIN_KEY_BYTES = 16
 _UID_BITS = 128
-_KEY_DIGITS = 32
+_KEY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,12 @@ class PatientKeys:
     """Replaces Patient ID and its issuer, which no row may hold, by keyed hashes that rows may."""
 
     key: bytes
+    """At most 64 bytes."""
+
+    @classmethod
+    def of(cls, secret: bytes) -> Self:
+        """Return the hashes of a secret of any length."""
+        return cls(hashlib.sha256(secret).digest())
 
     @classmethod
     def random(cls) -> Self:
@@ -77,16 +83,14 @@ class PatientKeys:
 
     def header(self, header: Header) -> Header:
         """Return the header with 32 hexadecimal digits for Patient ID and for its issuer, as far as it has them."""
-        if header.patient_id is None and header.patient_issuer is None:
-            return header
-        return header._replace(
-            patient_id=self._hash("patient", header.patient_id),
-            patient_issuer=self._hash("issuer", header.patient_issuer),
-        )
+        if header.patient_id is not None:
+            header = header._replace(patient_id=self._hash("patient:" + header.patient_id))
+        if header.patient_issuer is not None:
+            header = header._replace(patient_issuer=self._hash("issuer:" + header.patient_issuer))
+        return header
 
-    def _hash(self, kind: str, value: str | None) -> str | None:
-        text = f"{kind}:{value}".encode()
-        return None if value is None else hmac.new(self.key, text, hashlib.sha256).hexdigest()[:_KEY_DIGITS]
+    def _hash(self, text: str) -> str:
+        return hashlib.blake2b(text.encode(), key=self.key, digest_size=_KEY_BYTES).hexdigest()
 
 
 def patient_key(header: Header) -> str | None:
@@ -100,4 +104,4 @@ def patient_key(header: Header) -> str | None:
     if header.patient_id is None or header.patient_issuer is None:
         return header.patient_id
     joined = f"{header.patient_id}{header.patient_issuer}".encode()
-    return hashlib.sha256(joined).hexdigest()[:_KEY_DIGITS]
+    return hashlib.blake2b(joined, digest_size=_KEY_BYTES).hexdigest()

@@ -1,6 +1,7 @@
 """Reads from the texts of an object which scan of a study it belongs to, whatever its view."""
 
 import re
+from functools import lru_cache
 
 from bsbatch.identity import digest
 from bsbatch.records import Header, ScanLabel
@@ -10,6 +11,8 @@ _DIRECTIONS = frozenset(
     | {"P", "PO", "POST", "POSTERIOR", "POSTEROANTERIOR", "PA", "F"}
 )
 """Words that differ between the views of one scan."""
+_REMEMBERED = 256
+"""Size of the cache: an archive has few different texts."""
 _WORDS = re.compile(r"[A-Z0-9]+")
 _HOURS = re.compile(r"(?<!\d)(\d{1,2}) ?(?:H|HR|HRS|HOUR|HOURS|STD|STUNDEN?|HEURES?|ORE?|UUR)(?![A-Z])")
 _MINUTES = re.compile(r"(?<!\d)(\d{1,3}) ?(?:M|MIN|MINS|MINUTES?|MINUTEN)(?![A-Z])")
@@ -21,7 +24,12 @@ _PHASES = {
 
 def label_of(header: Header) -> ScanLabel:
     """Return the label that Image ID and Series Description give to a scan."""
-    text = " ".join(header.descriptions).upper().replace("_", " ")
+    return _label_of(header.descriptions)
+
+
+@lru_cache(_REMEMBERED)
+def _label_of(texts: tuple[str, ...]) -> ScanLabel:
+    text = " ".join(texts).upper().replace("_", " ")
     words = sorted(set(_WORDS.findall(text)) - _DIRECTIONS)
     hours = {f"{int(found)} h" for found in _HOURS.findall(text)}
     minutes = {f"{int(found)} min" for found in _MINUTES.findall(text)}

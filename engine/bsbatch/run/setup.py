@@ -72,7 +72,7 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
-    patient_keys = PatientKeys(pseudonymiser.key if pseudonymiser is not None else open_patient_key(out))
+    patient_keys = PatientKeys.of(pseudonymiser.key if pseudonymiser is not None else open_patient_key(out))
     _check_maps(config, model)
     name = _choose_backend(config, model, reporter)
     precision = load_backend(name).precision

@@ -84,22 +84,28 @@ def _header(source: _Source, is_wanted: IsWanted) -> Header:
         _TEMPLATES.remember(source.data, walk, walk.stop == source.size < HEAD)
     raw, codec = walk.raw, values.codec(walk.raw)
     sop_uid = values.unique_text(raw, "SOPInstanceUID") or values.unique_text(raw, "MediaStorageSOPInstanceUID")
-    date, time = values.text(raw, "AcquisitionDate"), values.unique_text(raw, "AcquisitionTime")
-    if "AcquisitionDateTime" in raw:
-        date, time = attributes.acquisition(date, time, values.unique_text(raw, "AcquisitionDateTime"))
+    time = values.unique_text(raw, "AcquisitionTime")
     if not walk.is_wanted:
-        return Header._make((sop_uid, time, date, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec)))
+        header = Header._make((sop_uid, time, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec)))
+        return _complete_date(header, raw) if "AcquisitionDateTime" in raw else header
     own = (
         sop_uid,
         time,
-        date,
         *(values.unique_text(raw, keyword) for keyword in _OF_SERIES),
-        *(values.free_text(raw, keyword, codec) for keyword in _OF_PATIENT),
+        *(values.unique_free_text(raw[keyword], codec) if keyword in raw else None for keyword in _OF_PATIENT),
         values.integer(raw, "CountsAccumulated"),
         _drugs(tuple(map(raw.get, _OF_DRUGS)), codec, walk.is_implicit),
         _locate(source, walk),
     )
-    return Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
+    header = Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
+    return _complete_date(header, raw) if "AcquisitionDateTime" in raw else header
+
+
+def _complete_date(header: Header, raw: RawValues) -> Header:
+    """Fill in date and time from Acquisition DateTime, which few cameras write."""
+    moment = values.unique_text(raw, "AcquisitionDateTime")
+    date, time = attributes.acquisition(header.acquisition_date, header.acquisition_time, moment)
+    return header._replace(acquisition_date=date, acquisition_time=time)
 
 
 _TEMPLATES = TemplateCache()
@@ -171,11 +177,10 @@ _OF_OBJECT = {
     "FileMetaInformationGroupLength",
     "MediaStorageSOPInstanceUID",
     "SOPInstanceUID",
-    "AcquisitionDate",
     "AcquisitionTime",
     "AcquisitionDateTime",
 }
-_OF_SERIES = "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
+_OF_SERIES = "AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
 _OF_PATIENT = "PatientID", "IssuerOfPatientID"
 _OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformationSequence"
 _OUTLINE_KEYWORDS = tuple(
@@ -194,7 +199,7 @@ _CAMERA_KEYWORDS = tuple(
 
 @lru_cache(_REMEMBERED)
 def _outline_fields(packed: tuple[bytes | None, ...], codec: str) -> tuple[object, ...]:
-    """Return the fields of a `Header` after the first three, for an object whose modality is not wanted."""
+    """Return the fields of a `Header` after the first two, for an object whose modality is not wanted."""
     raw = _restore(_OUTLINE_KEYWORDS, packed)
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
     unread = _UNREAD | {"is_lossy": lossy.is_lossy(None, values.text(raw, "TransferSyntaxUID") or "")}

@@ -74,6 +74,13 @@ def free_text(raw: RawValues, keyword: str, codec: str) -> str | None:
     return (values[0] or None) if values else None
 
 
+def unique_free_text(value: bytes, codec: str) -> str | None:
+    """First value of LO or SH, for values that differ between patients."""
+    check(_ESCAPE not in value)
+    first, _, _ = value.decode(codec).partition("\\")
+    return first.rstrip(" \0").strip() or None
+
+
 def free_texts(raw: RawValues, keyword: str, codec: str) -> tuple[str, ...]:
     """All values of LO or SH."""
     value = raw.get(keyword)
