@@ -84,12 +84,12 @@ def _streams(out: IO[str], error: IO[str]) -> Iterator[None]:
 
 
 def objects(out: Path) -> list[Row]:
-    """Rows of ``objects``, sorted by source."""
+    """Rows of ``objects``, sorted by source; without patient keys, which differ between output folders."""
     return sorted(_rows(out / "objects"), key=lambda row: row["source"])
 
 
 def results(out: Path) -> list[Row]:
-    """Rows of ``results``, sorted by examination."""
+    """Rows of ``results``, sorted by examination; without patient keys, which differ between output folders."""
     return sorted(_rows(out / "results"), key=lambda row: row["exam_id"])
 
 
@@ -111,4 +111,10 @@ def read_csv(path: Path) -> list[Row]:
 
 def _rows(folder: Path) -> list[Row]:
     rows: list[Row] = pq.read_table(folder).to_pylist() if any(folder.glob("part-*")) else []
-    return rows
+    return [{name: value for name, value in row.items() if name != "patient_key"} for row in rows]
+
+
+def patient_keys(out: Path) -> dict[str, str | None]:
+    """Value of ``patient_key`` by source."""
+    rows = pq.read_table(out / "objects", columns=["source", "patient_key"]).to_pylist()
+    return {row["source"]: row["patient_key"] for row in rows}
