@@ -5,7 +5,7 @@ Objects of one SOP Instance UID are copies only if patient and pixels are equal,
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TypeVar
 
@@ -19,6 +19,8 @@ Digests = Mapping[View, str]
 """A digest of the counts of each view; empty text for a view whose pixels are all the same."""
 ReadDigests = Callable[[ScanObject], Digests | Verdict]
 """Reads the views of an object; a verdict if they cannot be read."""
+Found = Mapping[int, Digests | Verdict]
+"""Identity of a sound object -> its digests."""
 Key = TypeVar("Key")
 _MOST_NAMES = 8
 
@@ -28,7 +30,7 @@ class Sorted:
     """The objects of a study after its copies are settled."""
 
     scans: list[ScanObject]
-    """The objects that remain, in the given order."""
+    """The objects that remain."""
     events: list[Examination | SettledObject] = field(default_factory=list)
     """The rest."""
 
@@ -43,16 +45,15 @@ def settle_copies(scans: Sequence[ScanObject], read_digests: ReadDigests) -> Sor
     read_digests
         Called once for each sound object.
     """
-    digests: dict[int, Digests] = {}
-    checked = [_check_pixels(scan, read_digests, digests) for scan in scans]
+    digests = {id(scan): read_digests(scan) for scan in scans if scan.defect is None}
     left = Sorted([])
-    for uid, same in _group(checked, lambda scan: scan.header.sop_uid):
-        _settle_uid(same, digests, left) if uid is not None else left.scans.extend(same)
-    scans_left: list[ScanObject] = []
-    for patient in by_patient(left.scans):
-        scans_left += _settle_pixels(patient, digests, left)
-    kept = {id(scan) for scan in scans_left}
-    return Sorted([scan for scan in checked if id(scan) in kept], left.events)
+    for uid, same in _group(scans, lambda scan: scan.header.sop_uid):
+        if uid is None or len(same) == 1:
+            left.scans.extend(same)
+        else:
+            _settle_uid(same, digests, left)
+    kept = [scan for patient in by_patient(left.scans) for scan in _settle_pixels(patient, digests, left)]
+    return Sorted(kept, left.events)
 
 
 def by_patient(scans: Sequence[ScanObject]) -> list[list[ScanObject]]:
@@ -74,43 +75,33 @@ def duplicate(scan: ScanObject, reason: Reason = Reason.DUPLICATE_VIEW) -> Settl
     return SettledObject(scan.ref, scan.header, Verdict.of(Stage.PAIRING, reason))
 
 
-def _check_pixels(scan: ScanObject, read_digests: ReadDigests, digests: dict[int, Digests]) -> ScanObject:
-    """Read the digests of an object; return it with a defect if its pixels cannot be read."""
-    if scan.defect is not None:
-        return scan
-    found = read_digests(scan)
-    if isinstance(found, Verdict):
-        return replace(scan, defect=found)
-    digests[id(scan)] = found
-    return scan
-
-
-def _settle_uid(same: Sequence[ScanObject], digests: Mapping[int, Digests], left: Sorted) -> None:
+def _settle_uid(same: Sequence[ScanObject], digests: Found, left: Sorted) -> None:
     """Settle the objects of one SOP Instance UID; a damaged one fails for itself if there is a sound one."""
-    sound = [scan for scan in same if scan.defect is None]
-    damaged = [scan for scan in same if scan.defect is not None]
-    is_conflict = any(not _is_copy(one, other, digests) for one, other in combinations(sound, 2))
-    if is_conflict:
+    defects = {id(scan): scan.defect or digests[id(scan)] for scan in same}
+    sound = [scan for scan in same if not isinstance(defects[id(scan)], Verdict)]
+    damaged = [scan for scan in same if scan not in sound]
+    if any(not _is_copy(one, other, digests) for one, other in combinations(sound, 2)):
         left.events.append(fail_together(sound, Reason.UID_CONFLICT))
     else:
-        first, *copies = sound or damaged
-        left.scans.append(first)
-        left.events.extend(map(duplicate, copies if sound else ()))
+        left.scans.append((sound or damaged)[0])
+        left.events.extend(map(duplicate, sound[1:]))
     for scan in damaged if sound else damaged[1:]:
-        if scan.defect is not None:
-            left.events.append(SettledObject(scan.ref, scan.header, scan.defect))
+        verdict = defects[id(scan)]
+        if isinstance(verdict, Verdict):
+            left.events.append(SettledObject(scan.ref, scan.header, verdict))
 
 
-def _is_copy(one: ScanObject, other: ScanObject, digests: Mapping[int, Digests]) -> bool:
+def _is_copy(one: ScanObject, other: ScanObject, digests: Found) -> bool:
     return len(by_patient([one, other])) == 1 and digests[id(one)] == digests[id(other)]
 
 
-def _settle_pixels(scans: Sequence[ScanObject], digests: Mapping[int, Digests], left: Sorted) -> list[ScanObject]:
+def _settle_pixels(scans: Sequence[ScanObject], digests: Found, left: Sorted) -> list[ScanObject]:
     """Settle the objects of one patient that repeat pixels under another UID, and processed copies."""
     seen: set[tuple[View, str]] = set()
     kept: list[ScanObject] = []
     for scan in sorted(scans, key=lambda scan: (-len(scan.frames), _is_derived(scan))):
-        views = set(digests.get(id(scan), {}).items())
+        found = digests.get(id(scan), {})
+        views = set() if isinstance(found, Verdict) else set(found.items())
         if views and views <= seen and all(digest for _, digest in views):
             left.events.append(duplicate(scan))
         else:

@@ -1,0 +1,85 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.archives import Scan, dataset_of, pixels_of, write
+
+from bsbatch.config import Selection
+from bsbatch.host.workers import Isolation
+from bsbatch.pipeline.intake import Intake
+from bsbatch.reasons import Reason
+from bsbatch.records import Examination, ObjectRef
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.store.catalog import Catalog
+from bsbatch.telemetry import Telemetry
+
+
+class Watched(DirectorySource):
+    """Counts the objects that were listed."""
+
+    listed = 0
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        for ref in super().__iter__():
+            self.listed += 1
+            yield ref
+
+
+def put(archive: Path, name: str, scan: Scan, added: int = 0) -> None:
+    write(dataset_of(scan, pixels_of(scan) + np.uint16(added)), archive / name)
+
+
+def intake_of(source: DirectorySource, *, holds_all: bool = False) -> Intake:
+    return Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=1, holds_all=holds_all)
+
+
+def sources(exams: tuple[Examination, ...]) -> list[tuple[str, ...]]:
+    return [tuple(sorted(scan.ref.source for scan in exam.scans)) for exam in exams]
+
+
+def test_an_object_of_both_views_is_an_examination_before_the_next_ones_are_listed(tmp_path: Path) -> None:
+    for study in range(200):
+        put(tmp_path, f"{study:03d}", Scan(study, rows=64, columns=16))
+    source = Watched(tmp_path)
+
+    first = next(intake_of(source).units(1, None))
+
+    assert sources(first.exams) == [("000",)]
+    assert source.listed < 100
+
+
+@pytest.mark.parametrize("holds_all", [True, False])
+def test_single_views_wait_for_the_end_of_the_listing(holds_all: bool, tmp_path: Path) -> None:
+    put(tmp_path, "0-ant", Scan(0, "A", 1))
+    put(tmp_path, "1-post", Scan(0, "P", 2))
+    put(tmp_path, "2-both", Scan(1))
+    intake = intake_of(DirectorySource(tmp_path), holds_all=holds_all)
+
+    (unit,) = intake.units(8, None)
+
+    exams = [("0-ant", "1-post"), ("2-both",)]
+    assert sources(unit.exams) == (exams if holds_all else exams[::-1])
+    assert intake.is_exhausted
+    assert not intake.needs_revision
+
+
+def test_a_further_object_of_a_study_asks_for_a_revision_and_is_not_decided_before(tmp_path: Path) -> None:
+    put(tmp_path, "0", Scan(0))
+    put(tmp_path, "1", Scan(0), added=1)
+    intake = intake_of(DirectorySource(tmp_path))
+
+    (unit,) = intake.units(8, None)
+
+    assert sources(unit.exams) == [("0",)]
+    assert intake.needs_revision
+
+
+def test_a_plan_decides_every_study_at_once(tmp_path: Path) -> None:
+    put(tmp_path, "0", Scan(0))
+    put(tmp_path, "1", Scan(0), added=1)
+
+    (unit,) = intake_of(DirectorySource(tmp_path), holds_all=True).units(8, None)
+
+    assert [exam.defect.reason for exam in unit.exams if exam.defect] == [Reason.UID_CONFLICT]
+    assert sources(unit.exams) == [("0", "1")]
