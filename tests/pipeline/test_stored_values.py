@@ -18,7 +18,7 @@ from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.native.view_pairs import PairFunctions, pair_functions
-from bsbatch.pipeline import preparation
+from bsbatch.pipeline import preparation, reading
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
 from bsbatch.protocols import ImagePool
@@ -52,9 +52,9 @@ def prepare(folder: Path, data: bytes, pool: ImagePool | None = None) -> Prepare
     folder.mkdir(exist_ok=True)
     (folder / "a.dcm").write_bytes(data)
     source = DirectorySource(folder)
-    (unit,) = Intake(source, Selection(), Catalog(), None, Telemetry(), threads=1).units(8, None)
-    exam: Examination = unit.exams[0]
     with Isolation() as isolation:
+        (unit,) = Intake(source, Selection(), Catalog(), Telemetry(), isolation, threads=1).units(8, None)
+        exam: Examination = unit.exams[0]
         prepared = Preparation(source, Telemetry(), isolation, image_pool=pool).prepare(exam)
     assert isinstance(prepared, PreparedExam)
     return prepared
@@ -118,7 +118,7 @@ def test_compiled_code_keeps_the_objects_without_set_unused_bits(
         calls.append(header)
         return read_frames(stream, header, frames)
 
-    monkeypatch.setattr(preparation, "read_frames", count)
+    monkeypatch.setattr(reading, "read_frames", count)
 
     prepare(tmp_path / "a", make())
 

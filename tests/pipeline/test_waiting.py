@@ -1,7 +1,7 @@
 import tracemalloc
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dicom.objects import ref, scan
 
@@ -25,6 +25,7 @@ def single(number: int) -> ScanObject:
     return replace(made, ref=replace(ref(path), size=525000 + number % 7, mtime_ns=1_600_000_000_000_000_000 + number))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.text(max_size=5)), max_size=20))
 def test_studies_come_back_whole_and_in_the_order_of_their_first_objects(plan: list[tuple[int, str]]) -> None:
     scans = [scan("A", f"{number}{name}", study_uid=f"1.{study}") for number, (study, name) in enumerate(plan)]
