@@ -59,6 +59,15 @@ class OverlayFormat(StrEnum):
     """Lossy, a sixth of that size; takes a third longer to write."""
 
 
+class TracerRule(StrEnum):
+    """Tracers of the scans that are scored."""
+
+    BONE = "bone"
+    """Tc-99m, if the header names a radionuclide."""
+    ANY = "any"
+    """All; other tracers than those of bone scans are flagged."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Rules for usable examinations; part of the configuration hash."""
@@ -67,6 +76,8 @@ class Selection:
     """Take the first of two unlabelled frames as the anterior one; the row records this."""
     max_pixels: int = 1 << 24
     """Largest rows x columns x frames of an object that is read."""
+    tracer: TracerRule = TracerRule.BONE
+    """Scans of other radionuclides fail, or are scored with a flag."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

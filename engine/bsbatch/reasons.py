@@ -59,6 +59,7 @@ class Reason(StrEnum):
     AMBIGUOUS_ENERGY_WINDOW = "ambiguous_energy_window"
     WRONG_ISOTOPE_WINDOW = "wrong_isotope_window"
     ENERGY_WINDOW_UNREADABLE = "energy_window_unreadable"
+    OTHER_RADIONUCLIDE = "other_radionuclide"
     TOO_MANY_FRAMES = "too_many_frames"
     COMPOSITE_VIEWS = "composite_views"
     VIEW_UNRESOLVED = "view_unresolved"
@@ -101,6 +102,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.AMBIGUOUS_ENERGY_WINDOW: "several energy windows and no single one around 140 keV",
     Reason.WRONG_ISOTOPE_WINDOW: "the frames come from no energy window that holds 140 keV, so not Tc-99m",
     Reason.ENERGY_WINDOW_UNREADABLE: "the limits of the energy window are given but are no energies",
+    Reason.OTHER_RADIONUCLIDE: "the header names another radionuclide than Tc-99m: see --tracer any",
     Reason.TOO_MANY_FRAMES: "more than one frame of the same view",
     Reason.COMPOSITE_VIEWS: "both views drawn into one frame",
     Reason.VIEW_UNRESOLVED: "nothing says which frame is anterior or posterior: see --assume-frame-order",

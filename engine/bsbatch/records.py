@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.reasons import Verdict
+from bsbatch.tracers.record import UNKNOWN_TRACER, Drug, Tracer
 from bsbatch.view_pixels import ViewPixels
 
 
@@ -61,23 +62,6 @@ class Detector:
 
 EnergyRange = tuple[float, float]
 """Lower and upper limit, keV."""
-
-
-class Drug(NamedTuple):
-    """One item of (0054,0016) Radiopharmaceutical Information Sequence, PS3.3 C.8.4.10."""
-
-    nuclide_codes: tuple[str, ...]
-    """Code Values of (0054,0300) Radionuclide Code Sequence."""
-    nuclide_texts: tuple[str, ...]
-    """Code Meanings of the same items, or the values of the retired (0018,0030) Radionuclide."""
-    codes: tuple[str, ...]
-    """Code Values of (0054,0304) Radiopharmaceutical Code Sequence."""
-    texts: tuple[str, ...]
-    """(0018,0031) Radiopharmaceutical, and the Code Meanings of the same items."""
-    start_time: str | None
-    """(0018,1072) Radiopharmaceutical Start Time, ``HHMMSS.FFFFFF``."""
-    start_datetime: str | None
-    """(0018,1078) Radiopharmaceutical Start DateTime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +194,7 @@ class ScanObject:
     defect: Verdict | None = None
     """Set if the header shows that the object cannot be used."""
     label: ScanLabel = ScanLabel()
+    tracer: Tracer = UNKNOWN_TRACER
 
 
 @dataclass(frozen=True, slots=True)

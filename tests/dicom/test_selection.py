@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, dataset, encode, header, item
 
-from bsbatch.config import Selection
+from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
@@ -17,6 +17,7 @@ from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
 
 MAX_PIXELS = 1 << 24
+SELECTION = Selection()
 PHOTOPEAK, SCATTER = ((126.0, 154.0),), ((92.0, 125.0),)
 IODINE, UNREADABLE = ((327.6, 400.4),), (None,)
 TYPE = ("ORIGINAL", "PRIMARY")
@@ -274,8 +275,8 @@ class MemorySource:
         return BytesIO(self.files[ref.location])
 
 
-def fate(data: bytes) -> Examination | SettledObject:
-    intake = Intake(MemorySource({"a.dcm": data}), Selection(), Catalog(), Telemetry(), Isolation(), threads=1)
+def fate(data: bytes, selection: Selection = SELECTION) -> Examination | SettledObject:
+    intake = Intake(MemorySource({"a.dcm": data}), selection, Catalog(), Telemetry(), Isolation(), threads=1)
     (unit,) = intake.units(8, None)
     events: list[Examination | SettledObject] = [*unit.exams, *unit.settled]
     return events[0]
@@ -297,6 +298,50 @@ def test_a_short_vector_on_an_object_with_another_defect_raises_no_error() -> No
     data = encode(dataset(EnergyWindowVector=[1], EnergyWindowInformationSequence=two_windows()))
 
     assert reason_of(fate(data[:-10])) in {Reason.TRUNCATED_PIXEL_DATA, Reason.DETECTOR_VECTOR_MISMATCH}
+
+
+def iodine(lower: float = 135.1, upper: float = 182.9) -> bytes:
+    """An I-123 scan whose window holds 140 keV."""
+    nuclide = item(CodeValue="C-114A4", CodingSchemeDesignator="SRT", CodeMeaning="^123^Iodine")
+    window = item(EnergyWindowRangeSequence=[item(EnergyWindowLowerLimit=lower, EnergyWindowUpperLimit=upper)])
+    return encode(
+        dataset(
+            RadiopharmaceuticalInformationSequence=[item(RadionuclideCodeSequence=[nuclide])],
+            EnergyWindowInformationSequence=[window],
+            DetectorInformationSequence=[item(StartAngle=180), item(StartAngle=0)],
+        )
+    )
+
+
+def test_a_scan_of_another_radionuclide_fails_even_if_its_window_holds_140_kev() -> None:
+    event = fate(iodine())
+
+    assert isinstance(event, Examination)
+    assert reason_of(event) is Reason.OTHER_RADIONUCLIDE
+    assert event.scans[0].tracer.radionuclide == "I-123"
+
+
+def test_the_window_that_turns_a_scan_down_is_the_reason() -> None:
+    assert reason_of(fate(iodine(327.6, 400.4))) is Reason.WRONG_ISOTOPE_WINDOW
+
+
+@pytest.mark.parametrize("limits", [(135.1, 182.9), (327.6, 400.4)])
+def test_any_tracer_is_used_on_request_and_noticed(limits: tuple[float, float]) -> None:
+    event = fate(iodine(*limits), Selection(tracer=TracerRule.ANY))
+
+    assert isinstance(event, Examination)
+    assert reason_of(event) is None
+    assert event.scans[0].tracer.is_other
+
+
+def test_a_window_without_140_kev_is_noticed_if_any_tracer_is_used() -> None:
+    window = item(EnergyWindowRangeSequence=[item(EnergyWindowLowerLimit=327, EnergyWindowUpperLimit=400)])
+    data = encode(dataset(EnergyWindowInformationSequence=[window]))
+
+    event = fate(data, Selection(tracer=TracerRule.ANY))
+
+    assert isinstance(event, Examination)
+    assert event.scans[0].tracer.is_other
 
 
 def test_an_object_without_a_frame_fails_and_is_not_lateral() -> None:

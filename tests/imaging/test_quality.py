@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from tests.dicom.objects import header, ref, scan
 from bsbatch.dicom.pairing import examine
 from bsbatch.imaging.quality import Flag, assess
 from bsbatch.records import EvidenceKind, Examination, FrameView, Quality, ScanObject, View
+from bsbatch.tracers.record import Tracer
 from bsbatch.view_pixels import ViewPixels
 
 SHAPE = (1024, 256)
@@ -220,6 +222,16 @@ def test_an_assumed_order_is_flagged(kind: EvidenceKind) -> None:
     exam = examine((ScanObject(ref(), header(), frames),))
 
     assert (Flag.VIEW_ASSUMED in quality(exam=exam).flags) is (kind is EvidenceKind.ASSUMED_ORDER)
+
+
+@pytest.mark.parametrize(
+    ("tracer", "flag"), [(Tracer(is_other=True), Flag.OTHER_TRACER), (Tracer(is_early=True), Flag.EARLY_PHASE)]
+)
+def test_the_tracer_of_either_object_is_flagged(tracer: Tracer, flag: Flag) -> None:
+    front, back = two_objects({}, {}).scans
+
+    assert flag in quality(exam=examine((front, replace(back, tracer=tracer)))).flags
+    assert flag not in quality(exam=examine((front, back))).flags
 
 
 @pytest.mark.parametrize("kind", ["<u2", ">u2", "<i2", ">i2", "<u4", "<i4", "u1"])

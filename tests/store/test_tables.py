@@ -39,6 +39,7 @@ from bsbatch.store.tables import (
     schema_of,
     to_table,
 )
+from bsbatch.tracers.record import Tracer
 
 PROVENANCE = Provenance(config_hash="abc", model_id="0123456789abcdef", threshold=0.5)
 QUALITY = Quality(1e6, 2e6, 2.0, 3.0, 0.1, 0, ("lossy", "saturated"), "f" * 32)
@@ -124,6 +125,17 @@ def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
 
     assert row["series_uid"] == "8"
     assert (row["source_anterior"], row["source_posterior"]) == ("a", "p")
+
+
+def test_the_tracer_is_written_and_the_posterior_object_completes_it() -> None:
+    front = replace(scan("A", "a"), tracer=Tracer("Tc-99m", None, None))
+    back = replace(scan("P", "p"), tracer=Tracer("Tc-99m", "HDP", 185.5))
+
+    row = result_of(failure(examine((front, back))))
+
+    assert (row["radionuclide"], row["radiopharmaceutical"]) == ("Tc-99m", "HDP")
+    assert row["minutes_from_injection"] == 185.5
+    assert result_of(failure(BOTH))["radionuclide"] is None
 
 
 def test_a_heat_map_its_peaks_and_shares_are_written() -> None:

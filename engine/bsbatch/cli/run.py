@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection
+from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
 
@@ -42,6 +42,9 @@ def run(
     max_pixels: Annotated[
         int, typer.Option(help="Largest rows x columns x frames of an object.", rich_help_panel=_INPUT)
     ] = Selection().max_pixels,
+    tracer: Annotated[
+        TracerRule, typer.Option(help="Score scans of bone tracers, or of any radionuclide.", rich_help_panel=_INPUT)
+    ] = TracerRule.BONE,
     limit: Annotated[
         int | None,
         typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=_INPUT),
@@ -99,7 +102,7 @@ def run(
         model=model,
         backend=backend,
         threshold=threshold,
-        selection=Selection(assume_frame_order, max_pixels),
+        selection=Selection(assume_frame_order, max_pixels, tracer),
         effort=Effort(threads, batch_size, unit_size),
         max_error_rate=max_error_rate,
         limit=limit,

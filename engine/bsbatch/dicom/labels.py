@@ -24,7 +24,7 @@ _PHASES = {
 
 def label_of(header: Header) -> ScanLabel:
     """Return the label that Image ID and Series Description give to a scan."""
-    return _label_of(header.descriptions)
+    return _label_of(header.image_ids + header.descriptions)
 
 
 @lru_cache(_REMEMBERED)

@@ -16,6 +16,8 @@ FLAGS = {
     Flag.PADDING_REMOVED: "pixels marked as padding were set to no counts",
     Flag.MODALITY_LUT: "counts were looked up in the table of the file (Modality LUT)",
     Flag.MONOCHROME1: "MONOCHROME1: counts were kept, an 8-bit display was inverted",
+    Flag.OTHER_TRACER: "the header names another tracer than those of bone scans",
+    Flag.EARLY_PHASE: "a flow or blood pool phase, or less than 90 minutes after the injection",
     Flag.VIEW_ASSUMED: "views were taken from the order of the frames (--assume-frame-order)",
 }
 MAP_WARNINGS = {

@@ -57,6 +57,10 @@ class Flag(StrEnum):
     """Photometric Interpretation is MONOCHROME1: counts are kept, Secondary Capture of 8 bits is inverted."""
     VIEW_ASSUMED = "view_assumed"
     """The views were assumed from the order of the frames, as --assume-frame-order allows."""
+    OTHER_TRACER = "other_tracer"
+    """The header names another tracer than those of bone scans with Tc-99m."""
+    EARLY_PHASE = "early_phase"
+    """Less than 90 minutes after the injection, or a description that names a flow, blood pool or early phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ def assess(
         Flag.VIEW_ASSUMED: any(
             item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
         ),
+        Flag.OTHER_TRACER: exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other,
+        Flag.EARLY_PHASE: exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early,
     }
     return Quality(
         counts_anterior=front.total,

@@ -9,9 +9,10 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from bsbatch.config import Selection
+from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.copies import Digests
 from bsbatch.dicom.headers.read import HEAD, header_in, read_header
+from bsbatch.dicom.isotope import identify, is_other_nuclide
 from bsbatch.dicom.labels import label_of
 from bsbatch.dicom.pairing import Event, decide, examine, has_both_views
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
@@ -30,6 +31,7 @@ from bsbatch.records import Examination, FrameView, Header, ObjectRef, ScanObjec
 from bsbatch.store.catalog import Catalog
 from bsbatch.store.committed import Committed
 from bsbatch.telemetry import Telemetry
+from bsbatch.tracers.record import Tracer
 
 _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
 """Defects of objects whose frames cannot be identified or must not be expanded."""
@@ -174,17 +176,30 @@ class Intake:
             return SettledObject(ref, header, verdict)
         defect = find_defect(header, self.selection.max_pixels)
         views, label = self._views(header, defect), label_of(header)
-        header = without_labels(header)
+        other_nuclide, tracer = self._judge_tracer(header, views, identify(header))
+        header, defect = without_labels(header), defect or other_nuclide
         if isinstance(views, tuple):
-            return ScanObject(ref, header, views, defect, label)
+            return ScanObject(ref, header, views, defect, label, tracer)
         if views.reason is Reason.LATERAL_VIEW:
             return SettledObject(ref, header, views)
-        return ScanObject(ref, header, (), defect or views)
+        return ScanObject(ref, header, (), defect or views, tracer=tracer)
+
+    def _judge_tracer(
+        self, header: Header, views: tuple[FrameView, ...] | Verdict, tracer: Tracer
+    ) -> tuple[Verdict | None, Tracer]:
+        """Return the defect of a scan of another nuclide, unless its energy window turns it down already."""
+        if self.selection.tracer is TracerRule.ANY:
+            has_other_window = photopeak_frames(header) is Reason.WRONG_ISOTOPE_WINDOW
+            return None, tracer._replace(is_other=True) if has_other_window else tracer
+        is_refused = isinstance(views, Verdict) and views.reason is Reason.WRONG_ISOTOPE_WINDOW
+        if is_refused or not tracer.is_other or not is_other_nuclide(tracer):
+            return None, tracer
+        return Verdict.of(Stage.HEADER, Reason.OTHER_RADIONUCLIDE), tracer
 
     def _views(self, header: Header, defect: Verdict | None) -> tuple[FrameView, ...] | Verdict:
         if defect is not None and defect.reason in _FRAMELESS:
             return defect
-        frames = photopeak_frames(header)
+        frames = photopeak_frames(header, any_window=self.selection.tracer is TracerRule.ANY)
         if isinstance(frames, Reason):
             return Verdict.of(Stage.HEADER, frames)
         return resolve(header, frames, assume_order=self.selection.assume_frame_order)

@@ -77,6 +77,9 @@ RESULT_COLUMNS = (
     _text("source_posterior", "Object of the posterior view, relative to the archive"),
     _text("view_evidence", "What named the views; anterior|posterior where they differ"),
     *_CAMERA,
+    _text("radionuclide", "Normalised radionuclide of the header, for example Tc-99m; null if it names none"),
+    _text("radiopharmaceutical", "Normalised radiopharmaceutical: MDP, HDP, DPD ..., or other; null if none is named"),
+    Column("minutes_from_injection", pa.float32(), "Minutes from the injection to the acquisition, null if unknown"),
     Column(
         "p_metastasis",
         pa.float32(),
@@ -236,7 +239,20 @@ def _exam_columns(exam: Examination) -> Row:
             row[f"sop_uid_{name}"] = view.scan.header.sop_uid
             row[f"frame_{name}"] = view.frame.frame
             row[f"source_{name}"] = view.scan.ref.source
-    return {**row, **_camera_columns(header), "view_evidence": _evidence(views)}
+    return {**row, **_camera_columns(header), **_tracer_columns(exam), "view_evidence": _evidence(views)}
+
+
+def _tracer_columns(exam: Examination) -> Row:
+    """Return the tracer of the anterior view, and what only the posterior view names."""
+    views = [view.scan for view in (exam.anterior, exam.posterior) if view is not None]
+    tracers = [scan.tracer for scan in (*views, *exam.scans)]
+    return {
+        "radionuclide": next((tracer.radionuclide for tracer in tracers if tracer.radionuclide), None),
+        "radiopharmaceutical": next(
+            (tracer.radiopharmaceutical for tracer in tracers if tracer.radiopharmaceutical), None
+        ),
+        "minutes_from_injection": next((tracer.minutes for tracer in tracers if tracer.minutes is not None), None),
+    }
 
 
 def _evidence(views: Mapping[str, ExamView | None]) -> str | None:

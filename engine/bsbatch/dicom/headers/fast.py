@@ -24,7 +24,8 @@ from bsbatch.dicom.headers.elements import (
 )
 from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Walk
-from bsbatch.records import Detector, Drug, EnergyRange, Header, PixelData
+from bsbatch.records import Detector, EnergyRange, Header, PixelData
+from bsbatch.tracers.record import Drug
 
 HEAD = 8192
 """Number of bytes read first; most headers are shorter."""

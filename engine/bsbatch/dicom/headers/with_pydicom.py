@@ -17,7 +17,8 @@ from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.dicom.part10 import Part10, open_file
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason
-from bsbatch.records import Detector, Drug, EnergyRange, Header, PixelData
+from bsbatch.records import Detector, EnergyRange, Header, PixelData
+from bsbatch.tracers.record import Drug
 
 _FULL = [*attributes.FULL, Tag("DirectoryRecordSequence")]
 _OUTLINE = [*attributes.OUTLINE, Tag("DirectoryRecordSequence")]

@@ -1,0 +1,1 @@
+"""Tracers of nuclear medicine: their names, and the record of one."""
