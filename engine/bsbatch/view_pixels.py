@@ -26,13 +26,11 @@ class ViewPixels:
     """The pixels of one view, before preprocessing."""
 
     stored: NDArray[np.generic]
-    """``(rows, columns)`` samples, without the unused bits of their containers; padding is replaced."""
+    """``(rows, columns)`` samples without the unused bits of their containers; displays inverted, padding replaced."""
     slope: float = 1.0
     """(0028,1053) Rescale Slope."""
     intercept: float = 0.0
     """(0028,1052) Rescale Intercept."""
-    is_inverted: bool = False
-    """The largest value is the darkest: MONOCHROME1 of a display."""
     table: LookupTable | None = None
     """Modality LUT; a view has either one or a slope and intercept."""
     has_padding: bool = False
@@ -40,14 +38,14 @@ class ViewPixels:
 
     @property
     def counts(self) -> NDArray[np.float32]:
-        """``(rows, columns)``, rescaled or looked up, displays inverted; computed at each access."""
+        """``(rows, columns)``, rescaled or looked up; computed at each access."""
         counts = (self.stored if self.table is None else self.table.counts(self.stored)).astype(np.float32)
         if (self.slope, self.intercept) != (1.0, 0.0):
             counts = counts * np.float32(self.slope) + np.float32(self.intercept)
-        return counts.max() + counts.min() - counts if self.is_inverted else counts
+        return counts
 
     @property
     def values(self) -> NDArray[np.generic]:
         """The counts; the stored pixels themselves if they equal the counts, which are half as large in memory."""
-        is_same = self.table is None and (self.slope, self.intercept, self.is_inverted) == (1.0, 0.0, False)
+        is_same = self.table is None and (self.slope, self.intercept) == (1.0, 0.0)
         return self.stored if is_same else self.counts

@@ -18,7 +18,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
-from tests.dicom.objects import dataset, encode, read
+from tests.dicom.objects import SECONDARY_CAPTURE, dataset, encode, read
 
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
@@ -114,6 +114,14 @@ def test_slope_and_intercept_beside_a_table_are_ignored() -> None:
     found = with_table(SAMPLES, table([256, 0, 16], SQUARES), RescaleSlope=3, RescaleIntercept=1)
 
     np.testing.assert_array_equal(found.counts, SAMPLES[0].astype("f4") ** 2)
+
+
+def test_the_counts_of_a_display_with_a_table_are_inverted() -> None:
+    display: dict[str, Any] = {"PhotometricInterpretation": "MONOCHROME1", "SOPClassUID": SECONDARY_CAPTURE}
+
+    found = with_table(SAMPLES.astype("u1"), table([256, 0, 16], SQUARES), **display)
+
+    np.testing.assert_array_equal(found.counts, 255**2 - SAMPLES[0].astype("f4") ** 2)
 
 
 def test_an_empty_sequence_is_no_table() -> None:

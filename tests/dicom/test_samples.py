@@ -170,15 +170,15 @@ def test_padding_has_no_counts_after_rescaling(slope: float, intercept: float) -
     assert found.counts[10:].any()
 
 
-def test_padding_of_a_display_has_the_fewest_counts_after_inversion() -> None:
+def test_padding_of_a_display_has_no_counts_after_inversion() -> None:
     samples = (np.arange(64 * 32).reshape(SHAPE) % 100 + 100).astype("u1")
     samples[:, :10] = 7
     display = {"PhotometricInterpretation": "MONOCHROME1", "SOPClassUID": SECONDARY_CAPTURE + ".2"}
 
     found = view_of(encode(dataset(samples, PixelPaddingValue=7, **display)))
 
-    assert (found.counts[:10] == found.counts.min()).all()
-    assert (found.counts.min(), found.counts.max()) == (100, 199)
+    assert not found.counts[:10].any()
+    np.testing.assert_array_equal(found.counts[10:], 255 - samples[0, 10:].astype("f4"))
 
 
 def test_a_view_of_padding_alone_has_no_counts() -> None:
@@ -197,15 +197,22 @@ def test_a_view_of_padding_alone_has_no_counts() -> None:
         (SECONDARY_CAPTURE + ".2", "u1", True),
     ],
 )
-def test_monochrome1_inverts_displays_within_their_own_range_and_leaves_counts(
-    sop_class: str, kind: str, is_inverted: bool
-) -> None:
+def test_monochrome1_inverts_displays_and_leaves_counts(sop_class: str, kind: str, is_inverted: bool) -> None:
     stored = (np.arange(64 * 32).reshape(SHAPE) % 128).astype(kind)
 
     found = view_of(encode(dataset(stored, PhotometricInterpretation="MONOCHROME1", SOPClassUID=sop_class)))
 
-    np.testing.assert_array_equal(found.counts, 127 - stored[0].astype("f4") if is_inverted else stored[0])
-    np.testing.assert_array_equal(found.stored, stored[0])
+    np.testing.assert_array_equal(found.counts, 255 - stored[0].astype("f4") if is_inverted else stored[0])
+
+
+def test_a_signed_display_is_inverted_within_its_stored_bits() -> None:
+    layout = Layout(8, 6, 5, is_signed=True)
+    samples = draw_samples(layout)
+    display = {"PhotometricInterpretation": "MONOCHROME1", "SOPClassUID": SECONDARY_CAPTURE}
+
+    found = view_of(encode(wrap(pack(samples, layout, draw_rubbish()), layout, **display)))
+
+    np.testing.assert_array_equal(found.counts, -1 - samples[0])
 
 
 def test_counts_of_monochrome1_are_rescaled_and_not_inverted() -> None:

@@ -25,7 +25,7 @@ from bsbatch.imaging.quality import assess
 from bsbatch.native.library import LIBRARY
 from bsbatch.native.view_pairs import Frame, PairFunctions
 from bsbatch.records import Quality
-from bsbatch.view_pixels import ViewPixels
+from bsbatch.view_pixels import LookupTable, ViewPixels
 
 COMMON = (1024, 256)
 SHAPES = [COMMON, (512, 128), (256, 1024), (2, 16), (4, 48), (30, 80), (6, 4096), (2048, 1024)]
@@ -171,6 +171,7 @@ def test_matrices_of_unsupported_sizes_are_left_to_numpy(native: PairFunctions, 
 
 
 FRONT, BACK = counts_of("body", COMMON, 1), counts_of("body", COMMON, 2)
+SQUARES = LookupTable(0, np.arange(256, dtype=np.uint16) ** 2)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +197,10 @@ def test_views_in_another_form_are_left_to_numpy(
     assert counting.accepted == 0
 
 
-@pytest.mark.parametrize("changes", [{"slope": 2.0}, {"intercept": -1.0}, {"is_inverted": True}])
-def test_rescaled_and_inverted_views_are_left_to_numpy(native: PairFunctions, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("changes", [{"slope": 2.0}, {"intercept": -1.0}, {"table": SQUARES}])
+def test_rescaled_views_and_those_with_a_table_are_left_to_numpy(
+    native: PairFunctions, changes: dict[str, Any]
+) -> None:
     counting = CountingFunctions(native)
     measure(counting, ViewPixels(FRONT), ViewPixels(BACK, **changes))
     assert counting.accepted == 0

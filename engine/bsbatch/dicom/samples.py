@@ -5,6 +5,7 @@ overlays or nothing, so they are removed, whatever the encoding.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,9 +64,11 @@ def view_of(
         return ViewPixels(containers)
     typed = _typed(containers, header.is_signed)
     samples = _samples(typed, header, precision)
-    slope, intercept = header.rescale if table is None else (1.0, 0.0)
     is_padding = _find_padding(typed, samples, header)
-    view = ViewPixels(samples, slope, intercept, is_inverted(header), table)
+    slope, intercept = header.rescale if table is None else (1.0, 0.0)
+    if is_inverted(header):
+        samples, table = _invert(samples, table, header)
+    view = ViewPixels(samples, slope, intercept, table)
     return view if is_padding is None else _replace(view, is_padding, header)
 
 
@@ -106,20 +109,25 @@ def _find_padding(typed: NDArray[np.integer], samples: NDArray[np.integer], head
     return np.asarray((compared >= low) & (compared <= high))
 
 
+def _invert(
+    samples: NDArray[np.integer], table: LookupTable | None, header: Header
+) -> tuple[NDArray[np.integer], LookupTable | None]:
+    """Exchange the smallest and the largest sample, or the smallest and the largest counts of a table."""
+    if table is not None:
+        return samples, LookupTable(table.first, table.entries.max() - table.entries)
+    return np.asarray(sum(_range(header)) - samples), None
+
+
 def _replace(view: ViewPixels, is_padding: NDArray[np.bool_], header: Header) -> ViewPixels:
-    samples = np.where(
-        is_padding, np.asarray(_sample_of_no_counts(view, is_padding, header), view.stored.dtype), view.stored
-    )
-    if np.array_equal(samples, view.stored):
+    nothing = np.asarray(_sample_of_no_counts(view, header), view.stored.dtype)
+    if not (is_padding & (view.stored != nothing)).any():
         return view
-    return ViewPixels(samples, view.slope, view.intercept, view.is_inverted, view.table, has_padding=True)
+    return replace(view, stored=np.where(is_padding, nothing, view.stored), has_padding=True)
 
 
-def _sample_of_no_counts(view: ViewPixels, is_padding: NDArray[np.bool_], header: Header) -> int:
+def _sample_of_no_counts(view: ViewPixels, header: Header) -> int:
     """Sample whose counts are 0, or as close to it as a sample can be."""
     least, most = _range(header)
-    if view.is_inverted:
-        return int(view.stored.max(where=~is_padding, initial=least))
     if view.table is not None:
         return min(max(view.table.first + int(view.table.entries.argmin()), least), most)
     return round(min(max(-view.intercept / view.slope, least), most))
