@@ -106,7 +106,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.TOO_MANY_FRAMES: "more than one frame of the same view",
     Reason.COMPOSITE_VIEWS: "both views drawn into one frame",
     Reason.VIEW_UNRESOLVED: "nothing says which frame is anterior or posterior: see --assume-frame-order",
-    Reason.VIEW_CONFLICT: "two pieces of evidence name different views for one frame",
+    Reason.VIEW_CONFLICT: "two pieces of evidence of one rank name different views for one frame",
     Reason.SINGLE_VIEW_ONLY: "one view without its partner",
     Reason.MATRIX_MISMATCH: "anterior and posterior differ in matrix, pixel spacing, camera or scan length",
     Reason.AMBIGUOUS_PAIRING: "views of several scans, and nothing tells which belong together",

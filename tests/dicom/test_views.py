@@ -71,10 +71,53 @@ def test_the_strongest_evidence_is_recorded(weakest: int) -> None:
     assert hear(one_frame(dict.fromkeys(kinds, P)), 1) == FrameView(1, P, kinds[0])
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(KINDS, 2)))
-def test_any_two_kinds_of_evidence_that_disagree_are_a_view_conflict(one: EvidenceKind, other: EvidenceKind) -> None:
+RANK = dict(zip(KINDS, (1, 1, 2, 3, 3, 4), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("stronger", "weaker"), [pair for pair in combinations(KINDS, 2) if len({*map(RANK.get, pair)}) > 1]
+)
+def test_a_stronger_rank_of_evidence_decides_and_a_weaker_one_is_no_conflict(
+    stronger: EvidenceKind, weaker: EvidenceKind
+) -> None:
+    assert hear(one_frame({stronger: A, weaker: P}), 1) == FrameView(1, A, stronger)
+    assert hear(one_frame({stronger: P, weaker: LATERAL}), 1) == FrameView(1, P, stronger)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [pair for pair in combinations(KINDS, 2) if len({*map(RANK.get, pair)}) == 1]
+)
+def test_two_kinds_of_one_rank_that_disagree_are_a_view_conflict(one: EvidenceKind, other: EvidenceKind) -> None:
     assert hear(one_frame({one: A, other: P}), 1) is Reason.VIEW_CONFLICT
     assert hear(one_frame({one: P, other: A}), 1) is Reason.VIEW_CONFLICT
+
+
+def test_image_id_is_stronger_than_the_description_of_the_whole_series() -> None:
+    assert hear(bare(1, image_ids=("ANT",), descriptions=("WB POST",)), 1) == FrameView(1, A, EvidenceKind.DESCRIPTION)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_read"),
+    [
+        ({"manufacturer": "GE MEDICAL SYSTEMS"}, True),
+        ({"manufacturer": "SMV"}, True),
+        ({"manufacturer": "ACME", "private_labels": (("WHOLE BODY", "WHOLE BODY"),)}, True),
+        ({"manufacturer": "ACME"}, False),
+        ({"manufacturer": "GERMAN NUCLEAR"}, False),
+        ({"manufacturer": None}, False),
+    ],
+    ids=str,
+)
+def test_a_suffix_of_a_description_counts_on_workstations_of_ge_only(changes: dict[str, Any], is_read: bool) -> None:
+    found = hear(bare(1, descriptions=("BONE SCAN_F",), **changes), 1)
+
+    assert (found == FrameView(1, P, EvidenceKind.DESCRIPTION)) is is_read
+
+
+def test_equal_codes_of_both_frames_are_too_many_whatever_their_angles() -> None:
+    detectors = tuple(Detector(angle, (CODES[A],), ()) for angle in (180.0, 0.0))
+
+    assert refused(resolve(bare(detectors=detectors), (1, 2), assume_order=True)) is Reason.TOO_MANY_FRAMES
 
 
 @pytest.mark.parametrize(
@@ -282,6 +325,28 @@ def test_two_frames_of_one_view_are_too_many() -> None:
         ("POST THERAPY", set()),
         ("POST OP", set()),
         ("post chemo", set()),
+        ("WB 3H POST MDP", set()),
+        ("POST MDP ANT", {A}),
+        ("POST FX", set()),
+        ("BONE WB POST PROSTATECTOMY", set()),
+        ("POST SURGERY ANT", {A}),
+        ("POST RIGHT MASTECTOMY", set()),
+        ("POST TOTAL HIP REPLACEMENT", set()),
+        ("POST BONE MARROW", set()),
+        ("STATUS POST", set()),
+        ("WB BONE + SPECT AP", set()),
+        ("AP ABDOMEN", set()),
+        ("WB AP", {A}),
+        ("WB PA", {P}),
+        ("LAT SKULL", set()),
+        ("WB + LAT SKULL", set()),
+        ("WB 3H POST", {P}),
+        ("POST WB DELAYED 3H", {P}),
+        ("POST WB MDP", {P}),
+        ("WB ANT/POST + SPECT", {A, P}),
+        ("Tot. Body ANT/POST", {A, P}),
+        ("Ganzkörper POST", {P}),
+        ("ANT POST OP", {A}),
         ("DETECTOR", set()),
         ("PLANAR", set()),
         ("WholeBody", set()),

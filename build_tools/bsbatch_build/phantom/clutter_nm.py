@@ -149,10 +149,10 @@ def scan_without_labels(scan: PhantomScan, _: Generator) -> bytes:
 
 
 def scan_with_contradictions(scan: PhantomScan, _: Generator) -> bytes:
-    """View codes and start angles that contradict each other."""
+    """View codes whose meanings contradict them."""
     dataset = standard_codes(replace(scan, variant=1))[0]
-    first, second = dataset.DetectorInformationSequence
-    first.StartAngle, second.StartAngle = second.StartAngle, first.StartAngle
+    first, second = (head.ViewCodeSequence[0] for head in dataset.DetectorInformationSequence)
+    first.CodeMeaning, second.CodeMeaning = second.CodeMeaning, first.CodeMeaning
     return nm_file(dataset)
 
 

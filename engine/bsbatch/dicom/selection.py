@@ -237,5 +237,5 @@ def _vector_reason(header: Header) -> Reason | None:
     windows = header.energy_window_vector
     if len(windows) == 1 and len(header.energy_windows) <= 1:  # left of a longer vector: there is no other window
         windows = ()
-    lengths = {len(vector) for vector in (header.detector_vector, windows) if vector}
-    return Reason.DETECTOR_VECTOR_MISMATCH if lengths - {header.frames} else None
+    lengths = {len(header.detector_vector), len(windows)} - {0, header.frames}
+    return Reason.DETECTOR_VECTOR_MISMATCH if lengths else None

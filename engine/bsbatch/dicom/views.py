@@ -1,14 +1,16 @@
 """Finds the anterior and the posterior frame of an object from the evidence in its header.
 
-Evidence from strong to weak: coded view (PS3.16 CID 26), its text, the vendor's private labels, View Position, Start
-Angle (PS3.3 C.8.4.11: zero is the patient's back), description. Contradictory evidence is ``view_conflict``. The order
-of frames is used only on request.
+Evidence in ranks from strong to weak: coded view (PS3.16 CID 26) and its text; the vendor's private labels; View
+Position and Start Angle (PS3.3 C.8.4.11: zero is the patient's back); descriptions. The strongest rank that names a
+view decides, whatever weaker ranks name. Contradictory evidence of one rank is ``view_conflict``. The order of frames
+is used only on request.
 """
 
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from bsbatch.dicom.view_words import views_in
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import EvidenceKind, FrameView, Header, View
 
@@ -25,21 +27,13 @@ _CID_26 = {
 }  # PS3.16 CID 26: SCT, and the retired SRT codes of older files
 _SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
 
-_WORDS = {
-    View.ANTERIOR: frozenset({"ANT", "ANTERIOR", "AP", "ANTEROPOSTERIOR", "AN"}),
-    View.POSTERIOR: frozenset({"POST", "POSTERIOR", "PA", "POSTEROANTERIOR", "PO"}),
-    View.LATERAL: frozenset({"LAT", "LATERAL", "LLAT", "RLAT"}),
-}
 _SUFFIXES = {"_E": View.ANTERIOR, "_F": View.POSTERIOR}  # GE Genie and Xeleris: detector E in front, F behind
+_GE = re.compile(r"\s*(GE|G\.E\.|GEMS|GENERAL ELECTRIC|SMV|SOPHA|ELSCINT)(?![A-Z])", re.IGNORECASE)
+"""Manufacturers whose workstations append the suffixes."""
 _ANGLE_TOLERANCE = 45.0
 _PAIR = 2
 _REMEMBERED = 256
 """Size of the caches of labels and headers: an archive has few different ones."""
-
-_PROJECTION = re.compile(r"(ANTERO|POSTERO)[ _-]+(?=POSTERIOR|ANTERIOR)")  # one word, named after the first direction
-_AFTERWARDS = re.compile(
-    r"(?<![A-Z])POST[ _-]*(INJ|THERAP|DOSE|OP|TX|RX|SURG|CHEMO|TREAT|RADIA)[A-Z]*"
-)  # "3 H POST INJECTION"
 
 Witness = Callable[[Header, int], set[View]]
 """Returns the views that one kind of evidence names for a frame, counted from 1."""
@@ -90,26 +84,37 @@ def without_labels(header: Header) -> Header:
 
 
 def testify(header: Header, frame: int) -> FrameView | Reason | None:
-    """Ask every witness for the view of one frame; ``view_conflict`` if they disagree, None if none names one."""
-    testimony = [(kind, view) for kind, witness in WITNESSES for view in witness(header, frame)]
-    if len({view for _, view in testimony}) > 1:
-        return Reason.VIEW_CONFLICT
-    return FrameView(frame, testimony[0][1], testimony[0][0]) if testimony else None
+    """Return the view of a frame; ``view_conflict`` if two witnesses of a rank disagree, None if all are silent."""
+    for rank in WITNESSES:
+        testimony = [(kind, view) for kind, witness in rank for view in witness(header, frame)]
+        if len({view for _, view in testimony}) > 1:
+            return Reason.VIEW_CONFLICT
+        if testimony:
+            return FrameView(frame, testimony[0][1], testimony[0][0])
+    return None
 
 
 @lru_cache(_REMEMBERED)
-def views_of_text(text: str) -> frozenset[View]:
+def views_of_text(text: str, *, has_suffixes: bool = True) -> frozenset[View]:
     """Return the views that a label names.
 
+    Parameters
+    ----------
+    text
+        The label.
+    has_suffixes
+        Read the suffixes of GE's workstations: other labels end in letters of other meanings.
+
+    Examples
+    --------
     >>> [sorted(views_of_text(text)) for text in ("WB ANT", "WHOLE BODY_F", "3 H POST INJECTION")]
     [[<View.ANTERIOR: 'anterior'>], [<View.POSTERIOR: 'posterior'>], []]
     """
-    upper = _AFTERWARDS.sub("", _PROJECTION.sub(r"\1", text.upper().strip()))
-    words = set(re.split(r"[^A-Z]+", upper))
-    views = {view for view, known in _WORDS.items() if words & known}
-    if not views and upper[-2:] in _SUFFIXES:
-        views = {_SUFFIXES[upper[-2:]]}
-    return frozenset(views)
+    views = views_in(text)
+    suffix = text.strip().upper()[-2:]
+    if not views and has_suffixes and suffix in _SUFFIXES:
+        return frozenset({_SUFFIXES[suffix]})
+    return views
 
 
 def _is_whole(named: list[FrameView]) -> bool:
@@ -138,9 +143,10 @@ def _in_assumed_order(frames: tuple[int, ...]) -> list[FrameView]:
     return [FrameView(frame, view, EvidenceKind.ASSUMED_ORDER) for frame, view in zip(frames, views, strict=True)]
 
 
-def _views_named_by(texts: Iterable[str]) -> set[View]:
+def _views_named_by(texts: Iterable[str], *, has_suffixes: bool = False) -> set[View]:
     """Return the views of the labels that name exactly one; "ANT/POST" is no evidence."""
-    return {view for views in map(views_of_text, texts) if len(views) == 1 for view in views}
+    named = (views_of_text(text, has_suffixes=has_suffixes) for text in texts)
+    return {view for views in named if len(views) == 1 for view in views}
 
 
 def _by_code(header: Header, frame: int) -> set[View]:
@@ -155,7 +161,8 @@ def _by_meaning(header: Header, frame: int) -> set[View]:
 
 
 def _by_private(header: Header, frame: int) -> set[View]:
-    return _views_named_by(values[frame - 1] for values in header.private_labels if len(values) == header.frames)
+    labels = (values[frame - 1] for values in header.private_labels if len(values) == header.frames)
+    return _views_named_by(labels, has_suffixes=True)
 
 
 def _by_view_position(header: Header, frame: int) -> set[View]:
@@ -175,8 +182,12 @@ def _by_start_angle(header: Header, frame: int) -> set[View]:
 
 
 def _by_description(header: Header, frame: int) -> set[View]:
-    is_only_frame = header.frames == 1 and frame == 1
-    return _views_named_by(header.image_ids + header.descriptions) if is_only_frame else set()
+    """Read Image ID, which is the object's own, else Series Description, which all objects of a series share."""
+    if header.frames != 1 or frame != 1:
+        return set()
+    has_suffixes = bool(header.private_labels) or _GE.match(header.manufacturer or "") is not None
+    own = _views_named_by(header.image_ids, has_suffixes=has_suffixes)
+    return own or _views_named_by(header.descriptions, has_suffixes=has_suffixes)
 
 
 def _detector_codes(header: Header, frame: int) -> tuple[tuple[str, str], ...]:
@@ -196,12 +207,10 @@ def _detector_index(header: Header, frame: int) -> int | None:
     return number - 1 if 1 <= number <= count else None
 
 
-WITNESSES: tuple[tuple[EvidenceKind, Witness], ...] = (
-    (EvidenceKind.CODE, _by_code),
-    (EvidenceKind.MEANING, _by_meaning),
-    (EvidenceKind.PRIVATE, _by_private),
-    (EvidenceKind.VIEW_POSITION, _by_view_position),
-    (EvidenceKind.START_ANGLE, _by_start_angle),
-    (EvidenceKind.DESCRIPTION, _by_description),
+WITNESSES: tuple[tuple[tuple[EvidenceKind, Witness], ...], ...] = (
+    ((EvidenceKind.CODE, _by_code), (EvidenceKind.MEANING, _by_meaning)),
+    ((EvidenceKind.PRIVATE, _by_private),),
+    ((EvidenceKind.VIEW_POSITION, _by_view_position), (EvidenceKind.START_ANGLE, _by_start_angle)),
+    ((EvidenceKind.DESCRIPTION, _by_description),),
 )
-"""Kinds of evidence, strongest first."""
+"""Ranks of evidence, strongest first."""
