@@ -8,7 +8,7 @@ import pytest
 from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, dataset, encode, header, item
 
 from bsbatch.config import Selection, TracerRule
-from bsbatch.dicom.selection import decline, find_defect, photopeak_frames
+from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Reason, Stage, Status
@@ -21,6 +21,7 @@ SELECTION = Selection()
 PHOTOPEAK, SCATTER = ((126.0, 154.0),), ((92.0, 125.0),)
 IODINE, UNREADABLE = ((327.6, 400.4),), (None,)
 TYPE = ("ORIGINAL", "PRIMARY")
+STATIC: dict[str, Any] = {"image_type": (*TYPE, "STATIC", "EMISSION")}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,13 @@ TYPE = ("ORIGINAL", "PRIMARY")
         ({"sop_class": SECONDARY_CAPTURE, "image_type": ("DERIVED", "SECONDARY")}, Reason.SC_DISPLAY_CAPTURE),
         ({"sop_class": SECONDARY_CAPTURE, "samples_per_pixel": 3}, Reason.SC_DISPLAY_CAPTURE),
         ({"samples_per_pixel": 3, "photometric": "RGB"}, Reason.COLOR_IMAGE),
-        ({"photometric": "PALETTE COLOR"}, Reason.COLOR_IMAGE),
+        ({"photometric": "PALETTE COLOR", "sop_class": SECONDARY_CAPTURE}, Reason.COLOR_IMAGE),
+        ({"modality": "PT"}, Reason.PET),
+        ({"modality": "SR"}, Reason.STRUCTURED_REPORT_OR_PDF),
+        ({**STATIC, "rows": 256, "whole_body_technique": "1PS"}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (*TYPE, "TOMO", "WHOLE BODY"), "descriptions": ("WB SPECT",)}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 128, "columns": 128, "frames": 60, "descriptions": ("WB",)}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 256, "columns": 64, "descriptions": ("WBC THORAX",)}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "STATIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "DYNAMIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "GATED", "EMISSION")}, Reason.NOT_WHOLE_BODY),
@@ -126,6 +133,20 @@ def test_a_header_that_ends_early_is_skipped_if_it_is_known_to_be_something_else
         {"image_type": (), "rows": 512, "columns": 256},
         {"image_type": (*TYPE, "", "EMISSION")},
         {"photometric": "MONOCHROME1"},
+        {"photometric": "PALETTE COLOR"},
+        {"modality": "nm"},
+        {"modality": "OT"},
+        {"modality": "CT"},
+        {"modality": "OT", "sop_class": "1.2.840.10008.5.1.4.1.1.5"},
+        {"image_type": (*TYPE, "WHOLE_BODY")},
+        {"image_type": (*TYPE, "EMISSION", "WHOLE BODY")},
+        {"image_type": (*TYPE, "WB"), "rows": 256, "columns": 64},
+        {**STATIC, "whole_body_technique": "1PS"},
+        {**STATIC, "descriptions": ("WHOLE BODY BONE",)},
+        {**STATIC, "rows": 256, "columns": 1024, "whole_body_technique": "1PS"},
+        {"image_type": (), "rows": 256, "columns": 64, "descriptions": ("WB ANT",)},
+        {"image_type": (), "rows": 256, "columns": 64, "image_ids": ("Ganzkörper",)},
+        {"image_type": (), "rows": 256, "columns": 64, "whole_body_technique": "MSP"},
     ],
     ids=str,
 )
@@ -195,6 +216,45 @@ def test_a_defect_is_found_in_the_header(changes: dict[str, Any], reason: Reason
 )
 def test_a_sound_object_has_no_defect(changes: dict[str, Any]) -> None:
     assert find_defect(header(**changes), MAX_PIXELS) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_type": (), "rows": 256, "columns": 1024},
+        {"image_type": (), "rows": 64, "columns": 256, "descriptions": ("WHOLE BODY",)},
+        {"image_type": (), "rows": 1024, "columns": 1024, "descriptions": ("whole-body bone",)},
+        {**STATIC, "rows": 256, "columns": 1024, "whole_body_technique": "1PS"},
+    ],
+    ids=str,
+)
+def test_a_whole_body_object_of_another_shape_is_not_skipped_but_fails(changes: dict[str, Any]) -> None:
+    found = header(**changes)
+
+    verdict = find_defect(found, MAX_PIXELS)
+
+    assert decline(found) is None
+    assert verdict is not None
+    assert (verdict.reason, verdict.status) == (Reason.ASPECT_OUT_OF_RANGE, Status.FAILED)
+
+
+@pytest.mark.parametrize("modality", ["", "NM", "nm", "OT", "CT", "PT", "SR", "SC", "XX"])
+@pytest.mark.parametrize("sop_class", [None, NM, CT, SECONDARY_CAPTURE])
+def test_an_object_of_which_only_an_outline_is_read_is_always_declined(modality: str, sop_class: str | None) -> None:
+    is_read = may_be_scan(modality, sop_class or "")
+
+    assert is_read or decline(header(modality=modality, sop_class=sop_class)) is not None
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("modality", ["nm", " NM", "OT", "CT"])
+def test_the_modality_of_an_object_in_the_class_of_nuclear_medicine_keeps_nothing_out(modality: str) -> None:
+    heads = [item(StartAngle=180), item(StartAngle=0)]
+
+    event = fate(encode(dataset(Modality=modality, DetectorInformationSequence=heads)))
+
+    assert isinstance(event, Examination)
+    assert reason_of(event) is None
 
 
 @pytest.mark.parametrize(("limit", "is_too_large"), [(1024 * 256 * 2, False), (1024 * 256 * 2 - 1, True)])

@@ -3,6 +3,7 @@
 SOP Class alone does not decide: old cameras store bone scans as Secondary Capture.
 """
 
+import re
 from enum import Enum, auto
 from functools import lru_cache
 
@@ -31,7 +32,16 @@ _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.
 _OTHER_TYPES = frozenset(
     {"STATIC", "DYNAMIC", "GATED", "TOMO", "GATED TOMO", "RECON TOMO", "RECON GATED TOMO"}
 )  # value 3 of (0008,0008) Image Type, PS3.3 C.8.4.9.1.1
-_MIN_ROWS = 512
+_WHOLE_BODY = "WHOLE BODY"
+_IS_WHOLE_BODY = re.compile(r"(WHOLE|TOTAL)[ _-]*BODY|WB")
+_NAMES_WHOLE_BODY = re.compile(
+    r"(WHOLE|TOTAL)[ _-]*BODY|(?<![A-Z])WB(?![A-Z])|GANZK|CORPS[ _-]*ENTIER|CUERPO[ _-]*(ENTERO|COMPLETO)"
+    r"|CORPO[ _-]*INT"
+)
+_MIN_ROWS, _MIN_STATIC = 512, 256
+"""Length of the matrix of a whole-body scan without an Image Type, and of one that is called static."""
+_MOST_FRAMES = 8
+"""A whole-body scan has a frame for each head and energy window; series of many frames are something else."""
 _MIN_ASPECT, _MAX_ASPECT = 1.8, 6.0
 _CONTAINERS = frozenset({1, 8, 16, 32, 64})
 """Values of Bits Allocated that can be read."""
@@ -48,8 +58,9 @@ def may_be_scan(modality: str, sop_class: str) -> bool:
 def decline(header: Header) -> Verdict | None:
     """Return the reason why an object is no whole-body bone scan; None if it is one, sound or damaged.
 
-    Without a value of Image Type, the geometry decides: at least 512 rows, and rows / columns from 1.8 to 6. A header
-    that was cut or overwritten before its image fails, unless something before the cut excludes a bone scan.
+    Without a value of Image Type, the geometry decides (at least 512 rows, and rows / columns from 1.8 to 6), or the
+    words of a whole-body scan. Objects in nuclear medicine's SOP class are nuclear medicine, whatever their Modality. A
+    header that was cut or overwritten before its image fails, unless something before the cut excludes a bone scan.
     """
     if _is_unread(header):
         return _UNREAD
@@ -179,26 +190,45 @@ def _other_modality(header: Header) -> Reason | None:
 
 def _display_capture(header: Header) -> Reason | None:
     is_capture = (header.sop_class or "").startswith(SECONDARY_CAPTURE)
-    if is_capture and (_kind(header) != "WHOLE BODY" or header.samples_per_pixel > 1):
+    if is_capture and (_kind(header) != _WHOLE_BODY or header.samples_per_pixel > 1):
         return Reason.SC_DISPLAY_CAPTURE
-    if header.samples_per_pixel > 1 or header.photometric == "PALETTE COLOR":
-        return Reason.COLOR_IMAGE
+    if header.samples_per_pixel > 1 or (is_capture and header.photometric == "PALETTE COLOR"):
+        return Reason.COLOR_IMAGE  # in an NM object a palette only shows the counts, PS3.3 C.8.4.7
     return None
 
 
 def _other_nuclear_medicine(header: Header) -> Reason | None:
     kind = _kind(header)
-    if kind in _OTHER_TYPES:
+    is_static_whole_body = kind == "STATIC" and _has_body_matrix(header, _MIN_STATIC) and _names_whole_body(header)
+    if kind in _OTHER_TYPES and not is_static_whole_body:
         return Reason.NOT_WHOLE_BODY
     if "TRANSMISSION" in header.image_type[3:4]:
         return Reason.TRANSMISSION_IMAGE
-    if kind == "WHOLE BODY" or (header.rows >= _MIN_ROWS and _has_body_aspect(header)):
+    if kind == _WHOLE_BODY or is_static_whole_body or _has_body_matrix(header, _MIN_ROWS):
         return None
-    return Reason.NOT_WHOLE_BODY
+    is_named = header.frames <= _MOST_FRAMES and _names_whole_body(header)
+    return None if is_named else Reason.NOT_WHOLE_BODY
 
 
 def _kind(header: Header) -> str:
-    return header.image_type[2] if len(header.image_type) > 2 else ""  # noqa: PLR2004 - value 3 of Image Type
+    """Value 3 of Image Type; ``WHOLE BODY`` in any spelling and place, unless value 3 is another type."""
+    kind = header.image_type[2] if len(header.image_type) > 2 else ""  # noqa: PLR2004 - value 3 of Image Type
+    if kind != _WHOLE_BODY and kind not in _OTHER_TYPES and any(map(_IS_WHOLE_BODY.fullmatch, header.image_type)):
+        return _WHOLE_BODY
+    return kind
+
+
+def _has_body_matrix(header: Header, least: int) -> bool:
+    """Return True for the shape of a standing or lying body. `find_defect` refuses the lying ones aloud."""
+    long, short = max(header.rows, header.columns), min(header.rows, header.columns)
+    return long >= least and short > 0 and _MIN_ASPECT <= long / short <= _MAX_ASPECT
+
+
+def _names_whole_body(header: Header) -> bool:
+    """Return True if Whole Body Technique is given, or if Image ID or Series Description names a whole-body scan."""
+    return bool(header.whole_body_technique) or any(
+        _NAMES_WHOLE_BODY.search(text.upper()) for text in header.image_ids + header.descriptions
+    )
 
 
 def _has_body_aspect(header: Header) -> bool:
