@@ -41,23 +41,27 @@ def settle_copies(scans: Sequence[ScanObject], read_digests: ReadDigests) -> Sor
     Parameters
     ----------
     scans
-        All objects of a study, in an order that is the same for the same set. Of copies, the first one remains.
+        All objects of a study, in an order that is the same for the same set. Of copies, the first one with a Patient
+        ID remains, else the first one.
     read_digests
         Called once for each sound object.
     """
-    digests = {id(scan): read_digests(scan) for scan in scans if scan.defect is None}
+    ordered = sorted(scans, key=lambda scan: scan.header.patient_id is None)
+    digests = {id(scan): read_digests(scan) for scan in ordered if scan.defect is None}
     left = Sorted([])
-    for uid, same in _group(scans, lambda scan: scan.header.sop_uid):
+    for uid, same in _group(ordered, lambda scan: scan.header.sop_uid):
         if uid is None or len(same) == 1:
             left.scans.extend(same)
         else:
             _settle_uid(same, digests, left)
-    kept = [scan for patient in by_patient(left.scans) for scan in _settle_pixels(patient, digests, left)]
-    return Sorted(kept, left.events)
+    return _settle_processed(_settle_pixels(left, digests))
 
 
 def by_patient(scans: Sequence[ScanObject]) -> list[list[ScanObject]]:
-    """Divide objects by Patient ID, then by its issuer. An absent value joins only if there is a single other one."""
+    """Divide objects by Patient ID, then by its issuer.
+
+    An object without a value joins the others if these are of one patient. Beside two patients it stays by itself.
+    """
     groups = _divide(scans, lambda scan: scan.header.patient_id)
     return [part for group in groups for part in _divide(group, lambda scan: scan.header.patient_issuer)]
 
@@ -92,25 +96,37 @@ def _settle_uid(same: Sequence[ScanObject], digests: Found, left: Sorted) -> Non
 
 
 def _is_copy(one: ScanObject, other: ScanObject, digests: Found) -> bool:
-    return len(by_patient([one, other])) == 1 and digests[id(one)] == digests[id(other)]
+    return _has_patient(one, [other]) and digests[id(one)] == digests[id(other)]
 
 
-def _settle_pixels(scans: Sequence[ScanObject], digests: Found, left: Sorted) -> list[ScanObject]:
-    """Settle the objects of one patient that repeat pixels under another UID, and processed copies."""
-    seen: set[tuple[View, str]] = set()
-    kept: list[ScanObject] = []
-    for scan in sorted(scans, key=lambda scan: (-len(scan.frames), _is_derived(scan))):
+def _settle_pixels(study: Sorted, digests: Found) -> Sorted:
+    """Settle the objects whose views repeat the pixels of others of their patient under another UID."""
+    seen: dict[tuple[View, str], list[ScanObject]] = {}
+    settled = Sorted([], study.events)
+    for scan in sorted(study.scans, key=lambda scan: (-len(scan.frames), _is_derived(scan))):
         found = digests.get(id(scan), {})
-        views = set() if isinstance(found, Verdict) else set(found.items())
-        if views and views <= seen and all(digest for _, digest in views):
-            left.events.append(duplicate(scan))
+        views = [] if isinstance(found, Verdict) else [view for view in found.items() if view[1]]
+        if views and len(views) == len(scan.frames) and all(_has_patient(scan, seen.get(view, ())) for view in views):
+            settled.events.append(duplicate(scan))
         else:
-            seen |= views
-            kept.append(scan)
-    originals = [scan for scan in kept if not _is_derived(scan) and scan.defect is None]
-    processed = [scan for scan in kept if _is_derived(scan) and _has_originals(scan, originals)]
-    left.events.extend(duplicate(scan, Reason.DERIVED_COPY) for scan in processed)
-    return [scan for scan in kept if scan not in processed]
+            settled.scans.append(scan)
+            for view in views:
+                seen.setdefault(view, []).append(scan)
+    return settled
+
+
+def _settle_processed(study: Sorted) -> Sorted:
+    """Settle the processed objects whose originals are there, too."""
+    originals = [scan for scan in study.scans if not _is_derived(scan) and scan.defect is None]
+    processed = [scan for scan in study.scans if _is_derived(scan) and _has_originals(scan, originals)]
+    gone = set(map(id, processed))
+    study.events.extend(duplicate(scan, Reason.DERIVED_COPY) for scan in processed)
+    return Sorted([scan for scan in study.scans if id(scan) not in gone], study.events)
+
+
+def _has_patient(scan: ScanObject, others: Iterable[ScanObject]) -> bool:
+    """Return True if one of the other objects may be of the same patient."""
+    return any(len(by_patient([scan, other])) == 1 for other in others)
 
 
 def _is_derived(scan: ScanObject) -> bool:
@@ -120,7 +136,7 @@ def _is_derived(scan: ScanObject) -> bool:
 
 def _has_originals(scan: ScanObject, originals: Iterable[ScanObject]) -> bool:
     """Return True if every view of a processed object has an original of the same acquisition."""
-    same = [other for other in originals if _is_of_one_acquisition(scan, other)]
+    same = [other for other in originals if _has_patient(scan, [other]) and _is_of_one_acquisition(scan, other)]
     views = {frame.view for other in same for frame in other.frames}
     return bool(scan.frames) and {frame.view for frame in scan.frames} <= views
 
@@ -131,9 +147,11 @@ def _is_of_one_acquisition(one: ScanObject, other: ScanObject) -> bool:
 
 
 def _divide(scans: Sequence[ScanObject], key: Callable[[ScanObject], str | None]) -> list[list[ScanObject]]:
-    groups = _group(scans, key)
-    known = [value for value, _ in groups if value is not None]
-    return [list(scans)] if len(known) <= 1 and scans else [group for _, group in groups]
+    groups = dict(_group(scans, key))
+    unknown = groups.pop(None, [])
+    if len(groups) <= 1:
+        return [list(scans)] if scans else []
+    return [*groups.values(), *([scan] for scan in unknown)]
 
 
 def _group(scans: Iterable[ScanObject], key: Callable[[ScanObject], Key]) -> list[tuple[Key, list[ScanObject]]]:

@@ -1,7 +1,7 @@
 """Finds the partner of each single view of a study, or says that nothing tells the candidates apart.
 
 Two views can be of one scan only if nothing contradicts it: not their days, not their phases ("4 H", "late"), and not
-their times, which are at most an hour apart. Beyond two minutes, or without times, they must share series or Frame of
+their times, which are at most an hour apart. Beyond half a minute, or without times, they must share series or Frame of
 Reference. Among several candidates the evidence decides; candidates that it does not tell apart stay without a
 partner. Names, numbers and the order of files are no evidence. So the result depends on the set of views alone.
 """
@@ -14,8 +14,11 @@ from bsbatch.dicom.moments import are_of_other_days, gap_between
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Header, ScanObject
 
-_SIMULTANEOUS, _CLOSE, _LONGEST = 5.0, 120.0, 3600.0
-"""Seconds between the two views: both heads at once, clocks that differ, and one head after the other."""
+_SIMULTANEOUS, _CLOSE, _LONGEST = 5.0, 30.0, 3600.0
+"""Seconds between the two views: both heads at once, clocks that differ, and one head after the other.
+
+A view that is stopped and begun again begins a minute later or more.
+"""
 _RELATIVE = 0.01
 """Tolerance of measured values: pixel spacing and scan length."""
 
@@ -80,7 +83,8 @@ def mismatch(one: ScanObject, other: ScanObject) -> Verdict | None:
 
 def is_simultaneous(one: ScanObject, other: ScanObject) -> bool:
     """Return True if two objects have times at most five seconds apart."""
-    return _is_within(_SIMULTANEOUS)(one, other)
+    gap = gap_between(one.header, other.header)
+    return gap is not None and gap <= _SIMULTANEOUS
 
 
 def shares_group(one: ScanObject, other: ScanObject) -> bool:
@@ -97,9 +101,9 @@ def _certain_pairs(views: Sequence[ScanObject], candidates: dict[int, set[int]])
 
 def _best(views: Sequence[ScanObject], number: int, others: set[int], is_labelled: Test) -> int | None:
     """Return the candidate for which all evidence speaks most; None if several are equal or evidence disagrees."""
-    times, identifiers = (_is_within(_SIMULTANEOUS), _is_within(_CLOSE)), (_shares_series, _shares_reference)
-    first = _narrow(views, number, others, (_fits, *times, *identifiers, is_labelled))
-    second = _narrow(views, number, others, (_fits, *identifiers, *times, is_labelled))
+    identifiers = _shares_series, _shares_reference
+    first = _narrow(views, number, others, (_fits, is_simultaneous, *identifiers, is_labelled))
+    second = _narrow(views, number, others, (_fits, *identifiers, is_simultaneous, is_labelled))
     return next(iter(first)) if len(first) == 1 and first == second else None
 
 
@@ -132,14 +136,6 @@ def _test_labels(views: Sequence[ScanObject]) -> Test:
     if any(count > 1 for count in counts.values()) or any(count == 1 for count in sides.values()):
         return lambda _one, _other: False
     return lambda one, other: one.label.words == other.label.words
-
-
-def _is_within(limit: float) -> Test:
-    def test(one: ScanObject, other: ScanObject) -> bool:
-        gap = gap_between(one.header, other.header)
-        return gap is not None and gap <= limit
-
-    return test
 
 
 def _fits(one: ScanObject, other: ScanObject) -> bool:
