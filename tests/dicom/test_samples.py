@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -19,6 +21,7 @@ from pydicom.uid import (
 from tests.dicom.containers import ENCODINGS, Layout, encode_containers, pack, wrap
 from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, read
 
+from bsbatch.dicom import pixels
 from bsbatch.dicom.pixels import frame_offset, read_frames
 from bsbatch.dicom.samples import precision_of
 from bsbatch.view_pixels import ViewPixels
@@ -75,6 +78,21 @@ def test_a_code_stream_of_samples_is_not_shifted_as_its_high_bit_says(
     found.save_as(buffer, enforce_file_format=True)
 
     np.testing.assert_array_equal(view_of(buffer.getvalue()).stored, samples[0])
+
+
+def test_no_decoder_removes_bits_of_samples_at_the_upper_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GDCM decodes JPEG Lossless and removes the bits above Bits Stored; pydicom has no encoder to try it with."""
+    given: list[int] = []
+
+    def decode(source: Dataset, **options: Any) -> NDArray[Any]:
+        given.append(source.BitsStored)
+        return np.asarray(pixel_array(source, **options))
+
+    monkeypatch.setattr(pixels, "pixel_array", decode)
+    for layout in (LEFT, Layout(16, 12, 11)):
+        view_of(encode_containers(wrap(pack(draw_samples(layout), layout), layout), RLELossless))
+
+    assert given == [16, 12]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,8 @@ def _decode(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tuple[Vi
     """Decode frames with pydicom; the samples stay in their containers."""
     with _errors_of_decoders():
         dataset = load(io.BytesIO(stream.read()), header.transfer_syntax)
+        if header.high_bit >= header.bits_stored:  # GDCM would remove the upper bits, of which the samples have some
+            dataset.BitsStored = header.bits_allocated
         decoded = [
             np.asarray(pixel_array(dataset, index=frame - 1, raw=True, correct_unused_bits=False)) for frame in frames
         ]
