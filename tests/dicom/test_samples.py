@@ -51,8 +51,9 @@ def layouts(draw: st.DrawFn) -> Layout:
     return Layout(allocated, stored, draw(st.integers(stored - 1, allocated - 1)), draw(st.booleans()))
 
 
+@pytest.mark.filterwarnings("ignore:The number of bytes of compressed")  # noise has the same length by chance
 @given(layouts(), st.sampled_from(ENCODINGS), st.booleans(), st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_encoding_gives_the_samples_without_the_unused_bits(
     layout: Layout, syntax: UID, has_rubbish: bool, seed: int
 ) -> None:
