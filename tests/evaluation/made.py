@@ -20,6 +20,7 @@ class Exam:
     study: str | None
     score: float | None
     manufacturer: str | None = "Nobody"
+    patient: str | None = None
 
 
 def write_results(out: Path, exams: Iterable[Exam], **changes: object) -> Path:
@@ -76,7 +77,12 @@ def files_of(folder: Path, sample: Sample) -> tuple[Path, Path]:
 
 
 def _row(number: int, exam: Exam) -> Row:
-    row: Row = {"exam_id": f"{number:032x}", "study_uid": exam.study, "manufacturer": exam.manufacturer}
+    row: Row = {
+        "exam_id": f"{number:032x}",
+        "study_uid": exam.study,
+        "manufacturer": exam.manufacturer,
+        "patient_key": exam.patient,
+    }
     if exam.score is None:
         row |= {"status": "failed", "stage": "pairing", "reason": "single_view_only", "message": "one view"}
     else:

@@ -1,6 +1,7 @@
 """Results and labels are joined; examinations and studies without a partner are counted and listed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,6 +55,22 @@ def test_studies_of_one_patient_stay_together(tmp_path: Path) -> None:
     cohort = join(tmp_path, rows=[row | {"patient_id": "P" if row["study_uid"] in {"1", "2"} else "Q"} for row in ROWS])
     assert list(cohort.sample.patients) == [0, 0, 1, 1]
     assert cohort.resampling_unit == "patient_id"
+
+
+def test_without_a_patient_id_the_studies_of_one_patient_key_stay_together(tmp_path: Path) -> None:
+    cohort = join(tmp_path, [replace(exam, patient="K" if exam.study in {"1", "2"} else "L") for exam in EXAMS])
+    assert list(cohort.sample.patients) == [0, 0, 1, 1]
+    assert cohort.resampling_unit == "patient_key"
+
+
+def test_one_patient_key_for_most_examinations_is_a_placeholder(tmp_path: Path) -> None:
+    cohort = join(tmp_path, [replace(exam, patient="K" if exam.study != "1" else "L") for exam in EXAMS])
+    assert cohort.resampling_unit == "study_uid"
+
+
+def test_patient_keys_of_some_examinations_alone_are_left_out(tmp_path: Path) -> None:
+    cohort = join(tmp_path, [replace(exam, patient="K" if exam.study == "1" else None) for exam in EXAMS])
+    assert cohort.resampling_unit == "study_uid"
 
 
 def test_an_examination_without_a_study_uid_has_no_label(tmp_path: Path) -> None:

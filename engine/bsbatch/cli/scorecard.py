@@ -38,11 +38,11 @@ def show(console: Console, evaluation: Evaluation) -> None:
 def _show_cohort(console: Console, evaluation: Evaluation) -> None:
     cohort, sample = evaluation.cohort, evaluation.cohort.sample
     counts = f"[bold]{sample.size} examinations[/], {sample.positives} with metastasis, {sample.negatives} without"
-    if cohort.resampling_unit == "patient_id":
+    if cohort.resampling_unit != "study_uid":
         _say(console, f"{counts}, of {sample.patient_count} patients")
     else:
         _say(console, f"{counts}, of {cohort.studies} studies")
-        _warn(console, "the labels name no patient_id: each study counts as a patient of its own")
+        _warn(console, "neither labels nor archive name patients: each study counts as a patient of its own")
     if evaluation.run.status not in {"complete", None}:
         _warn(console, f"the run is not complete ({evaluation.run.status}): run it again first")
     for exclusion, words in _EXCLUSIONS.items():

@@ -1,7 +1,7 @@
 """Join of results and labels; examinations and studies without a partner are listed."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,7 +60,7 @@ class Cohort:
     unmatched: tuple[Unmatched, ...]
     """Sorted by `Exclusion`, study and examination."""
     resampling_unit: str
-    """``patient_id``, or ``study_uid`` if the label file names no patients."""
+    """``patient_id`` of the labels, else ``patient_key`` of the results, else ``study_uid``."""
 
     @property
     def studies(self) -> int:
@@ -94,7 +94,20 @@ def gather(results: Results, file: LabelFile, restriction: Restriction) -> Cohor
     unmatched += [Unmatched(Exclusion.NO_RESULT, study_uid) for study_uid in chosen if study_uid not in seen]
     _check(results, cases)
     listed = tuple(sorted(unmatched, key=lambda item: (item.exclusion, item.study_uid or "", item.exam_id or "")))
-    return Cohort(tuple(cases), _sample(cases), listed, "patient_id" if file.has_patients else "study_uid")
+    unit = _resampling_unit(file, cases)
+    return Cohort(tuple(cases), _sample(cases, unit), listed, unit)
+
+
+def _resampling_unit(file: LabelFile, cases: Sequence[Case]) -> str:
+    """Choose the patients of the labels, else those of the archive if every examination has one, else the studies.
+
+    One key for most examinations is a placeholder that replaced all Patient IDs.
+    """
+    if file.has_patients:
+        return "patient_id"
+    keys = Counter(case.examination.patient_key for case in cases)
+    is_placeholder = max(keys.values()) > len(cases) / 2
+    return "study_uid" if None in keys or is_placeholder else "patient_key"
 
 
 def _restrict(file: LabelFile, restriction: Restriction) -> dict[str, Label]:
@@ -134,10 +147,10 @@ def _check(results: Results, cases: Iterable[Case]) -> None:
         )
 
 
-def _sample(cases: Iterable[Case]) -> Sample:
+def _sample(cases: Iterable[Case], unit: str) -> Sample:
     scores = np.array([case.examination.score for case in cases], np.float32)
     labels = np.array([case.label.is_positive for case in cases], bool)
-    units = [case.label.patient_id or case.label.study_uid for case in cases]
+    units = [str(getattr(case.examination if unit == "patient_key" else case.label, unit)) for case in cases]
     _, patients = np.unique(units, return_inverse=True)
     return Sample(scores, labels, patients.astype(np.intp))
 

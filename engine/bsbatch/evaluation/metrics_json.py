@@ -48,9 +48,15 @@ def content_of(evaluation: Evaluation) -> Content:
     }
 
 
+_UNITS = {
+    "patient_id": "patients are drawn whole",
+    "patient_key": "patients are drawn whole; the label file has no patient_id, so they are those of the archive",
+    "study_uid": "neither labels nor archive name patients: each study is taken for a patient of its own",
+}
+
+
 def _settings(evaluation: Evaluation) -> Content:
     config, cohort = evaluation.config, evaluation.cohort
-    by_patient = cohort.resampling_unit == "patient_id"
     prevalence = config.decisions.prevalence
     share = cohort.sample.positives / cohort.sample.size
     return {
@@ -58,9 +64,7 @@ def _settings(evaluation: Evaluation) -> Content:
         "confidence": CONFIDENCE,
         **asdict(config.resampling),
         "resampling_unit": cohort.resampling_unit,
-        "resampling_note": "patients are drawn whole"
-        if by_patient
-        else "the label file has no patient_id: each study is taken for a patient of its own",
+        "resampling_note": _UNITS[cohort.resampling_unit],
         "one_class_resamples": "drawn again and counted as redrawn_resamples",
         "thresholds_in_resamples": "held fixed",
         "prevalence": _number(share if prevalence is None else prevalence),

@@ -79,7 +79,7 @@ def _page_of(plot: Spec, height: int, footer: list[str]) -> Spec:
 
 def _footer(evaluation: Evaluation) -> list[str]:
     sample = evaluation.whole.sample
-    unit = "patients" if evaluation.cohort.resampling_unit == "patient_id" else "studies"
+    unit = "studies" if evaluation.cohort.resampling_unit == "study_uid" else "patients"
     return [
         f"n = {sample.size} examinations of {sample.patient_count} {unit}, {sample.positives} with metastasis.",
         f"95 % intervals by bootstrap. {SENTENCE}",

@@ -19,6 +19,7 @@ from bsbatch.store.tables import OBJECTS, OK, RESULTS, Row
 _COLUMNS = [
     "exam_id",
     "study_uid",
+    "patient_key",
     "status",
     "reason",
     "p_metastasis",
@@ -44,6 +45,8 @@ class ResultRow:
     reason: str | None
     """Reason code of a failure."""
     manufacturer: str | None
+    patient_key: str | None
+    """None if the archive has no Patient ID, or the run is of schema version 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ def _result_row(row: Row) -> ResultRow:
         row["p_metastasis"] if is_scored else None,
         None if is_scored else row["reason"] or str(Status.FAILED),
         row["manufacturer"],
+        row.get("patient_key"),
     )
 
 
