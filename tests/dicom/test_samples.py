@@ -23,7 +23,7 @@ from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, 
 
 from bsbatch.dicom import pixels
 from bsbatch.dicom.pixels import frame_offset, read_frames
-from bsbatch.dicom.samples import precision_of
+from bsbatch.dicom.samples import largest_plain, precision_of
 from bsbatch.view_pixels import ViewPixels
 
 SHAPE = 1, 64, 32  # large enough for the wavelets of JPEG 2000
@@ -251,8 +251,7 @@ def test_counts_of_monochrome1_are_rescaled_and_not_inverted() -> None:
         ({"photometric": "MONOCHROME1"}, True),
         ({"bits_stored": 12, "high_bit": 15}, False),
         ({"is_signed": True}, False),
-        ({"padding": (65535,)}, False),
-        ({"padding": (0, 3)}, False),
+        ({"padding": (65535,)}, True),
         ({"has_modality_lut": True}, False),
         ({"rescale": (2.0, 0.0)}, False),
         ({"bits_allocated": 32}, False),
@@ -261,3 +260,20 @@ def test_counts_of_monochrome1_are_rescaled_and_not_inverted() -> None:
 )
 def test_compiled_code_reads_the_frames_whose_samples_are_their_counts(changes: dict[str, Any], is_read: bool) -> None:
     assert (frame_offset(header(**changes), 1) is not None) is is_read
+
+
+@pytest.mark.parametrize(
+    ("changes", "largest"),
+    [
+        ({}, 65535),
+        ({"bits_stored": 12}, 4095),
+        ({"padding": (0,)}, 65535),
+        ({"padding": (65535,)}, 65534),
+        ({"padding": (65535, 60000)}, 59999),
+        ({"padding": (60000,), "bits_stored": 12}, 4095),
+        ({"padding": (0, 3)}, 0),
+    ],
+    ids=str,
+)
+def test_values_of_compiled_code_end_below_padding_and_unused_bits(changes: dict[str, Any], largest: int) -> None:
+    assert largest_plain(header(**changes)) == largest

@@ -103,11 +103,14 @@ def test_the_same_samples_give_the_same_image(
         (lambda: encoded(LOW, 0, ExplicitVRLittleEndian), True),
         (lambda: encoded(PLAIN, 0, ExplicitVRLittleEndian, PixelPaddingValue=0), True),
         (lambda: encoded(PLAIN, 0, ExplicitVRLittleEndian, PhotometricInterpretation="MONOCHROME1"), True),
+        (lambda: encoded(PLAIN, 0, ExplicitVRLittleEndian, PixelPaddingValue=65535), True),
+        (lambda: encoded(PLAIN, 0, ExplicitVRLittleEndian, PixelPaddingValue=int(SAMPLES.max())), False),
+        (lambda: encoded(PLAIN, 0, ExplicitVRLittleEndian, PixelPaddingValue=0, PixelPaddingRangeLimit=3), False),
         (lambda: encoded(LOW, OVERLAY, ExplicitVRLittleEndian), False),
         (lambda: encoded(LEFT, 0, ExplicitVRLittleEndian), False),
     ],
 )
-def test_compiled_code_keeps_the_objects_without_set_unused_bits(
+def test_compiled_code_keeps_the_objects_without_padding_and_set_unused_bits(
     make: Callable[[], bytes], is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if pair_functions() is None:

@@ -48,8 +48,8 @@ def needs_codec(header: Header) -> bool:
 def frame_offset(header: Header, frame: int) -> int | None:
     """Byte offset of a frame (frames count from 1) if it is uncompressed 1024 x 256 uint16, else None.
 
-    Compiled code reads such frames: little-endian, and the samples are the counts. A value above Bits Stored shows
-    that unused bits are set; the frame must then be read with `read_frames`.
+    Compiled code reads such frames: little-endian, and the samples are the counts. A value above
+    `bsbatch.dicom.samples.largest_plain` is padding or has unused bits set; `read_frames` must then read the frame.
     """
     form = header.rows, header.columns, header.bits_allocated, header.is_signed
     is_common = form == _COMMON and header.transfer_syntax in _PLAIN and is_plain(header)

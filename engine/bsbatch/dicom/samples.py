@@ -25,10 +25,16 @@ _STARTS_OF_FRAME = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 
 
 def is_plain(header: Header) -> bool:
-    """Return True if a container without unused bits equals its sample and its counts, unless High Bit is exceeded."""
+    """Return True if containers up to `largest_plain` are samples, and samples are counts."""
     form = header.rescale, header.has_modality_lut, header.high_bit
     is_display = header.photometric == _MONOCHROME1 and is_inverted(header)
-    return form == ((1.0, 0.0), False, header.bits_stored - 1) and header.padding in _NO_PADDING and not is_display
+    return form == ((1.0, 0.0), False, header.bits_stored - 1) and not is_display
+
+
+def largest_plain(header: Header) -> int:
+    """Largest container of an unsigned `is_plain` object that is neither padding nor has unused bits that are set."""
+    largest = (1 << header.bits_stored) - 1
+    return largest if header.padding in _NO_PADDING else min(largest, max(min(header.padding) - 1, 0))
 
 
 def is_inverted(header: Header) -> bool:
@@ -60,7 +66,8 @@ def view_of(
         called if High Bit leaves bits below the samples: decoders return such samples shifted or not.
     """
     kind = containers.dtype
-    if is_plain(header) and header.bits_stored == 8 * kind.itemsize and kind.kind == "u" and not header.is_signed:
+    is_whole = header.bits_stored == 8 * kind.itemsize and kind.kind == "u" and not header.is_signed
+    if is_whole and header.padding in _NO_PADDING and is_plain(header):
         return ViewPixels(containers)
     typed = _typed(containers, header.is_signed)
     samples = _samples(typed, header, precision)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bsbatch.config import CamMode
 from bsbatch.dicom.pixels import frame_offset
+from bsbatch.dicom.samples import largest_plain
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.geometry import IMAGE_SHAPE
 from bsbatch.host.workers import Isolation
@@ -24,6 +25,7 @@ from bsbatch.records import (
     Examination,
     ExamView,
     Failure,
+    Header,
     PinnedImage,
     PreparedExam,
     Quality,
@@ -65,9 +67,8 @@ class Preparation:
         pinned = self._take()
         image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
         target = image.counts if isinstance(image, PinnedImage) else image
-        limits = limits_of(exam)
-        loaded = native.load((front, back), limits, target)
-        if loaded is None or _has_unused_bits(loaded, limits):
+        loaded = native.load((front, back), limits_of(exam), target)
+        if loaded is None or not _is_plain(loaded, anterior.scan.header, posterior.scan.header):
             self._give_back(pinned)
             return None
         for stage, seconds in zip(_COMPILED_STAGES, loaded.seconds, strict=True):
@@ -153,9 +154,9 @@ class Preparation:
             self.image_pool.give_back(image)
 
 
-def _has_unused_bits(loaded: LoadedPair, limits: tuple[int, int]) -> bool:
-    """Return True if a value exceeds the stored bits of its view: an overlay or rubbish, which numpy removes."""
+def _is_plain(loaded: LoadedPair, anterior: Header, posterior: Header) -> bool:
+    """Return False if a view has overlays, rubbish or padding, which numpy removes."""
     if loaded.statistics is None:
         return False
     front, back = loaded.statistics.views
-    return front.high > limits[0] or back.high > limits[1]
+    return front.high <= largest_plain(anterior) and back.high <= largest_plain(posterior)
