@@ -1,6 +1,7 @@
 """Files whose meta information lies, or that begin in another way than PS3.10 says."""
 
 import struct
+import time
 from io import BytesIO
 from typing import Any
 
@@ -194,6 +195,22 @@ def test_an_object_that_is_known_to_be_something_else_is_skipped_wherever_it_is_
 
     for broken in damage(data, start_of_dataset(data)):
         assert fate(broken) == (Status.SKIPPED, Reason.MODALITY_NOT_NM)
+
+
+@pytest.mark.parametrize("filling", [b"\0", b"\xff"])
+def test_a_sequence_that_is_overwritten_up_to_the_end_of_a_large_file_is_given_up_in_time(filling: bytes) -> None:
+    code = item(CodeValue="A", CodeMeaning="Anterior")
+    source = dataset(DetectorInformationSequence=[item(ViewCodeSequence=[code])])
+    for element in source.iterall():
+        if element.VR == "SQ":
+            element.is_undefined_length = True
+            for each in element.value:
+                each.is_undefined_length_sequence_item = True
+    data = encode(source)
+    started = time.process_time()
+
+    assert fate(data[: data.index(b"Anterior")] + filling * 500_000)[0] is Status.FAILED
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("group_length", [0, 7, 1 << 20])

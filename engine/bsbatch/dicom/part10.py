@@ -4,7 +4,7 @@ import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -19,6 +19,8 @@ _META, _COMMAND = 0x0002, 0x0000
 _COMMAND_START = bytes.fromhex("00000000 04000000")
 """(0000,0000) Command Group Length and its length, PS3.7 section 6.3."""
 _FILL = 0xFFFFFFFF
+_READINGS, _MORE_BYTES, _CALL_BYTES = 4, 1 << 24, 64
+"""How often a file may be read as a whole, bytes beyond that, and bytes for which a call counts at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def open_file(stream: BinaryIO, start: int) -> Part10:
     start
         Offset of its first element, from `bsbatch.dicom.encoding.find_first_element`.
     """
+    stream = cast("BinaryIO", _Bounded(stream))
     stream.seek(start)
     meta = _read_elements(stream, Encoding(is_implicit=False, is_little=True), lambda tag: tag >> 16 != _META, None)
     _skip_command(stream)
@@ -68,6 +71,25 @@ def open_file(stream: BinaryIO, start: int) -> Part10:
         return Part10(meta, inflated, 0, Encoding(is_implicit=False, is_little=True), is_deflated=True)
     stream.seek(begin)
     return Part10(meta, stream, begin, encoding_of(stream.read(6), syntax), is_deflated=False)
+
+
+class _Bounded:
+    """A stream that ends with an error before it is read for ever.
+
+    pydicom searches the rest of a file anew for each item of a sequence that was overwritten.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._read, self.tell, self.seek = stream.read, stream.tell, stream.seek
+        self._left = _READINGS * stream.seek(0, io.SEEK_END) + _MORE_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        """Read as a stream does."""
+        data = self._read(size)
+        self._left -= max(len(data), _CALL_BYTES)
+        if self._left < 0:
+            raise ValueError("the header has no end")
+        return data
 
 
 def load(stream: BinaryIO, syntax: str, tags: tuple[int, ...] = ()) -> Dataset:
@@ -132,7 +154,7 @@ def _inflate(stream: BinaryIO) -> BinaryIO | None:
     """Inflate the rest of a stream, PS3.5 section A.5; return None if it is a data set that was never deflated."""
     rest = stream.read()
     try:
-        return io.BytesIO(zlib.decompress(rest, -zlib.MAX_WBITS))
+        return cast("BinaryIO", _Bounded(io.BytesIO(zlib.decompress(rest, -zlib.MAX_WBITS))))
     except zlib.error:
         if rest[:2] in FIRST_GROUPS:
             return None
