@@ -184,14 +184,24 @@ def test_each_view_is_measured_by_the_bits_of_its_own_object(is_posterior_first:
     assert found.saturated_pixels == 7
 
 
-@pytest.mark.parametrize(
-    ("rows", "is_raised"), [((0, 1023), True), ((1, 1022), True), ((2, 1023), False), ((0,), False), ((1023,), False)]
-)
-def test_counts_at_both_ends_are_flagged_as_a_truncated_body(rows: tuple[int, ...], is_raised: bool) -> None:
-    counts = ANTERIOR.copy()
-    counts[list(rows), 128] = 1
+def test_counts_in_every_row_are_no_sign_of_a_truncated_body() -> None:
+    faint = np.random.default_rng(3).poisson(0.05, SHAPE).astype(np.uint16)
 
-    assert (Flag.BODY_TRUNCATED in quality(anterior=counts).flags) is is_raised
+    assert quality(ANTERIOR + faint, POSTERIOR + faint).flags == ()
+
+
+@pytest.mark.parametrize(("share", "is_raised"), [(0.3, True), (0.4, False)])
+def test_a_view_of_less_than_a_third_of_the_counts_of_the_other_is_incomplete(share: float, is_raised: bool) -> None:
+    fewer = np.random.default_rng(3).binomial(POSTERIOR, share).astype(np.uint16)
+
+    assert (Flag.VIEW_INCOMPLETE in quality(posterior=fewer).flags) is is_raised
+
+
+def test_a_row_without_counts_is_flagged() -> None:
+    dropped = ANTERIOR.copy()
+    dropped[500] = 0
+
+    assert quality(anterior=dropped).flags == (Flag.ROWS_MISSING,)
 
 
 def test_a_posterior_view_seen_from_behind_has_a_positive_laterality() -> None:

@@ -21,6 +21,7 @@ from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 from bsbatch.imaging import preprocess, quality
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
+from bsbatch.imaging.profiles import convert_profiles, profile_pair
 from bsbatch.imaging.quality import assess
 from bsbatch.native.library import LIBRARY
 from bsbatch.native.view_pairs import Frame, PairFunctions
@@ -138,6 +139,23 @@ def test_the_quality_metrics_equal_those_of_numpy(
 
     assert found == measure(None, *views, bits_stored=bits_stored)
     assert counting.accepted == 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.tuples(contents, contents), st.sampled_from(SHAPES), seeds, st.integers(1, 9))
+def test_the_profiles_equal_those_of_numpy(
+    native: PairFunctions, kinds: tuple[str, str], shape: tuple[int, int], seed: int, step: int
+) -> None:
+    front, back = counts_of(kinds[0], shape, seed), counts_of(kinds[1], shape, seed + 1)
+    front[::step] = 0
+
+    statistics = native.measure(front, back, (65535, 65535))
+
+    assert statistics is not None
+    found, expected = convert_profiles(statistics), profile_pair(front, back)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.columns, expected.columns)
+    assert found[2:] == expected[2:]
 
 
 @settings(deadline=None, max_examples=40)

@@ -9,6 +9,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from bsbatch.imaging.position import judge
+from bsbatch.imaging.profiles import PairProfile, convert_profiles, profile_pair
 from bsbatch.native.view_pairs import PairStatistics, Pixels, ViewStatistics, pair_functions
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality
 from bsbatch.view_pixels import ViewPixels
@@ -17,7 +19,6 @@ _HOTSPOT_LIMIT = 4.0
 _LOW_COUNTS = 100_000.0
 _EIGHT_BITS = 8
 _FEW_SATURATED = 4
-_EDGE_ROWS = 2
 _OPENCV_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
 _PERCENTILE = 0.99
 _SAMPLED = 61
@@ -45,8 +46,14 @@ class Flag(StrEnum):
     """Maximum over 99th percentile above 4: bladder or injection site sets the scale of the image."""
     SATURATED = "saturated"
     """More than 4 pixels at the largest value that can be stored."""
+    ORIENTATION_SUSPECT = "orientation_suspect"
+    """The body lies upside down or across the matrix; it is not turned."""
     BODY_TRUNCATED = "body_truncated"
-    """Counts in both the first and the last rows: the patient is longer than the scan."""
+    """At least half the head, the legs from the shanks down, or one side of the body lie outside a view."""
+    VIEW_INCOMPLETE = "view_incomplete"
+    """A view lacks a part of the body that the other shows, or has less than a third of its counts."""
+    ROWS_MISSING = "rows_missing"
+    """Rows within the body without the counts of their neighbours: lines were lost."""
     LATERALITY_SUSPECT = "laterality_suspect"
     """The posterior view resembles the anterior one more than its mirror image: one may be stored mirrored."""
     PADDING_REMOVED = "padding_removed"
@@ -72,11 +79,10 @@ class _Statistics:
     high: float
     hotspot_ratio: float
     saturated: int
-    is_cut: bool
 
 
-_PairResult = tuple[_Statistics, _Statistics, float]
-"""Statistics of the anterior and the posterior view, and their laterality."""
+_PairResult = tuple[_Statistics, _Statistics, float, PairProfile]
+"""Statistics of the anterior and the posterior view, their laterality, and their profiles."""
 
 
 def assess(
@@ -93,9 +99,10 @@ def assess(
     statistics
         Results of compiled code with the `limits_of` the examination, if it has measured the views already.
     """
-    front, back, laterality = _measure(exam, anterior, posterior, statistics)
+    front, back, laterality, profiles = _measure(exam, anterior, posterior, statistics)
     saturated = front.saturated + back.saturated
     first, last = exam.scans[0].header, exam.scans[-1].header
+    position = judge(profiles, (front.total, back.total), anterior.stored.shape)
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
         Flag.COUNTS_TOO_LOW: min(front.total, back.total) < _LOW_COUNTS,
@@ -104,7 +111,10 @@ def assess(
         Flag.EIGHT_BIT_ORIGIN: first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS,
         Flag.HOTSPOT_DOMINATES: max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT,
         Flag.SATURATED: saturated > _FEW_SATURATED,
-        Flag.BODY_TRUNCATED: front.is_cut or back.is_cut,
+        Flag.ORIENTATION_SUSPECT: position.is_turned,
+        Flag.BODY_TRUNCATED: position.is_cut,
+        Flag.VIEW_INCOMPLETE: position.is_uneven,
+        Flag.ROWS_MISSING: profiles.missing_rows > 0,
         Flag.LATERALITY_SUSPECT: laterality < 0,
         Flag.PADDING_REMOVED: anterior.has_padding or posterior.has_padding,
         Flag.MODALITY_LUT: first.has_modality_lut or last.has_modality_lut,
@@ -143,10 +153,10 @@ def _measure(
         statistics = native.measure(front, back, limits)
     if statistics is None:
         both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
-        return *both, _laterality(front, back)
+        return *both, _laterality(front, back), profile_pair(front, back)
     moments = [(view.root_total, view.root_squares) for view in statistics.views]
     laterality = _contrast(statistics.antisymmetry, moments, front.size // 4)
-    return _convert(statistics.views[0]), _convert(statistics.views[1]), laterality
+    return _convert(statistics.views[0]), _convert(statistics.views[1]), laterality, convert_profiles(statistics)
 
 
 def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:
@@ -156,13 +166,12 @@ def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:
         high=float(values.max()),
         hotspot_ratio=_hotspot_ratio(values),
         saturated=_count_saturated(stored, limit),
-        is_cut=bool(values[:_EDGE_ROWS].any() and values[-_EDGE_ROWS:].any()),
     )
 
 
 def _convert(view: ViewStatistics) -> _Statistics:
     ratio = _ratio(np.float32(view.high), np.float32(view.lower), np.float32(view.higher), view.positive)
-    return _Statistics(float(view.total), view.low, view.high, ratio, view.saturated, bool(view.is_cut))
+    return _Statistics(float(view.total), view.low, view.high, ratio, view.saturated)
 
 
 def _total(values: Pixels) -> float:

@@ -6,7 +6,8 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 3, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 4, DONE = 0, NOT_HERE = 1 };
+enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
 struct view_statistics {
@@ -19,12 +20,15 @@ struct view_statistics {
     uint32_t lower;
     uint32_t higher;
     uint32_t saturated;
-    uint32_t is_cut;
+    uint32_t missing_rows;
 };
 
 struct pair_statistics {
     struct view_statistics views[2];
     int64_t antisymmetry;
+    uint32_t profiles[2][CELL_ROWS + CELL_COLUMNS]; /* of each view: widths of the body */
+    uint32_t body_cells;
+    uint32_t absent_cells;
 };
 
 /* Files, limits and output buffers of two 1024 x 256 views, the anterior one first. */

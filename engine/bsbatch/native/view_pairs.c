@@ -45,6 +45,7 @@
 #endif
 
 enum { BLOCK = 32, MOST_COLUMNS = 4096, MOST_PIXELS = 1 << 21 };
+enum { FEWEST_COUNTS = 128, ROOT_STEPS = 16, FAINT = 387, BRIGHT = 1732, ABSENT = 10 }; /* see profiles.py */
 enum { VIEW_ROWS = 512, VIEW_COLUMNS = 256, IMAGE_COLUMNS = 512, SATURATED = 0xFFFF };
 
 OFFERED int32_t bsbatch_views_version(void)
@@ -144,19 +145,133 @@ INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *max
         statistics->higher = least_beyond(chosen, number, (uint16_t)statistics->lower);
 }
 
-/* Square roots of the sums of 2 x 2 counts, rounded to steps of 1/256; returns the sum of all counts. */
-INLINED uint32_t roots_of(const uint16_t *upper, const uint16_t *below, size_t number, int32_t *roots)
+/* Sum of the counts of a row, and the number of its positive counts. */
+struct row {
+    uint32_t counts, width;
+};
+
+/*
+ * Square roots of the sums of 2 x 2 counts, rounded to steps of 1/256; the sums are added to those of their columns.
+ * Stores the sum of each row.
+ */
+INLINED void roots_of(const uint16_t *upper, const uint16_t *below, size_t number, int32_t *roots, uint32_t *columns,
+                      struct row two_rows[2])
 {
-    uint32_t total = 0; /* of at most 2 * MOST_COLUMNS counts */
+    uint32_t total = 0, first = 0; /* of at most 2 * MOST_COLUMNS counts */
     for (size_t i = 0; i < number; i++) {
         uint32_t two, others; /* two counts each, in either order */
         memcpy(&two, upper + 2 * i, sizeof two);
         memcpy(&others, below + 2 * i, sizeof others);
-        int32_t counts = (int32_t)((two & 0xFFFF) + (two >> 16) + (others & 0xFFFF) + (others >> 16));
+        uint32_t row = (two & 0xFFFF) + (two >> 16);
+        int32_t counts = (int32_t)(row + (others & 0xFFFF) + (others >> 16));
         roots[i] = (int32_t)(sqrtf((float)counts) * 256.0f + 0.5f);
+        columns[i] += (uint32_t)counts;
         total += (uint32_t)counts;
+        first += row;
     }
+    two_rows[0].counts = first;
+    two_rows[1].counts = total - first;
+}
+
+INLINED uint32_t sum(const uint32_t *values, size_t number)
+{
+    uint32_t total = 0;
+    for (size_t i = 0; i < number; i++)
+        total += values[i];
     return total;
+}
+
+/* Add the sums of the columns of a band of rows to its cells, and clear them. */
+INLINED void add_cells(uint32_t *columns, size_t number, uint32_t *cells)
+{
+    enum { USUAL = 8 }; /* in a view of 256 columns; a constant, for the compiler */
+    size_t start = 0;
+    for (size_t cell = 0; cell < CELL_COLUMNS; cell++) {
+        size_t end = ((cell + 1) * number + CELL_COLUMNS - 1) / CELL_COLUMNS;
+        cells[cell] += end - start == USUAL ? sum(columns + start, USUAL) : sum(columns + start, end - start);
+        start = end;
+    }
+    memset(columns, 0, number * sizeof *columns);
+}
+
+INLINED struct row larger(struct row one, struct row other)
+{
+    return (struct row){one.counts > other.counts ? one.counts : other.counts,
+                        one.width > other.width ? one.width : other.width};
+}
+
+/* Rows without the counts that the rows above and below promise; see profiles.py. */
+INLINED uint32_t missing_rows(const struct row *rows, size_t number, uint64_t total, struct row *promised)
+{
+    uint32_t found = 0;
+    struct row most = {0, 0}, behind = {0, 0};
+    for (size_t row = 0; row < number; row++)
+        promised[row] = most = larger(rows[row], most);
+    for (size_t row = number; row-- > 0;) {
+        behind = larger(rows[row], behind);
+        uint32_t counts = promised[row].counts < behind.counts ? promised[row].counts : behind.counts;
+        uint32_t width = promised[row].width < behind.width ? promised[row].width : behind.width;
+        found += counts >= FEWEST_COUNTS && 2 * (uint64_t)counts * number > total && 3 * width >= most.width &&
+                 4 * (uint64_t)rows[row].counts < counts && 5 * rows[row].width < 3 * width;
+    }
+    return found;
+}
+
+/* Sum and number of the roots above one `share`-th of a mean, which is a sum and a number, too. */
+INLINED void keep_above(const uint32_t *roots, uint64_t share, uint64_t *total, uint64_t *number)
+{
+    uint64_t sum = 0, found = 0;
+    for (size_t cell = 0; cell < CELLS; cell++) {
+        uint32_t is_above = share * *number * roots[cell] > *total;
+        sum += is_above ? roots[cell] : 0;
+        found += is_above;
+    }
+    *total = sum;
+    *number = found;
+}
+
+/* Roots of the counts of cells, 0 where the body is not, and limited at hot spots; see profiles.py. */
+INLINED void cover(const uint32_t *cells, uint32_t *roots)
+{
+    uint64_t total = 0, number = CELLS;
+    for (size_t cell = 0; cell < CELLS; cell++) {
+        roots[cell] = (uint32_t)(sqrt((double)cells[cell]) * ROOT_STEPS + 0.5);
+        total += roots[cell];
+    }
+    keep_above(roots, 1, &total, &number);
+    keep_above(roots, 2, &total, &number);
+    uint64_t most = BRIGHT * total / (1000 * (number ? number : 1));
+    for (size_t cell = 0; cell < CELLS; cell++) {
+        uint32_t limited = roots[cell] < most ? roots[cell] : (uint32_t)most;
+        roots[cell] = 1000 * number * roots[cell] < FAINT * total ? 0 : limited;
+    }
+}
+
+INLINED void add_profile(const uint32_t *roots, uint32_t *profile)
+{
+    for (size_t row = 0; row < CELL_ROWS; row++) {
+        for (size_t column = 0; column < CELL_COLUMNS; column++) {
+            profile[row] += roots[row * CELL_COLUMNS + column];
+            profile[CELL_ROWS + column] += roots[row * CELL_COLUMNS + column];
+        }
+    }
+}
+
+/* Profiles of both views, and the cells of the body that one view lacks. */
+INLINED void compare(uint32_t cells[2][CELLS], struct pair_statistics *statistics)
+{
+    uint32_t roots[2][CELLS];
+    for (int side = 0; side < 2; side++) {
+        cover(cells[side], roots[side]);
+        add_profile(roots[side], statistics->profiles[side]);
+    }
+    for (size_t cell = 0; cell < CELLS; cell++) {
+        size_t mirrored = cell / CELL_COLUMNS * CELL_COLUMNS + CELL_COLUMNS - 1 - cell % CELL_COLUMNS;
+        uint64_t front = cells[0][cell], back = cells[1][mirrored];
+        uint32_t is_body = roots[0][cell] || roots[1][mirrored];
+        statistics->body_cells += is_body;
+        statistics->absent_cells += is_body && ABSENT * (front < back ? front : back) < (front < back ? back : front);
+    }
 }
 
 INLINED void add_roots(const int32_t *roots, size_t number, struct view_statistics *statistics)
@@ -180,48 +295,79 @@ INLINED int64_t antisymmetry(const int32_t *front, const int32_t *back, size_t n
     return found;
 }
 
-/* Add two adjacent rows to the statistics; store the maximum of each block. */
-INLINED void add_rows(const uint16_t *rows, size_t number, uint16_t *maxima, struct view_statistics *statistics)
+/* Add a row to the statistics; returns the number of its positive counts. */
+INLINED uint32_t add_row(const uint16_t *row, size_t number, struct view_statistics *statistics)
 {
-    size_t positive = at_least(rows, number, 1);
-    uint16_t low = positive < number ? 0 : least(rows, number);
+    size_t positive = at_least(row, number, 1);
+    uint16_t low = positive < number ? 0 : least(row, number);
     statistics->positive += positive;
     statistics->low = low < statistics->low ? low : statistics->low;
-    for (size_t block = 0; block < number / BLOCK; block++)
-        maxima[block] = largest(rows + block * BLOCK, BLOCK);
+    return (uint32_t)positive;
+}
+
+/* Scratch memory of one view. */
+struct view_scratch {
+    uint16_t *maxima;                   /* of each block */
+    struct row *rows, *promised;        /* of each row */
+    int32_t roots[MOST_COLUMNS / 2];    /* of two rows */
+    uint32_t columns[MOST_COLUMNS / 2]; /* sums of two columns in a band of rows */
+};
+
+/* Add two adjacent rows, the first of number `row`, to the statistics; store the maximum of each block. */
+INLINED void add_rows(const uint16_t *view, size_t row, size_t columns, struct view_scratch *scratch,
+                      struct view_statistics *statistics)
+{
+    const uint16_t *upper = view + row * columns, *below = upper + columns;
+    uint16_t *maxima = scratch->maxima + row * columns / BLOCK;
+    for (size_t block = 0; block < 2 * columns / BLOCK; block++)
+        maxima[block] = largest(upper + block * BLOCK, BLOCK);
+    struct row *two = scratch->rows + row;
+    two[0].width = add_row(upper, columns, statistics);
+    two[1].width = add_row(below, columns, statistics);
+    roots_of(upper, below, columns / 2, scratch->roots, scratch->columns, two);
+    statistics->total += (uint64_t)two[0].counts + two[1].counts;
+    add_roots(scratch->roots, columns / 2, statistics);
 }
 
 INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2],
-                                uint32_t *scratch, struct pair_statistics *statistics)
+                                uint32_t *memory, struct pair_statistics *statistics)
 {
-    size_t pixels = rows * columns, blocks = pixels / BLOCK, half = columns / 2;
-    uint16_t *maxima[2] = {(uint16_t *)scratch, (uint16_t *)scratch + blocks};
-    int32_t roots[2][MOST_COLUMNS / 2];
-    for (size_t row = 0; row < rows; row += 2) {
+    size_t pixels = rows * columns, blocks = pixels / BLOCK, half = columns / 2, pairs = rows / 2;
+    struct row *by_row = (struct row *)(memory + blocks);
+    struct view_scratch scratch[2];
+    uint32_t cells[2][CELLS] = {{0}};
+    for (int side = 0; side < 2; side++) {
+        scratch[side].maxima = (uint16_t *)memory + (size_t)side * blocks;
+        scratch[side].rows = by_row + (size_t)side * rows;
+        scratch[side].promised = by_row + 2 * rows;
+        memset(scratch[side].columns, 0, half * sizeof *scratch[side].columns);
+    }
+    for (size_t pair = 0; pair < pairs; pair++) {
+        size_t band = pair * CELL_ROWS / pairs;
         for (int side = 0; side < 2; side++) {
-            const uint16_t *upper = views[side] + row * columns;
-            add_rows(upper, 2 * columns, maxima[side] + row * columns / BLOCK, &statistics->views[side]);
-            statistics->views[side].total += roots_of(upper, upper + columns, half, roots[side]);
-            add_roots(roots[side], half, &statistics->views[side]);
+            struct view_statistics *view = &statistics->views[side];
+            add_rows(views[side], 2 * pair, columns, &scratch[side], view);
+            if (pair + 1 == pairs || (pair + 1) * CELL_ROWS / pairs > band)
+                add_cells(scratch[side].columns, half, cells[side] + band * CELL_COLUMNS);
         }
-        statistics->antisymmetry += antisymmetry(roots[0], roots[1], half);
+        statistics->antisymmetry += antisymmetry(scratch[0].roots, scratch[1].roots, half);
     }
     for (int side = 0; side < 2; side++) {
         struct view_statistics *view = &statistics->views[side];
-        view->high = largest(maxima[side], blocks);
+        view->high = largest(scratch[side].maxima, blocks);
         if (view->high >= limits[side])
             view->saturated = (uint32_t)at_least(views[side], pixels, (uint16_t)limits[side]);
-        const uint16_t *last = views[side] + pixels - 2 * columns;
-        view->is_cut = at_least(views[side], 2 * columns, 1) && at_least(last, 2 * columns, 1);
-        percentile(views[side], pixels, maxima[side], scratch + blocks, view);
+        view->missing_rows = missing_rows(scratch[side].rows, rows, view->total, scratch[side].promised);
+        percentile(views[side], pixels, scratch[side].maxima, memory + blocks + 6 * rows, view);
     }
+    compare(cells, statistics);
     return DONE;
 }
 
 FOR_EACH(measure,
-         (const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2], uint32_t *scratch,
+         (const uint16_t *const views[2], size_t rows, size_t columns, const uint32_t limits[2], uint32_t *memory,
           struct pair_statistics *statistics),
-         (views, rows, columns, limits, scratch, statistics))
+         (views, rows, columns, limits, memory, statistics))
 
 /* Statistics of two views; a count that reaches its view's limit is saturated. */
 OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uint64_t rows, uint64_t columns,
@@ -231,13 +377,13 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
         return NOT_HERE;
     const uint16_t *const views[2] = {front, back};
     size_t pixels = (size_t)(rows * columns), blocks = pixels / BLOCK;
-    uint32_t *scratch = malloc((blocks + blocks) * sizeof *scratch + pixels * sizeof *front);
-    if (scratch == NULL)
+    uint32_t *memory = malloc((2 * blocks + 6 * (size_t)rows) * sizeof *memory + pixels * sizeof *front);
+    if (memory == NULL)
         return NOT_HERE;
     memset(statistics, 0, sizeof *statistics);
     statistics->views[0].low = statistics->views[1].low = UINT16_MAX;
-    int32_t result = measure(views, (size_t)rows, (size_t)columns, limits, scratch, statistics);
-    free(scratch);
+    int32_t result = measure(views, (size_t)rows, (size_t)columns, limits, memory, statistics);
+    free(memory);
     return result;
 }
 

@@ -18,6 +18,8 @@ from bsbatch.native.library import open_library
 
 _COMMON = (1024, 256)
 _MOST = 0xFFFFFFFF
+CELLS = (64, 16)
+"""Rows and columns of cells whose counts are summed."""
 
 Pixels = NDArray[Any]
 """``(rows, columns)`` counts of any type of number."""
@@ -40,7 +42,7 @@ class ViewStatistics(ctypes.Structure):
         ("lower", ctypes.c_uint32),
         ("higher", ctypes.c_uint32),
         ("saturated", ctypes.c_uint32),
-        ("is_cut", ctypes.c_uint32),
+        ("missing_rows", ctypes.c_uint32),
     )
     total: int
     positive: int
@@ -55,17 +57,28 @@ class ViewStatistics(ctypes.Structure):
     """The two counts on either side of the 99th percentile of the positive pixels; 0 if no pixel is positive."""
     saturated: int
     """Pixels that reach the view's limit."""
-    is_cut: int
-    """1 if both the first two rows and the last two hold counts, else 0."""
+    missing_rows: int
+    """See `bsbatch.imaging.profiles.count_missing`."""
 
 
 class PairStatistics(ctypes.Structure):
     """Statistics of both views; ``struct pair_statistics``."""
 
-    _fields_ = (("views", ViewStatistics * 2), ("antisymmetry", ctypes.c_int64))
+    _fields_ = (
+        ("views", ViewStatistics * 2),
+        ("antisymmetry", ctypes.c_int64),
+        ("profiles", ctypes.c_uint32 * (2 * sum(CELLS))),
+        ("body_cells", ctypes.c_uint32),
+        ("absent_cells", ctypes.c_uint32),
+    )
     views: tuple[ViewStatistics, ViewStatistics]
     antisymmetry: int
     """See `bsbatch.imaging.quality`."""
+    profiles: "ctypes.Array[ctypes.c_uint32]"
+    """Of each view the widths of the body in its bands of rows, then in its bands of columns."""
+    body_cells: int
+    absent_cells: int
+    """See `bsbatch.imaging.profiles.PairProfile`."""
 
 
 class LoadRequest(ctypes.Structure):

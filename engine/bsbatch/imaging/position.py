@@ -1,0 +1,154 @@
+"""Position of the body in both views: which way up, from which row of the body to which, and seen by both detectors.
+
+The rows of a view are compared with those of a standing body, either way up, and with every piece of it from one height
+to another. A row's width is the number of columns that the body covers; faint ones cover less. The piece that resembles
+the view best says which way up the body lies, and which part of it was scanned.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsbatch.imaging.profiles import PairProfile
+from bsbatch.native.view_pairs import CELLS
+
+Widths = NDArray[np.integer]
+"""A profile, see `bsbatch.imaging.profiles`."""
+Samples = NDArray[np.float64]
+"""Widths of a body from its first row to its last."""
+
+# fmt: off
+_STANDING = np.array([
+    0.27, 0.48, 0.55, 0.64, 0.59, 0.62, 1.36, 1.71, 1.70, 1.71, 1.70, 1.69, 1.72, 1.71, 1.58, 1.62, 1.66, 1.71, 1.65,
+    1.43, 1.26, 1.16, 1.02, 0.86, 0.81, 0.78, 0.82, 0.75, 0.68, 0.64, 0.62, 0.59, 0.55, 0.52, 0.49, 0.49, 0.53, 0.55,
+    0.51, 0.29,
+])
+"""Widths of a standing body from vertex to sole, over their mean: the average of 430 views of phantoms."""
+_TOPS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+_BOTTOMS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
+# fmt: on
+_SHORTEST = 0.25
+"""Shortest piece of a body that is compared, as a share of its height."""
+_SAMPLES = 32
+_LEAST_SPREAD = 0.01
+"""Variance of the widths over their mean square; 0.15 to 0.2 for whole bodies. Rows of one width have no shape."""
+_LEAST_LIKENESS = 0.7
+"""Correlation from which on a view is a body; 0.93 to 1.00 for whole ones, and below 0.7 for noise."""
+_GAIN = 0.01
+"""Gain in correlation by which a body upside down must explain a view better than an upright one."""
+_HEAD_CUT, _LEGS_CUT = 0.09, 0.81
+"""First and last height of a truncated body: half the head, and all below the middle of the shanks, lie outside."""
+_LYING = 0.8
+"""Height over width of a body that lies across the matrix; 2.4 to 4.7 for whole ones, 1 to 2.5 for halves."""
+_SYMMETRIC = 0.94
+"""Correlation of widths with their reverse: left and right of a body are alike, head and feet are not."""
+_SLIM, _ABRUPT = 4.2, 0.65
+"""Height over width, and counts of an outer eighth over those of the largest, of a body without one of its sides."""
+_FEW_ABSENT = 0.05
+"""Share of the body that one view may lack."""
+_FAINTER = 3.0
+"""Ratio of the counts of two views of which one is much fainter."""
+
+
+class Position(NamedTuple):
+    """Faults in the position of a body."""
+
+    is_turned: bool
+    """The body lies upside down, or across the matrix."""
+    is_cut: bool
+    """A part of the body lies outside a view: above, below, or at one side."""
+    is_uneven: bool
+    """One view lacks a part of the body that the other shows, or is much fainter. Turned views show it elsewhere."""
+
+
+def judge(pair: PairProfile, totals: tuple[float, float], shape: tuple[int, ...]) -> Position:
+    """Judge the position of the body.
+
+    Parameters
+    ----------
+    pair
+        Profiles of both views.
+    totals
+        Sums of counts of both views.
+    shape
+        Rows and columns of the anterior view.
+    """
+    squareness = shape[0] * CELLS[1] / (shape[1] * CELLS[0])
+    front = _judge_view(pair.rows[0], pair.columns[0], squareness)
+    back = _judge_view(pair.rows[1], pair.columns[1], squareness)
+    is_turned, is_cut = front[0] or back[0], front[1] or back[1]
+    is_absent = not is_turned and pair.absent_cells > _FEW_ABSENT * pair.body_cells
+    return Position(is_turned, is_cut, is_absent or max(totals) > _FAINTER * min(totals))
+
+
+def _judge_view(rows: Widths, columns: Widths, squareness: float) -> tuple[bool, bool]:
+    """Return True if the body is turned, and True if it is cut.
+
+    Parameters
+    ----------
+    rows, columns
+        Profiles of the view.
+    squareness
+        Height of a band of rows over the width of a band of columns.
+    """
+    height, width = _span(rows), _span(columns)
+    samples = _weights(*height) @ rows
+    total, square = float(samples @ _ONES), float(samples @ samples)
+    spread = square - total * total / _SAMPLES
+    if spread <= _LEAST_SPREAD * square:
+        return False, False
+    upright, reverse = samples @ _PIECES, samples @ _REVERSED_PIECES
+    best, other = upright.argmax(), reverse.argmax()
+    gain, norm = reverse[other] - upright[best], math.sqrt(spread)
+    if upright[best] + max(gain, 0) < _LEAST_LIKENESS * norm:
+        return False, False
+    symmetry = samples @ samples[::-1] - total * total / _SAMPLES
+    slimness = (height[1] - height[0]) / (width[1] - width[0]) * squareness
+    if symmetry > _SYMMETRIC * spread or slimness < _LYING:
+        return True, False
+    top, bottom = _HEIGHTS[other if gain > 0 else best]
+    is_half = slimness > _SLIM and _edge_of(columns, width) > _ABRUPT
+    return bool(gain > _GAIN * norm), top > _HEAD_CUT or bottom < _LEGS_CUT or is_half
+
+
+def _span(widths: Widths) -> tuple[int, int]:
+    """Index of the first width above zero, and behind the last one; of all of them if there is none."""
+    used = widths.nonzero()[0]
+    return (int(used[0]), int(used[-1]) + 1) if used.size else (0, widths.size)
+
+
+def _edge_of(columns: Widths, span: tuple[int, int]) -> float:
+    """Return the larger of the outer eighths of the columns, over the largest eighth."""
+    eighths = _means(columns, span, 8)
+    return float(max(eighths[0], eighths[-1]) / eighths.max())
+
+
+def _means(values: NDArray[np.number], span: tuple[float, float], number: int) -> Samples:
+    """Means over equal parts of a span."""
+    sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
+    edges = np.linspace(span[0], span[1], number + 1)
+    return np.diff(np.interp(edges, np.arange(len(sums)), sums)) * (number / (span[1] - span[0]))
+
+
+@lru_cache(512)
+def _weights(first: int, last: int) -> Samples:
+    """``(samples, rows)`` weights of the means over equal parts of a span."""
+    return np.stack([_means(row, (first, last), _SAMPLES) for row in np.eye(CELLS[0])], axis=1)
+
+
+def _piece(top: float, bottom: float) -> Samples:
+    """Samples of a piece of a standing body, with a mean of zero and a norm of one."""
+    samples = _means(_STANDING, (top * len(_STANDING), bottom * len(_STANDING)), _SAMPLES)
+    samples -= samples.mean()
+    return samples / np.linalg.norm(samples)
+
+
+_HEIGHTS = [(top, bottom) for top in _TOPS for bottom in _BOTTOMS if bottom - top >= _SHORTEST]
+"""First and last height of each piece, as shares of the height of the body below its vertex."""
+_PIECES = np.stack([_piece(top, bottom) for top, bottom in _HEIGHTS], axis=1)
+_REVERSED_PIECES = np.ascontiguousarray(_PIECES[::-1])
+"""``(samples, pieces)``"""
+_ONES = np.ones(_SAMPLES)
