@@ -162,10 +162,13 @@ def _judge_window(ranges: tuple[EnergyRange | None, ...]) -> _Window:
 
 
 def _is_unread(header: Header) -> bool:
-    """Return True if the header has neither matrix nor pixel data, and nothing in it says that it is no bone scan."""
+    """Return True if the header has neither matrix nor pixel data, and nothing in it says that it is no bone scan.
+
+    Some cameras call whole-body scans STATIC: without a matrix that excludes nothing.
+    """
     if header.pixel_data is not None or (header.rows and header.columns):
         return False
-    is_other_kind = _kind(header) in _OTHER_TYPES or "TRANSMISSION" in header.image_type[3:4]
+    is_other_kind = _kind(header) in _OTHER_TYPES - {"STATIC"} or "TRANSMISSION" in header.image_type[3:4]
     sop_class = header.sop_class or ""
     return may_be_scan(header.modality, sop_class) and _may_hold_counts(sop_class) and not is_other_kind
 
