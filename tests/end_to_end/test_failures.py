@@ -245,4 +245,4 @@ def test_a_second_run_into_the_same_folder_is_refused_during_the_first(archive: 
 def _wait_for_part(out: Path, process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
     while not list(out.glob("objects/part-*")):
         assert process.poll() is None
-        time.sleep(0.002)
+        time.sleep(0.01)

@@ -36,7 +36,7 @@ def _kill_in_mid_run(archive: Path, out: Path, luck: random.Random) -> bool:
     process = subprocess.Popen([sys.executable, "-m", "bsbatch", "run", str(archive), *_options(out)])
     try:
         while _parts(out) < goal and process.poll() is None:
-            time.sleep(0.002)
+            time.sleep(0.01)
         time.sleep(luck.uniform(0.0, 0.04) if goal else luck.uniform(0.0, 0.5))
         return process.poll() is None
     finally:
