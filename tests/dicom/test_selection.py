@@ -5,7 +5,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, dataset, encode, header, item
+from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, counts, dataset, encode, header, item
 
 from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
@@ -15,6 +15,7 @@ from bsbatch.reasons import Reason, Stage, Status
 from bsbatch.records import EnergyRange, Examination, ObjectRef, PixelData, SettledObject
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
+from bsbatch.tracers.record import Tracer
 
 MAX_PIXELS = 1 << 24
 SELECTION = Selection()
@@ -403,6 +404,27 @@ def test_a_window_without_140_kev_is_noticed_if_any_tracer_is_used() -> None:
 
     assert isinstance(event, Examination)
     assert event.scans[0].tracer.is_other
+
+
+def test_the_tracer_of_single_views_is_kept_while_they_wait_for_each_other() -> None:
+    drug = item(Radiopharmaceutical="Tc-99m MDP", RadiopharmaceuticalStartTime="071500")
+    files = {
+        f"{angle}.dcm": encode(
+            dataset(
+                counts(1),
+                SOPInstanceUID=f"1.2.3.4.{angle}",
+                AcquisitionTime="101500",
+                DetectorInformationSequence=[item(StartAngle=angle)],
+                RadiopharmaceuticalInformationSequence=[drug],
+            )
+        )
+        for angle in (180, 0)
+    }
+    intake = Intake(MemorySource(files), SELECTION, Catalog(), Telemetry(), Isolation(), threads=1)
+
+    (unit,) = intake.units(8, None)
+
+    assert [scan.tracer for exam in unit.exams for scan in exam.scans] == [Tracer("Tc-99m", "MDP", 180.0)] * 2
 
 
 def test_an_object_without_a_frame_fails_and_is_not_lateral() -> None:
