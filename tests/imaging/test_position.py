@@ -17,6 +17,7 @@ from tests.imaging.wrong_pictures import (
     Pair,
     Phantom,
     add_background,
+    clear,
     flags_of,
     phantoms,
 )
@@ -65,6 +66,13 @@ def test_a_whole_body_upside_down_is_not_called_truncated(bodies: list[Phantom],
 @pytest.mark.parametrize("name", ["without the head", "stopped at the knees", "lower half only"])
 def test_a_part_of_a_body_that_stands_is_not_called_turned(bodies: list[Phantom], name: str) -> None:
     assert all(raised(CUT[name](body)) == {Flag.BODY_TRUNCATED} for body in bodies)
+
+
+@pytest.mark.parametrize(("share", "is_raised"), [(0.05, False), (0.12, True)])
+def test_a_head_is_missed_when_most_of_it_is_cut_off(bodies: list[Phantom], share: float, is_raised: bool) -> None:
+    for body in bodies:
+        front, back = (clear(view, slice(0, body.at(share))) for view in body.views)
+        assert (Flag.BODY_TRUNCATED in raised((front, back))) is is_raised
 
 
 def test_a_real_scan_raises_no_flag(real: Pair) -> None:

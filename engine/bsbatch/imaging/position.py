@@ -40,7 +40,7 @@ _LEAST_LIKENESS = 0.7
 _GAIN = 0.01
 """Gain in correlation by which a body upside down must explain a view better than an upright one."""
 _HEAD_CUT, _LEGS_CUT = 0.09, 0.81
-"""First and last height of a truncated body: half the head, and all below the middle of the shanks, lie outside."""
+"""First and last height of a truncated body: most of the head, or all below the middle of the shanks, lies outside."""
 _LYING = 0.8
 """Height over width of a body that lies across the matrix; 2.4 to 4.7 for whole ones, 1 to 2.5 for halves."""
 _SYMMETRIC = 0.94

@@ -49,7 +49,7 @@ class Flag(StrEnum):
     ORIENTATION_SUSPECT = "orientation_suspect"
     """The body lies upside down or across the matrix; it is not turned."""
     BODY_TRUNCATED = "body_truncated"
-    """At least half the head, the legs from the shanks down, or one side of the body lie outside a view."""
+    """Three quarters of the head, the legs from the shanks down, or one side of the body lie outside a view."""
     VIEW_INCOMPLETE = "view_incomplete"
     """A view lacks a part of the body that the other shows, or has less than a third of its counts."""
     ROWS_MISSING = "rows_missing"
