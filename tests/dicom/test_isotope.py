@@ -70,6 +70,20 @@ def test_another_pharmaceutical_than_a_bone_tracer_is_noticed(
     assert (tracer.radiopharmaceutical, tracer.is_other) == (pharmaceutical, is_other)
 
 
+@pytest.mark.parametrize("text", ["MIBG WB 24H", "OCTREOTIDE WB", "WB I-131", "Leukocyte WB", "SESTAMIBI"])
+def test_a_description_of_another_tracer_is_noticed_unless_a_bone_tracer_is_given(text: str) -> None:
+    assert found(descriptions=(text,)).is_other
+    assert found(drug(nuclide_texts=("Tc-99m",)), descriptions=(text,)).is_other
+    assert not found(MDP, descriptions=(text,)).is_other
+
+
+@pytest.mark.parametrize(
+    "text", ["WB BONE MDP", "WHOLE BODY", "WB F 18Y", "IN 3H", "R/O LEUKEMIA", "Skelett HDP", "FLORIDA"]
+)
+def test_a_description_of_a_bone_scan_is_not_suspected(text: str) -> None:
+    assert found(descriptions=(text,)) == Tracer()
+
+
 def test_a_code_of_tc_99m_beside_the_name_of_another_nuclide_is_noticed() -> None:
     tracer = found(drug(nuclide_codes=("C-163A8",), texts=("I-131 MDP",)))
 

@@ -15,6 +15,7 @@ from bsbatch.tracers.names import (
     BONE_TRACERS,
     OTHER,
     TC_99M,
+    names_other_tracer,
     nuclide_of_code,
     nuclide_of_pharmaceutical,
     nuclides_in,
@@ -40,12 +41,14 @@ _LATE = re.compile(r"DELAY|(?<![A-Z])(?:LATE(?![A-Z])|SPAE?T|SPÄT|TARDI|RETARD)
 
 def identify(header: Header) -> Tracer:
     """Return the tracer that a header names; None for everything that it does not say."""
-    is_early = _names_early_phase(header.image_ids + header.descriptions)
+    is_early, is_other = _read_descriptions(header.image_ids + header.descriptions)
     if not header.drugs:
-        return Tracer(is_early=True) if is_early else UNKNOWN_TRACER
-    nuclide, pharmaceutical, is_other, number = _judge(tuple(drug[:4] for drug in header.drugs))
+        return Tracer(is_other=is_other, is_early=is_early) if is_early or is_other else UNKNOWN_TRACER
+    finding, number = _judge(tuple(drug[:4] for drug in header.drugs))
+    nuclide, pharmaceutical, is_named_other = finding
     minutes = _minutes(header.drugs[number], header)
     is_early = is_early or (minutes is not None and minutes < _EARLY_MINUTES)
+    is_other = is_named_other or (is_other and pharmaceutical is None)
     return Tracer(nuclide, pharmaceutical, minutes, is_other, is_early)
 
 
@@ -61,11 +64,11 @@ _Finding = tuple[str | None, str | None, bool]
 
 
 @lru_cache(_REMEMBERED)
-def _judge(drugs: tuple[_Names, ...]) -> tuple[str | None, str | None, bool, int]:
+def _judge(drugs: tuple[_Names, ...]) -> tuple[_Finding, int]:
     """Return the finding of the drug that is most like a bone tracer, and its index."""
     findings = [_judge_one(*drug) for drug in drugs]
     number = min(range(len(findings)), key=lambda index: _rank(findings[index]))
-    return *findings[number], number
+    return findings[number], number
 
 
 def _judge_one(
@@ -104,9 +107,11 @@ def _rank(finding: _Finding) -> int:
 
 
 @lru_cache(_REMEMBERED)
-def _names_early_phase(texts: tuple[str, ...]) -> bool:
+def _read_descriptions(texts: tuple[str, ...]) -> tuple[bool, bool]:
+    """Return True for a flow or blood pool phase, and True for another tracer than those of bone scans."""
     together = " ".join(texts).upper()
-    return _EARLY.search(together) is not None and _LATE.search(together) is None
+    is_early = _EARLY.search(together) is not None and _LATE.search(together) is None
+    return is_early, any(map(names_other_tracer, texts))
 
 
 def _minutes(drug: Drug, header: Header) -> float | None:

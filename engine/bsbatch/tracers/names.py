@@ -161,7 +161,7 @@ _PHARMACEUTICALS = (
     ("colloid", r"[CK]OLL?OID|COLOIDE|SULPHUR|SULFUR|PHYTAT|FITATO|NANOCOLL|NANOTOP|NANOCIS"),
     ("pentetate", r"\bDTPA\b|PENTETAT"),
     ("MAG3", r"\bMAG ?3\b|MERTIATID|BETIATID"),
-    ("HIDA", r"\b\w*IDA\b|MEBROFENIN|DISOFENIN|LIDOFENIN|CHOLETEC"),
+    ("HIDA", r"\b(?:H|BR|B|DIS|PIP|DIP)?IDA\b|MEBROFENIN|DISOFENIN|LIDOFENIN|CHOLETEC"),
     ("bicisate", r"\bECD\b|BICISAT|NEUROLITE"),
     ("albumin", r"\bHSA\b|ALBUMIN"),
     ("FDG", r"\bFDG\b|FLUORODEOXY"),
@@ -181,6 +181,12 @@ _SAYS_NOTHING = re.compile(
     r"|SZINTIGRA\w*|TECHNESCAN|DRAXIMAGE|AMERSCAN|TIN|TOTAL|TRACER|UNKNOWN|UNSPECIFIED|WB|WHOLE|WITH"
 )
 """Words that name no pharmaceutical."""
+_UNMISTAKABLE = frozenset(
+    {"PSMA", "octreotide", "sestamibi", "tetrofosmin", "MIBG", "ioflupane", "leukocytes", "exametazime", "DMSA", "MAA"}
+    | {"MAG3", "colloid", "pertechnetate", "iodide", "FDG", "depreotide", "tilmanocept"}
+    | {"I-123", "I-131", "In-111", "Ga-67", "Tl-201", "Lu-177", "Sm-153", "Ra-223"}
+)
+"""Names that have no other meaning in a description."""
 _NUCLIDE_OF_PHARMACEUTICAL = {"FDG": "F-18", "fluoride": "F-18", "MIBG": "I", "ioflupane": "I-123", "iodide": "I"}
 
 
@@ -228,6 +234,16 @@ def pharmaceutical_of_text(text: str) -> str | None:
             return name
     words = re.findall(r"[A-Z]{2,}", _NAME_ALONE.sub(" ", rest))
     return OTHER if any(_SAYS_NOTHING.fullmatch(word) is None for word in words) else None
+
+
+def names_other_tracer(description: str) -> bool:
+    """Return True if a description names another tracer than those of bone scans, in a word of no other meaning.
+
+    >>> [names_other_tracer(text) for text in ("MIBG WB 24H", "WB I-131", "WB BONE MDP", "WB F 18Y")]
+    [True, True, False, False]
+    """
+    is_named = pharmaceutical_of_text(description) in _UNMISTAKABLE
+    return is_named or bool(nuclides_in(description) & _UNMISTAKABLE)
 
 
 def _name(symbol: str, mass: str) -> str:
