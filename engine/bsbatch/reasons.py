@@ -109,7 +109,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.VIEW_CONFLICT: "two pieces of evidence of one rank name different views for one frame",
     Reason.SINGLE_VIEW_ONLY: "one view without its partner",
     Reason.MATRIX_MISMATCH: "anterior and posterior differ in matrix, pixel spacing, camera or scan length",
-    Reason.AMBIGUOUS_PAIRING: "views of several scans, and nothing tells which belong together",
+    Reason.AMBIGUOUS_PAIRING: "views of several scans, and nothing says which belong together",
     Reason.UID_CONFLICT: "objects of one SOP Instance UID with other pixels or patients: restore their true UIDs",
     Reason.ALL_ZERO: "a view without a single count",
     Reason.CONSTANT_IMAGE: "a view whose pixels are all the same",

@@ -175,7 +175,7 @@ class FrameView:
 
 @dataclass(frozen=True, slots=True)
 class ScanLabel:
-    """Texts of an object that tell the scans of a study apart, without its view."""
+    """Texts of an object that distinguish the scans of a study, without its view."""
 
     words: int = 0
     """Digest of the words."""
@@ -212,7 +212,7 @@ class Examination:
     exam_id: str
     """32 hexadecimal digits, a hash of study, SOP Instance UIDs and frame numbers."""
     scans: tuple[ScanObject, ...]
-    """The one or two objects with its frames; more if nothing tells the objects of several acquisitions apart."""
+    """The one or two objects with its frames; more if nothing separates the objects of several acquisitions."""
     anterior: ExamView | None
     posterior: ExamView | None
     defect: Verdict | None = None

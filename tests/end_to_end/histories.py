@@ -31,6 +31,7 @@ class History:
         self.truncated: dict[Path, bytes] = {}
         self.partners: list[tuple[Path, Scan]] = []
         self.scans: list[Scan] = []
+        self.replaced: set[Path] = set()
         self.add_pair()
 
     def step(self) -> None:
@@ -90,10 +91,9 @@ class History:
         write(dataset, self._new_path("other"))
 
     def rename(self) -> None:
-        """Rename a file that no row names yet; a renamed file is a new one, and the rows of the old one stay."""
+        """Rename a scan: the rows of its old path move to the new one."""
         path = self._choose_file()
-        listed = {row["source"] for row in objects(self.out)}
-        if path not in self.truncated and str(path.relative_to(self.archive)) not in listed:
+        if path not in self.truncated and path not in self.replaced and not path.name.startswith("ct"):
             target = self._new_path("renamed")
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
@@ -126,6 +126,7 @@ class History:
     def replace(self) -> None:
         path = self._choose_file()
         self.truncated.pop(path, None)
+        self.replaced.add(path)
         write(ct_slice(self._new_study()), path)
 
     def run(self, limit: int | None = None, out: Path | None = None) -> None:

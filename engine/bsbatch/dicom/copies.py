@@ -67,7 +67,7 @@ def by_patient(scans: Sequence[ScanObject]) -> list[list[ScanObject]]:
 
 
 def fail_together(scans: Sequence[ScanObject], reason: Reason) -> Examination:
-    """Make one failed examination of objects that cannot be told apart; its message names their files."""
+    """Make one failed examination of objects that cannot be separated; its message names their files."""
     names = sorted(scan.ref.source for scan in scans)
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     message = f"{EXPLANATIONS[reason]}: {', '.join(names[:_MOST_NAMES])}{more}"

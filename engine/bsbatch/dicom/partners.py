@@ -1,8 +1,8 @@
-"""Finds the partner of each single view of a study, or says that nothing tells the candidates apart.
+"""Finds the partner of each single view of a study, or says that nothing distinguishes the candidates.
 
 Two views can be of one scan only if nothing contradicts it: not their days, not their phases ("4 H", "late"), and not
 their times, which are at most an hour apart. Beyond half a minute, or without times, they must share series or Frame of
-Reference. Among several candidates the evidence decides; candidates that it does not tell apart stay without a
+Reference. Among several candidates the evidence decides; candidates that it does not separate stay without a
 partner. Names, numbers and the order of files are no evidence. So the result depends on the set of views alone.
 """
 
@@ -32,7 +32,7 @@ class Matching:
 
     pairs: list[Pair] = field(default_factory=list)
     tangles: list[list[ScanObject]] = field(default_factory=list)
-    """Views of several scans that nothing tells apart, at least two in each."""
+    """Views of several scans that nothing separates, at least two in each."""
     alone: list[ScanObject] = field(default_factory=list)
     """Views without a candidate."""
 

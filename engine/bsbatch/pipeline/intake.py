@@ -29,7 +29,7 @@ from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Examination, FrameView, Header, ObjectRef, ScanObject, SettledObject, Unit
 from bsbatch.store.catalog import Catalog
-from bsbatch.store.committed import Committed
+from bsbatch.store.committed import Committed, uid_digest
 from bsbatch.telemetry import Telemetry
 from bsbatch.tracers.record import Tracer
 
@@ -98,7 +98,9 @@ class Intake:
         """
         touched = DigestSet(filter(self.catalog.studies.__contains__, self._waiting))
         committed.open(touched)
-        committed.leave_out_gone(DigestSet(digest(ref.source) for ref in self._list()))
+        waiting = (scan for scans in self._waiting.studies(touched.__contains__) for scan in scans)
+        uids = DigestSet(uid_digest(scan.header.sop_uid) for scan in waiting)
+        committed.settle_gone(DigestSet(digest(ref.source) for ref in self._list()), uids)
         refs = (ref for ref in self._list() if committed.includes(ref.source))
         for found in adaptive_map(self._inspect, refs, self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, ScanObject):

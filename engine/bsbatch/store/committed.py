@@ -10,6 +10,9 @@ from bsbatch.records import Examination, SettledObject
 from bsbatch.store.parts import all_rows, keep_rows, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS, Row
 
+_UNDECIDED = -1
+"""Stands for a decision that no event agrees with."""
+
 COLUMNS = ["source", "stage", "reason", "exam_id", "study_uid", "sop_uid"]
 
 
@@ -34,18 +37,34 @@ class Committed:
         self._studies = studies
         self._decided = {digest(row["source"]): _decision_of(row) for row in self._rows()}
 
-    def leave_out_gone(self, present: DigestSet) -> None:
-        """Leave out objects that are gone, and the objects of their examinations: they keep their rows.
+    def settle_gone(self, present: DigestSet, uids: DigestSet) -> None:
+        """Settle the rows of objects that are gone from the archive.
+
+        Such a row is withdrawn if an object of the same UID is there, under another path. Otherwise it stays, and so do
+        the rows of the other objects of its examination.
 
         Parameters
         ----------
         present
             Digests of the sources of all objects in the archive.
+        uids
+            `uid_digest` of all objects of the studies that are in the archive and have no row yet.
         """
-        gone = {row["exam_id"] for row in self._rows() if digest(row["source"]) not in present} - {None}
         for row in self._rows():
-            if row["exam_id"] in gone:
-                del self._decided[digest(row["source"])]
+            if digest(row["source"]) in present:
+                uids.add(uid_digest(row["sop_uid"]))
+        gone = [row for row in self._rows() if digest(row["source"]) not in present]
+        staying = {row["exam_id"] for row in gone if uid_digest(row["sop_uid"]) not in uids} - {None}
+        moved = {row["exam_id"] for row in gone} - staying - {None}
+        for row in self._rows():
+            source = digest(row["source"])
+            is_gone = source not in present
+            if row["exam_id"] in staying or (is_gone and uid_digest(row["sop_uid"]) not in uids):
+                del self._decided[source]
+            elif is_gone:
+                self._changed.add(source)
+            elif row["exam_id"] in moved:
+                self._decided[source] = _UNDECIDED
 
     def includes(self, source: str) -> bool:
         """Return True if an object has one of the rows."""
@@ -89,6 +108,11 @@ class Committed:
         for row in all_rows(self._objects, COLUMNS):
             if is_of_study(row) and study_of(row) in self._studies:
                 yield row
+
+
+def uid_digest(sop_uid: str | None) -> int:
+    """Digest of a SOP Instance UID; objects without one are never those of another path."""
+    return digest("uid", sop_uid) if sop_uid else 0
 
 
 def is_of_study(row: Row) -> bool:
