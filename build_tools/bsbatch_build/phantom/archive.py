@@ -18,7 +18,7 @@ from pydicom.uid import NuclearMedicineImageStorage
 
 from bsbatch.host.machine import usable_cpus
 from bsbatch.reasons import Status
-from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, draw_companions, draw_duplicate
+from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, draw_companions, draw_duplicate, make_copies
 from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, PhantomScan, build_datasets
 from bsbatch_build.phantom.encoding import SHARES, Encoding, encode
 from bsbatch_build.phantom.entries import ArchiveFile, Expectation, PhantomFile, StudyFolder, study_folder
@@ -143,7 +143,7 @@ def _study_files(plan: SetPlan, index: int) -> StudyFiles:
     if plan.clutter:
         clutter = random_stream(plan.seed, _CLUTTER, index)
         companions = draw_companions(index, scan, clutter)
-        copies = draw_duplicate(index, contents, clutter)
+        copies = draw_duplicate(index, contents, clutter) + make_copies(index, scan, contents)
         contents = [*_shuffle([*contents, *companions], clutter), *copies]
         files += _extra_studies(plan, index)
     files += _folder(identity, rng).assign_paths(contents)

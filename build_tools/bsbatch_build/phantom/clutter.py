@@ -9,7 +9,7 @@ from functools import partial
 from numpy.random import Generator
 
 from bsbatch.reasons import Status
-from bsbatch_build.phantom import clutter_nm, clutter_other
+from bsbatch_build.phantom import clutter_mixups, clutter_nm, clutter_other
 from bsbatch_build.phantom.dialects import PhantomScan
 from bsbatch_build.phantom.entries import Expectation, PhantomFile
 
@@ -17,6 +17,8 @@ ROUND = 40
 """The first of every 40 studies gets every kind of clutter."""
 
 Maker = Callable[[PhantomScan, Generator], list[bytes]]
+Copier = Callable[[PhantomScan, bytes], bytes]
+"""Makes a copy from a scan and the file of its first object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ class Kind:
     rate: float = 0.0
     """Share of the other studies that get it."""
     file_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyKind:
+    """One kind of copy that stands beside a usable object in another form."""
+
+    name: str
+    make: Copier
+    expectation: Expectation
 
 
 def _make_one(make: Callable[[PhantomScan, Generator], bytes], scan: PhantomScan, rng: Generator) -> list[bytes]:
@@ -74,13 +85,25 @@ EXTRA_STUDIES = (
     Kind("unlabelled", partial(_make_one, clutter_nm.scan_without_labels), _fail("view_unresolved")),
     Kind("contradicting", partial(_make_one, clutter_nm.scan_with_contradictions), _fail("view_conflict")),
     Kind("all_zero", partial(_make_one, clutter_nm.scan_with_zero_view), _fail("all_zero")),
+    Kind("other_nuclide", clutter_mixups.scan_of_indium, _fail("other_radionuclide")),
+    Kind("two_patients", clutter_mixups.views_of_two_patients, _fail("single_view_only")),
+    Kind("one_uid", clutter_mixups.scans_of_one_uid, _fail("uid_conflict")),
+    Kind("repeat_without_times", clutter_mixups.repeat_without_times, _fail("ambiguous_pairing")),
+    Kind("zeros_behind_meta", clutter_mixups.zeros_behind_meta, _fail("decode_failed")),
 )
-"""Whole-body scans that must fail; each is a study of its own without a label."""
+"""Whole-body scans that must fail; each is a study of its own without a label. New kinds come last: the place draws."""
 
 DUPLICATE = _skip("duplicate_view")
 """Expectation for the second copy of an object."""
 DUPLICATES = 0.04
 """Share of the studies that hold one object twice."""
+
+COPIES = (
+    CopyKind("processed_copy", clutter_mixups.processed_copy, _skip("derived_copy")),
+    CopyKind("left_justified", clutter_mixups.left_justified_copy, DUPLICATE),
+    CopyKind("overlay_bits", clutter_mixups.overlay_copy, DUPLICATE),
+)
+"""Copies of the first object of a usable study in another form. They come behind its other files and draw nothing."""
 
 
 def draw_companions(index: int, scan: PhantomScan, rng: Generator) -> list[PhantomFile]:
@@ -100,3 +123,10 @@ def draw_duplicate(index: int, originals: list[PhantomFile], rng: Generator) -> 
         return []
     original = originals[0]
     return [PhantomFile(original.kind, DUPLICATE, original.data)]
+
+
+def make_copies(index: int, scan: PhantomScan, originals: list[PhantomFile]) -> list[PhantomFile]:
+    """Make the copies in another form, for the first study of every round."""
+    if index % ROUND:
+        return []
+    return [PhantomFile(kind.name, kind.expectation, kind.make(scan, originals[0].data)) for kind in COPIES]

@@ -23,7 +23,7 @@ class Identity:
 
     seed: int
     label: str
-    """Centre and number, such as A00012; extra studies append X and a digit."""
+    """Centre and number, such as A00012; extra studies append X and a number."""
     date: str
     """YYYYMMDD."""
     time: str

@@ -11,7 +11,7 @@ from tests.build_tools.phantom.conftest import STUDIES, WrittenSet
 from bsbatch_build.phantom import archive as phantoms
 from bsbatch_build.phantom.archive import EXPECTED_HEADER, LABEL_HEADER, write_set
 from bsbatch_build.phantom.centres import Dialect
-from bsbatch_build.phantom.clutter import COMPANIONS, EXTRA_STUDIES
+from bsbatch_build.phantom.clutter import COMPANIONS, COPIES, EXTRA_STUDIES
 from bsbatch_build.phantom.plan import SetPlan, Split, assign
 
 
@@ -75,7 +75,7 @@ def test_expected_lists_exactly_the_files_of_the_archive(written: WrittenSet) ->
 
 def test_every_dialect_and_every_kind_of_clutter_occurs(written: WrittenSet) -> None:
     kinds = {row["kind"] for row in written.rows("expected.csv")}
-    assert kinds == {*Dialect, *(kind.name for kind in (*COMPANIONS, *EXTRA_STUDIES))}
+    assert kinds == {*Dialect, *(kind.name for kind in (*COMPANIONS, *EXTRA_STUDIES, *COPIES))}
     assert {row["reason"] for row in written.rows("expected.csv") if row["kind"] in set(Dialect)} == {
         "",
         "duplicate_view",
