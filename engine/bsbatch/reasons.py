@@ -101,7 +101,9 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.DETECTOR_VECTOR_MISMATCH: "Detector or Energy Window Vector is not as long as the number of frames",
     Reason.AMBIGUOUS_ENERGY_WINDOW: "several energy windows and no single one around 140 keV",
     Reason.WRONG_ISOTOPE_WINDOW: "the frames come from no energy window that holds 140 keV, so not Tc-99m",
-    Reason.ENERGY_WINDOW_UNREADABLE: "the limits of the energy window are given but are no energies",
+    Reason.ENERGY_WINDOW_UNREADABLE: (
+        "the limits of the energy window are given but are no energies (zero, text): see --tracer any"
+    ),
     Reason.OTHER_RADIONUCLIDE: "the header names another radionuclide than Tc-99m: see --tracer any",
     Reason.TOO_MANY_FRAMES: "more than one frame of the same view",
     Reason.COMPOSITE_VIEWS: "both views drawn into one frame",

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from tests.archives import Scan, ct_slice, dataset_of, pixels_of, write
+from tests.archives import NM, Scan, ct_slice, dataset_of, pixels_of, write
 from tests.end_to_end.tables import objects, results
 
 from bsbatch.config import BackendName, Effort, RunConfig
@@ -93,7 +93,7 @@ class History:
     def rename(self) -> None:
         """Rename a scan: the rows of its old path move to the new one."""
         path = self._choose_file()
-        if path not in self.truncated and path not in self.replaced and not path.name.startswith("ct"):
+        if path not in self.truncated and path not in self.replaced and NM.encode() in path.read_bytes()[:512]:
             target = self._new_path("renamed")
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)

@@ -27,10 +27,16 @@ def test_limits_are_read_in_kev(lower: bytes | None, upper: bytes | None, expect
 
 @pytest.mark.parametrize(
     ("lower", "upper"),
-    [(None, None), (b"", b"  "), (b"0", b"0"), (b"0.0", b"0,0"), (b"-1", b"-1"), (b"0", b"-1"), (b"1", b"1")],
+    [(None, None), (b"", b"  "), (b"1", b"1")],
 )
-def test_placeholders_are_no_limits(lower: bytes | None, upper: bytes | None) -> None:
+def test_absent_and_equal_limits_are_no_range(lower: bytes | None, upper: bytes | None) -> None:
     assert range_of(lower, upper) == ()
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(b"0", b"0"), (b"0.0", b"0,0"), (b"-1", b"-1"), (b"0", b"-1")])
+def test_zero_is_a_placeholder_that_neither_names_an_energy_nor_is_absent(lower: bytes, upper: bytes) -> None:
+    assert range_of(lower, upper) == (None,)
+    assert windows_of((range_of(lower, upper),), b"140", b"28") == (((126.0, 154.0),),)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ _USUAL_WIDTH = 0.2
 def range_of(lower: Raw, upper: Raw, centre: Raw = None, width: Raw = None) -> tuple[EnergyRange | None, ...]:
     """Read one range: none if it is not known, None if it is unreadable.
 
-    Zero and less are placeholders for an unknown limit, and so are two equal limits. Reversed limits are exchanged. A
-    single limit leaves the range open on its other side.
+    Zero and less are placeholders for an unknown limit; where all that is given is zero, the range is unreadable. Two
+    equal limits are no range. Reversed limits are exchanged. A single limit leaves the range open on its other side.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def range_of(lower: Raw, upper: Raw, centre: Raw = None, width: Raw = None) -> t
     except ValueError:
         return (None,)
     known = [limit for limit in limits if limit]
+    if not known and any(map(_is_given, (lower, upper, centre))):
+        return (None,)
     if not known or (len(known) > 1 and known[0] == known[1]):
         return ()
     low, high = (limits[0], limits[1] or _HIGHEST) if len(known) == 1 else (min(known), max(known))
@@ -52,14 +54,14 @@ def range_of(lower: Raw, upper: Raw, centre: Raw = None, width: Raw = None) -> t
 def ranges_of(limits: Iterable[tuple[Raw, Raw, Raw, Raw]], centre: Raw, width: Raw) -> tuple[EnergyRange | None, ...]:
     """Read the ranges of one window: those of its items, else the one around the centre of the window."""
     found = tuple(energies for values in limits for energies in range_of(*values))
-    return found or range_of(None, None, centre, width)
+    return found if any(found) else range_of(None, None, centre, width) or found
 
 
 def windows_of(
     windows: tuple[tuple[EnergyRange | None, ...], ...], centre: Raw, width: Raw
 ) -> tuple[tuple[EnergyRange | None, ...], ...]:
     """Return the windows of Energy Window Information Sequence; those at the root if it gives no energy."""
-    if any(windows):
+    if any(map(any, windows)):
         return windows
     found = tuple(range_of(None, None, *pair) for pair in _pairs(centre, width))
     return found if any(found) else windows
@@ -74,6 +76,10 @@ def _pairs(centre: Raw, width: Raw) -> Iterator[tuple[bytes, Raw]]:
 def _around(centre: float, width: float) -> tuple[float, float]:
     half = (width or centre * _USUAL_WIDTH) / 2
     return (centre - half, centre + half) if centre else (0.0, 0.0)
+
+
+def _is_given(value: Raw) -> bool:
+    return bool((value or b"").strip(b" \0\t\r\n"))
 
 
 def _unit(highest: float) -> float:
