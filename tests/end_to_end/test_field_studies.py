@@ -1,0 +1,305 @@
+"""Field cases of several objects: patients, days, scans, repeats, copies and conflicts. All of them in one archive."""
+
+from collections.abc import Callable
+
+import pytest
+from pydicom.dataset import FileDataset
+from pydicom.uid import RLELossless
+from tests.archives import uid
+from tests.end_to_end.field_cases import Files, Found, counts, encode, scan, screen_cases, view
+
+CASES: dict[str, Callable[[], Files]] = {}
+LONE = ("failed", "single_view_only")
+USED = ("used", None)
+UNTIMED = {"AcquisitionTime": None, "AcquisitionDate": None}
+
+
+def case(make: Callable[[], Files]) -> Callable[[], Files]:
+    CASES[make.__name__] = make
+    return make
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    return screen_cases(CASES, tmp_path_factory.mktemp("studies"))
+
+
+def files(**datasets: FileDataset) -> Files:
+    return {name: encode(dataset) for name, dataset in datasets.items()}
+
+
+@case
+def plain() -> Files:
+    return files(a=scan("plain", counts(1)))
+
+
+def two_patients(times: dict[str, str | None]) -> Files:
+    shared = {"StudyInstanceUID": uid("shared", repr(times)), "SeriesInstanceUID": uid("one", repr(times)), **times}
+    order = (("1_p1", 1, "A"), ("2_p2", 2, "A"), ("3_p2", 2, "P"), ("4_p1", 1, "P"))
+    return files(**{name: view(f"patient {image}", image, side, **shared) for name, image, side in order})
+
+
+@case
+def patients_without_times() -> Files:
+    return two_patients({"AcquisitionTime": None, "AcquisitionDate": None})
+
+
+@case
+def patients_with_times() -> Files:
+    return two_patients({"AcquisitionTime": "101500"})
+
+
+@pytest.mark.parametrize("name", ["patients_without_times", "patients_with_times"])
+def test_two_patients_in_one_series_are_two_examinations(found: dict[str, Found], name: str) -> None:
+    assert found[name].pairs == {("1_p1", "4_p1"), ("2_p2", "3_p2")}
+    assert set(found[name].files.values()) == {USED}
+
+
+@case
+def a_view_of_each_patient() -> Files:
+    shared = {"StudyInstanceUID": uid("each"), "SeriesInstanceUID": uid("each", 1)}
+    return files(a=view("first", 1, "A", **shared), b=view("second", 1, "P", **shared))
+
+
+@case
+def issuers() -> Files:
+    ant, post = view("4711", 1, "A", IssuerOfPatientID="NORTH"), view("4711", 1, "P", IssuerOfPatientID="SOUTH")
+    return files(a=ant, b=post)
+
+
+@pytest.mark.parametrize("name", ["a_view_of_each_patient", "issuers"])
+def test_views_of_two_patients_fail_each_for_itself(found: dict[str, Found], name: str) -> None:
+    assert found[name].files == {"a": LONE, "b": LONE}
+
+
+@case
+def hours_in_texts() -> Files:
+    order = (("1", 1, "A", "4H"), ("2", 2, "A", "24H"), ("3", 2, "P", "24H"), ("4", 1, "P", "4H"))
+    return files(
+        **{
+            name: view("hours", image, side, SeriesDescription=f"WB {hours} {side}", AcquisitionTime=None)
+            for name, image, side, hours in order
+        }
+    )
+
+
+@case
+def moments_only() -> Files:
+    order = (("1", 1, "A", "04"), ("2", 2, "A", "05"), ("3", 2, "P", "05"), ("4", 1, "P", "04"))
+    return files(
+        **{
+            name: view("moments", image, side, AcquisitionDateTime=f"202003{day}120000", **UNTIMED)
+            for name, image, side, day in order
+        }
+    )
+
+
+@case
+def days_without_times() -> Files:
+    order = (("1", 1, "A", "04"), ("2", 2, "A", "05"), ("3", 2, "P", "05"), ("4", 1, "P", "04"))
+    return files(
+        **{
+            name: view("days", image, side, AcquisitionDate=f"202003{day}", AcquisitionTime=None)
+            for name, image, side, day in order
+        }
+    )
+
+
+@case
+def one_head() -> Files:
+    order = (("1", 1, "A", "1200"), ("4", 1, "P", "1225"), ("2", 2, "A", "1235"), ("3", 2, "P", "1300"))
+    return files(
+        **{
+            name: view(
+                "one head",
+                image,
+                side,
+                SeriesInstanceUID=uid("one head", image),
+                FrameOfReferenceUID=uid("one reference"),
+                AcquisitionTime=f"{time}00",
+            )
+            for name, image, side, time in order
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["hours_in_texts", "moments_only", "days_without_times", "one_head"])
+def test_early_and_late_scans_keep_their_own_views(found: dict[str, Found], name: str) -> None:
+    assert found[name].pairs == {("1", "4"), ("2", "3")}
+
+
+@case
+def old_dates() -> Files:
+    first = view("old", 1, "A", AcquisitionDate="2020.03.04", AcquisitionTime="12:00:00")
+    second = view("old", 1, "P", AcquisitionDate="2020.03.11", AcquisitionTime="12:00:30")
+    return files(a=first, b=second)
+
+
+def test_dates_of_the_old_standard_keep_two_days_apart(found: dict[str, Found]) -> None:
+    assert found["old_dates"].files == {"a": LONE, "b": LONE}
+
+
+@case
+def midnight() -> Files:
+    first = view("night", 1, "A", AcquisitionDate="20200304", AcquisitionTime="235958")
+    return files(a=first, b=view("night", 1, "P", AcquisitionDate="20200305", AcquisitionTime="000001"))
+
+
+def test_a_scan_over_midnight_is_one_examination(found: dict[str, Found]) -> None:
+    assert found["midnight"].pairs == {("a", "b")}
+
+
+@case
+def repeat() -> Files:
+    first = view("repeat", 2, "A", AcquisitionTime="120000")
+    again = {
+        "A": view("repeat", 1, "A", AcquisitionTime="120100"),
+        "P": view("repeat", 1, "P", AcquisitionTime="120100"),
+    }
+    return files(a=first, b=again["P"], c=again["A"])
+
+
+def test_the_view_of_the_same_time_is_the_partner_and_a_stopped_one_stays_alone(found: dict[str, Found]) -> None:
+    assert found["repeat"].pairs == {("c", "b")}
+    assert found["repeat"].files["a"] == LONE
+    (row,) = (row for row in found["repeat"].examinations if row["status"] == "ok")
+    assert row["p_metastasis"] == found["plain"].scored["p_metastasis"]
+
+
+@case
+def third_view() -> Files:
+    views = view("third", 1, "A", AcquisitionTime=None), view("third", 1, "P", AcquisitionTime=None)
+    return files(a=views[0], b=views[1], c=view("third", 2, "A", AcquisitionTime=None))
+
+
+def test_a_third_view_without_a_time_makes_all_of_them_ambiguous(found: dict[str, Found]) -> None:
+    assert set(found["third_view"].files.values()) == {("failed", "ambiguous_pairing")}
+    (row,) = found["third_view"].examinations
+    assert all(f"third_view/{name}" in row["message"] for name in "abc")
+
+
+@case
+def placeholder_spacing() -> Files:
+    return files(
+        a=view("spacing", 1, "A", PixelSpacing=[2.4, 2.4], ScanLength=1950),
+        b=view("spacing", 1, "P", PixelSpacing=[0, 0], ScanLength=1948),
+    )
+
+
+@case
+def camera_in_one_view() -> Files:
+    return files(a=view("camera", 1, "A"), b=view("camera", 1, "P", ManufacturerModelName=None, Manufacturer=""))
+
+
+@case
+def words_of_prostatectomy() -> Files:
+    return described("BONE WB POST PROSTATECTOMY")
+
+
+@case
+def words_of_injection() -> Files:
+    return described("WB 3H POST MDP")
+
+
+@case
+def words_of_fracture() -> Files:
+    return described("WB POST FX ANT PELVIS")
+
+
+@case
+def suffix_of_follow_up() -> Files:
+    return described("BONE SCAN_F")
+
+
+@case
+def words_of_projection() -> Files:
+    return described("WB BONE + SPECT AP")
+
+
+@case
+def words_of_skull() -> Files:
+    return described("WB + LAT SKULL")
+
+
+def described(text: str) -> Files:
+    return files(a=view(text, 1, "A", SeriesDescription=text), b=view(text, 1, "P", SeriesDescription=text))
+
+
+AS_PLAIN = (
+    "placeholder_spacing",
+    "camera_in_one_view",
+    "words_of_prostatectomy",
+    "words_of_injection",
+    "words_of_fracture",
+    "suffix_of_follow_up",
+    "words_of_projection",
+    "words_of_skull",
+)
+
+
+@pytest.mark.parametrize("name", AS_PLAIN)
+def test_words_and_absent_values_contradict_no_code(found: dict[str, Found], name: str) -> None:
+    assert found[name].pairs == {("a", "b")}
+    assert found[name].scored["p_metastasis"] == found["plain"].scored["p_metastasis"]
+    assert found[name].scored["pixel_xxh3"] == found["plain"].scored["pixel_xxh3"]
+
+
+@case
+def one_uid_for_all() -> Files:
+    uids = {"StudyInstanceUID": uid("all"), "SeriesInstanceUID": uid("all", 1), "SOPInstanceUID": uid("all", 2)}
+    return files(**{f"p{number}": scan(f"all {number}", counts(number), **uids) for number in range(3)})
+
+
+@case
+def one_uid_for_both_views() -> Files:
+    uids = {"SOPInstanceUID": uid("both")}
+    return files(a=view("both", 1, "A", **uids), b=view("both", 1, "P", **uids))
+
+
+@case
+def one_pixel_changed() -> Files:
+    changed = counts(1)
+    changed[1, 200, 60] += 1
+    return files(a=scan("changed", counts(1)), b=scan("changed", changed))
+
+
+@pytest.mark.parametrize("name", ["one_uid_for_all", "one_uid_for_both_views", "one_pixel_changed"])
+def test_equal_uids_with_other_pixels_are_a_conflict_that_fails_all(found: dict[str, Found], name: str) -> None:
+    assert set(found[name].files.values()) == {("failed", "uid_conflict")}
+    assert not found[name].pairs
+
+
+@case
+def sent_again_in_rle() -> Files:
+    again = scan("again", counts(1))
+    again.compress(RLELossless, counts(1), encoding_plugin="pydicom", generate_instance_uid=False)
+    return files(a=scan("again", counts(1))) | {"b": encode(again, RLELossless)}
+
+
+def test_an_object_sent_again_in_another_encoding_is_a_copy(found: dict[str, Found]) -> None:
+    assert found["sent_again_in_rle"].files == {"a": USED, "b": ("skipped", "duplicate_view")}
+
+
+@case
+def split_copy() -> Files:
+    series = uid("split")
+    copies = [view("split", 1, side, SeriesInstanceUID=series) for side in "AP"]
+    return files(a=copies[0], b=scan("split", counts(1)), c=copies[1])
+
+
+def test_the_split_views_of_an_object_are_its_copies(found: dict[str, Found]) -> None:
+    copy = ("skipped", "duplicate_view")
+    assert found["split_copy"].files == {"a": copy, "b": USED, "c": copy}
+    assert found["split_copy"].scored["p_metastasis"] == found["plain"].scored["p_metastasis"]
+
+
+@case
+def processed_beside_views() -> Files:
+    kind = ["DERIVED", "PRIMARY", "WHOLE BODY", "EMISSION"]
+    processed = scan("processed", counts(1) // 2, ImageType=kind, SeriesInstanceUID=uid("workstation"))
+    return files(a=processed, b=view("processed", 1, "A"), c=view("processed", 1, "P"))
+
+
+def test_a_processed_object_beside_original_views_is_a_copy(found: dict[str, Found]) -> None:
+    assert found["processed_beside_views"].pairs == {("b", "c")}
+    assert found["processed_beside_views"].files["a"] == ("skipped", "derived_copy")
