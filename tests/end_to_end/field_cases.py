@@ -13,7 +13,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
-from tests.archives import Pixels, Scan, dataset_of, pixels_of, uid
+from tests.archives import Pixels, Scan, dataset_of, uid
 from tests.end_to_end.tables import Row, bsbatch, objects, results
 
 from bsbatch_build.phantom.plan import SetPlan, assign
@@ -25,6 +25,8 @@ _SCT = {"A": ("399321004", "SCT", "Anterior"), "P": ("399001007", "SCT", "Poster
 
 Files = dict[str, bytes]
 """Content of the files of a case by name."""
+Make = Callable[[], FileDataset | bytes | Files]
+"""Makes the file of a case, which is then called ``a``, or its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,20 @@ class Found:
         return set(self.scored["qc_flags"])
 
 
-def screen_cases(cases: dict[str, Callable[[], Files]], folder: Path) -> dict[str, Found]:
+def register(cases: dict[str, Make]) -> Callable[[Make], Make]:
+    """Return a decorator that adds a function to the cases of an archive, under its name."""
+
+    def add(make: Make) -> Make:
+        cases[make.__name__] = make
+        return make
+
+    return add
+
+
+def screen_cases(cases: dict[str, Make], folder: Path) -> dict[str, Found]:
     """Write an archive of all cases, run ``bsbatch`` once, and divide its rows by case."""
     for case, make in cases.items():
-        with disable_value_validation():
-            contents = make()
-        for name, data in contents.items():
+        for name, data in _files_of(make).items():
             path = folder / "archive" / case / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -67,6 +77,14 @@ def screen_cases(cases: dict[str, Callable[[], Files]], folder: Path) -> dict[st
     assert done.returncode == 0, done.stderr
     files, examinations = objects(folder / "out"), results(folder / "out")
     return {case: _found(case, files, examinations) for case in cases}
+
+
+def _files_of(make: Make) -> Files:
+    with disable_value_validation():
+        made = make()
+        if isinstance(made, FileDataset):
+            made = encode(made)
+    return {"a": made} if isinstance(made, bytes) else made
 
 
 def _found(case: str, files: Iterable[Row], examinations: Iterable[Row]) -> Found:
@@ -85,8 +103,10 @@ def _shorten(row: Row, lead: str) -> Row:
 
 
 def counts(number: int) -> Pixels:
-    """``(2, 512, 128)`` counts, with none in the outer columns; each number has a score of its own."""
-    frames = pixels_of(Scan(number, rows=ROWS, columns=COLUMNS))
+    """``(2, 512, 128)`` counts of a narrow body; each number has a score and a digest of its own."""
+    random = np.random.default_rng(number)
+    frames = random.integers(0, 2, (2, ROWS, COLUMNS), np.uint16)
+    frames[:, 50:-50, 60 - number : 60 + number] += random.integers(20, 40, (2, ROWS - 100, 2 * number), np.uint16)
     frames[..., :10] = frames[..., -10:] = 0
     return frames
 

@@ -1,22 +1,17 @@
 """Field cases of several objects: patients, days, scans, repeats, copies and conflicts. All of them in one archive."""
 
-from collections.abc import Callable
-
+import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 from tests.archives import uid
-from tests.end_to_end.field_cases import Files, Found, counts, encode, scan, screen_cases, view
+from tests.end_to_end.field_cases import Files, Found, Make, counts, encode, register, scan, screen_cases, view
 
-CASES: dict[str, Callable[[], Files]] = {}
+CASES: dict[str, Make] = {}
+case = register(CASES)
 LONE = ("failed", "single_view_only")
 USED = ("used", None)
 UNTIMED = {"AcquisitionTime": None, "AcquisitionDate": None}
-
-
-def case(make: Callable[[], Files]) -> Callable[[], Files]:
-    CASES[make.__name__] = make
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +187,22 @@ def camera_in_one_view() -> Files:
 
 
 @case
+def words_against_codes() -> Files:
+    swapped = {"A": "POST WHOLE BODY", "P": "ANT WHOLE BODY"}
+    return files(**{name: view("swapped", 1, side, SeriesDescription=swapped[side]) for name, side in ("aA", "bP")})
+
+
+@case
+def patient_in_one_view() -> Files:
+    return files(a=view("one id", 1, "A", PatientID=""), b=view("one id", 1, "P"))
+
+
+@case
+def patient_between_spaces() -> Files:
+    return files(a=view("spaces", 1, "A", PatientID=" 4711"), b=view("spaces", 1, "P", PatientID="4711 "))
+
+
+@case
 def words_of_prostatectomy() -> Files:
     return described("BONE WB POST PROSTATECTOMY")
 
@@ -228,6 +239,9 @@ def described(text: str) -> Files:
 AS_PLAIN = (
     "placeholder_spacing",
     "camera_in_one_view",
+    "words_against_codes",
+    "patient_in_one_view",
+    "patient_between_spaces",
     "words_of_prostatectomy",
     "words_of_injection",
     "words_of_fracture",
@@ -245,9 +259,70 @@ def test_words_and_absent_values_contradict_no_code(found: dict[str, Found], nam
 
 
 @case
+def times_of_zero() -> Files:
+    return files(
+        **{
+            f"{side}{image}": view("midnights", image, side, AcquisitionTime="000000")
+            for side in "AP"
+            for image in (1, 2)
+        }
+    )
+
+
+def test_times_of_zero_tell_no_scans_apart(found: dict[str, Found]) -> None:
+    assert set(found["times_of_zero"].files.values()) == {("failed", "ambiguous_pairing")}
+
+
+@case
+def two_matrices() -> Files:
+    small = np.ascontiguousarray(counts(1)[1:, ::2, ::2])
+    return files(a=view("matrices", 1, "A"), b=scan("matrices", small, views="P"))
+
+
+@case
+def two_cameras() -> Files:
+    return files(
+        **{name: view("cameras", 1, side, ManufacturerModelName=f"Camera {side}") for name, side in ("aA", "bP")}
+    )
+
+
+@pytest.mark.parametrize("name", ["two_matrices", "two_cameras"])
+def test_values_that_both_views_give_must_agree(found: dict[str, Found], name: str) -> None:
+    assert found[name].files == dict.fromkeys("ab", ("failed", "matrix_mismatch"))
+
+
+@case
+def names_without_ids() -> Files:
+    first = view("no ids", 1, "A", PatientID=None, PatientName="First^Patient")
+    return files(a=first, b=view("no ids", 1, "P", PatientID=None, PatientName="Second^Patient"))
+
+
+@pytest.mark.xfail(
+    strict=True, reason="views without Patient ID are joined, even if their names differ: no reader reads names"
+)
+def test_views_of_two_names_without_an_id_are_no_pair(found: dict[str, Found]) -> None:
+    assert not found["names_without_ids"].pairs
+
+
+@case
+def shared_words() -> Files:
+    return files(
+        **{
+            name: view("shared", 1, side, SeriesDescription=f"{word} WB POST MDP", DetectorInformationSequence=None)
+            for name, side, word in (("a", "A", "ANT"), ("b", "P", "POST"))
+        }
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="POST before MDP counts as a view, although both views of the series have it")
+def test_words_that_both_views_share_are_no_evidence(found: dict[str, Found]) -> None:
+    assert found["shared_words"].pairs == {("a", "b")}
+
+
+@case
 def one_uid_for_all() -> Files:
     uids = {"StudyInstanceUID": uid("all"), "SeriesInstanceUID": uid("all", 1), "SOPInstanceUID": uid("all", 2)}
-    return files(**{f"p{number}": scan(f"all {number}", counts(number), **uids) for number in range(3)})
+    return files(**{f"p{number}": scan(f"all {number}", counts(number), **uids) for number in (1, 2, 3)})
 
 
 @case
