@@ -55,6 +55,7 @@ class Reason(StrEnum):
     DUPLICATE_VIEW = "duplicate_view"
     DERIVED_COPY = "derived_copy"
     ASPECT_OUT_OF_RANGE = "aspect_out_of_range"
+    MATRIX_TOO_SMALL = "matrix_too_small"
     DETECTOR_VECTOR_MISMATCH = "detector_vector_mismatch"
     AMBIGUOUS_ENERGY_WINDOW = "ambiguous_energy_window"
     WRONG_ISOTOPE_WINDOW = "wrong_isotope_window"
@@ -98,6 +99,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.DUPLICATE_VIEW: "a copy: its patient and its pixels are those of another object of the study",
     Reason.DERIVED_COPY: "a processed copy of an original acquisition of the study",
     Reason.ASPECT_OUT_OF_RANGE: "a whole-body object whose rows / columns are outside 1.8 to 6",
+    Reason.MATRIX_TOO_SMALL: "shaped like a body, but small and without an Image Type: name it a whole-body scan",
     Reason.DETECTOR_VECTOR_MISMATCH: "Detector or Energy Window Vector is not as long as the number of frames",
     Reason.AMBIGUOUS_ENERGY_WINDOW: "several energy windows and no single one around 140 keV",
     Reason.WRONG_ISOTOPE_WINDOW: "the frames come from no energy window that holds 140 keV, so not Tc-99m",

@@ -51,7 +51,6 @@ STATIC: dict[str, Any] = {"image_type": (*TYPE, "STATIC", "EMISSION")}
         ({**STATIC, "rows": 256, "whole_body_technique": "1PS"}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "TOMO", "WHOLE BODY"), "descriptions": ("WB SPECT",)}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (), "rows": 128, "columns": 128, "frames": 60, "descriptions": ("WB",)}, Reason.NOT_WHOLE_BODY),
-        ({"image_type": (), "rows": 256, "columns": 64, "descriptions": ("WBC THORAX",)}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "STATIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "DYNAMIC", "EMISSION")}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "GATED", "EMISSION")}, Reason.NOT_WHOLE_BODY),
@@ -59,7 +58,7 @@ STATIC: dict[str, Any] = {"image_type": (*TYPE, "STATIC", "EMISSION")}
         ({"image_type": (*TYPE, "RECON TOMO", "EMISSION")}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (*TYPE, "WHOLE BODY", "TRANSMISSION")}, Reason.TRANSMISSION_IMAGE),
         ({"image_type": (), "rows": 256, "columns": 256}, Reason.NOT_WHOLE_BODY),
-        ({"image_type": (), "rows": 400, "columns": 100}, Reason.NOT_WHOLE_BODY),
+        ({"image_type": (), "rows": 100, "columns": 50}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (), "rows": 1024, "columns": 1024}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (), "rows": 1024, "columns": 100}, Reason.NOT_WHOLE_BODY),
         ({"image_type": (), "rows": 1024, "columns": 0}, Reason.NOT_WHOLE_BODY),
@@ -70,6 +69,25 @@ def test_an_object_that_is_no_whole_body_bone_scan_is_declined(changes: dict[str
 
     assert verdict is not None
     assert (verdict.stage, verdict.reason) == (Stage.HEADER, reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rows": 400, "columns": 100}, Reason.MATRIX_TOO_SMALL),
+        ({"rows": 64, "columns": 256}, Reason.MATRIX_TOO_SMALL),
+        ({"rows": 256, "columns": 64, "descriptions": ("WBC THORAX",)}, Reason.MATRIX_TOO_SMALL),
+        ({"rows": 256, "columns": 64, "descriptions": ("WHOLE BODY",)}, None),
+        ({"rows": 512, "columns": 128}, None),
+    ],
+)
+def test_a_small_matrix_that_nothing_names_fails_aloud(changes: dict[str, Any], reason: Reason | None) -> None:
+    pixels = PixelData(2000, 1024 * 256 * 2 * 2, is_complete=True)
+    small = header(image_type=(), pixel_data=pixels, **changes)
+
+    assert decline(small) is None
+    verdict = find_defect(small, MAX_PIXELS)
+    assert (verdict.reason if verdict else None) is reason
 
 
 NOTHING: dict[str, Any] = {"modality": "", "image_type": (), "rows": 0, "columns": 0, "pixel_data": None}

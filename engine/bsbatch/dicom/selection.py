@@ -38,8 +38,9 @@ _NAMES_WHOLE_BODY = re.compile(
     r"(WHOLE|TOTAL)[ _-]*BODY|(?<![A-Z])WB(?![A-Z])|GANZK|CORPS[ _-]*ENTIER|CUERPO[ _-]*(ENTERO|COMPLETO)"
     r"|CORPO[ _-]*INT"
 )
-_MIN_ROWS, _MIN_STATIC = 512, 256
-"""Length of the matrix of a whole-body scan without an Image Type, and of one that is called static."""
+_MIN_ROWS, _MIN_STATIC, _MIN_UNKNOWN = 512, 256, 128
+"""Length of the matrix of a whole-body scan without an Image Type, of one that is called static, and of an object that
+might be one: it fails aloud."""
 _MOST_FRAMES = 8
 """A whole-body scan has a frame for each head and energy window; series of many frames are something else."""
 _MIN_ASPECT, _MAX_ASPECT = 1.8, 6.0
@@ -81,6 +82,8 @@ def find_defect(header: Header, max_pixels: int) -> Verdict | None:
     max_pixels
         Limit of rows x columns x frames; larger objects are never allocated.
     """
+    if _may_be_small_scan(header):
+        return Verdict.of(Stage.HEADER, Reason.MATRIX_TOO_SMALL)
     for reason in (_size_reason(header, max_pixels), _pixel_data_reason(header), _vector_reason(header)):
         if reason is not None:
             return Verdict.of(Stage.HEADER, reason)
@@ -210,7 +213,13 @@ def _other_nuclear_medicine(header: Header) -> Reason | None:
     if kind == _WHOLE_BODY or is_static_whole_body or _has_body_matrix(header, _MIN_ROWS):
         return None
     is_named = header.frames <= _MOST_FRAMES and _names_whole_body(header)
-    return None if is_named else Reason.NOT_WHOLE_BODY
+    return None if is_named or _may_be_small_scan(header) else Reason.NOT_WHOLE_BODY
+
+
+def _may_be_small_scan(header: Header) -> bool:
+    """Return True for one or a few frames in the shape of a body without an Image Type or a word about them."""
+    is_unknown = not _kind(header) and header.frames <= _MOST_FRAMES and not _names_whole_body(header)
+    return is_unknown and _has_body_matrix(header, _MIN_UNKNOWN) and not _has_body_matrix(header, _MIN_ROWS)
 
 
 def _kind(header: Header) -> str:

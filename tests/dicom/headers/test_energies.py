@@ -27,10 +27,14 @@ def test_limits_are_read_in_kev(lower: bytes | None, upper: bytes | None, expect
 
 @pytest.mark.parametrize(
     ("lower", "upper"),
-    [(None, None), (b"", b"  "), (b"1", b"1")],
+    [(None, None), (b"", b"  "), (b"", None)],
 )
-def test_absent_and_equal_limits_are_no_range(lower: bytes | None, upper: bytes | None) -> None:
+def test_absent_limits_are_no_range(lower: bytes | None, upper: bytes | None) -> None:
     assert range_of(lower, upper) == ()
+
+
+def test_two_equal_limits_name_the_energy_that_they_are() -> None:
+    assert range_of(b"364", b"364") == ((364.0, 364.0),)
 
 
 @pytest.mark.parametrize(("lower", "upper"), [(b"0", b"0"), (b"0.0", b"0,0"), (b"-1", b"-1"), (b"0", b"-1")])

@@ -24,8 +24,8 @@ _USUAL_WIDTH = 0.2
 def range_of(lower: Raw, upper: Raw, centre: Raw = None, width: Raw = None) -> tuple[EnergyRange | None, ...]:
     """Read one range: none if it is not known, None if it is unreadable.
 
-    Zero and less are placeholders for an unknown limit; where all that is given is zero, the range is unreadable. Two
-    equal limits are no range. Reversed limits are exchanged. A single limit leaves the range open on its other side.
+    Zero and less are placeholders for an unknown limit; where all that is given is zero, the range is unreadable.
+    Reversed limits are exchanged. A single limit leaves the range open on its other side.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def range_of(lower: Raw, upper: Raw, centre: Raw = None, width: Raw = None) -> t
     known = [limit for limit in limits if limit]
     if not known and any(map(_is_given, (lower, upper, centre))):
         return (None,)
-    if not known or (len(known) > 1 and known[0] == known[1]):
+    if not known:
         return ()
     low, high = (limits[0], limits[1] or _HIGHEST) if len(known) == 1 else (min(known), max(known))
     unit = _unit(max(known))
