@@ -20,6 +20,7 @@ from tests.imaging.wrong_pictures import (
     clear,
     flags_of,
     phantoms,
+    phantoms_with_arms_up,
 )
 
 from bsbatch.imaging.quality import Flag
@@ -31,6 +32,11 @@ FAULTS = [(flag, name) for flag, faults in WRONG.items() for name in faults]
 @pytest.fixture(scope="module")
 def bodies() -> list[Phantom]:
     return [body for body in phantoms(len(BACKGROUNDS) + 1) if body.is_whole]
+
+
+@pytest.fixture(scope="module")
+def raised_arms() -> list[Phantom]:
+    return [body for body in phantoms_with_arms_up(len(BACKGROUNDS) + 1) if body.is_whole]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,30 @@ def test_a_whole_body_upside_down_is_not_called_truncated(bodies: list[Phantom],
 @pytest.mark.parametrize("name", ["without the head", "stopped at the knees", "lower half only"])
 def test_a_part_of_a_body_that_stands_is_not_called_turned(bodies: list[Phantom], name: str) -> None:
     assert all(raised(CUT[name](body)) == {Flag.BODY_TRUNCATED} for body in bodies)
+
+
+@pytest.mark.parametrize("name", [name for name in SOUND if name != "a fifth of the counts"])
+def test_a_sound_scan_with_the_arms_up_raises_no_flag(raised_arms: list[Phantom], name: str) -> None:
+    for number, body in enumerate(raised_arms):
+        assert not raised(add_background(SOUND[name](body), BACKGROUNDS[number % len(BACKGROUNDS)], number))
+
+
+@pytest.mark.parametrize("name", ["upside down", "turned by 180 degrees"])
+def test_a_whole_body_with_the_arms_up_is_turned_and_not_truncated_upside_down(
+    raised_arms: list[Phantom], name: str
+) -> None:
+    assert all(raised(TURNED[name](body)) == {Flag.ORIENTATION_SUSPECT} for body in raised_arms)
+
+
+@pytest.mark.parametrize("name", ["without the head", "matrix ends at the pelvis", "stopped at the knees", "legs only"])
+def test_a_body_with_the_arms_up_is_truncated_without_its_head_or_legs(raised_arms: list[Phantom], name: str) -> None:
+    assert all(Flag.BODY_TRUNCATED in raised(CUT[name](body)) for body in raised_arms)
+
+
+def test_a_scan_stopped_at_the_pelvis_is_not_called_turned_with_a_strong_background(bodies: list[Phantom]) -> None:
+    for number, body in enumerate(bodies):
+        found = raised(add_background(CUT["stopped at the pelvis"](body), max(BACKGROUNDS), number))
+        assert found == {Flag.BODY_TRUNCATED}
 
 
 @pytest.mark.parametrize(("share", "is_raised"), [(0.05, False), (0.12, True)])

@@ -1,13 +1,15 @@
 """Scans made wrong, and the share of them that each flag finds: ``python -m tests.imaging.wrong_pictures [STUDIES]``.
 
 The scans are phantoms of every centre, a quarter of them without a background and three quarters with one in every row
-and column, as real scans have it.
+and column, as real scans have it. A quarter of the scans show the arms above the head; phantoms of the training do not.
 """
 
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from tests.dicom.objects import scan
 from bsbatch.dicom.pairing import examine
 from bsbatch.imaging.quality import Flag, assess
 from bsbatch.view_pixels import ViewPixels
+from bsbatch_build.phantom.patient import Patient, draw_patient
 from bsbatch_build.phantom.plan import SetPlan, assign
 from bsbatch_build.phantom.study import Study, make_study
 
@@ -60,6 +63,20 @@ def phantoms(studies: int, seed: int = SEED) -> Iterator[Phantom]:
     for index in range(studies):
         plan = SetPlan(studies, seed, ("ABC"[index % 3],), clutter=False)
         yield locate(make_study(assign(plan, index), np.random.SeedSequence([seed, index])))
+
+
+def phantoms_with_arms_up(studies: int, seed: int = SEED + 1) -> Iterator[Phantom]:
+    """Yield phantoms with both arms above the head; hands and elbows lie within the view or above and beside it."""
+    with mock.patch("bsbatch_build.phantom.study.draw_patient", _draw_with_arms_up):
+        yield from phantoms(studies, seed)
+
+
+def _draw_with_arms_up(rng: np.random.Generator) -> Patient:
+    patient = draw_patient(rng)
+    left, right = rng.uniform(150, 178, 2)
+    bend = rng.uniform(0, 90)  # from straight arms to hands on the head
+    elbows = (bend + rng.normal(0, 8), bend + rng.normal(0, 8))
+    return replace(patient, posture=replace(patient.posture, arms=(left, right), elbows=elbows))
 
 
 def locate(study: Study) -> Phantom:
@@ -170,13 +187,15 @@ def main(studies: int) -> None:
     """Print a table: rows are scans, columns are flags, entries are shares of the scans in per cent."""
     cases = {f"sound: {name}": change for name, change in SOUND.items()}
     cases |= {name: change for faults in WRONG.values() for name, change in faults.items()}
-    counts: dict[str, Counter[str]] = {name: Counter() for name in cases}
-    for index, body in enumerate(phantoms(studies)):
-        mean = BACKGROUNDS[index % len(BACKGROUNDS)]
-        for name, change in cases.items():
-            if body.is_whole or not name.startswith("sound"):
-                found = flags_of(add_background(change(body), mean, index))
-                counts[name].update([*found, "scans"])
+    counts: dict[str, Counter[str]] = {}
+    for posture, bodies in (("", phantoms(studies)), ("arms up, ", phantoms_with_arms_up(studies // 3))):
+        for index, body in enumerate(bodies):
+            mean = BACKGROUNDS[index % len(BACKGROUNDS)]
+            for name, change in cases.items():
+                if body.is_whole or not name.startswith("sound"):
+                    found = flags_of(add_background(change(body), mean, index))
+                    counts.setdefault(posture + name, Counter()).update([*found, "scans"])
+    counts["all sound ones"] = sum((number for name, number in counts.items() if "sound: " in name), Counter())
     sys.stdout.write(f"| scans | {' | '.join(FLAGS)} |\n|{' --- |' * (len(FLAGS) + 1)}\n")
     for name, number in counts.items():
         shares = (f"{100 * number[flag] / max(number['scans'], 1):.1f}" for flag in FLAGS)

@@ -1,8 +1,9 @@
 """Position of the body in both views: which way up, from which row of the body to which, and seen by both detectors.
 
-The rows of a view are compared with those of a standing body, either way up, and with every piece of it from one height
-to another. A row's width is the number of columns that the body covers; faint ones cover less. The piece that resembles
-the view best says which way up the body lies, and which part of it was scanned.
+The rows of a view are compared with those of two bodies, one with the arms down and one with the arms up, either way
+up, and with every piece of them from one height to another. A row's width is the number of columns that the body
+covers; faint ones cover less. The piece that resembles the view best says which way up the body lies. A part of the
+body lies outside if a piece without it explains the view clearly better than any whole body does.
 """
 
 import math
@@ -27,7 +28,16 @@ _STANDING = np.array([
     0.51, 0.29,
 ])
 """Widths of a standing body from vertex to sole, over their mean: the average of 430 views of phantoms."""
+_ARMS_UP = np.array([
+    0.20, 0.29, 0.36, 0.38, 0.41, 0.47, 0.55, 0.65,
+    0.86, 1.06, 1.19, 1.35, 1.37, 1.39, 1.80, 1.95, 1.80, 1.73, 1.70, 1.67, 1.65, 1.62, 1.52, 1.54, 1.65, 1.73, 1.79,
+    1.54, 1.29, 1.17, 1.13, 1.08, 1.03, 0.98, 0.95, 1.00, 0.92, 0.83, 0.78, 0.76, 0.73, 0.68, 0.64, 0.61, 0.60, 0.63,
+    0.66, 0.53,
+])
+"""Likewise with the arms above the head, the first row by the forearms: the average of 210 views of phantoms."""
 _TOPS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+_ABOVE = (-0.2, -0.15, -0.1, -0.075, -0.05, -0.025)
+"""Tops above the vertex, of a body with the arms up."""
 _BOTTOMS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 # fmt: on
 _SHORTEST = 0.25
@@ -39,11 +49,14 @@ _LEAST_LIKENESS = 0.7
 """Correlation from which on a view is a body; 0.93 to 1.00 for whole ones, and below 0.7 for noise."""
 _GAIN = 0.01
 """Gain in correlation by which a body upside down must explain a view better than an upright one."""
+_CUT_GAIN = 0.02
+"""Gain by which a piece without head or legs must explain a view better than a whole body: arms are raised in many
+ways, and the part of them above the vertex may lie outside the view."""
 _HEAD_CUT, _LEGS_CUT = 0.09, 0.81
 """First and last height of a truncated body: most of the head, or all below the middle of the shanks, lies outside."""
 _LYING = 0.8
 """Height over width of a body that lies across the matrix; 2.4 to 4.7 for whole ones, 1 to 2.5 for halves."""
-_SYMMETRIC = 0.94
+_SYMMETRIC = 0.92
 """Correlation of widths with their reverse: left and right of a body are alike, head and feet are not."""
 _SLIM, _ABRUPT = 4.2, 0.65
 """Height over width, and counts of an outer eighth over those of the largest, of a body without one of its sides."""
@@ -109,9 +122,10 @@ def _judge_view(rows: Widths, columns: Widths, squareness: float) -> tuple[bool,
     slimness = (height[1] - height[0]) / (width[1] - width[0]) * squareness
     if symmetry > _SYMMETRIC * spread or slimness < _LYING:
         return True, False
-    top, bottom = _HEIGHTS[other if gain > 0 else best]
+    likeness = reverse if gain > 0 else upright
     is_half = slimness > _SLIM and _edge_of(columns, width) > _ABRUPT
-    return bool(gain > _GAIN * norm), top > _HEAD_CUT or bottom < _LEGS_CUT or is_half
+    is_piece = likeness[_IS_CUT].max() - likeness[~_IS_CUT].max() > _CUT_GAIN * norm
+    return bool(gain > _GAIN * norm), bool(is_piece) or is_half
 
 
 def _span(widths: Widths) -> tuple[int, int]:
@@ -139,16 +153,23 @@ def _weights(first: int, last: int) -> Samples:
     return np.stack([_means(row, (first, last), _SAMPLES) for row in np.eye(CELLS[0])], axis=1)
 
 
-def _piece(top: float, bottom: float) -> Samples:
-    """Samples of a piece of a standing body, with a mean of zero and a norm of one."""
-    samples = _means(_STANDING, (top * len(_STANDING), bottom * len(_STANDING)), _SAMPLES)
+def _piece(body: Samples, top: float, bottom: float) -> Samples:
+    """Samples of a piece of a body, with a mean of zero and a norm of one."""
+    vertex = len(body) - len(_STANDING)
+    samples = _means(body, (vertex + top * len(_STANDING), vertex + bottom * len(_STANDING)), _SAMPLES)
     samples -= samples.mean()
     return samples / np.linalg.norm(samples)
 
 
-_HEIGHTS = [(top, bottom) for top in _TOPS for bottom in _BOTTOMS if bottom - top >= _SHORTEST]
-"""First and last height of each piece, as shares of the height of the body below its vertex."""
-_PIECES = np.stack([_piece(top, bottom) for top, bottom in _HEIGHTS], axis=1)
-_REVERSED_PIECES = np.ascontiguousarray(_PIECES[::-1])
-"""``(samples, pieces)``"""
+_BODIES = ((_STANDING, _TOPS), (_ARMS_UP, _ABOVE + _TOPS))
+_CUTS = [
+    (body, top, bottom) for body, tops in _BODIES for top in tops for bottom in _BOTTOMS if bottom - top >= _SHORTEST
+]
+"""A body, and the first and last height of a piece of it, as shares of its height below the vertex."""
+_IS_CUT = np.array([top > _HEAD_CUT or bottom < _LEGS_CUT for _, top, bottom in _CUTS])
+"""True for the pieces without the head or the legs."""
+_PIECES = np.stack([_piece(*cut) for cut in _CUTS], axis=1)
+_IS_TRUNK = np.array([top > _HEAD_CUT and bottom < _LEGS_CUT for _, top, bottom in _CUTS])
+_REVERSED_PIECES = _PIECES[::-1] * ~_IS_TRUNK
+"""``(samples, pieces)``. A trunk without head and legs is alike either way up: its reverse resembles nothing."""
 _ONES = np.ones(_SAMPLES)
