@@ -38,12 +38,26 @@ def without_preamble() -> bytes:
 
 @case
 def prefix_inside_a_value() -> bytes:
-    """A bare data set in implicit VR whose Image Type has ``DICM`` at byte 128."""
-    dataset = scan("inside", counts(1))
-    _, body = split(encode(dataset, ImplicitVRLittleEndian))
-    rest = body[body.index(struct.pack("<HH", 0x0008, 0x0016)) :]
+    return with_prefix_inside("<HHI", ImplicitVRLittleEndian)
+
+
+@case
+def prefix_inside_an_explicit_value() -> bytes:
+    return with_prefix_inside("<HH2sH", ExplicitVRLittleEndian)
+
+
+@case
+def prefix_inside_a_value_of_big_endian() -> bytes:
+    return with_prefix_inside(">HH2sH", ExplicitVRBigEndian)
+
+
+def with_prefix_inside(form: str, syntax: UID) -> bytes:
+    """A bare data set that begins with an Image Type, which has ``DICM`` at byte 128."""
+    _, body = split(encode(scan(f"inside {form}", counts(1)), syntax))
+    rest = body[body.index(struct.pack(form[:3], 0x0008, 0x0016)) :]
     value = b"ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION".ljust(120) + b"DICM\\X"
-    return struct.pack("<HHI", 0x0008, 0x0008, len(value)) + value + rest
+    vr = [b"CS"] if "s" in form else []
+    return struct.pack(form, 0x0008, 0x0008, *vr, len(value)) + value + rest
 
 
 @case
@@ -221,6 +235,8 @@ SAME = (
     "without_preamble",
     "without_preamble_in_implicit",
     "prefix_inside_a_value",
+    "prefix_inside_an_explicit_value",
+    "prefix_inside_a_value_of_big_endian",
     "bare_explicit",
     "bare_big_endian",
     "length_of_meta_wrong",

@@ -124,6 +124,20 @@ def thirty_two_bits() -> FileDataset:
 
 
 @case
+def rubbish_in_eight_bits() -> FileDataset:
+    dataset = stored("8", counts(1), BitsAllocated=8, BitsStored=6, HighBit=5)
+    dataset.PixelData = (counts(1).astype(np.uint8) | np.uint8(0x80)).tobytes()
+    return dataset
+
+
+@case
+def rubbish_in_thirty_two_bits() -> FileDataset:
+    dataset = stored("32 with rubbish", counts(1), BitsAllocated=32, BitsStored=12, HighBit=11)
+    dataset.PixelData = (counts(1).astype("<u4") | np.uint32(0xABCD0000)).tobytes()
+    return dataset
+
+
+@case
 def rubbish_in_rle() -> bytes:
     """The encoder of RLE refuses samples beyond Bits Stored, so it is given all sixteen bits."""
     dataset, samples = stored("RLE", counts(1)), counts(1) | rubbish(12)
@@ -186,6 +200,8 @@ SAME: dict[str, set[str]] = {
     "rubbish_in_rle": set(),
     "rubbish_above_signed_samples": set(),
     "thirty_two_bits": set(),
+    "rubbish_in_thirty_two_bits": set(),
+    "rubbish_in_eight_bits": {"8bit_origin"},
     "monochrome1": {"monochrome1"},
     "padding": {"padding_removed"},
     "padding_range": {"padding_removed"},

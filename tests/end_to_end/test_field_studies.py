@@ -305,6 +305,32 @@ def test_views_of_two_names_without_an_id_are_no_pair(found: dict[str, Found]) -
 
 
 @case
+def moments_against_dates() -> Files:
+    return files(
+        a=view("moments against", 1, "A", AcquisitionDateTime="20200102101500"),
+        b=view("moments against", 1, "P", AcquisitionDateTime="20200109101500"),
+    )
+
+
+@case
+def days_of_content() -> Files:
+    return files(
+        **{
+            name: view("content", 1, side, ContentDate=f"202001{day}", ContentTime="101500", **UNTIMED)
+            for name, side, day in (("a", "A", "02"), ("b", "P", "09"))
+        }
+    )
+
+
+@pytest.mark.xfail(
+    strict=True, reason="Acquisition DateTime is read only where Acquisition Date is absent; Content Date never"
+)
+@pytest.mark.parametrize("name", ["moments_against_dates", "days_of_content"])
+def test_views_that_any_date_keeps_apart_are_no_pair(found: dict[str, Found], name: str) -> None:
+    assert not found[name].pairs
+
+
+@case
 def shared_words() -> Files:
     return files(
         **{
@@ -353,6 +379,68 @@ def sent_again_in_rle() -> Files:
 
 def test_an_object_sent_again_in_another_encoding_is_a_copy(found: dict[str, Found]) -> None:
     assert found["sent_again_in_rle"].files == {"a": USED, "b": ("skipped", "duplicate_view")}
+
+
+@case
+def sent_again_under_another_uid() -> Files:
+    return files(a=scan("sent again", counts(1)), b=scan("sent again", counts(1), name="again"))
+
+
+@case
+def sent_again_without_patient() -> Files:
+    return files(a=scan("whose", counts(1)), b=scan("whose", counts(1), PatientID=None))
+
+
+@pytest.mark.parametrize("name", ["sent_again_under_another_uid", "sent_again_without_patient"])
+def test_equal_pixels_of_one_patient_are_a_copy(found: dict[str, Found], name: str) -> None:
+    assert found[name].files == {"a": USED, "b": ("skipped", "duplicate_view")}
+
+
+@case
+def equal_pixels_of_two_patients() -> Files:
+    second = scan("twins", counts(1), name="second", PatientID="the other twin")
+    return files(a=scan("twins", counts(1)), b=second)
+
+
+def test_equal_pixels_of_two_patients_are_two_examinations(found: dict[str, Found]) -> None:
+    assert found["equal_pixels_of_two_patients"].pairs == {("a", "a"), ("b", "b")}
+
+
+@case
+def late_views_beside_object() -> Files:
+    late = {name: view("late", 2, side, AcquisitionTime="150000") for name, side in ("bA", "cP")}
+    return files(a=scan("late", counts(1)), **late)
+
+
+def test_an_object_with_both_views_leaves_the_late_views_to_each_other(found: dict[str, Found]) -> None:
+    assert found["late_views_beside_object"].pairs == {("a", "a"), ("b", "c")}
+
+
+@case
+def matrices_of_two_scans() -> Files:
+    small = counts(2)[:, ::2, ::2]
+    untimed = {side: view("two sizes", 1, side, AcquisitionTime=None) for side in "AP"}
+    halves = {
+        side: scan("two sizes", np.ascontiguousarray(small[at : at + 1]), views=side, name="s", AcquisitionTime=None)
+        for at, side in enumerate("AP")
+    }
+    return files(a=untimed["A"], b=halves["A"], c=halves["P"], d=untimed["P"])
+
+
+@case
+def image_ids_of_two_scans() -> Files:
+    order = (("a", 1, "A", "4H"), ("b", 2, "A", "24H"), ("c", 2, "P", "24H"), ("d", 1, "P", "4H"))
+    return files(
+        **{
+            name: view("image ids", image, side, ImageID=f"WB {hours}", AcquisitionTime=None)
+            for name, image, side, hours in order
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["matrices_of_two_scans", "image_ids_of_two_scans"])
+def test_matrix_or_image_id_tells_scans_without_times_apart(found: dict[str, Found], name: str) -> None:
+    assert found[name].pairs == {("a", "d"), ("b", "c")}
 
 
 @case
