@@ -18,7 +18,7 @@ from bsbatch.native.view_pairs import CELLS
 
 Widths = NDArray[np.integer]
 """A profile, see `bsbatch.imaging.profiles`."""
-Samples = NDArray[np.float64]
+Samples = NDArray[np.floating]
 """Widths of a body from its first row to its last."""
 
 # fmt: off
@@ -42,7 +42,7 @@ _BOTTOMS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.
 # fmt: on
 _SHORTEST = 0.25
 """Shortest piece of a body that is compared, as a share of its height."""
-_SAMPLES = 32
+_SAMPLES, _EIGHTHS = 32, 8
 _LEAST_SPREAD = 0.01
 """Variance of the widths over their mean square; 0.15 to 0.2 for whole bodies. Rows of one width have no shape."""
 _LEAST_LIKENESS = 0.7
@@ -89,43 +89,57 @@ def judge(pair: PairProfile, totals: tuple[float, float], shape: tuple[int, ...]
     shape
         Rows and columns of the anterior view.
     """
+    spans, rows = [_span(widths) for widths in pair.rows], pair.rows.astype(np.float32)
+    samples = np.array([_weights(*span) @ widths for span, widths in zip(spans, rows, strict=True)])
+    both_ways = np.concatenate((samples, samples[:, ::-1])) @ _PIECES
+    both_ways[2:] *= _IS_NO_TRUNK
     squareness = shape[0] * CELLS[1] / (shape[1] * CELLS[0])
-    front = _judge_view(pair.rows[0], pair.columns[0], squareness)
-    back = _judge_view(pair.rows[1], pair.columns[1], squareness)
-    is_turned, is_cut = front[0] or back[0], front[1] or back[1]
+    judged = [
+        _judge_view(samples[view], both_ways[view::2], _View(spans[view], pair.columns[view], squareness))
+        for view in (0, 1)
+    ]
+    is_turned, is_cut = (any(faults) for faults in zip(*judged, strict=True))
     is_absent = not is_turned and pair.absent_cells > _FEW_ABSENT * pair.body_cells
     return Position(is_turned, is_cut, is_absent or max(totals) > _FAINTER * min(totals))
 
 
-def _judge_view(rows: Widths, columns: Widths, squareness: float) -> tuple[bool, bool]:
+class _View(NamedTuple):
+    height: tuple[int, int]
+    """Bands of rows that the body spans."""
+    columns: Widths
+    squareness: float
+    """Height of a band of rows over the width of a band of columns."""
+
+
+def _judge_view(samples: Samples, both_ways: Samples, view: _View) -> tuple[bool, bool]:
     """Return True if the body is turned, and True if it is cut.
 
     Parameters
     ----------
-    rows, columns
-        Profiles of the view.
-    squareness
-        Height of a band of rows over the width of a band of columns.
+    samples
+        ``(32,)`` widths of the body from its first row to its last.
+    both_ways
+        ``(2, pieces)`` their products with all pieces, as they are and upside down.
+    view
+        The rest of its profile.
     """
-    height, width = _span(rows), _span(columns)
-    samples = _weights(*height) @ rows
-    total, square = float(samples @ _ONES), float(samples @ samples)
+    total, square = float(samples.sum()), float(samples @ samples)
     spread = square - total * total / _SAMPLES
     if spread <= _LEAST_SPREAD * square:
         return False, False
-    upright, reverse = samples @ _PIECES, samples @ _REVERSED_PIECES
-    best, other = upright.argmax(), reverse.argmax()
-    gain, norm = reverse[other] - upright[best], math.sqrt(spread)
-    if upright[best] + max(gain, 0) < _LEAST_LIKENESS * norm:
+    upright, reverse = map(float, both_ways.max(axis=1))
+    gain, norm = reverse - upright, math.sqrt(spread)
+    if max(upright, reverse) < _LEAST_LIKENESS * norm:
         return False, False
-    symmetry = samples @ samples[::-1] - total * total / _SAMPLES
-    slimness = (height[1] - height[0]) / (width[1] - width[0]) * squareness
+    width = _span(view.columns)
+    symmetry = float(samples @ samples[::-1]) - total * total / _SAMPLES
+    slimness = (view.height[1] - view.height[0]) / (width[1] - width[0]) * view.squareness
     if symmetry > _SYMMETRIC * spread or slimness < _LYING:
         return True, False
-    likeness = reverse if gain > 0 else upright
-    is_half = slimness > _SLIM and _edge_of(columns, width) > _ABRUPT
-    is_piece = likeness[_IS_CUT].max() - likeness[~_IS_CUT].max() > _CUT_GAIN * norm
-    return bool(gain > _GAIN * norm), bool(is_piece) or is_half
+    likeness = both_ways[int(gain > 0)]
+    is_half = slimness > _SLIM and _edge_of(view.columns, width) > _ABRUPT
+    is_piece = float(likeness[:_WHOLE].max()) + _CUT_GAIN * norm < max(upright, reverse)
+    return gain > _GAIN * norm, is_piece or is_half
 
 
 def _span(widths: Widths) -> tuple[int, int]:
@@ -136,7 +150,7 @@ def _span(widths: Widths) -> tuple[int, int]:
 
 def _edge_of(columns: Widths, span: tuple[int, int]) -> float:
     """Return the larger of the outer eighths of the columns, over the largest eighth."""
-    eighths = _means(columns, span, 8)
+    eighths = _weights(*span, CELLS[1], _EIGHTHS) @ columns
     return float(max(eighths[0], eighths[-1]) / eighths.max())
 
 
@@ -147,10 +161,10 @@ def _means(values: NDArray[np.number], span: tuple[float, float], number: int) -
     return np.diff(np.interp(edges, np.arange(len(sums)), sums)) * (number / (span[1] - span[0]))
 
 
-@lru_cache(512)
-def _weights(first: int, last: int) -> Samples:
-    """``(samples, rows)`` weights of the means over equal parts of a span."""
-    return np.stack([_means(row, (first, last), _SAMPLES) for row in np.eye(CELLS[0])], axis=1)
+@lru_cache(1024)
+def _weights(first: int, last: int, bands: int = CELLS[0], number: int = _SAMPLES) -> Samples:
+    """``(number, bands)`` weights of the means over equal parts of a span."""
+    return np.stack([_means(row, (first, last), number) for row in np.eye(bands)], axis=1).astype(np.float32)
 
 
 def _piece(body: Samples, top: float, bottom: float) -> Samples:
@@ -162,14 +176,21 @@ def _piece(body: Samples, top: float, bottom: float) -> Samples:
 
 
 _BODIES = ((_STANDING, _TOPS), (_ARMS_UP, _ABOVE + _TOPS))
-_CUTS = [
-    (body, top, bottom) for body, tops in _BODIES for top in tops for bottom in _BOTTOMS if bottom - top >= _SHORTEST
-]
-"""A body, and the first and last height of a piece of it, as shares of its height below the vertex."""
-_IS_CUT = np.array([top > _HEAD_CUT or bottom < _LEGS_CUT for _, top, bottom in _CUTS])
-"""True for the pieces without the head or the legs."""
-_PIECES = np.stack([_piece(*cut) for cut in _CUTS], axis=1)
-_IS_TRUNK = np.array([top > _HEAD_CUT and bottom < _LEGS_CUT for _, top, bottom in _CUTS])
-_REVERSED_PIECES = _PIECES[::-1] * ~_IS_TRUNK
-"""``(samples, pieces)``. A trunk without head and legs is alike either way up: its reverse resembles nothing."""
-_ONES = np.ones(_SAMPLES)
+_CUTS = sorted(
+    (
+        (body, top, bottom)
+        for body, (_, tops) in enumerate(_BODIES)
+        for top in tops
+        for bottom in _BOTTOMS
+        if bottom - top >= _SHORTEST
+    ),
+    key=lambda cut: cut[1] > _HEAD_CUT or cut[2] < _LEGS_CUT,
+)
+"""A body by its number, and the first and last height of a piece of it, as shares of its height below the vertex. Those
+with head and legs come first."""
+_WHOLE = sum(top <= _HEAD_CUT and bottom >= _LEGS_CUT for _, top, bottom in _CUTS)
+"""Number of the pieces with head and legs."""
+_PIECES = np.stack([_piece(_BODIES[body][0], top, bottom) for body, top, bottom in _CUTS], axis=1).astype(np.float32)
+"""``(samples, pieces)``."""
+_IS_NO_TRUNK = np.array([top <= _HEAD_CUT or bottom >= _LEGS_CUT for _, top, bottom in _CUTS], np.float32)
+"""0 for a trunk without head and legs. It is alike either way up: its reverse resembles nothing."""
