@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.dicom.objects import header, ref
 
 from bsbatch.errors import UsageError
-from bsbatch.pseudonyms import Pseudonymiser
+from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 
 KEY, OTHER = Pseudonymiser(b"0123456789abcdef"), Pseudonymiser(b"fedcba9876543210")
 UIDS = ("sop_uid", "study_uid", "series_uid", "frame_of_reference_uid")
@@ -91,3 +91,11 @@ def test_the_error_about_a_short_key_has_the_command_that_makes_one(content: byt
 def test_a_key_file_that_cannot_be_read_is_refused_by_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Pseudonymiser.from_file(tmp_path / name)
+
+
+def test_names_that_differ_in_their_separators_alone_have_one_hash() -> None:
+    keys = PatientKeys.random()
+    names = [keys.header(header(patient_name=name)).patient_name for name in ("Doe^John^^", "DOE JOHN", "Doe^Jane")]
+
+    assert names[0] == names[1] != names[2]
+    assert "Doe" not in str(names)

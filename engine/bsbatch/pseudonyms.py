@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from bsbatch.errors import UsageError
 from bsbatch.records import Header, ObjectRef
 
 _MIN_KEY_BYTES = 16
+_NAME_PARTS = re.compile(r"[\s^=,.]+")
+"""Separators of the components of a name, PS3.5 section 6.2.1."""
 _UID_BITS = 128
 _KEY_BYTES = 16
 
@@ -66,7 +69,7 @@ class Pseudonymiser:
 
 @dataclass(frozen=True, slots=True)
 class PatientKeys:
-    """Replaces Patient ID and its issuer, which no row may hold, by keyed hashes that rows may."""
+    """Replaces Patient ID, its issuer and Patient's Name, which no row may hold, by keyed hashes."""
 
     key: bytes
     """At most 64 bytes."""
@@ -82,11 +85,14 @@ class PatientKeys:
         return cls(secrets.token_bytes())
 
     def header(self, header: Header) -> Header:
-        """Return the header with 32 hexadecimal digits for Patient ID and for its issuer, as far as it has them."""
+        """Return the header with 32 hexadecimal digits for ID, issuer and name, as far as it has them."""
         if header.patient_id is not None:
             header = header._replace(patient_id=self._hash("patient:" + header.patient_id))
         if header.patient_issuer is not None:
             header = header._replace(patient_issuer=self._hash("issuer:" + header.patient_issuer))
+        if header.patient_name is not None:
+            name = " ".join(_NAME_PARTS.split(header.patient_name.casefold()))
+            header = header._replace(patient_name=self._hash("name:" + name.strip()))
         return header
 
     def _hash(self, text: str) -> str:

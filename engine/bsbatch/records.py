@@ -87,16 +87,21 @@ class Header(NamedTuple):
     acquisition_time: str | None
     """(0008,0032) Acquisition Time, else that of (0008,002A) Acquisition DateTime: ``HHMMSS[.ffffff]``."""
     acquisition_date: str | None
-    """(0008,0022) Acquisition Date, else that of Acquisition DateTime: ``YYYYMMDD``. These three differ between
-    objects."""
+    """(0008,0022) Acquisition Date, else that of Acquisition DateTime: ``YYYYMMDD``."""
     study_uid: str | None
     series_uid: str | None
     frame_of_reference_uid: str | None
-    """These three differ between series."""
+    """These four differ between series."""
     patient_id: str | None
     """(0010,0020) Patient ID; a keyed hash of it as soon as the intake has read the header."""
     patient_issuer: str | None
     """(0010,0021) Issuer of Patient ID; a keyed hash likewise."""
+    acquisition_datetime: str | None
+    """(0008,002A) Acquisition DateTime, which may contradict date and time."""
+    content_date: str | None
+    """(0008,0023) Content Date, read only without a date of acquisition."""
+    patient_name: str | None
+    """(0010,0010) Patient's Name, read only without a Patient ID; a keyed hash likewise. It reaches no row."""
     counts_accumulated: int | None
     drugs: tuple[Drug, ...]
     """Items of Radiopharmaceutical Information Sequence; without one, the retired attributes at the root."""
@@ -152,11 +157,14 @@ class Header(NamedTuple):
             sop_uid=None,
             acquisition_time=None,
             acquisition_date=None,
+            acquisition_datetime=None,
+            content_date=None,
             study_uid=None,
             series_uid=None,
             frame_of_reference_uid=None,
             patient_id=None,
             patient_issuer=None,
+            patient_name=None,
             counts_accumulated=None,
             drugs=(),
             pixel_data=None,

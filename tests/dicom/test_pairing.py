@@ -310,6 +310,33 @@ def test_a_view_without_a_patient_joins_the_only_patient_of_its_study_and_none_o
     assert [why for _, why in outcomes([one, other, lone])] == [Reason.SINGLE_VIEW_ONLY] * 3
 
 
+def test_without_patient_ids_views_of_two_names_do_not_pair() -> None:
+    named = [scan("A", "a", patient_name="1"), scan("P", "p", patient_name="2")]
+    half = [scan("A", "a", patient_name="1"), scan("P", "p")]
+
+    assert [why for _, why in outcomes(named)] == [Reason.SINGLE_VIEW_ONLY] * 2
+    assert outcomes(half) == [(("a", "p"), None)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"acquisition_datetime": "20200109101500"},
+        {"acquisition_datetime": "20200102111600"},
+        {"acquisition_date": None, "content_date": "20200109"},
+    ],
+    ids=str,
+)
+def test_a_date_and_time_that_contradicts_the_other_ones_keeps_views_apart(changes: dict[str, Any]) -> None:
+    same: dict[str, Any] = {"acquisition_datetime": "20200102101500"} if "acquisition_datetime" in changes else {}
+    first = same or {"acquisition_date": None, "content_date": "20200102"}
+
+    assert [why for _, why in outcomes([scan("A", "a", **first), scan("P", "p", **changes)])] == [
+        Reason.SINGLE_VIEW_ONLY
+    ] * 2
+    assert outcomes([scan("A", "a", **first), scan("P", "p", **first)]) == [(("a", "p"), None)]
+
+
 def test_two_patients_of_one_study_are_paired_each_for_itself() -> None:
     scans = [scan(view, patient + view, patient_id=patient, acquisition_time=None) for view in "AP" for patient in "12"]
 

@@ -297,9 +297,6 @@ def names_without_ids() -> Files:
     return files(a=first, b=view("no ids", 1, "P", PatientID=None, PatientName="Second^Patient"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="views without Patient ID are joined, even if their names differ: no reader reads names"
-)
 def test_views_of_two_names_without_an_id_are_no_pair(found: dict[str, Found]) -> None:
     assert not found["names_without_ids"].pairs
 
@@ -322,9 +319,6 @@ def days_of_content() -> Files:
     )
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Acquisition DateTime is read only where Acquisition Date is absent; Content Date never"
-)
 @pytest.mark.parametrize("name", ["moments_against_dates", "days_of_content"])
 def test_views_that_any_date_keeps_apart_are_no_pair(found: dict[str, Found], name: str) -> None:
     assert not found[name].pairs
@@ -340,7 +334,6 @@ def shared_words() -> Files:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="POST before MDP counts as a view, although both views of the series have it")
 def test_words_that_both_views_share_are_no_evidence(found: dict[str, Found]) -> None:
     assert found["shared_words"].pairs == {("a", "b")}
 

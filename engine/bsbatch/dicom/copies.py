@@ -7,6 +7,7 @@ Objects of one SOP Instance UID are copies only if patient and pixels are equal,
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from operator import attrgetter
 from typing import TypeVar
 
 from bsbatch.dicom.moments import gap_between
@@ -58,12 +59,14 @@ def settle_copies(scans: Sequence[ScanObject], read_digests: ReadDigests) -> Sor
 
 
 def by_patient(scans: Sequence[ScanObject]) -> list[list[ScanObject]]:
-    """Divide objects by Patient ID, then by its issuer.
+    """Divide objects by Patient ID, then by its issuer, and those without an ID by Patient's Name.
 
     An object without a value joins the others if these are of one patient. Beside two patients it stays by itself.
     """
-    groups = _divide(scans, lambda scan: scan.header.patient_id)
-    return [part for group in groups for part in _divide(group, lambda scan: scan.header.patient_issuer)]
+    groups = [list(scans)] if scans else []
+    for name in ("patient_id", "patient_issuer", "patient_name"):
+        groups = [part for group in groups for part in _divide(group, attrgetter(f"header.{name}"))]
+    return groups
 
 
 def fail_together(scans: Sequence[ScanObject], reason: Reason) -> Examination:
@@ -150,7 +153,7 @@ def _divide(scans: Sequence[ScanObject], key: Callable[[ScanObject], str | None]
     groups = dict(_group(scans, key))
     unknown = groups.pop(None, [])
     if len(groups) <= 1:
-        return [list(scans)] if scans else []
+        return [list(scans)]
     return [*groups.values(), *([scan] for scan in unknown)]
 
 

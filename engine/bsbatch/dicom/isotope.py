@@ -116,7 +116,7 @@ def _read_descriptions(texts: tuple[str, ...]) -> tuple[bool, bool]:
 
 def _minutes(drug: Drug, header: Header) -> float | None:
     """Minutes from injection to acquisition; None if unknown, negative or absurd. Midnight may lie between them."""
-    scanned, day = seconds_of(header.acquisition_time), day_of(header)
+    scanned, day = seconds_of(header.acquisition_time), day_of(header.acquisition_date)
     moment = (drug.start_datetime or "").partition("+")[0].partition("-")[0]
     date, time = _day(moment[:_DATE_DIGITS]), seconds_of(moment[_DATE_DIGITS:])
     injected = seconds_of(drug.start_time)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bsbatch.dicom.moments import are_of_other_days, gap_between
+from bsbatch.dicom.moments import are_of_other_days, gap_between, have_other_content_dates
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Header, ScanObject
 
@@ -124,9 +124,9 @@ def _can_be_one_scan(one: ScanObject, other: ScanObject) -> bool:
 
 
 def _contradicts(one: ScanObject, other: ScanObject) -> bool:
-    """Return True if the texts name different phases: "4 H" is no partner of "24 H"."""
+    """Return True if texts name different phases ("4 H" is no partner of "24 H"), or Content Dates other days."""
     first, second = one.label.phases, other.label.phases
-    return bool(first and second and not first & second)
+    return bool(first and second and not first & second) or have_other_content_dates(one.header, other.header)
 
 
 def _test_labels(views: Sequence[ScanObject]) -> Test:

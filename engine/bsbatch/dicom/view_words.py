@@ -21,6 +21,7 @@ _AMONG_NEUTRAL = {
 }
 """Words that count if all others are neutral."""
 _POST, _BEFORE_POST = "POST", frozenset({"STATUS", "STATE"})
+_AND = frozenset({"AND", "UND", "ET", "E", "Y"})
 _NAMES = frozenset({_POST}).union(*_CERTAIN.values(), *_AMONG_NEUTRAL.values())
 
 _PROJECTION = re.compile(r"(ANTERO|POSTERO)[ _-]+(?=POSTERIOR|ANTERIOR)")  # one word, named after the first direction
@@ -63,7 +64,8 @@ def _is_view(words: list[str], index: int) -> bool:
         return False
     if after and _AFTERWARDS.fullmatch(after[0]):
         return False
-    if any(word in _CERTAIN[View.ANTERIOR] for word in before[-2:]):
+    neighbour = next((word for word in reversed(before) if word not in _AND), None)
+    if neighbour in _CERTAIN[View.ANTERIOR]:
         return True
     rest = after[: next((number for number, word in enumerate(after) if word in _NAMES), None)]
     is_neutral = [_NEUTRAL.fullmatch(word) is not None for word in rest[:1]]

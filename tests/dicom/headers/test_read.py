@@ -398,3 +398,38 @@ def test_a_number_of_frames_beyond_its_range_still_fits_the_table(frames: bytes)
     data = encode(dataset(NumberOfFrames="123456789012")).replace(b"123456789012", frames)
 
     assert fits_the_table(read(data))
+
+
+TWO_GROUPS = "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name"),
+    [
+        ({"PatientID": "1", "PatientName": "Doe^Jane"}, None),
+        ({"PatientName": "Doe^Jane^^"}, "Doe^Jane^^"),
+        ({"PatientName": ""}, None),
+        ({"PatientName": None}, None),
+        ({"PatientName": TWO_GROUPS, "SpecificCharacterSet": "ISO_IR 192"}, TWO_GROUPS),
+    ],
+)
+def test_a_name_is_read_only_without_a_patient_id(attributes: dict[str, Any], name: str | None) -> None:
+    assert read(encode(dataset(**attributes))).patient_name == name
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"AcquisitionDate": "20200102", "ContentDate": "20200103"}, ("20200102", None, None)),
+        ({"ContentDate": "20200103"}, (None, None, "20200103")),
+        ({"AcquisitionDateTime": "20200102101500+0100", "ContentDate": "20200103"}, ("20200102", "101500", None)),
+        ({"AcquisitionDate": "20200101", "AcquisitionDateTime": "20200102101500"}, ("20200101", "101500", None)),
+    ],
+)
+def test_dates_of_acquisition_come_before_the_date_of_the_content(
+    attributes: dict[str, Any], expected: tuple[str | None, ...]
+) -> None:
+    found = read(encode(dataset(**attributes)))
+
+    assert (found.acquisition_date, found.acquisition_time, found.content_date) == expected
+    assert found.acquisition_datetime == attributes.get("AcquisitionDateTime")

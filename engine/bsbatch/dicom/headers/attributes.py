@@ -56,10 +56,14 @@ GENIE_LABELS = Attribute("GenieDatasetName", b"LO"), Attribute("GeniePictureObje
 GENIE = {0x00110010: GENIE_CREATOR, 0x00111012: GENIE_LABELS[0], 0x00111030: GENIE_LABELS[1]}
 """Private creator, and the labels of data set and picture that GE's Genie and Xeleris workstations write."""
 
+BEGINNING = OUTLINE | _table("ContentDate")
+"""Attributes up to Modality, after which it is known whether more are wanted."""
+
 FULL = (
-    OUTLINE
+    BEGINNING
     | _table(
         "SeriesDescription",
+        "PatientName",
         "PatientID",
         "IssuerOfPatientID",
         "CountsAccumulated",

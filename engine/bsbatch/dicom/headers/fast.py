@@ -88,25 +88,33 @@ def _header(source: _Source, is_wanted: IsWanted) -> Header:
     time = values.unique_text(raw, "AcquisitionTime")
     if not walk.is_wanted:
         header = Header._make((sop_uid, time, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec)))
-        return _complete_date(header, raw) if "AcquisitionDateTime" in raw else header
+        return _complete_date(header, raw, None) if "AcquisitionDateTime" in raw else header
     own = (
         sop_uid,
         time,
         *(values.unique_text(raw, keyword) for keyword in _OF_SERIES),
         *(values.unique_free_text(raw[keyword], codec) if keyword in raw else None for keyword in _OF_PATIENT),
+        *_UNREAD_OF_PATIENT,
         values.integer(raw, "CountsAccumulated"),
         _drugs(tuple(map(raw.get, _OF_DRUGS)), codec, walk.is_implicit),
         _locate(source, walk),
     )
     header = Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
-    return _complete_date(header, raw) if "AcquisitionDateTime" in raw else header
+    if header.patient_id is None and "PatientName" in raw:
+        header = header._replace(patient_name=values.simple_name(raw["PatientName"]))
+    if "AcquisitionDateTime" in raw or (header.acquisition_date is None and "ContentDate" in raw):
+        header = _complete_date(header, raw, values.unique_text(raw, "ContentDate"))
+    return header
 
 
-def _complete_date(header: Header, raw: RawValues) -> Header:
-    """Fill in date and time from Acquisition DateTime, which few cameras write."""
+def _complete_date(header: Header, raw: RawValues, content_date: str | None) -> Header:
+    """Fill in dates from Acquisition DateTime, which few cameras write, or else Content Date."""
     moment = values.unique_text(raw, "AcquisitionDateTime")
     date, time = attributes.acquisition(header.acquisition_date, header.acquisition_time, moment)
-    return header._replace(acquisition_date=date, acquisition_time=time)
+    content_date = None if date else content_date
+    return header._replace(
+        acquisition_date=date, acquisition_time=time, acquisition_datetime=moment, content_date=content_date
+    )
 
 
 _TEMPLATES = TemplateCache()
@@ -117,7 +125,7 @@ def _walk(source: _Source, is_wanted: IsWanted) -> Walk:
     raw, start = Walker(data, is_implicit=False).dataset(DATASET, size, _OF_META, attributes.META)
     walker = Walker(data, is_implicit=_syntax(raw) == ImplicitVRLittleEndian)
     check(walker.is_implicit != _starts_explicit(data, start))
-    first, stop = walker.dataset(start, size, _BEFORE_DECISION, attributes.OUTLINE)
+    first, stop = walker.dataset(start, size, _BEFORE_DECISION, attributes.BEGINNING)
     is_more_wanted = _decide(is_wanted, *map((raw | first).get, _OF_KIND))
     tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
     rest, stop = walker.dataset(stop, size, tags, wanted)
@@ -180,9 +188,13 @@ _OF_OBJECT = {
     "SOPInstanceUID",
     "AcquisitionTime",
     "AcquisitionDateTime",
+    "ContentDate",
+    "PatientName",
 }
 _OF_SERIES = "AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
 _OF_PATIENT = "PatientID", "IssuerOfPatientID"
+_UNREAD_OF_PATIENT = None, None, None
+"""Acquisition DateTime, Content Date and Patient's Name, of which most objects need none."""
 _OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformationSequence"
 _OUTLINE_KEYWORDS = tuple(
     sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OF_OBJECT)
@@ -204,7 +216,7 @@ def _outline_fields(packed: tuple[bytes | None, ...], codec: str) -> tuple[objec
     raw = _restore(_OUTLINE_KEYWORDS, packed)
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
     unread = _UNREAD | {"is_lossy": lossy.is_lossy(None, values.text(raw, "TransferSyntaxUID") or "")}
-    return *series, None, None, None, (), None, *_order(_object_fields(raw, codec) | unread)
+    return *series, None, None, *_UNREAD_OF_PATIENT, None, (), None, *_order(_object_fields(raw, codec) | unread)
 
 
 @lru_cache(_REMEMBERED)

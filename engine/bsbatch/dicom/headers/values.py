@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from bsbatch.dicom.headers.elements import RawValues, check
 
+_NAME = re.compile(rb"[ -<>-\[\]-~]*\0*")
 _INTEGER = re.compile(rb" *[+-]?\d{1,12} *")
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})? *")
 _INT32 = 2**31 - 1
@@ -79,6 +80,12 @@ def unique_free_text(value: bytes, codec: str) -> str | None:
     check(_ESCAPE not in value)
     first, _, _ = value.decode(codec).partition("\\")
     return first.rstrip(" \0").strip() or None
+
+
+def simple_name(value: bytes) -> str | None:
+    """The value of PN, if it has one group of components in ASCII (PS3.5 section 6.2.1)."""
+    check(_NAME.fullmatch(value) is not None)
+    return value.decode("ascii").rstrip(" \0").strip() or None
 
 
 def free_texts(raw: RawValues, keyword: str, codec: str) -> tuple[str, ...]:

@@ -63,9 +63,8 @@ def _is_beyond_outline(tag: int) -> bool:
 
 
 def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, syntax: str) -> Header:
-    date, time = attributes.acquisition(
-        *(_text(dataset, keyword) for keyword in ("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime"))
-    )
+    moment, patient_id = _text(dataset, "AcquisitionDateTime"), _text(dataset, "PatientID")
+    date, time = attributes.acquisition(_text(dataset, "AcquisitionDate"), _text(dataset, "AcquisitionTime"), moment)
     bits_stored = _integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16
     high_bit = _integer(dataset, "HighBit")
     return Header(
@@ -74,8 +73,11 @@ def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, sy
         study_uid=_text(dataset, "StudyInstanceUID"),
         series_uid=_text(dataset, "SeriesInstanceUID"),
         frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
-        patient_id=_text(dataset, "PatientID"),
+        patient_id=patient_id,
         patient_issuer=_text(dataset, "IssuerOfPatientID"),
+        acquisition_datetime=moment,
+        content_date=None if date else _text(dataset, "ContentDate"),
+        patient_name=None if patient_id else _text(dataset, "PatientName"),
         modality=_text(dataset, "Modality") or "",
         image_type=tuple(value.upper() for value in _texts(dataset, "ImageType")),
         manufacturer=_text(dataset, "Manufacturer"),
