@@ -3,12 +3,13 @@
 import re
 from datetime import date
 
-from bsbatch.dicom.headers.attributes import acquisition
 from bsbatch.records import Header
 
 DAY = 86400.0
 _DATE = re.compile(r"(\d{4})([./-]?)(\d{2})\2(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(?:(\d{2}):?(?:(\d{2}(?:\.\d*)?))?)?")
+
+_DATE_DIGITS = 8
 
 _Stamp = tuple[str | None, str | None]
 """Date and time."""
@@ -31,6 +32,22 @@ def are_of_other_days(one: Header, other: Header) -> bool:
 def have_other_content_dates(one: Header, other: Header) -> bool:
     """Return True if two objects without dates of acquisition have Content Dates, and not the same."""
     return _are_other(one.content_date, other.content_date)
+
+
+def acquisition(date: str | None, time: str | None, moment: str | None) -> tuple[str | None, str | None]:
+    """Return Acquisition Date and Acquisition Time, those that are absent from Acquisition DateTime.
+
+    Parameters
+    ----------
+    date, time
+        (0008,0022) and (0008,0032).
+    moment
+        (0008,002A), ``YYYYMMDDHHMMSS.FFFFFF&ZZXX``; the offset from UTC is left out (PS3.5 section 6.2, DT).
+    """
+    if moment is None:
+        return date, time
+    local = moment.partition("+")[0].partition("-")[0]
+    return date or local[:_DATE_DIGITS] or None, time or local[_DATE_DIGITS:] or None
 
 
 def day_of(text: str | None) -> int | None:

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-_DATE_DIGITS = 8
-
 IsWanted = Callable[[str, str], bool]
 """Called with Modality and SOP Class UID, empty if absent; False if no more than `OUTLINE` is wanted of an object."""
 
@@ -118,19 +116,3 @@ DRUG = CHARACTER_SET | _table(
 Radiopharmaceutical Information."""
 LIMITS = "EnergyWindowLowerLimit", "EnergyWindowUpperLimit", "EnergyWindowCenterline", "EnergyWindowTotalWidth"
 """Keywords of the values that `bsbatch.dicom.headers.energies.range_of` reads."""
-
-
-def acquisition(date: str | None, time: str | None, moment: str | None) -> tuple[str | None, str | None]:
-    """Return Acquisition Date and Acquisition Time, those that are absent from Acquisition DateTime.
-
-    Parameters
-    ----------
-    date, time
-        (0008,0022) and (0008,0032).
-    moment
-        (0008,002A), ``YYYYMMDDHHMMSS.FFFFFF&ZZXX``; the offset from UTC is left out (PS3.5 section 6.2, DT).
-    """
-    if moment is None:
-        return date, time
-    local = moment.partition("+")[0].partition("-")[0]
-    return date or local[:_DATE_DIGITS] or None, time or local[_DATE_DIGITS:] or None

@@ -24,6 +24,7 @@ from bsbatch.dicom.headers.elements import (
 )
 from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Walk
+from bsbatch.dicom.moments import acquisition
 from bsbatch.records import Detector, EnergyRange, Header, PixelData
 from bsbatch.tracers.record import Drug
 
@@ -110,7 +111,7 @@ def _header(source: _Source, is_wanted: IsWanted) -> Header:
 def _complete_date(header: Header, raw: RawValues, content_date: str | None) -> Header:
     """Fill in dates from Acquisition DateTime, which few cameras write, or else Content Date."""
     moment = values.unique_text(raw, "AcquisitionDateTime")
-    date, time = attributes.acquisition(header.acquisition_date, header.acquisition_time, moment)
+    date, time = acquisition(header.acquisition_date, header.acquisition_time, moment)
     content_date = None if date else content_date
     return header._replace(
         acquisition_date=date, acquisition_time=time, acquisition_datetime=moment, content_date=content_date

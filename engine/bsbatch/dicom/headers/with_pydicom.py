@@ -14,6 +14,7 @@ from bsbatch.dicom.headers import attributes, lossy
 from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.headers.elements import are_fragments_whole
 from bsbatch.dicom.headers.energies import ranges_of, windows_of
+from bsbatch.dicom.moments import acquisition
 from bsbatch.dicom.part10 import Part10, open_file
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason
@@ -64,7 +65,7 @@ def _is_beyond_outline(tag: int) -> bool:
 
 def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, syntax: str) -> Header:
     moment, patient_id = _text(dataset, "AcquisitionDateTime"), _text(dataset, "PatientID")
-    date, time = attributes.acquisition(_text(dataset, "AcquisitionDate"), _text(dataset, "AcquisitionTime"), moment)
+    date, time = acquisition(_text(dataset, "AcquisitionDate"), _text(dataset, "AcquisitionTime"), moment)
     bits_stored = _integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16
     high_bit = _integer(dataset, "HighBit")
     return Header(
