@@ -87,19 +87,17 @@ class Header(NamedTuple):
     acquisition_time: str | None
     """(0008,0032) Acquisition Time, else that of (0008,002A) Acquisition DateTime: ``HHMMSS[.ffffff]``."""
     acquisition_date: str | None
-    """(0008,0022) Acquisition Date, else that of Acquisition DateTime: ``YYYYMMDD``."""
+    """(0008,0022), else from Acquisition DateTime: ``YYYYMMDD``."""
     study_uid: str | None
     series_uid: str | None
     frame_of_reference_uid: str | None
-    """These four differ between series."""
     patient_id: str | None
     """(0010,0020) Patient ID; a keyed hash of it as soon as the intake has read the header."""
     patient_issuer: str | None
     """(0010,0021) Issuer of Patient ID; a keyed hash likewise."""
     acquisition_datetime: str | None
-    """(0008,002A) Acquisition DateTime, which may contradict date and time."""
     content_date: str | None
-    """(0008,0023) Content Date, read only without a date of acquisition."""
+    """(0008,0023), read only without a date of acquisition; (0008,002A) may contradict the others."""
     patient_name: str | None
     """(0010,0010) Patient's Name, read only without a Patient ID; a keyed hash likewise. It reaches no row."""
     counts_accumulated: int | None

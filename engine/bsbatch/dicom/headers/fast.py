@@ -18,15 +18,22 @@ from bsbatch.dicom.headers.elements import (
     RawValues,
     UnclearError,
     Walker,
-    Wanted,
     are_fragments_whole,
     check,
 )
-from bsbatch.dicom.headers.energies import ranges_of, windows_of
+from bsbatch.dicom.headers.energies import windows_of
+from bsbatch.dicom.headers.sequences import (
+    OF_DRUGS,
+    centre_of,
+    read_detectors,
+    read_drugs,
+    read_items,
+    read_view_texts,
+    read_windows,
+)
 from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Walk
 from bsbatch.dicom.moments import acquisition
-from bsbatch.records import Detector, EnergyRange, Header, PixelData
-from bsbatch.tracers.record import Drug
+from bsbatch.records import Header, PixelData
 
 HEAD = 8192
 """Number of bytes read first; most headers are shorter."""
@@ -97,7 +104,7 @@ def _header(source: _Source, is_wanted: IsWanted) -> Header:
         *(values.unique_free_text(raw[keyword], codec) if keyword in raw else None for keyword in _OF_PATIENT),
         *_UNREAD_OF_PATIENT,
         values.integer(raw, "CountsAccumulated"),
-        _drugs(tuple(map(raw.get, _OF_DRUGS)), codec, walk.is_implicit),
+        read_drugs(tuple(map(raw.get, OF_DRUGS)), codec, walk.is_implicit),
         _locate(source, walk),
     )
     header = Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
@@ -196,7 +203,6 @@ _OF_SERIES = "AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameO
 _OF_PATIENT = "PatientID", "IssuerOfPatientID"
 _UNREAD_OF_PATIENT = None, None, None
 """Acquisition DateTime, Content Date and Patient's Name, of which most objects need none."""
-_OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformationSequence"
 _OUTLINE_KEYWORDS = tuple(
     sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OF_OBJECT)
 )
@@ -205,7 +211,7 @@ _CAMERA_KEYWORDS = tuple(
     sorted(
         {attribute.keyword for attribute in attributes.EVERY.values()}
         - _OF_OBJECT
-        - {*_OF_SERIES, *_OF_PATIENT, *_OF_DRUGS, "CountsAccumulated"}
+        - {*_OF_SERIES, *_OF_PATIENT, *OF_DRUGS, "CountsAccumulated"}
     )
 )
 """Keywords whose values the objects of a camera share."""
@@ -279,7 +285,7 @@ def _sample_fields(raw: RawValues, is_implicit: bool) -> dict[str, object]:
     return {
         "high_bit": bits_stored - 1 if high_bit is None else high_bit,
         "padding": tuple(value for value in padding if value is not None) if padding[0] is not None else (),
-        "has_modality_lut": bool(_items(raw, "ModalityLUTSequence", is_implicit, attributes.CHARACTER_SET)),
+        "has_modality_lut": bool(read_items(raw, "ModalityLUTSequence", is_implicit, attributes.CHARACTER_SET)),
     }
 
 
@@ -291,88 +297,17 @@ def _acquisition_fields(raw: RawValues, codec: str, is_implicit: bool) -> dict[s
         "detector_vector": values.shorts(raw, "DetectorVector"),
         "energy_window_vector": values.shorts(raw, "EnergyWindowVector"),
         "energy_windows": windows_of(
-            _energy_windows(raw.get("EnergyWindowInformationSequence", b""), is_implicit), *_centre(raw)
+            read_windows(raw.get("EnergyWindowInformationSequence", b""), is_implicit),
+            *centre_of(raw),
         ),
-        "detectors": _detectors(detectors, codec, is_implicit),
-        "view_texts": _view_texts(_items(raw, "ViewCodeSequence", is_implicit, attributes.CODE), codec),
+        "detectors": read_detectors(detectors, codec, is_implicit),
+        "view_texts": read_view_texts(read_items(raw, "ViewCodeSequence", is_implicit, attributes.CODE), codec),
         "private_labels": _private_labels(raw, codec),
         "view_position": values.texts(raw, "ViewPosition"),
         "image_ids": values.free_texts(raw, "ImageID", codec),
         "descriptions": values.free_texts(raw, "SeriesDescription", codec),
         "whole_body_technique": values.text(raw, "WholeBodyTechnique"),
     }
-
-
-@lru_cache(_REMEMBERED)
-def _energy_windows(value: bytes, is_implicit: bool) -> tuple[tuple[EnergyRange | None, ...], ...]:
-    items = Walker(value, is_implicit).items(attributes.WINDOW)
-    return tuple(_energy_ranges(item, is_implicit) for item in items)
-
-
-def _energy_ranges(item: RawValues, is_implicit: bool) -> tuple[EnergyRange | None, ...]:
-    parts = _items(item, "EnergyWindowRangeSequence", is_implicit, attributes.ENERGY_RANGE)
-    lower, upper, centre, width = attributes.LIMITS
-    limits = ((part.get(lower), part.get(upper), part.get(centre), part.get(width)) for part in parts)
-    return ranges_of(limits, *_centre(item))
-
-
-def _centre(raw: RawValues) -> tuple[bytes | None, bytes | None]:
-    return raw.get("EnergyWindowCenterline"), raw.get("EnergyWindowTotalWidth")
-
-
-@lru_cache(_REMEMBERED)
-def _drugs(packed: tuple[bytes | None, ...], codec: str, is_implicit: bool) -> tuple[Drug, ...]:
-    """Read Radiopharmaceutical Information Sequence, else the attributes at the root that older objects have."""
-    raw = _restore(_OF_DRUGS, packed)
-    items = _items(raw, "RadiopharmaceuticalInformationSequence", is_implicit, attributes.DRUG)
-    nuclides, names = (values.free_texts(raw, keyword, codec) for keyword in _OF_DRUGS[:2])
-    if items or not (nuclides or names):
-        return tuple(_drug(item, codec, is_implicit) for item in items)
-    return (Drug((), nuclides, (), names, None, None),)
-
-
-def _drug(item: RawValues, codec: str, is_implicit: bool) -> Drug:
-    nuclides = _items(item, "RadionuclideCodeSequence", is_implicit, attributes.CODE)
-    codes = _items(item, "RadiopharmaceuticalCodeSequence", is_implicit, attributes.CODE)
-    name = values.free_text(item, "Radiopharmaceutical", codec)
-    return Drug(
-        nuclide_codes=_texts_of(nuclides, "CodeValue", codec),
-        nuclide_texts=_texts_of(nuclides, "CodeMeaning", codec),
-        codes=_texts_of(codes, "CodeValue", codec),
-        texts=((name,) if name else ()) + _texts_of(codes, "CodeMeaning", codec),
-        start_time=values.unique_text(item, "RadiopharmaceuticalStartTime"),
-        start_datetime=values.unique_text(item, "RadiopharmaceuticalStartDateTime"),
-    )
-
-
-def _texts_of(items: list[RawValues], keyword: str, codec: str) -> tuple[str, ...]:
-    return tuple(text for item in items if (text := values.free_text(item, keyword, codec)))
-
-
-@lru_cache(_REMEMBERED)
-def _detectors(value: bytes, codec: str, is_implicit: bool) -> tuple[Detector, ...]:
-    items = Walker(value, is_implicit).items(attributes.DETECTOR)
-    return tuple(_detector(item, codec, is_implicit) for item in items)
-
-
-def _detector(item: RawValues, codec: str, is_implicit: bool) -> Detector:
-    codes = _items(item, "ViewCodeSequence", is_implicit, attributes.CODE)
-    schemes = (values.free_text(code, "CodingSchemeDesignator", codec) or "" for code in codes)
-    numbers = (values.free_text(code, "CodeValue", codec) or "" for code in codes)
-    return Detector(
-        start_angle=values.decimal(item, "StartAngle"),
-        view_codes=tuple(zip(schemes, numbers, strict=True)),
-        view_texts=_view_texts(codes, codec),
-    )
-
-
-def _view_texts(codes: list[RawValues], codec: str) -> tuple[str, ...]:
-    keywords = ("CodeMeaning", "CodeValue")
-    return tuple(text for code in codes for keyword in keywords if (text := values.free_text(code, keyword, codec)))
-
-
-def _items(raw: RawValues, keyword: str, is_implicit: bool, wanted: Wanted) -> list[RawValues]:
-    return Walker(raw[keyword], is_implicit).items(wanted) if keyword in raw else []
 
 
 def _private_labels(raw: RawValues, codec: str) -> tuple[tuple[str, ...], ...]:
