@@ -29,6 +29,9 @@ def archive(tmp_path: Path) -> Path:
 
 
 def run(archive: Path, out: Path, *options: str | Path) -> Path:
+    """Run into a folder with the same patient key as every other one, so that parts can be compared."""
+    out.mkdir(exist_ok=True)
+    (out / "patient.key").write_bytes(b"one key for all folders")
     done = bsbatch("run", archive, "--out", out, "--threads", "1", *options)
     assert done.returncode == 0, done.stderr
     return out
@@ -56,7 +59,7 @@ def test_without_maps_the_results_are_those_of_a_model_without_maps(archive: Pat
         found = results(run(archive, tmp_path / backend, "--model", twin, "--backend", backend))
         expected = results(run(archive, tmp_path / f"blind-{backend}", "--model", blind, "--backend", backend))
         assert [without_hashes(row) for row in found] == [without_hashes(row) for row in expected]
-        assert list(found[0]) == [column.name for column in RESULT_COLUMNS]
+        assert list(found[0]) == [column.name for column in RESULT_COLUMNS if column.name != "patient_key"]
 
 
 def median(archive: Path, out: Path) -> str:
