@@ -48,8 +48,10 @@ pycuda: $(VENV)/.test
 	LD_LIBRARY_PATH=$(DRIVER) $(BIN)/python -c 'import os, pytest, sys; sys.setdlopenflags(os.RTLD_LAZY); \
 	    sys.exit(pytest.main(["tests/contracts/test_devices.py"]))'
 
+# nvcc writes its own PTX version, which older drivers refuse; 6.3 is the lowest that sm_75 admits
 kernels:
-	cd engine/bsbatch/cuda/kernels && nvcc -std=c++17 -arch=compute_75 -ptx -o normalise.ptx normalise.cu
+	cd engine/bsbatch/cuda/kernels && nvcc -std=c++17 -arch=compute_75 -ptx -o normalise.ptx normalise.cu \
+	    && sed -i 's/^\.version .*/.version 6.3/' normalise.ptx
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

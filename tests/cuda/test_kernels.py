@@ -16,7 +16,9 @@ from bsbatch.imaging.preprocess import compact, compose
 
 SHIM = Path(__file__).parent / "shim"
 KERNELS = Path(__file__).parents[2] / "engine" / "bsbatch" / "cuda" / "kernels"
-GPP, NVCC = shutil.which("g++"), shutil.which("nvcc")
+GPP, NVCC, PTXAS = shutil.which("g++"), shutil.which("nvcc"), shutil.which("ptxas")
+PTX_VERSION = ".version 6.3"
+"""Of CUDA 10.0, the lowest that admits sm_75: a driver refuses a version above its own."""
 THREADS = 256
 PIXELS = 512 * 512
 
@@ -133,7 +135,28 @@ def test_the_ptx_is_what_nvcc_makes_of_the_source(tmp_path: Path) -> None:
     made = tmp_path / "normalise.ptx"
     options = ["-std=c++17", "-arch=compute_75", "-ptx"]
     subprocess.run([NVCC, *options, "-o", made, KERNELS / "normalise.cu"], check=True)
-    assert made.read_text(encoding="utf-8") == shipped
+    assert with_version(made.read_text(encoding="utf-8"), PTX_VERSION) == shipped
+
+
+def with_version(ptx: str, line: str) -> str:
+    return re.sub(r"^\.version .*$", line, ptx, flags=re.MULTILINE)
+
+
+def test_the_ptx_names_the_lowest_version_that_its_target_admits() -> None:
+    """A driver that is older than the named version refuses the kernel, and nvcc names its own."""
+    lines = (KERNELS / "normalise.ptx").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith(".version")] == [PTX_VERSION]
+
+
+@pytest.mark.skipif(PTXAS is None, reason="there is no ptxas")
+@pytest.mark.parametrize(("line", "is_assembled"), [(PTX_VERSION, True), (".version 6.2", False)])
+def test_ptxas_assembles_the_named_version_and_no_lower_one(line: str, is_assembled: bool, tmp_path: Path) -> None:
+    made = tmp_path / "normalise.ptx"
+    made.write_text(with_version((KERNELS / "normalise.ptx").read_text(encoding="utf-8"), line), encoding="utf-8")
+    command = [str(PTXAS), "--gpu-name", "sm_75", "--output-file", str(tmp_path / "normalise.cubin"), str(made)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode == 0) is is_assembled, done.stderr
+    assert is_assembled or b"does not support .target sm_75" in done.stderr
 
 
 def test_the_ptx_rounds_as_the_source_says() -> None:
