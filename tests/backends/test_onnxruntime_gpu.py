@@ -15,7 +15,7 @@ from bsbatch.backends import onnxruntime_gpu as gpu_module
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.backends.onnxruntime_gpu import OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend
 from bsbatch.config import Effort
-from bsbatch.errors import BackendError, ModelError
+from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
@@ -185,6 +185,13 @@ def test_an_engine_is_cached_for_model_outputs_batch_and_versions(
     folders = [first, folder(model, 3), folder(model, with_cams=True), folder(Model.load(another, VERSION))]
     monkeypatch.setattr(onnxruntime, "__version__", "9.9")
     assert len({*folders, folder(model)}) == 5
+
+
+def test_a_batch_that_exceeds_the_count_of_tensorrt_is_refused(model: Model) -> None:
+    assert OnnxRuntimeCudaBackend(model, Effort(batch_size=128)).batch_size == 128
+    assert OnnxRuntimeTensorRtBackend(model, Effort(batch_size=127)).batch_size == 127
+    with pytest.raises(UsageError, match=r"--batch-size 128 is too large .* at most 127 images"):
+        OnnxRuntimeTensorRtBackend(model, Effort(batch_size=128))
 
 
 @pytest.mark.parametrize("kind", [OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend])

@@ -26,7 +26,7 @@ def compile_(
     arch: Annotated[
         str | None, typer.Option(help="With rtx: sm_89,sm_120 ...", show_default="all that it supports")
     ] = None,
-    batch: Annotated[str, typer.Option(help="Largest batch of each profile, ascending.")] = "1,32,64",
+    batch: Annotated[str, typer.Option(help="Largest batch of each profile, ascending, at most 127.")] = "1,16,32,64",
 ) -> None:
     """Rewrite a model for float16, compare it with float32, and compile engines of TensorRT or TensorRT-RTX.
 

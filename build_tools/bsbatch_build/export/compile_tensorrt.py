@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
-from bsbatch.cuda.library import LIBRARIES, Flavour, Library, available_flavour
+from bsbatch.cuda.library import LARGEST_BATCH, LIBRARIES, Flavour, Library, available_flavour
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.geometry import INPUT_SHAPE
 from bsbatch.host.files import cache_folder, lock_folder, replace_file
@@ -25,7 +25,7 @@ from bsbatch_build.export.precision import PRECISION, HalfGraph, derive_half_gra
 
 logger = logging.getLogger(__name__)
 
-BATCHES = (1, 32, 64)
+BATCHES = (1, 16, 32, 64)
 _NO_LIBRARY = (
     'no engine: neither TensorRT (pip install "bsbatch[tensorrt]") nor TensorRT-RTX ("bsbatch[rtx]") is installed'
 )
@@ -42,13 +42,18 @@ class CompileSettings:
     architectures: tuple[str, ...] = ()
     """Names such as ``sm_89``; empty for all that the library offers, or for the GPU of this machine."""
     batches: tuple[int, ...] = BATCHES
-    """The largest batch of each profile: with 1, 32, 64 batches of 1, of 2 to 32 and of 33 to 64."""
+    """The largest batch of each profile: with 1, 32, 64 batches of 1, of 2 to 32 and of 33 to 64. At most 127."""
 
     def __post_init__(self) -> None:
-        """Refuse profiles that overlap and architectures named twice."""
+        """Refuse profiles that overlap or are too large for TensorRT, and architectures named twice."""
         ascending = sorted(set(self.batches))
         if list(self.batches) != ascending or not ascending or ascending[0] < 1:
             raise UsageError("--batch must be ascending numbers from 1 on, for example 1,32,64")
+        if ascending[-1] > LARGEST_BATCH:
+            raise UsageError(
+                f"--batch {ascending[-1]} is too large: the first convolution of {LARGEST_BATCH + 1} images has 2^31 "
+                f"values, more than TensorRT can count; give at most {LARGEST_BATCH}"
+            )
         if len(set(self.architectures)) != len(self.architectures):
             raise UsageError("--arch names an architecture twice")
 

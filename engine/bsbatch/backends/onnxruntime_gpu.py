@@ -19,8 +19,9 @@ from bsbatch.backends.onnx_session import (
 )
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import ONNXRUNTIME_INSTALL, versions
+from bsbatch.cuda.library import LARGEST_BATCH
 from bsbatch.cuda.ring import MODEL_SHAPE
-from bsbatch.errors import BackendError, ModelError
+from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.host.files import cache_folder
 from bsbatch.models.derived import find_intact_file
 from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model, require_model
@@ -113,6 +114,23 @@ class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
         "ONNX Runtime finds no TensorRT of the version that it was built for: install the one that the table at "
         "onnxruntime.ai, TensorRT execution provider, names, or use --backend onnxruntime:cuda"
     )
+
+    def __init__(self, model: Model | None, effort: Effort, *, with_cams: bool = False) -> None:
+        """Prepare; nothing is loaded before enter.
+
+        Raises
+        ------
+        ModelError
+            There is no model, or it gives no heat map and ``with_cams`` asks for one.
+        UsageError
+            The batch is too large for TensorRT.
+        """
+        super().__init__(model, effort, with_cams=with_cams)
+        if self.batch_size > LARGEST_BATCH:
+            raise UsageError(
+                f"--batch-size {self.batch_size} is too large for --backend {self.name}: TensorRT computes at most "
+                f"{LARGEST_BATCH} images at once"
+            )
 
     def _preload_libraries(self) -> None:
         super()._preload_libraries()

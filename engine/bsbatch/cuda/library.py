@@ -16,6 +16,13 @@ from typing import Any
 from bsbatch.cuda.gpu import INSTALL, Gpu, driver_problem, gpu
 from bsbatch.errors import MissingPackageError, UsageError
 
+LARGEST_BATCH = 127
+"""Images in a batch of TensorRT at most.
+
+The first convolution of the paper's network has 64 x 512 x 512 values for each image, so 2^31 for 128 images. TensorRT
+counts the values of a tensor with 32 bits and fails beyond (NVIDIA/TensorRT, issue 4123).
+"""
+
 
 class Flavour(StrEnum):
     """Names of the two libraries."""

@@ -122,7 +122,7 @@ def test_the_papers_network_becomes_an_engine_for_every_architecture(tmp_path: P
     for engine in made.engines:
         where = place(engine.key.target, engine.key.outputs)
         assert engine == find_engine(Model.load(folder, preprocess.VERSION), where)
-        assert (engine.path.parent, engine.key.batches) == (folder, (1, 32, 64))
+        assert (engine.path.parent, engine.key.batches) == (folder, (1, 16, 32, 64))
         assert engine.path.stat().st_size > 0.9 * weights  # the weights are in it, and they are float16
         assert engine.path.stat().st_size < 1.5 * weights
 
@@ -268,6 +268,13 @@ def test_without_a_library_the_graph_is_made_alone(model: Path, monkeypatch: pyt
 def test_profiles_that_overlap_are_refused(batches: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="ascending numbers"):
         CompileSettings(Path("model"), batches=batches)
+
+
+def test_batches_that_exceed_the_count_of_tensorrt_are_refused_with_the_reason() -> None:
+    """64 x 512 x 512 values of the first convolution, times 128, are 2^31."""
+    assert CompileSettings(Path("model"), batches=(1, 127)).batches == (1, 127)
+    with pytest.raises(UsageError, match=r"--batch 128 is too large: .* 2\^31 values, .* give at most 127"):
+        CompileSettings(Path("model"), batches=(1, 128))
 
 
 def test_an_architecture_named_twice_is_refused() -> None:
