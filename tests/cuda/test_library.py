@@ -4,6 +4,7 @@ import sys
 from enum import Enum
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,18 @@ def test_tensorrt_is_preferred_to_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available_flavour() is Flavour.TENSORRT
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
     assert available_flavour() is Flavour.RTX
+
+
+def test_a_library_has_one_logger_that_remembers_its_last_error() -> None:
+    """TensorRT reports to the first logger that it gets."""
+    loaded = ModuleType("tensorrt")
+    loaded.ILogger = type("ILogger", (), {"ERROR": 1})  # type: ignore[attr-defined]
+    log: Any = libraries.logger_of(loaded)
+    assert log.last == "it gives no reason"
+    log.log(1, "out of memory")
+    log.log(2, "a warning")
+    assert libraries.logger_of(loaded) is log
+    assert log.last == "out of memory"
 
 
 def test_versions_of_missing_packages_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.cuda.machines import normalise_on
 from tests.cuda.runtime import PLAN, FakeLibrary
 
+from bsbatch.cuda.device import DeviceError
 from bsbatch.cuda.engines import Engine, EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.network import TensorRtNetwork, load_network
@@ -116,7 +117,10 @@ def test_a_device_without_memory_for_the_smallest_profile_is_refused_with_advice
 
 def test_an_engine_that_the_library_refuses_is_named(engine: Engine) -> None:
     engine.path.write_bytes(b"another plan")
-    with pytest.raises(BackendError, match=r"model\.engine cannot be loaded here: compile it"), on_device(engine):
+    with (
+        pytest.raises(BackendError, match=r"engine cannot be loaded here \(the plan is of another version\): compile"),
+        on_device(engine),
+    ):
         pass
 
 
@@ -124,7 +128,31 @@ def test_a_batch_that_the_library_refuses_ends_the_run(engine: Engine) -> None:
     with on_device(engine) as (device, library, network), images_of(device, [0.1, 0.2]) as images:
         library.profiles[1] = (9, 9)
         ring = Ring(device, network, MODEL_SHAPE, slots=2, batch=3)
-        with pytest.raises(BackendError, match="refuses a batch of 2: compile it again"):
+        with pytest.raises(BackendError, match=r"refuses a batch of 2 \(the shape is outside .*: compile it again"):
             ring.submit(images)
         library.profiles[1] = (2, 3)
+        ring.free()
+
+
+def test_a_batch_that_the_library_cannot_compute_ends_the_run_with_its_message(engine: Engine) -> None:
+    """Such a failure is no fault of the engine: nothing advises to compile it again."""
+    with on_device(engine) as (device, library, network), images_of(device, [0.1, 0.2]) as images:
+        library.fails = True
+        ring = Ring(device, network, MODEL_SHAPE, slots=2, batch=3)
+        with pytest.raises(BackendError, match=r"failed on a batch of 2 \(Cask convolution execution\)") as failed:
+            ring.submit(images)
+        assert "compile" not in str(failed.value)
+        ring.free()
+
+
+def test_the_message_of_the_library_survives_a_device_that_fails_with_it(engine: Engine) -> None:
+    def fail(*_: object) -> None:
+        raise DeviceError("an illegal memory access was encountered")
+
+    with on_device(engine) as (device, library, network), images_of(device, [0.1, 0.2]) as images:
+        library.fails, device._kernels = True, {"normalise": fail}
+        ring = Ring(device, network, MODEL_SHAPE, slots=2, batch=3)
+        with pytest.raises(BackendError, match="Cask convolution execution"):
+            ring.submit(images)
+        assert device.ownership.is_broken
         ring.free()

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
-from bsbatch.cuda.library import LARGEST_BATCH, LIBRARIES, Flavour, Library, available_flavour
+from bsbatch.cuda.library import LARGEST_BATCH, LIBRARIES, Flavour, Library, available_flavour, logger_of
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.geometry import INPUT_SHAPE
 from bsbatch.host.files import cache_folder, lock_folder, replace_file
@@ -172,7 +172,7 @@ class _Compiler:
     def __init__(self, library: Library, loaded: ModuleType, target: EngineTarget, listener: ProgressListener) -> None:
         self.target = target
         self._library, self._loaded, self._listener = library, loaded, listener
-        self._logger = _make_logger(loaded)
+        self._logger = logger_of(loaded)
 
     def make(self, _: Path, aside: Path, *, graph: Path, batches: tuple[int, ...]) -> None:
         """Compile a float16 graph into a file.
@@ -261,31 +261,8 @@ def _save_timings(path: Path, timings: bytes) -> None:
         logger.debug("timings are not saved: %s", error)
 
 
-class _Logger(Protocol):
-    last: str
-    """Last error of the library."""
-
-
 class _Monitor(Protocol):
     is_cancelled: bool
-
-
-def _make_logger(library: ModuleType) -> _Logger:
-    interface: Any = library.ILogger
-
-    class Logger(interface):  # type: ignore[misc]  # its class is known when the library is loaded
-        """Forwards messages of the library to `logging` and remembers its last error."""
-
-        def __init__(self) -> None:
-            interface.__init__(self)
-            self.last = "it gives no reason"
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity <= interface.ERROR:
-                self.last = message
-            logger.debug("%s: %s", severity, message)
-
-    return Logger()
 
 
 def _make_monitor(library: ModuleType, listener: ProgressListener) -> _Monitor:

@@ -4,17 +4,21 @@ TensorRT (10 and 11) times kernels on the GPU of this machine, and its engine is
 TensorRT-RTX compiles ahead of time, without a GPU, for a named architecture. Light, for the command line.
 """
 
+import logging
 from collections.abc import Sequence
 from ctypes.util import find_library
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from bsbatch.cuda.gpu import INSTALL, Gpu, driver_problem, gpu
 from bsbatch.errors import MissingPackageError, UsageError
+
+logger = logging.getLogger(__name__)
 
 LARGEST_BATCH = 127
 """Images in a batch of TensorRT at most.
@@ -135,6 +139,33 @@ def architectures(loaded: ModuleType) -> tuple[str, ...]:
     """Return the names of all architectures that TensorRT-RTX compiles for, for example ``sm_89``."""
     names = loaded.ComputeCapability.__members__
     return tuple(name.lower().replace("sm", "sm_") for name in names if name.startswith("SM"))
+
+
+class LibraryLogger(Protocol):
+    """The logger of a library, for its builders, parsers and runtimes."""
+
+    last: str
+    """The last error that the library reported, in its own words."""
+
+
+@cache
+def logger_of(loaded: ModuleType) -> LibraryLogger:
+    """Return the logger of a library, one in a process: TensorRT reports to the first that it gets."""
+    interface: Any = loaded.ILogger
+
+    class Logger(interface):  # type: ignore[misc]  # its class is known when the library is loaded
+        """Forwards messages of the library to `logging` and remembers its last error."""
+
+        def __init__(self) -> None:
+            interface.__init__(self)
+            self.last = "it gives no reason"
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity <= interface.ERROR:
+                self.last = message
+            logger.debug("%s: %s", severity, message)
+
+    return Logger()
 
 
 def _member(target: str) -> str:

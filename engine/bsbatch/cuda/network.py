@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bsbatch.cuda.device import Device, Event, Stream
 from bsbatch.cuda.engines import Engine
+from bsbatch.cuda.library import LibraryLogger, logger_of
 from bsbatch.errors import BackendError
 from bsbatch.geometry import INPUT_SHAPE
 
@@ -40,7 +41,9 @@ class _Plan(Protocol):
 class TensorRtNetwork:
     """An engine with one execution context for each profile."""
 
-    def __init__(self, contexts: list[_Context], batches: tuple[int, ...], names: tuple[str, ...]) -> None:
+    def __init__(
+        self, contexts: list[_Context], batches: tuple[int, ...], names: tuple[str, ...], log: LibraryLogger
+    ) -> None:
         """Store the parts; `load_network` makes them.
 
         Parameters
@@ -51,8 +54,10 @@ class TensorRtNetwork:
             Largest batch of each.
         names
             Names of the engine's input and outputs.
+        log
+            The library's logger, which has the reason if it refuses a batch.
         """
-        self._contexts, self._batches, self._names = contexts, batches, names
+        self._contexts, self._batches, self._names, self._log = contexts, batches, names, log
 
     @property
     def largest(self) -> int:
@@ -67,19 +72,25 @@ class TensorRtNetwork:
         MemoryError
             There was no memory for the context of a profile this large.
         BackendError
-            TensorRT refuses the batch.
+            TensorRT refuses the batch or fails; the message has TensorRT's own.
         """
         if batch > self.largest:
             raise MemoryError(f"no context for a batch of {batch}")
         context = self._contexts[bisect_left(self._batches, batch)]
-        is_started = (
+        is_accepted = (
             context.set_input_shape(self._names[0], (batch, *INPUT_SHAPE))
             and all(context.set_tensor_address(*pair) for pair in zip(self._names, (image, *outputs), strict=True))
             and context.set_input_consumed_event(consumed.handle)
-            and context.execute_async_v3(stream.handle)
         )
-        if not is_started:
-            raise BackendError(f"the engine refuses a batch of {batch}: compile it again (bsbatch-build compile)")
+        if not is_accepted:
+            raise BackendError(
+                f"the engine refuses a batch of {batch} ({self._log.last}): compile it again (bsbatch-build compile)"
+            )
+        if not context.execute_async_v3(stream.handle):
+            raise BackendError(
+                f"TensorRT failed on a batch of {batch} ({self._log.last}): look at nvidia-smi, or give a smaller "
+                "--batch-size; the same command goes on where this run stopped"
+            )
 
     def close(self) -> None:
         """Free the contexts, in the thread that made them."""
@@ -104,18 +115,20 @@ def load_network(device: Device, library: ModuleType, engine: Engine, image: str
     BackendError
         The library refuses the engine, or there is no memory for its smallest profile.
     """
-    logger_of_library = library.Logger(library.Logger.ERROR)
-    runtime = library.Runtime(logger_of_library)
+    log = logger_of(library)
+    runtime = library.Runtime(log)
     plan = runtime.deserialize_cuda_engine(engine.path.read_bytes())
     if plan is None:
-        raise BackendError(f"{engine.path} cannot be loaded here: compile it on this machine (bsbatch-build compile)")
+        raise BackendError(
+            f"{engine.path} cannot be loaded here ({log.last}): compile it on this machine (bsbatch-build compile)"
+        )
     strategy = library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
     contexts = _create_contexts(plan, strategy, len(engine.key.batches), device)
     if not contexts:
         raise BackendError(
             f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
         )
-    network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], (image, *engine.key.outputs))
+    network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], (image, *engine.key.outputs), log)
     try:
         yield network
     finally:

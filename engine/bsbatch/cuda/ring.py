@@ -9,7 +9,7 @@ image is on the device.
 import logging
 from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, Protocol, TypeVar
@@ -154,8 +154,12 @@ class Ring:
         slot, batch = self._idle[0], SubmittedBatch(images, list(images))
         try:
             slot.start(images, self._inputs[0], self._pipeline)
-        except (MemoryError, BackendError):  # the device still works, and the copies that were started finish
-            slot.abandon()
+        except MemoryError:  # the device still works, and the copies that were started finish
+            slot.abandon(self._pipeline)
+            raise
+        except BackendError:
+            with suppress(DeviceError):  # the library's message says more than the driver's
+                slot.abandon(self._pipeline)
             raise
         self._inputs.rotate(-1)
         self._idle.popleft()
@@ -275,17 +279,16 @@ class _Slot:
         pipeline.up.record(self._uploaded)
         pipeline.compute.follow(self._uploaded)
         pipeline.compute.record(self._computing)
-        try:
-            batch_input.compute(len(images), self._outputs, pipeline)
-        finally:  # after an error, `abandon` waits for the work that was started
-            pipeline.compute.record(self._computed)
+        batch_input.compute(len(images), self._outputs, pipeline)
+        pipeline.compute.record(self._computed)
         pipeline.down.follow(self._computed)
         for memory, result in zip(self._outputs, self._results, strict=True):
             pipeline.down.download(memory.address, result.array[: len(images)])
         pipeline.down.record(self._ended)
 
-    def abandon(self) -> None:
+    def abandon(self, pipeline: _Pipeline) -> None:
         """Wait for the work that was started, without copying results out."""
+        pipeline.compute.record(self._computed)
         self._computed.wait()
 
     @property
