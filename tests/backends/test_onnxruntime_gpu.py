@@ -163,7 +163,7 @@ def providers_of(model: Model, batch: int = 2, *, with_cams: bool = False) -> li
 @pytest.mark.usefixtures("gpu_runtime")
 def test_tensorrt_comes_before_cuda_with_one_profile_up_to_the_batch(model: Model) -> None:
     (first, options), second = providers_of(model, batch=24)
-    assert (first, second) == ("TensorrtExecutionProvider", ("CUDAExecutionProvider", {}))
+    assert (first, second) == ("TensorrtExecutionProvider", ("CUDAExecutionProvider", {"use_tf32": "0"}))
     shapes = [options[f"trt_profile_{bound}_shapes"] for bound in ("min", "opt", "max")]
     assert shapes == ["image:1x1x512x512", "image:24x1x512x512", "image:24x1x512x512"]
     assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"

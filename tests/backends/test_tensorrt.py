@@ -26,7 +26,7 @@ from bsbatch.bench.stages import open_setup, time_inference
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig
 from bsbatch.cuda import library as libraries
 from bsbatch.cuda.device import DeviceError
-from bsbatch.cuda.engines import EngineKey
+from bsbatch.cuda.engines import PRECISION, EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.gpu import Gpu
 from bsbatch.cuda.ring import MODEL_SHAPE
@@ -39,7 +39,7 @@ from bsbatch.records import Inference, PinnedImage
 from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
 
-KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",))
+KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", PRECISION, "0" * 16, (1, 3), ("probabilities",))
 EFFORT = Effort(threads=2, batch_size=3)
 
 

@@ -1,6 +1,7 @@
 """A stand-in for TensorRT with the calls of a build in which it differs from TensorRT-RTX.
 
-It checks its arguments and compiles nothing: its plan holds the number of earlier timings, the outputs and the shapes.
+It checks its arguments and compiles nothing: its plan holds the number of earlier timings, the flags, the outputs and
+the shapes.
 """
 
 from types import ModuleType, SimpleNamespace
@@ -23,11 +24,15 @@ class Config:
     def __init__(self) -> None:
         self.profiles: list[Any] = []
         self.progress_monitor: Any = None
+        self.flags = {BuilderFlag.TF32}
         self._cache: TimingCache | None = None
 
     def add_optimization_profile(self, profile: Any) -> int:
         self.profiles.append(profile)
         return len(self.profiles) - 1
+
+    def clear_flag(self, flag: str) -> None:
+        self.flags.remove(flag)
 
     def create_timing_cache(self, content: bytes) -> TimingCache:
         return TimingCache(content)
@@ -39,6 +44,10 @@ class Config:
 
     def get_timing_cache(self) -> TimingCache | None:
         return self._cache
+
+
+class BuilderFlag:
+    TF32 = "TF32"
 
 
 class Profile:
@@ -94,7 +103,7 @@ class Builder:
         monitor.phase_finish("Building engine")
         outputs = [output.name for output in network.outputs]
         shapes = [profile.shapes for profile in config.profiles]
-        return f"{timed_before} {outputs} {shapes}".encode() if goes_on else None
+        return f"{timed_before} {sorted(config.flags)} {outputs} {shapes}".encode() if goes_on else None
 
 
 class Parser:
@@ -118,6 +127,7 @@ def tensorrt() -> ModuleType:
     parts = {
         "__version__": "11.4.0",
         "Builder": Builder,
+        "BuilderFlag": BuilderFlag,
         "OnnxParser": Parser,
         "ILogger": Interface,
         "IProgressMonitor": Interface,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bsbatch.cuda.engines import EngineKey, EngineTarget, find_engine
+from bsbatch.cuda.engines import PRECISION, EngineKey, EngineTarget, find_engine
 from bsbatch.errors import ModelError
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, MANIFEST, Manifest, Model, sha256_of, write_manifest
 
-KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0123456789abcdef", (1, 32, 64), ("probabilities",))
+KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", PRECISION, "0123456789abcdef", (1, 32, 64), ("probabilities",))
 TARGET = EngineTarget("tensorrt_rtx", "1.7.1", "sm_89", ("probabilities",))
 
 
@@ -114,6 +114,12 @@ def test_an_engine_of_another_library_version_is_refused(model: Model) -> None:
     compile_engine(model)
     with pytest.raises(ModelError, match=r"is outdated, tensorrt_rtx 1\.7\.1 made it and 1\.8 is installed"):
         find_engine(model, replace(TARGET, version="1.8"))
+
+
+def test_an_engine_that_may_round_float32_to_tf32_is_refused(model: Model) -> None:
+    compile_engine(model, replace(KEY, precision="fp16"))
+    with pytest.raises(ModelError, match=r"is outdated, it computes in fp16, not in fp16 without tf32: bsbatch-build"):
+        find_engine(model, TARGET)
 
 
 def test_an_engine_of_another_graph_is_refused(model: Model) -> None:

@@ -10,7 +10,7 @@ from tests.cuda.machines import normalise_on
 from tests.cuda.runtime import PLAN, FakeLibrary
 
 from bsbatch.cuda.device import DeviceError
-from bsbatch.cuda.engines import Engine, EngineKey
+from bsbatch.cuda.engines import PRECISION, Engine, EngineKey
 from bsbatch.cuda.fake import FakeDevice, FakeHost
 from bsbatch.cuda.network import TensorRtNetwork, load_network
 from bsbatch.cuda.ring import MODEL_SHAPE, Ring
@@ -24,7 +24,7 @@ PROFILES = [(1, 1), (2, 3)]
 def engine(tmp_path: Path) -> Engine:
     path = tmp_path / "model.engine"
     path.write_bytes(PLAN)
-    return Engine(path, EngineKey("tensorrt_rtx", "1.7.1", "sm_89", "fp16", "0" * 16, (1, 3), ("probabilities",)))
+    return Engine(path, EngineKey("tensorrt_rtx", "1.7.1", "sm_89", PRECISION, "0" * 16, (1, 3), ("probabilities",)))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from bsbatch.cuda import engines
 from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
 from bsbatch.cuda.library import LARGEST_BATCH, LIBRARIES, Flavour, Library, available_flavour, logger_of
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
@@ -160,7 +161,7 @@ def _outputs(manifest: Manifest) -> list[tuple[str, ...]]:
 def _compile(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...]) -> Engine:
     target = compiler.target
     key = EngineKey(
-        target.library, target.version, target.gpu, PRECISION, sha256_of(graph)[:16], batches, target.outputs
+        target.library, target.version, target.gpu, engines.PRECISION, sha256_of(graph)[:16], batches, target.outputs
     )
     derive_file(model, Derivation(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
     return find_engine(model, target)
@@ -190,6 +191,7 @@ class _Compiler:
         for profile in _profiles(builder, network.get_input(0).name, batches):
             config.add_optimization_profile(profile)
         self._library.set_target(self._loaded, config, self.target.gpu)
+        config.clear_flag(self._loaded.BuilderFlag.TF32)  # set by default: the head's float32 would lose 13 bits
         monitor = config.progress_monitor = _make_monitor(self._loaded, self._listener)
         with nullcontext() if self._library.is_ahead_of_time else _reuse_timings(config, self.target):
             plan = builder.build_serialized_network(network, config)

@@ -30,6 +30,8 @@ from bsbatch.protocols import Images
 from bsbatch.records import Inference
 
 _DEFAULT_BATCH = 32
+_CUDA_OPTIONS = {"use_tf32": "0"}
+"""Set by default, TF32 would round the operands of the head's float32 products to 10 bits."""
 
 
 class OnnxRuntimeCudaBackend:
@@ -98,7 +100,7 @@ class OnnxRuntimeCudaBackend:
 
     def _providers(self) -> list[Provider]:
         """Return execution providers in order of preference, each with its options."""
-        return [(self.provider, {})]
+        return [(self.provider, _CUDA_OPTIONS)]
 
 
 class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
@@ -146,7 +148,7 @@ class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
         }
         for kind in ("engine", "timing"):
             options |= {f"trt_{kind}_cache_enable": "True", f"trt_{kind}_cache_path": folder}
-        return [(self.provider, options), (OnnxRuntimeCudaBackend.provider, {})]
+        return [(self.provider, options), (OnnxRuntimeCudaBackend.provider, _CUDA_OPTIONS)]
 
     def _cache_key(self) -> str:
         """Hash of everything an engine depends on.

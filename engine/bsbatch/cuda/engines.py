@@ -13,6 +13,8 @@ from bsbatch.models.derived import DerivedFile, find_derived_files
 from bsbatch.models.directory import GRAPH, Model, sha256_of
 
 _SEPARATOR = " | "
+PRECISION = "fp16 without tf32"
+"""That of the graph; float32 products are computed as such, and not with operands of 10 bits (TF32)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class EngineKey:
     target: str
     """Architecture, or architecture and model, of the GPU; see `bsbatch.cuda.library.Library.targets`."""
     precision: str
-    """For example ``fp16``."""
+    """See `PRECISION`."""
     graph: str
     """First 16 hexadecimal digits of the SHA-256 of the compiled graph."""
     batches: tuple[int, ...]
@@ -114,6 +116,8 @@ def _check(file: DerivedFile, model: Model, target: EngineTarget) -> EngineKey:
     if key.version != target.version:
         message = f"{path} is outdated, {key.library} {key.version} made it and {target.version} is installed: {advice}"
         raise ModelError(message)
+    if key.precision != PRECISION:
+        raise ModelError(f"{path} is outdated, it computes in {key.precision}, not in {PRECISION}: {advice}")
     _check_bytes(file, advice)
     return key
 

@@ -237,6 +237,14 @@ def test_tensorrt_compiles_for_this_gpu_with_a_profile_for_each_batch(model: Pat
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_float32_is_not_rounded_to_tf32_and_the_key_says_so(model: Path) -> None:
+    """TensorRT sets the flag by default; the head and the heat map are float32."""
+    for engine in compile_for(model).engines:
+        assert b" [] [" in engine.path.read_bytes()
+        assert engine.key.precision == "fp16 without tf32"
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_timings_of_tensorrt_are_reused_by_the_next_build(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent))
     for batches, before in (((1,), (b"0 ", b"1 ")), ((2,), (b"2 ", b"3 "))):
