@@ -7,6 +7,8 @@ RUN python3 -m venv /opt/bsbatch
 COPY . /source
 # the linker wants a libcuda.so; the driver's own one is loaded at run time
 ENV LIBRARY_PATH=/usr/local/cuda/lib64/stubs
+# by default pycuda links libcurand, which the image that runs lacks
+RUN echo "CUDA_ENABLE_CURAND = False" > /root/.aksetup-defaults.py
 # rtx in place of tensorrt for TensorRT-RTX
 ARG EXTRAS=tensorrt,codecs,evaluate,report
 RUN /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[$EXTRAS]"
@@ -15,6 +17,9 @@ FROM nvidia/cuda:13.0.1-base-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \
     && useradd --no-create-home bsbatch && install -d -m 1777 /work
 COPY --from=wheels /opt/bsbatch /opt/bsbatch
+# the driver's library comes with --gpus; a build that lacks any other one fails here
+RUN linked=$(ldd /opt/bsbatch/lib/python3*/site-packages/pycuda/_driver*.so) \
+    && ! echo "$linked" | grep "not found" | grep -v "^[[:space:]]*libcuda\.so\.1 "
 # any user (--user) may write here; with a volume on /work/.cache, measurements of a machine and model are kept
 ENV HOME=/work
 USER bsbatch

@@ -110,7 +110,20 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ImportError("libcuda.so.1: cannot open shared object file")
 
     monkeypatch.setattr(gpu_module, "import_module", fail)
+    monkeypatch.setattr(gpu_module, "driver_problem", lambda: "there is no NVIDIA driver here")
     with pytest.raises(UsageError, match="there is no NVIDIA driver here"):
+        gpu()
+
+
+def test_a_pycuda_that_cannot_be_loaded_is_told_from_a_missing_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a driver, a library that is missing is another one: a pycuda with cuRAND links libcurand."""
+
+    def fail(name: str) -> ModuleType:
+        raise ImportError("libcurand.so.10: cannot open shared object file")
+
+    monkeypatch.setattr(gpu_module, "import_module", fail)
+    monkeypatch.setattr(gpu_module, "driver_problem", lambda: None)
+    with pytest.raises(MissingPackageError, match=r"pycuda cannot be loaded \(libcurand\.so\.10.*: build it again"):
         gpu()
 
 

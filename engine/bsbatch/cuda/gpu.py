@@ -18,6 +18,7 @@ _DRIVER = Path("/sys/module/nvidia/version")
 """Version of the driver's kernel module on Linux; WSL has none."""
 DRIVER_LIBRARY = "libcuda.so.1"
 """The driver's library, which pycuda and ONNX Runtime open."""
+_REBUILD = "build it again on this machine: pip install --force-reinstall --no-cache-dir --no-deps pycuda"
 _ADVICE = "install it, start a container with --gpus all, or go to a machine with a GPU"
 
 _HALF_OPERATIONS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1024, "sm_89": 1024, "sm_90": 4096, "sm_120": 1024}
@@ -50,7 +51,7 @@ def gpu(index: int = 0) -> Gpu:
     Raises
     ------
     MissingPackageError
-        pycuda is not installed.
+        pycuda is not installed, or a library that it is linked to is missing.
     UsageError
         There is no driver, or no such GPU.
     """
@@ -58,8 +59,11 @@ def gpu(index: int = 0) -> Gpu:
         driver = import_pycuda_driver()
     except ModuleNotFoundError as error:
         raise MissingPackageError(f"pycuda is not installed: {INSTALL}") from error
-    except ImportError as error:  # libcuda.so.1 is missing
-        raise UsageError(f"there is no NVIDIA driver here ({error}): {_ADVICE}") from error
+    except ImportError as error:
+        problem = driver_problem()
+        if problem is not None:
+            raise UsageError(problem) from error
+        raise MissingPackageError(f"pycuda cannot be loaded ({error}): {_REBUILD}") from error
     try:
         driver.init()
         return _describe(driver, index)

@@ -1,0 +1,57 @@
+"""The GPU image is built without cuRAND, and its build fails where pycuda lacks a library that no driver brings."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
+SHELL = shutil.which("sh")
+FOUND = "\tlibstdc++.so.6 => /lib/x86_64-linux-gnu/libstdc++.so.6 (0x00007f0000000000)"
+DRIVER, CURAND = "\tlibcuda.so.1 => not found", "\tlibcurand.so.10 => not found"
+
+
+def steps() -> list[str]:
+    """Instructions of the file, comments left out and continued lines joined."""
+    lines = [line for line in DOCKERFILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines()
+
+
+def number_of(words: str) -> int:
+    """Position of the one instruction with these words."""
+    (number,) = [number for number, step in enumerate(steps()) if words in step]
+    return number
+
+
+def test_pycuda_is_built_without_curand() -> None:
+    assert number_of("CUDA_ENABLE_CURAND = False") < number_of("pip install")
+
+
+@pytest.mark.skipif(SHELL is None, reason="there is no sh")
+@pytest.mark.parametrize(
+    ("linked", "status", "is_complete"),
+    [
+        ([FOUND, DRIVER], 0, True),
+        ([FOUND], 0, True),
+        ([FOUND, DRIVER, CURAND], 0, False),
+        ([CURAND], 0, False),
+        ([DRIVER.replace("libcuda.so.1", "libcuda.so.10")], 0, False),
+        ([], 1, False),  # no such file
+    ],
+)
+def test_the_last_stage_fails_where_pycuda_lacks_a_library_besides_the_drivers(
+    linked: list[str], status: int, is_complete: bool, tmp_path: Path
+) -> None:
+    assert number_of("ldd ") > number_of("COPY --from=wheels")
+    (tmp_path / "linked").write_text("".join(f"{line}\n" for line in linked), encoding="utf-8")
+    stand_in = tmp_path / "ldd"
+    stand_in.write_text(f'#!/bin/sh\ncat "{tmp_path}/linked"\nexit {status}\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+    command = steps()[number_of("ldd ")].removeprefix("RUN ")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([str(SHELL), "-c", command], env=environment, capture_output=True, check=False)
+    assert (done.returncode == 0) is is_complete
+    assert (CURAND in done.stdout.decode()) is (CURAND in linked)  # the build's log names it
