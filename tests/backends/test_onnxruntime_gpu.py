@@ -170,6 +170,21 @@ def test_tensorrt_comes_before_cuda_with_one_profile_up_to_the_batch(model: Mode
 
 
 @pytest.mark.usefixtures("gpu_runtime")
+@pytest.mark.parametrize("kind", [OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend])
+def test_an_onnx_runtime_that_cannot_preload_cudas_libraries_works(
+    model: Model, kind: type[OnnxRuntimeCudaBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions before 1.21; where the function is, it is called."""
+    calls: list[str] = []
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: calls.append("preloaded"))
+    with kind(model, EFFORT):
+        assert calls == ["preloaded"]
+    monkeypatch.delattr(onnxruntime, "preload_dlls")
+    with kind(model, EFFORT) as backend:
+        assert isinstance(backend._session, Session)
+
+
+@pytest.mark.usefixtures("gpu_runtime")
 def test_an_engine_is_cached_for_model_outputs_batch_and_versions(
     model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -95,8 +95,12 @@ class OnnxRuntimeCudaBackend:
         return Inference(*(np.asarray(value, np.float32) for value in values))
 
     def _preload_libraries(self) -> None:
-        """Load libraries that wheels install outside the loader's search path."""
-        onnxruntime.preload_dlls()  # CUDA's and cuDNN's
+        """Load CUDA's and cuDNN's libraries, which wheels install outside the loader's search path.
+
+        Before 1.21 ONNX Runtime has no function for it: the libraries must be in the search path.
+        """
+        if "preload_dlls" in vars(onnxruntime):
+            onnxruntime.preload_dlls()
 
     def _providers(self) -> list[Provider]:
         """Return execution providers in order of preference, each with its options."""
