@@ -46,9 +46,11 @@ class Driver(ModuleType):
     class Error(Exception):
         """An error of the driver."""
 
-    def __init__(self, devices: int) -> None:
+    def __init__(
+        self, devices: int, capability: tuple[int, int] = (9, 0), attributes: dict[str, int] = ATTRIBUTES
+    ) -> None:
         super().__init__("pycuda.driver")
-        self._devices = devices
+        self._devices, self._capability, self._attributes = devices, capability, attributes
         self.device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors", CLOCK_RATE="kilohertz")
 
     def init(self) -> None: ...
@@ -57,7 +59,9 @@ class Driver(ModuleType):
         if index >= self._devices:
             raise Driver.Error("cuDeviceGet failed: invalid device ordinal")
         return SimpleNamespace(
-            name=lambda: "NVIDIA H200 (rev. 2)", compute_capability=lambda: (9, 0), get_attribute=ATTRIBUTES.get
+            name=lambda: "NVIDIA H200 (rev. 2)",
+            compute_capability=lambda: self._capability,
+            get_attribute=self._attributes.get,
         )
 
 
@@ -97,6 +101,29 @@ def test_the_driver_describes_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu().peak_flops == pytest.approx(989e12, rel=1e-3)  # of the data sheet, at that clock
     with pytest.raises(UsageError, match="gives no GPU 1"):
         gpu(1)
+
+
+@pytest.mark.parametrize(
+    ("capability", "multiprocessors", "megahertz", "tera"),
+    [
+        pytest.param((8, 7), 16, 1300, 42.5, id="Jetson AGX Orin: 170 sparse int8 operations, a quarter of them"),
+        pytest.param((10, 0), 148, 1965, 2250, id="HGX B200"),
+        pytest.param((10, 3), 148, 1920, 2250, id="HGX B300"),
+        pytest.param((12, 1), 48, 2525, 125, id="GB10: 1,000 sparse float4 operations, an eighth of them"),
+    ],
+)
+def test_the_peak_of_a_gpu_is_that_of_its_data_sheet(
+    capability: tuple[int, int], multiprocessors: int, megahertz: int, tera: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within 10 %, as data sheets round and clocks of servers differ; architectures differ by factors of two."""
+    attributes = {"multiprocessors": multiprocessors, "kilohertz": 1000 * megahertz}
+    install_driver(monkeypatch, Driver(1, capability, attributes))
+    assert gpu().peak_flops == pytest.approx(tera * 1e12, rel=0.1)
+
+
+def test_an_unknown_architecture_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    install_driver(monkeypatch, Driver(1, (13, 0)))
+    assert gpu().peak_flops is None
 
 
 def test_without_pycuda_the_install_line_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,23 @@ DRIVER_LIBRARY = "libcuda.so.1"
 _REBUILD = "build it again on this machine: pip install --force-reinstall --no-cache-dir --no-deps pycuda"
 _ADVICE = "install it, start a container with --gpus all, or go to a machine with a GPU"
 
-_HALF_OPERATIONS = {"sm_75": 1024, "sm_80": 2048, "sm_86": 1024, "sm_89": 1024, "sm_90": 4096, "sm_120": 1024}
+_HALF_OPERATIONS = {
+    "sm_75": 1024,
+    "sm_80": 2048,
+    "sm_86": 1024,
+    "sm_87": 2048,
+    "sm_89": 1024,
+    "sm_90": 4096,
+    "sm_100": 8192,
+    "sm_103": 8192,
+    "sm_120": 1024,
+    "sm_121": 1024,
+}
 """Dense float16 operations of a multiprocessor's tensor cores in a cycle, by architecture.
 
 From NVIDIA's papers on Turing, Ampere, Ada, Hopper and Blackwell. A GeForce does half of them if sums are float32.
+Those of Orin, B200, B300 and GB10 (sm_87, 100, 103, 121) follow from data sheets: operations in a second divided by
+multiprocessors and clock.
 """
 
 
