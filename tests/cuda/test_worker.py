@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from itertools import islice
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tests.cuda.machines import SMALL, SMALL_WITH_CAMS, cams_of, device, fill, network, scores_of
 
 from bsbatch.cuda.device import Device, MisuseError
-from bsbatch.cuda.fake import FakeDevice, FakeHost
+from bsbatch.cuda.fake import FakeDevice, FakeHost, Kernel
 from bsbatch.cuda.ring import Network
 from bsbatch.cuda.worker import GpuWorker, LoadNetwork, WorkerSettings
 from bsbatch.errors import BackendError
@@ -149,6 +149,79 @@ def test_a_network_that_cannot_be_loaded_raises_on_enter() -> None:
         pass
     with on:
         assert on.free_memory() == on.memory  # nothing stays allocated
+
+
+class Handle:
+    """An object of a library; it notes if it ends in the thread that owns the device, or why it does not."""
+
+    def __init__(self, on: FakeDevice, ends: list[str]) -> None:
+        self._on, self._ends = on, ends
+
+    def __call__(self, *_: object) -> None: ...
+
+    def __del__(self) -> None:
+        try:
+            self._on.ownership.check()
+        except MisuseError as error:
+            self._ends.append(str(error))
+        else:
+            self._ends.append("with its device")
+
+
+def test_objects_of_a_network_that_cannot_be_loaded_end_with_the_device_and_not_with_the_error() -> None:
+    on, ends = device(), list[str]()
+
+    def load(_: Device) -> AbstractContextManager[Network]:
+        plan = Handle(on, ends)
+        try:
+            raise MemoryError("no context")
+        except MemoryError as error:
+            raise BackendError(f"{type(plan).__name__} cannot be loaded") from error
+
+    with pytest.raises(BackendError, match="cannot be loaded") as failed, gpu_thread(on, Images(), load):
+        pass
+    assert ends == ["with its device"]
+    assert failed.value.__cause__ is not None
+
+
+class FailingNetwork:
+    """A network that fails on its first batch, with an object of the library at hand."""
+
+    def __init__(self, on: FakeDevice, ends: list[str]) -> None:
+        self._contexts = [Handle(on, ends)]
+
+    def enqueue(self, batch: int, *_: object, **__: object) -> None:
+        context = self._contexts.pop()
+        raise BackendError(f"{type(context).__name__} refuses a batch of {batch}")
+
+
+def test_objects_of_a_network_that_fails_end_with_the_device_and_not_with_the_error() -> None:
+    on, images, ends = device(), Images(), list[str]()
+    with gpu_thread(on, images, lambda _: nullcontext(FailingNetwork(on, ends))) as thread:
+        with pytest.raises(BackendError, match="refuses a batch of 1") as failed:
+            thread.put([images.fill(1)]).result()
+        assert ends == ["with its device"]
+        assert failed.value.__traceback__ is not None
+
+
+class Kernels(dict[str, Kernel]):
+    """Kernels that are loaded anew for each ring."""
+
+    def __init__(self, on: FakeDevice, ends: list[str]) -> None:
+        super().__init__()
+        self._on, self._ends = on, ends
+
+    def __missing__(self, _: str) -> Kernel:
+        return Handle(self._on, self._ends)
+
+
+def test_a_kernel_is_unloaded_with_its_device_though_its_worker_lives_on() -> None:
+    on, ends = device(), list[str]()
+    on._kernels = Kernels(on, ends)
+    worker = GpuWorker(on, network(), SETTINGS, Images().give_back)
+    with worker:
+        assert ends == []
+    assert ends == ["with its device"]
 
 
 def test_an_end_in_the_middle_leaves_nothing_behind() -> None:

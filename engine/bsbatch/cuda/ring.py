@@ -128,12 +128,13 @@ class Ring:
             allocator = _Allocator(device, stack)
             streams = (allocator.stream() for _ in range(3))
             self._pipeline = _Pipeline(shape, device.kernel(KERNEL), network, *streams)
+            stack.callback(self._unload)
             self._inputs = deque(_Input(allocator, shape, batch) for _ in range(_INPUTS))
             self._idle = deque(_Slot(allocator, shape, batch) for _ in range(slots))
             self._stack = stack.pop_all()
 
     def free(self) -> None:
-        """Wait for the batches in flight and free everything."""
+        """Wait for the batches in flight and free everything; the ring cannot be used any more."""
         try:
             self.finish_all()
         except DeviceError as error:  # nothing is in flight any more, and nothing can be freed
@@ -185,6 +186,10 @@ class Ring:
                 uploaded += batch.uploading
                 batch.uploading.clear()
         return uploaded
+
+    def _unload(self) -> None:
+        """Drop the kernel while the device is entered: the driver unloads it when nothing refers to it."""
+        del self._pipeline
 
     def _finish_oldest(self) -> None:
         slot, batch = self._in_flight[0]

@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from traceback import clear_frames
 from types import TracebackType
 from typing import Self
 
@@ -71,6 +72,7 @@ class GpuWorker:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._device)
+            stack.push(_drop_locals)
             self._network = stack.enter_context(self._load_network(self._device))
             self._pin(stack)
             self._ring = self._largest_ring(self._settings.batch)
@@ -179,6 +181,22 @@ def concatenate(pieces: Sequence[Inference], shape: NetworkShape) -> Inference:
     cams = [piece.cams for piece in everything if piece.cams is not None]
     probabilities = np.concatenate([piece.probabilities for piece in everything])
     return Inference(probabilities, np.concatenate(cams) if cams else None)
+
+
+def _drop_locals(_: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+    """Drop the local variables in the tracebacks of an error and of the errors that led to it.
+
+    The error goes to another thread. Contexts and kernels among the variables would live as long as it does, and would
+    be freed there, without the device.
+    """
+    seen: set[int] = set()
+    errors = [error]
+    while errors:
+        current = errors.pop()
+        if current is not None and id(current) not in seen:
+            seen.add(id(current))
+            clear_frames(current.__traceback__)
+            errors += [current.__cause__, current.__context__]
 
 
 @contextmanager
