@@ -1,7 +1,9 @@
 # bsbatch with TensorRT on NVIDIA GPUs. docs/gpu.md describes how to build and run it. Research use only.
 #
 # pycuda has no wheel, so one is built where nvcc and the CUDA headers are; the image that runs has neither.
-FROM nvidia/cuda:13.0.1-devel-ubuntu24.04 AS wheels
+# CUDA 13 needs driver 580 or newer; for older ones 12.8.1, with the extra tensorrt-cu12 in place of tensorrt
+ARG CUDA=13.0.1
+FROM nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS wheels
 RUN apt-get update && apt-get install -y --no-install-recommends python3-dev python3-venv g++ && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/bsbatch
 COPY . /source
@@ -11,9 +13,11 @@ ENV LIBRARY_PATH=/usr/local/cuda/lib64/stubs
 RUN echo "CUDA_ENABLE_CURAND = False" > /root/.aksetup-defaults.py
 # rtx in place of tensorrt for TensorRT-RTX
 ARG EXTRAS=tensorrt,codecs,evaluate,report
-RUN /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[$EXTRAS]"
+# TensorRT's libraries are in NVIDIA's own index; without it, tensorrt runs a pip of its own, to which no constraints apply
+RUN /opt/bsbatch/bin/pip install --no-cache-dir --extra-index-url https://pypi.nvidia.com \
+    -c /source/constraints.txt "/source[$EXTRAS]"
 
-FROM nvidia/cuda:13.0.1-base-ubuntu24.04
+FROM nvidia/cuda:${CUDA}-base-ubuntu24.04
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \
     && useradd --no-create-home bsbatch && install -d -m 1777 /work
 COPY --from=wheels /opt/bsbatch /opt/bsbatch

@@ -4,11 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
-DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
+ROOT = Path(__file__).parents[2]
+DOCKERFILE, DOCUMENT = ROOT / "Dockerfile", ROOT / "docs" / "gpu.md"
 SHELL = shutil.which("sh")
 FOUND = "\tlibstdc++.so.6 => /lib/x86_64-linux-gnu/libstdc++.so.6 (0x00007f0000000000)"
 DRIVER, CURAND = "\tlibcuda.so.1 => not found", "\tlibcurand.so.10 => not found"
@@ -28,6 +30,19 @@ def number_of(words: str) -> int:
 
 def test_pycuda_is_built_without_curand() -> None:
     assert number_of("CUDA_ENABLE_CURAND = False") < number_of("pip install")
+
+
+@pytest.mark.parametrize("path", [DOCKERFILE, DOCUMENT], ids=lambda path: path.name)
+def test_the_extras_of_images_exist(path: Path) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = re.findall(r"EXTRAS=([\w,-]+)", path.read_text(encoding="utf-8"))
+    assert named
+    assert {extra for group in named for extra in group.split(",")} <= extras.keys()
+
+
+def test_both_stages_are_of_one_cuda() -> None:
+    stages = [step for step in steps() if step.startswith("FROM ")]
+    assert [re.findall(r"nvidia/cuda:\$\{CUDA\}-(\w+)-", stage) for stage in stages] == [["devel"], ["base"]]
 
 
 @pytest.mark.skipif(SHELL is None, reason="there is no sh")

@@ -218,7 +218,8 @@ def test_a_library_has_one_logger_that_remembers_its_last_error() -> None:
 
 def test_versions_of_missing_packages_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpu_module, "version_of", {"tensorrt": "11.4.0"}.get)
-    packages = {"pycuda": None, "tensorrt": "11.4.0", "tensorrt-rtx": None, "onnxruntime-gpu": None}
+    others = dict.fromkeys(["pycuda", "tensorrt-cu12", "tensorrt-rtx", "onnxruntime-gpu"])
+    packages = {**others, "tensorrt": "11.4.0"}
     assert versions(tmp_path / "version") == packages | {"nvidia driver": None}
     (tmp_path / "version").write_text("580.95.05\n")
     assert versions(tmp_path / "version") == packages | {"nvidia driver": "580.95.05"}

@@ -13,7 +13,7 @@ from bsbatch.requirements import version_of
 
 INSTALL = 'pip install "bsbatch[tensorrt]"'
 ONNXRUNTIME_INSTALL = 'pip uninstall onnxruntime; pip install "onnxruntime-gpu[cuda,cudnn]"'
-_PACKAGES = ("pycuda", "tensorrt", "tensorrt-rtx", "onnxruntime-gpu")
+_PACKAGES = ("pycuda", "tensorrt", "tensorrt-cu12", "tensorrt-rtx", "onnxruntime-gpu")
 _DRIVER = Path("/sys/module/nvidia/version")
 """Version of the driver's kernel module on Linux; WSL has none."""
 DRIVER_LIBRARY = "libcuda.so.1"
