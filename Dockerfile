@@ -11,7 +11,7 @@ COPY . /source
 ENV LIBRARY_PATH=/usr/local/cuda/lib64/stubs
 # by default pycuda links libcurand, which the image that runs lacks
 RUN echo "CUDA_ENABLE_CURAND = False" > /root/.aksetup-defaults.py
-# rtx in place of tensorrt for TensorRT-RTX
+# rtx in place of tensorrt for TensorRT-RTX; build besides it for an image that compiles engines
 ARG EXTRAS=tensorrt,codecs,evaluate,report
 # TensorRT's libraries are in NVIDIA's own index; without it, tensorrt runs a pip of its own, to which no constraints apply
 RUN /opt/bsbatch/bin/pip install --no-cache-dir --extra-index-url https://pypi.nvidia.com \

@@ -40,6 +40,17 @@ def test_the_extras_of_images_exist(path: Path) -> None:
     assert {extra for group in named for extra in group.split(",")} <= extras.keys()
 
 
+def test_the_document_has_an_image_that_compiles_engines_and_its_command() -> None:
+    """The image that runs cannot: it lacks what makes the float16 graph."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    image = re.search(r"docker build -t (\S+) --build-arg EXTRAS=build,tensorrt,", text)
+    assert image is not None
+    folder = steps()[number_of("COPY --from=wheels")].split()[-1]
+    assert f"--entrypoint {folder}/bin/bsbatch-build {image[1]} compile /model" in text
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert "bsbatch-build" in scripts
+
+
 def test_both_stages_are_of_one_cuda() -> None:
     stages = [step for step in steps() if step.startswith("FROM ")]
     assert [re.findall(r"nvidia/cuda:\$\{CUDA\}-(\w+)-", stage) for stage in stages] == [["devel"], ["base"]]
