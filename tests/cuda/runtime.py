@@ -39,10 +39,55 @@ class Plan:
     def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
         return self._library.needs * self._library.profiles[profile][1]
 
-    def create_execution_context(self, strategy: str) -> "Context | None":
+    def create_runtime_config(self) -> "RuntimeConfig":
+        assert self._library.__name__ == "tensorrt_rtx"  # of TensorRT it has no kernels
+        return RuntimeConfig(self._library)
+
+    def create_execution_context(self, settings: "str | RuntimeConfig") -> "Context | None":
+        if isinstance(settings, RuntimeConfig):
+            assert settings.dynamic_shapes_kernel_specialization_strategy == "eager"
+            assert settings.cache is not None
+        strategy = settings.strategy if isinstance(settings, RuntimeConfig) else settings
         assert strategy == ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        assert isinstance(settings, RuntimeConfig) is (self._library.__name__ == "tensorrt_rtx")
         self._made += 1
         return Context(self._library, self._outputs) if self._made <= self._library.contexts else None
+
+
+class RuntimeCache:
+    """An ``IRuntimeCache``: the batch sizes that kernels were compiled for."""
+
+    def __init__(self, library: "FakeLibrary") -> None:
+        self._library = library
+
+    def deserialize(self, content: bytes) -> bool:
+        if not content.startswith(b"kernels"):
+            return False
+        self._library.compiled.update(int(number) for number in content.split()[1:])
+        return True
+
+    def serialize(self) -> bytes:
+        return b"kernels " + " ".join(str(number) for number in sorted(self._library.compiled)).encode()
+
+
+class RuntimeConfig:
+    """An ``IRuntimeConfig``, which TensorRT-RTX has for its kernels."""
+
+    def __init__(self, library: "FakeLibrary") -> None:
+        self._library = library
+        self.dynamic_shapes_kernel_specialization_strategy = "lazy"
+        self.strategy = "static"
+        self.cache: RuntimeCache | None = None
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache(self._library)
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
 
 
 class Context:
@@ -81,6 +126,8 @@ class Context:
             library.log("Cask convolution execution")
             return False
         library.begun.append(batch)
+        library.waited += [] if batch in library.compiled else [batch]
+        library.compiled.add(batch)
         queue, read = library.device.streams[stream], list[NDArray[np.float16]]()
         queue.enqueue(lambda: read.append(self._read(batch, addresses["image"])))
         queue.record(library.device.events[self._consumed])
@@ -104,13 +151,24 @@ class Context:
 class FakeLibrary(ModuleType):
     """The module; memory suffices for ``contexts`` contexts, each of which takes ``needs`` bytes for each image."""
 
-    def __init__(self, device: FakeDevice, profiles: list[tuple[int, int]], contexts: int = 9, needs: int = 0) -> None:
-        super().__init__("tensorrt_rtx")
+    def __init__(
+        self,
+        device: FakeDevice,
+        profiles: list[tuple[int, int]],
+        contexts: int = 9,
+        needs: int = 0,
+        name: str = "tensorrt_rtx",
+    ) -> None:
+        super().__init__(name)
         self.__version__ = VERSION
         self.device, self.profiles, self.contexts, self.needs = device, profiles, contexts, needs
         self.begun: list[int] = []
         self.done: list[int] = []
         self.fails = False
+        self.compiled: set[int] = set()
+        self.waited: list[int] = []
+        """Batch sizes with kernels of this process or an earlier one, and those that waited for their kernels."""
+        self.DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
         self.ILogger = Logger
         self.ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy
         self.Runtime = self._runtime
@@ -119,6 +177,10 @@ class FakeLibrary(ModuleType):
     def _runtime(self, logger: "Logger") -> Runtime:
         self.log = partial(logger.log, Logger.ERROR)
         return Runtime(self)
+
+
+class DynamicShapesKernelSpecializationStrategy:
+    EAGER = "eager"
 
 
 class ExecutionContextAllocationStrategy:

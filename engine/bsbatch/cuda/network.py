@@ -9,6 +9,7 @@ from typing import Protocol
 
 from bsbatch.cuda.device import Device, Event, Stream
 from bsbatch.cuda.engines import Engine
+from bsbatch.cuda.kernel_cache import ConfigurablePlan, open_settings
 from bsbatch.cuda.library import LibraryLogger, logger_of
 from bsbatch.errors import BackendError
 from bsbatch.geometry import INPUT_SHAPE
@@ -30,12 +31,12 @@ class _Context(Protocol):
     def execute_async_v3(self, stream_handle: int) -> bool: ...
 
 
-class _Plan(Protocol):
+class _Plan(ConfigurablePlan, Protocol):
     """The methods of ``ICudaEngine`` that are used here."""
 
     def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int: ...
 
-    def create_execution_context(self, strategy: object) -> _Context | None: ...
+    def create_execution_context(self, settings: object) -> _Context | None: ...
 
 
 class TensorRtNetwork:
@@ -122,29 +123,26 @@ def load_network(device: Device, library: ModuleType, engine: Engine, image: str
         raise BackendError(
             f"{engine.path} cannot be loaded here ({log.last}): compile it on this machine (bsbatch-build compile)"
         )
-    strategy = library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
-    contexts = _create_contexts(plan, strategy, len(engine.key.batches), device)
-    if not contexts:
-        raise BackendError(
-            f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
-        )
-    network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], (image, *engine.key.outputs), log)
-    try:
-        yield network
-    finally:
-        network.close()
+    with open_settings(library, plan, engine.key) as settings:
+        contexts = _create_contexts(plan, settings, len(engine.key.batches), device)
+        if not contexts:
+            raise BackendError(
+                f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
+            )
+        network = TensorRtNetwork(contexts, engine.key.batches[: len(contexts)], (image, *engine.key.outputs), log)
+        try:
+            yield network
+        finally:
+            network.close()
 
 
-def _create_contexts(plan: _Plan, strategy: object, profiles: int, device: Device) -> list[_Context]:
-    """Create a context for each profile, the smallest batches first, until the memory ends.
-
-    With ``strategy``, each context allocates memory for its own profile; by default each would for the largest one.
-    """
+def _create_contexts(plan: _Plan, settings: object, profiles: int, device: Device) -> list[_Context]:
+    """Create a context for each profile, the smallest batches first, until the memory ends."""
     contexts: list[_Context] = []
     stream, done = device.stream(), device.event()
     for profile in range(profiles):
         needed, free = plan.get_device_memory_size_for_profile_v2(profile), device.free_memory()
-        context = plan.create_execution_context(strategy) if needed <= free else None
+        context = plan.create_execution_context(settings) if needed <= free else None
         if context is None or not context.set_optimization_profile_async(profile, stream.handle):
             logger.debug("no memory for profile %d of %d: %d bytes of %d", profile + 1, profiles, needed, free)
             break
