@@ -31,7 +31,9 @@ def compile_(
     """Rewrite a model for float16, compare it with float32, and compile engines of TensorRT or TensorRT-RTX.
 
     Existing files of the same model, library and GPU are reused. Without either library only the float16 graph is made.
-    Exit codes: 0 done, 2 float16 cannot hold the model or the library cannot compile it.
+    Where the GPU of an engine is, the engine is compared with float32 in each profile, before it is stored.
+    Exit codes: 0 done, 2 float16 cannot hold the model, the library cannot compile it or its engine differs, 4 the GPU
+    failed.
     """
     from bsbatch_build.export.compile_tensorrt import CompileSettings, compile_model
     from bsbatch_build.export.precision import STEPS

@@ -4,10 +4,9 @@ The same calls serve TensorRT 10 and 11 and TensorRT-RTX; `bsbatch.cuda.library`
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from bsbatch.host.files import cache_folder, lock_folder, replace_file
 from bsbatch.imaging import preprocess
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Manifest, Model, sha256_of
+from bsbatch_build.checks.engine_check import GoldenScores, check_engine, runs_here, score_golden_examinations
 from bsbatch_build.export.convert import to_bytes
 from bsbatch_build.export.precision import PRECISION, HalfGraph, derive_half_graph, read_graph, replace_products
 
@@ -103,11 +103,13 @@ class CompiledModel:
     model: Model
     graph: HalfGraph
     engines: tuple[Engine, ...]
+    differences: Mapping[str, float] = field(default_factory=dict)
+    """Name of each engine that was compared on this GPU -> its largest difference of a probability from float32."""
 
     def summary(self) -> list[str]:
         """Lines for the terminal: model, float16 graph and its rounding, engines."""
         rounding = self.graph.rounding
-        engines = [f"{engine.path} ({engine.path.stat().st_size / 2**20:.0f} MiB)" for engine in self.engines]
+        engines = [self._line(engine) for engine in self.engines]
         maps = [] if rounding.cam_difference is None else [f"{rounding.cam_difference:.1e} of a map's largest value"]
         return [
             f"model       {self.model.folder}",
@@ -119,6 +121,11 @@ class CompiledModel:
             *(f"engine      {line}" for line in engines or [_NO_LIBRARY]),
         ]
 
+    def _line(self, engine: Engine) -> str:
+        size = f"{engine.path} ({engine.path.stat().st_size / 2**20:.0f} MiB)"
+        difference = self.differences.get(engine.key.name)
+        return size if difference is None else f"{size}, {difference:.1e} to fp32 on this GPU"
+
 
 def compile_model(settings: CompileSettings, listener: ProgressListener) -> CompiledModel:
     """Make the float16 graph and the engines that do not exist yet.
@@ -126,7 +133,8 @@ def compile_model(settings: CompileSettings, listener: ProgressListener) -> Comp
     Raises
     ------
     ModelError
-        The model cannot be used, float16 cannot hold it, or the library cannot compile it.
+        The model cannot be used, float16 cannot hold it, the library cannot compile it, or its engine differs from
+        float32 on the GPU that is here.
     UsageError
         The library does not compile for a target, or is not installed.
     KeyboardInterrupt
@@ -135,8 +143,9 @@ def compile_model(settings: CompileSettings, listener: ProgressListener) -> Comp
     model = Model.load(settings.folder, preprocess.VERSION)
     compilers = _compilers(settings, model, listener)
     graph = derive_half_graph(model, listener.on_examination)
-    engines = tuple(_compile(model, graph.path, compiler, settings.batches) for compiler in compilers)
-    return CompiledModel(model, graph, engines)
+    check = _EngineCheck(model)
+    engines = tuple(_compile(model, graph.path, compiler, settings.batches, check) for compiler in compilers)
+    return CompiledModel(model, graph, engines, check.differences)
 
 
 def _compilers(settings: CompileSettings, model: Model, listener: ProgressListener) -> list["_Compiler"]:
@@ -158,12 +167,34 @@ def _outputs(manifest: Manifest) -> list[tuple[str, ...]]:
     return [manifest.outputs(with_cams=with_cams) for with_cams in choices]
 
 
-def _compile(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...]) -> Engine:
+class _EngineCheck:
+    """Compares engines with float32 before they are stored, if the GPU that they are for is here."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._golden: GoldenScores | None = None
+        self.differences: dict[str, float] = {}
+
+    def compare(self, compiler: "_Compiler", path: Path, key: EngineKey) -> None:
+        """Compare a compiled engine; raises `ModelError` if it differs."""
+        if not runs_here(compiler.library, key.target):
+            return
+        self._golden = self._golden or score_golden_examinations(self._model)
+        name = self._model.manifest.input_name
+        self.differences[key.name] = check_engine(compiler.loaded, Engine(path, key), name, self._golden)
+
+
+def _compile(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...], check: _EngineCheck) -> Engine:
     target = compiler.target
     key = EngineKey(
         target.library, target.version, target.gpu, engines.PRECISION, sha256_of(graph)[:16], batches, target.outputs
     )
-    derive_file(model, Derivation(key.name, str(key), partial(compiler.make, graph=graph, batches=batches)))
+
+    def make(_: Path, aside: Path) -> None:
+        compiler.make(aside, graph=graph, batches=batches)
+        check.compare(compiler, aside, key)
+
+    derive_file(model, Derivation(key.name, str(key), make))
     return find_engine(model, target)
 
 
@@ -171,11 +202,11 @@ class _Compiler:
     """A library for one target and choice of outputs."""
 
     def __init__(self, library: Library, loaded: ModuleType, target: EngineTarget, listener: ProgressListener) -> None:
-        self.target = target
-        self._library, self._loaded, self._listener = library, loaded, listener
+        self.target, self.library, self.loaded = target, library, loaded
+        self._listener = listener
         self._logger = logger_of(loaded)
 
-    def make(self, _: Path, aside: Path, *, graph: Path, batches: tuple[int, ...]) -> None:
+    def make(self, aside: Path, *, graph: Path, batches: tuple[int, ...]) -> None:
         """Compile a float16 graph into a file.
 
         Raises
@@ -185,15 +216,15 @@ class _Compiler:
         KeyboardInterrupt
             The listener cancelled.
         """
-        builder = self._loaded.Builder(self._logger)
+        builder = self.loaded.Builder(self._logger)
         network, parser = self._parse(builder, self._bytes_of(graph))
         config = builder.create_builder_config()
         for profile in _profiles(builder, network.get_input(0).name, batches):
             config.add_optimization_profile(profile)
-        self._library.set_target(self._loaded, config, self.target.gpu)
-        config.clear_flag(self._loaded.BuilderFlag.TF32)  # set by default: the head's float32 would lose 13 bits
-        monitor = config.progress_monitor = _make_monitor(self._loaded, self._listener)
-        with nullcontext() if self._library.is_ahead_of_time else _reuse_timings(config, self.target):
+        self.library.set_target(self.loaded, config, self.target.gpu)
+        config.clear_flag(self.loaded.BuilderFlag.TF32)  # set by default: the head's float32 would lose 13 bits
+        monitor = config.progress_monitor = _make_monitor(self.loaded, self._listener)
+        with nullcontext() if self.library.is_ahead_of_time else _reuse_timings(config, self.target):
             plan = builder.build_serialized_network(network, config)
         del parser  # until here the network reads weights that the parser owns
         if monitor.is_cancelled:
@@ -203,15 +234,15 @@ class _Compiler:
         aside.write_bytes(plan)
 
     def _bytes_of(self, graph: Path) -> bytes:
-        if self.target.gpu in self._library.without_float32_matmul:
+        if self.target.gpu in self.library.without_float32_matmul:
             return to_bytes(replace_products(read_graph(graph)))
         return graph.read_bytes()
 
     def _parse(self, builder: Any, graph: bytes) -> tuple[Any, Any]:
         # TensorRT 11 and TensorRT-RTX have only strongly typed networks and ignore the flag
-        typed = 1 << int(self._loaded.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        typed = 1 << int(self.loaded.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
-        parser = self._loaded.OnnxParser(network, self._logger)
+        parser = self.loaded.OnnxParser(network, self._logger)
         if not parser.parse(graph):
             reason = parser.get_error(0).desc() if parser.num_errors else self._logger.last
             raise ModelError(f"{self.target.library} cannot read {PRECISION} ONNX: {reason}")

@@ -22,7 +22,9 @@ from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.host.files import cache_folder
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
+from bsbatch_build.checks import engine_check
 from bsbatch_build.cli import app
+from bsbatch_build.export import compile_tensorrt as compile_module
 from bsbatch_build.export import precision
 from bsbatch_build.export.compile_tensorrt import CompiledModel, CompileSettings, compile_model
 from bsbatch_build.export.export import ExportSettings, export
@@ -96,6 +98,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt" else None)
     monkeypatch.setitem(sys.modules, "tensorrt", tensorrt())
     monkeypatch.setattr(libraries, "gpu", lambda: Gpu("NVIDIA H200", "sm_90"))
+    monkeypatch.setattr(compile_module, "runs_here", lambda *_: False)
 
 
 def compile_for(folder: Path, recorder: Recorder | None = None, **settings: Any) -> CompiledModel:
@@ -258,6 +261,29 @@ def test_cancelling_tensorrt_raises_keyboard_interrupt(model: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         compile_for(model, Recorder(cancels=True))
     assert list(model.glob("*.engine")) == []
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_an_engine_that_differs_on_this_gpu_is_not_stored(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def differ(*_: object) -> float:
+        raise ModelError("the engine changes a probability by 0.2")
+
+    monkeypatch.setattr(compile_module, "runs_here", lambda *_: True)
+    monkeypatch.setattr(compile_module, "check_engine", differ)
+    with pytest.raises(ModelError, match="changes a probability"):
+        compile_for(model)
+    assert list(model.glob("*.engine")) == []
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_difference_of_an_engine_on_this_gpu_is_shown(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_check, "EXAMINATIONS", 2)
+    monkeypatch.setattr(compile_module, "runs_here", lambda *_: True)
+    monkeypatch.setattr(compile_module, "check_engine", lambda *_: 1.5e-4)
+    made = compile_for(model)
+    lines = [line for line in made.summary() if line.startswith("engine")]
+    assert [line.endswith("MiB), 1.5e-04 to fp32 on this GPU") for line in lines] == [True, True]
+    assert not any("on this GPU" in line for line in compile_for(model).summary())  # made before, and compared then
 
 
 def test_without_a_library_the_graph_is_made_alone(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
