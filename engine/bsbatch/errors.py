@@ -11,11 +11,13 @@
     ├── RunError                 the run stopped and can be resumed; exit code 4
     │   ├── SourceError          the archive can no longer be read
     │   ├── OutputError          the output folder can no longer be written to, because of a full disk for example
-    │   └── BackendError         the backend died
+    │   ├── BackendError         the backend died
+    │   └── MachineError         the machine lacks memory; no object is at fault
     ├── ItemError                one object or one examination failed; it becomes a row and never stops a run
     └── WorkerLostError          a call in a worker process crashed or timed out; the caller turns it into a row
 
-Any other exception is a bug and shows its traceback. Messages say what to do next and contain no patient data.
+Any other exception is a bug. Raised for one object or examination it becomes a row with the reason ``internal_error``;
+elsewhere it shows its traceback. Messages say what to do next and contain no patient data.
 """
 
 
@@ -63,6 +65,10 @@ class OutputError(RunError):
 
 class BackendError(RunError):
     """The backend can no longer infer."""
+
+
+class MachineError(RunError):
+    """The machine lacks memory; no object is at fault."""
 
 
 class ItemError(BsbatchError):

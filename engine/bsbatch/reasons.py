@@ -71,7 +71,9 @@ class Reason(StrEnum):
     UID_CONFLICT = "uid_conflict"
     ALL_ZERO = "all_zero"
     CONSTANT_IMAGE = "constant_image"
+    COUNTS_NOT_FINITE = "counts_not_finite"
     SCORE_INVALID = "score_invalid"
+    INTERNAL_ERROR = "internal_error"
 
 
 EXPLANATIONS: dict[Reason, str] = {
@@ -117,7 +119,9 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.UID_CONFLICT: "objects of one SOP Instance UID with other pixels or patients: restore their true UIDs",
     Reason.ALL_ZERO: "a view without a single count",
     Reason.CONSTANT_IMAGE: "a view whose pixels are all the same",
+    Reason.COUNTS_NOT_FINITE: "Rescale Slope or Intercept turns pixels into infinite counts, or into more than 1e15",
     Reason.SCORE_INVALID: "the model's output is not a finite probability",
+    Reason.INTERNAL_ERROR: "a bug in bsbatch, not in the file: report the message, which names the line",
 }
 """The meaning of each code, with advice if the user can do something."""
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_COUNTS = 1e15
+"""Largest count, slope and intercept. Up to it sums over a view, and their products, are finite in every statistic."""
+
 
 @dataclass(frozen=True, slots=True)
 class LookupTable:
@@ -37,6 +40,14 @@ class ViewPixels:
     """True if padding was replaced by the sample of no counts."""
 
     @property
+    def is_finite(self) -> bool:
+        """True if slope, intercept and all counts are at most `MOST_COUNTS`; no count is computed."""
+        if self.table is not None or (self.slope, self.intercept) == (1.0, 0.0):
+            return True
+        ends = (self.slope * float(end) + self.intercept for end in (self.stored.min(), self.stored.max()))
+        return are_finite(self.slope, self.intercept, *ends)
+
+    @property
     def counts(self) -> NDArray[np.float32]:
         """``(rows, columns)``, rescaled or looked up; computed at each access."""
         counts = (self.stored if self.table is None else self.table.counts(self.stored)).astype(np.float32)
@@ -49,3 +60,8 @@ class ViewPixels:
         """The counts; the stored pixels themselves if they equal the counts, which are half as large in memory."""
         is_same = self.table is None and (self.slope, self.intercept) == (1.0, 0.0)
         return self.stored if is_same else self.counts
+
+
+def are_finite(*numbers: float) -> bool:
+    """Return True if every number is at most `MOST_COUNTS`, whatever its sign; NaN is not."""
+    return all(abs(number) <= MOST_COUNTS for number in numbers)

@@ -19,6 +19,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 Pending = Future
 """A result that another thread computes."""
+PoolClosedError = CancelledError
+"""Raised by `FreeList.take` where work has ended elsewhere."""
 
 
 def thread_identity() -> int:

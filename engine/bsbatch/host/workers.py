@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, TypeVarTuple, cast
 
 from bsbatch.errors import WorkerLostError
+from bsbatch.host.origin import note_place
 
 _SECONDS = 60.0
 """Time limit of a call."""
@@ -259,4 +260,5 @@ def _run(function: Callable[..., object], arguments: Sequence[object], options: 
     try:
         return True, function(*arguments, **options)
     except Exception as error:  # raised again in the calling process
+        note_place(error)
         return False, error

@@ -17,10 +17,9 @@ from bsbatch.dicom.labels import label_of
 from bsbatch.dicom.pairing import Event, decide, examine, has_both_views
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
-from bsbatch.errors import ItemError
 from bsbatch.host.threads import adaptive_map
 from bsbatch.host.workers import Isolation
-from bsbatch.identity import DigestSet, digest
+from bsbatch.identity import DigestSet, digest, exam_id
 from bsbatch.pipeline.reading import read_digests
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.pipeline.waiting import Packed, WaitingRoom, key_of
@@ -111,7 +110,7 @@ class Intake:
         """Withdraw the rows that come out otherwise, and yield the events that replace them."""
         packed, positions = Packed[Event](), array("Q")
         for scans in self._waiting.studies(touched.__contains__):
-            changes = [event for event in decide(scans, self._read_digests) if not committed.agrees(event)]
+            changes = [event for event in self._decide(scans) if not committed.agrees(event)]
             positions.extend(map(packed.append, changes))
         committed.withdraw()
         yield from map(packed.read, positions)
@@ -137,8 +136,15 @@ class Intake:
                 self._waiting.add(found)
         self.needs_revision = any(key in known for key in self._waiting)
         for scans in self._waiting.studies(lambda key: key not in known):
-            yield from decide(scans, self._read_digests)
+            yield from self._decide(scans)
         self.is_exhausted = True
+
+    def _decide(self, scans: list[ScanObject]) -> list[Event]:
+        """Decide a study. A bug fails its objects together, and costs no other study."""
+        try:
+            return decide(scans, self._read_digests)
+        except Exception as error:  # see `verdict_of`
+            return [Examination(exam_id(scans), tuple(scans), None, None, verdict_of(Stage.PAIRING, error))]
 
     def _read_digests(self, scan: ScanObject) -> Digests | Verdict:
         with self.telemetry.measure("copies"):
@@ -160,10 +166,10 @@ class Intake:
         with self.telemetry.measure("header"):
             try:
                 header = self._header(ref)
-            except (ItemError, OSError) as error:
+                header = self.pseudonymiser.header(header) if self.pseudonymiser else header
+                return self._judge(ref, self.patient_keys.header(header))
+            except Exception as error:  # a bug costs one object, not the run
                 return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
-            header = self.pseudonymiser.header(header) if self.pseudonymiser else header
-            return self._judge(ref, self.patient_keys.header(header))
 
     def _header(self, ref: ObjectRef) -> Header:
         header = header_in(self.source.head(ref, HEAD), ref.size, may_be_scan)

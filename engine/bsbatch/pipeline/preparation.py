@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from bsbatch.config import CamMode
 from bsbatch.dicom.pixels import frame_offset
 from bsbatch.dicom.samples import largest_plain
-from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.errors import ItemError
 from bsbatch.geometry import IMAGE_SHAPE
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.quality import assess, limits_of
-from bsbatch.native.view_pairs import Frame, LoadedPair, pair_functions
+from bsbatch.native.view_pairs import Frame, LoadedPair, PairFunctions, pair_functions
 from bsbatch.pipeline.reading import read_views
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import ImagePool, Source
@@ -51,11 +51,20 @@ class Preparation:
     """Memory of the backend for images, if it lends some (`bsbatch.protocols.LendsImages`)."""
 
     def prepare(self, exam: Examination) -> PreparedExam | Failure:
-        """Read the two views of an examination, measure their quality and compose the image."""
+        """Read the two views of an examination, measure their quality and compose the image.
+
+        Raises
+        ------
+        RunError
+            The run cannot go on. Any other error fails this examination alone.
+        """
         if exam.defect is not None or exam.anterior is None or exam.posterior is None:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
         views = exam.anterior, exam.posterior
-        return self._prepare_compiled(exam, *views) or self._prepare_stepwise(exam, *views)
+        try:
+            return self._prepare_compiled(exam, *views) or self._prepare_stepwise(exam, *views)
+        except Exception as error:  # a bug costs one examination, not the run
+            return Failure(exam, verdict_of(Stage.PREPROCESS, error))
 
     def _prepare_compiled(
         self, exam: Examination, anterior: ExamView, posterior: ExamView
@@ -65,11 +74,26 @@ class Preparation:
         if native is None or front is None or back is None:
             return None
         pinned = self._take()
+        prepared = None
+        try:
+            prepared = self._load(exam, native, ((anterior, front), (posterior, back)), pinned)
+        finally:
+            if not isinstance(prepared, PreparedExam):
+                self._give_back(pinned)
+        return prepared
+
+    def _load(
+        self,
+        exam: Examination,
+        native: PairFunctions,
+        located: tuple[tuple[ExamView, Frame], tuple[ExamView, Frame]],
+        pinned: PinnedImage | None,
+    ) -> PreparedExam | Failure | None:
+        (anterior, front), (posterior, back) = located
         image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
         target = image.counts if isinstance(image, PinnedImage) else image
         loaded = native.load((front, back), limits_of(exam), target)
         if loaded is None or not _is_plain(loaded, anterior.scan.header, posterior.scan.header):
-            self._give_back(pinned)
             return None
         for stage, seconds in zip(_COMPILED_STAGES, loaded.seconds, strict=True):
             self.telemetry.add(stage, seconds, 1)
@@ -79,7 +103,6 @@ class Preparation:
         try:
             check_ranges(loaded.ranges, None if pinned is None else pinned.scales)
         except ItemError as error:
-            self._give_back(pinned)
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
         return self._assemble(exam, image, quality, *views)
 
@@ -93,7 +116,7 @@ class Preparation:
         try:
             with self.telemetry.measure("pixels"):
                 views = self._read_both(anterior, posterior)
-        except (ItemError, WorkerLostError, OSError) as error:
+        except Exception as error:  # a bug costs one examination, not the run
             return Failure(exam, verdict_of(Stage.PIXELS, error))
         with self.telemetry.measure("quality"):
             quality = assess(exam, *views)
@@ -102,7 +125,11 @@ class Preparation:
                 image = self._compose(*(view.values for view in views))
         except ItemError as error:
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
-        return self._assemble(exam, image, quality, *views)
+        try:
+            return self._assemble(exam, image, quality, *views)
+        except BaseException:
+            self._give_back(image if isinstance(image, PinnedImage) else None)
+            raise
 
     def _read_both(self, anterior: ExamView, posterior: ExamView) -> tuple[ViewPixels, ViewPixels]:
         if anterior.scan is posterior.scan:
@@ -121,7 +148,7 @@ class Preparation:
             return compose(anterior, posterior)
         try:
             compact(anterior, posterior, pinned.counts, pinned.scales)
-        except ItemError:
+        except BaseException:
             self._give_back(pinned)
             raise
         return pinned

@@ -5,13 +5,13 @@ import xxhash
 
 from bsbatch.dicom.copies import Digests
 from bsbatch.dicom.pixels import decode_frames, needs_codec, read_frames
-from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.errors import ItemError
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import Source
-from bsbatch.reasons import Stage, Verdict
+from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ScanObject
-from bsbatch.view_pixels import ViewPixels
+from bsbatch.view_pixels import ViewPixels, are_finite
 
 
 def read_views(source: Source, isolation: Isolation, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
@@ -20,25 +20,35 @@ def read_views(source: Source, isolation: Isolation, scan: ScanObject, *frames: 
     Raises
     ------
     ItemError
-        The pixels cannot be read or decoded.
+        The pixels cannot be read or decoded, or their counts are not finite.
     WorkerLostError
         A decoder crashed.
     OSError
         The file system gave an error.
     """
+    header = scan.header
+    _check_finite(header.has_modality_lut or are_finite(*header.rescale))
     with source.open(scan.ref) as stream:
-        if needs_codec(scan.header):
-            return isolation.call(decode_frames, stream.read(), scan.header, frames)
-        return read_frames(stream, scan.header, frames)
+        if needs_codec(header):
+            views = isolation.call(decode_frames, stream.read(), header, frames)
+        else:
+            views = read_frames(stream, header, frames)
+    _check_finite(all(view.is_finite for view in views))
+    return views
 
 
 def read_digests(source: Source, isolation: Isolation, scan: ScanObject) -> Digests | Verdict:
     """Return a digest of the counts of each view, whatever their encoding; a verdict if they cannot be read."""
     try:
         views = read_views(source, isolation, scan, *(item.frame for item in scan.frames))
-    except (ItemError, WorkerLostError, OSError) as error:
+    except Exception as error:  # a bug costs one object, not the run
         return verdict_of(Stage.PIXELS, error)
     return {item.view: _digest(pixels) for item, pixels in zip(scan.frames, views, strict=True)}
+
+
+def _check_finite(is_finite: bool) -> None:
+    if not is_finite:
+        raise ItemError(Reason.COUNTS_NOT_FINITE, EXPLANATIONS[Reason.COUNTS_NOT_FINITE])
 
 
 def _digest(pixels: ViewPixels) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bsbatch.host.threads import ordered_map, prefetch
 from bsbatch.pipeline.batching import Batch, Item, batches
 from bsbatch.pipeline.preparation import Preparation
+from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import Backend, Images
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Examination, Explanation, Failure, Outcome, Prediction, PreparedExam, Unit, UnitOutcome
@@ -90,8 +91,11 @@ class Screening:
         explanation: Explanation | None = None
         explainer = self.preparation.explainer
         if cam is not None and explainer.wants(p_metastasis):
-            with self.preparation.telemetry.measure("explain"):
-                explanation = explainer.explain(p_metastasis, cam, prepared)
+            try:
+                with self.preparation.telemetry.measure("explain"):
+                    explanation = explainer.explain(p_metastasis, cam, prepared)
+            except Exception as error:  # a bug costs one examination, not the run
+                return Failure(prepared.exam, verdict_of(Stage.INFER, error), prepared.quality)
         return Prediction(prepared.exam, prepared.quality, p_metastasis, explanation)
 
 

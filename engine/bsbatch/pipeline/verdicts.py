@@ -1,13 +1,30 @@
 """The verdict of an examination or object after an error."""
 
-from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.errors import BsbatchError, ItemError, MachineError, WorkerLostError
+from bsbatch.host.origin import describe
+from bsbatch.host.threads import PoolClosedError
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 
 
-def verdict_of(stage: Stage, error: ItemError | WorkerLostError | OSError) -> Verdict:
-    """Return the stage, reason and message of a row for an error."""
+def verdict_of(stage: Stage, error: Exception) -> Verdict:
+    """Return the stage, reason and message of a row for an error. An error of no known kind is a bug of ours.
+
+    Raises
+    ------
+    BsbatchError
+        No single object is at fault: the run stops. An error of this kind is raised again; memory that runs out raises
+        `MachineError`.
+    """
     if isinstance(error, ItemError):
         return Verdict(stage, Reason(error.reason), error.message)
     if isinstance(error, WorkerLostError):
         return Verdict(stage, Reason.DECODE_FAILED, f"the decoder crashed or hung on the pixel data ({error})")
-    return Verdict(stage, Reason.READ_ERROR, EXPLANATIONS[Reason.READ_ERROR])
+    if isinstance(error, OSError):
+        return Verdict(stage, Reason.READ_ERROR, EXPLANATIONS[Reason.READ_ERROR])
+    if isinstance(error, MemoryError):
+        raise MachineError(
+            "the memory ran out: free some, or try fewer --threads or a smaller --max-pixels; the same command goes on"
+        ) from error
+    if isinstance(error, BsbatchError | PoolClosedError):
+        raise error
+    return Verdict(stage, Reason.INTERNAL_ERROR, f"a bug in bsbatch, please report it: {describe(error)}")

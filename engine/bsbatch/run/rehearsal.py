@@ -9,7 +9,7 @@ from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Status
 from bsbatch.records import Unit
-from bsbatch.run.report import Ending, Report, Reporter
+from bsbatch.run.report import Ending, Report, Reporter, note_bugs
 from bsbatch.run.setup import MAX_UNIT, open_source
 from bsbatch.store.catalog import Catalog
 from bsbatch.store.flow import Flow
@@ -29,6 +29,7 @@ def rehearse(config: RunConfig, reporter: Reporter) -> Report:
             _count_unit(flow, unit)
             reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
     flow.seen, flow.pending = intake.seen, intake.seen - flow.objects.total()
+    note_bugs(flow, reporter)
     return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None)
 
 

@@ -52,6 +52,16 @@ class Reporter(Protocol):
         ...
 
 
+def note_bugs(flow: Flow, reporter: Reporter) -> None:
+    """Show how many objects failed by a bug, if any: a row keeps the run going and must not hide it."""
+    if flow.internal_errors:
+        reporter.note(
+            f"Internal errors: {flow.internal_errors} files failed by a bug in bsbatch (reason internal_error). Please "
+            "report their messages in OUT/objects: they name lines of code and no patient. The same command tries "
+            "these files again."
+        )
+
+
 class SilentReporter:
     """A reporter that shows nothing."""
 

@@ -21,7 +21,7 @@ from bsbatch.protocols import Backend, Sink
 from bsbatch.records import Failure, ObjectRef, Outcome, Prediction, Unit, UnitOutcome
 from bsbatch.run.assembly import execute, make_intake, make_screening
 from bsbatch.run.rehearsal import rehearse
-from bsbatch.run.report import Ending, Report, Reporter
+from bsbatch.run.report import Ending, Report, Reporter, note_bugs
 from bsbatch.run.run_file import run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
@@ -87,6 +87,7 @@ class _Run:
                 write_run_file(setup.out, run_content(setup, Ending.STOPPED, {"stages": telemetry.report()}))
             raise
         report = Report(ending, flow, time.monotonic() - started, scored, setup.model_name)
+        note_bugs(flow, self.reporter)
         write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry)))
         return report
 

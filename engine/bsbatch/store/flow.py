@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from bsbatch.reasons import Status
+from bsbatch.reasons import Reason, Status
 
 
 @dataclass(slots=True)
@@ -32,6 +32,11 @@ class Flow:
         """Failed examinations divided by all examinations, in [0, 1]."""
         total = self.examinations.total()
         return self.examinations[Status.FAILED] / total if total else 0.0
+
+    @property
+    def internal_errors(self) -> int:
+        """Objects that failed by a bug of ours."""
+        return self.object_reasons[Status.FAILED, Reason.INTERNAL_ERROR]
 
     def as_dict(self) -> dict[str, object]:
         """Return the counts as they appear in ``run.json``."""
