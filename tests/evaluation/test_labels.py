@@ -103,3 +103,11 @@ def test_a_wrong_value_is_not_quoted(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         read_labels(written(tmp_path, "study_uid,label\n1,Secret Patience\n"))
     assert "Secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["'-12", "-12"])
+def test_an_apostrophe_that_keeps_a_spreadsheet_from_computing_is_no_part_of_a_value(
+    tmp_path: Path, value: str
+) -> None:
+    path = written(tmp_path, f"study_uid,label,patient_id\n1,0,{value}\n2,1,b\n")
+    assert [label.patient_id for label in read_labels(path).labels.values()] == ["-12", "b"]

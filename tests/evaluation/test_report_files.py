@@ -136,6 +136,15 @@ def test_studies_without_a_partner_are_listed(tmp_path: Path) -> None:
     ]
 
 
+def test_no_cell_of_the_list_is_a_formula(tmp_path: Path) -> None:
+    config = small(tmp_path)
+    with (tmp_path / "labels.csv").open("a", encoding="utf-8") as labels:
+        labels.write("=cmd|' /C calc'!A0,1\n@x,0\n")
+    write_report(evaluate(config))
+    found = {row["study_uid"] for row in read_csv(config.out / "unmatched.csv")}
+    assert {"'=cmd|' /C calc'!A0", "'@x"} <= found
+
+
 def test_undefined_metrics_are_null_and_counted(tmp_path: Path) -> None:
     content = content_of(evaluate(small(tmp_path, decisions=DecisionSettings(threshold=1.0))))
     point = content["operating_points"]["threshold"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from numpy.random import Generator
 from pydicom.uid import NuclearMedicineImageStorage
 
 from bsbatch.host.machine import usable_cpus
+from bsbatch.host.spreadsheet import write_csv
 from bsbatch.reasons import Status
 from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, draw_companions, draw_duplicate, make_copies
 from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, PhantomScan, build_datasets
@@ -122,9 +122,7 @@ def _store(out: Path, content: StudyFiles) -> None:
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        write_csv(lines, [header, *rows])
 
 
 def study_of(plan: SetPlan, index: int) -> Study:

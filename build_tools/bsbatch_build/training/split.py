@@ -1,6 +1,5 @@
 """Divides studies into training, validation and test set by centre and by patient."""
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.labels import Label
+from bsbatch.host.spreadsheet import write_csv
 
 HEADER = ("study_uid", "patient_id", "centre", "label", "split")
 
@@ -74,10 +74,11 @@ def divide(labels: Mapping[str, Label], settings: SplitSettings) -> dict[str, Su
 def write_split(path: Path, labels: Mapping[str, Label], subsets: Mapping[str, Subset]) -> None:
     """Write ``split.csv``: study, patient, centre, label and set of every labelled study."""
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(HEADER)
-        for uid, label in labels.items():
-            writer.writerow((uid, _patient(label), label.centre or "", int(label.is_positive), subsets[uid]))
+        rows = [
+            (uid, _patient(label), label.centre or "", int(label.is_positive), str(subsets[uid]))
+            for uid, label in labels.items()
+        ]
+        write_csv(stream, [HEADER, *rows])
 
 
 def _patient(label: Label) -> str:

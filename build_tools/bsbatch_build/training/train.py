@@ -23,6 +23,7 @@ from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
 from bsbatch.host.files import replace_file, replace_text
 from bsbatch.host.malloc import keep_freed_memory
+from bsbatch.host.spreadsheet import write_csv
 from bsbatch.host.threads import prefetch
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import sha256_of
@@ -237,7 +238,7 @@ def _write_unused(path: Path, data: Dataset, labels: Mapping[str, Label]) -> Non
     rows = [(uid, failed.get(uid) or "not_in_archive") for uid in labels if uid not in usable]
     rows += [(exam.study_uid or "", "no_label") for exam in data.exams if exam.study_uid not in labels]
     with path.open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([("study_uid", "reason"), *rows])
+        write_csv(stream, [("study_uid", "reason"), *rows])
 
 
 def _learn(config: TrainConfig, examples: TrainingSet, listener: Listener) -> list[Epoch]:
@@ -514,9 +515,8 @@ def _validation_rows(examples: TrainingSet, limit: int) -> NDArray[np.intp]:
 def _save_state(network: TrainableModel, out: Path, history: list[Epoch]) -> None:
     """Write the history, then network and optimiser; the name of the state file holds the epoch."""
     with replace_file(out / HISTORY) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(Epoch.__slots__)
-        writer.writerows([getattr(row, name) for name in Epoch.__slots__] for row in history)
+        names = Epoch.__slots__
+        write_csv(stream, [names, *([getattr(row, name) for name in names] for row in history)])
     state = out / _STATE.format(len(history))
     _save_model(network, state)
     for older in set(out.glob(_STATES)) - {state}:

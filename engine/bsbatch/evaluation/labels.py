@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bsbatch.errors import UsageError
+from bsbatch.host.spreadsheet import unprotect
 
 REQUIRED = ("study_uid", "label")
 OPTIONAL = ("patient_id", "centre", "split", "lesions")
@@ -112,7 +113,7 @@ def _rows(path: Path, columns: tuple[str, ...], reader: Iterable[list[str]]) -> 
             continue
         if len(fields) != len(columns):
             raise UsageError(f"line {line} of {path} has {len(fields)} fields and the header has {len(columns)}")
-        yield line, {name: field.strip() for name, field in zip(columns, fields, strict=True)}
+        yield line, {name: unprotect(field.strip()) for name, field in zip(columns, fields, strict=True)}
 
 
 def _label(path: Path, line: int, row: dict[str, str]) -> Label:

@@ -4,7 +4,6 @@ Each is written aside and renamed. ``metrics.json`` is deleted first and written
 complete.
 """
 
-import csv
 import io
 import json
 from pathlib import Path
@@ -18,6 +17,7 @@ from bsbatch.evaluation.metrics_json import VERSION, content_of
 from bsbatch.evaluation.performance import Evaluation
 from bsbatch.evaluation.plot_files import draw_plots
 from bsbatch.host.files import replace_file
+from bsbatch.host.spreadsheet import write_csv
 from bsbatch.notice import NOTICE
 from bsbatch.store.tables import Column
 
@@ -108,7 +108,6 @@ def _schema(evaluation: Evaluation) -> pa.Schema:
 
 def _csv_of(cohort: Cohort) -> bytes:
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("kind", "study_uid", "exam_id", "reason"))
-    writer.writerows((str(item.exclusion), item.study_uid, item.exam_id, item.reason) for item in cohort.unmatched)
+    rows = [(str(item.exclusion), item.study_uid, item.exam_id, item.reason) for item in cohort.unmatched]
+    write_csv(stream, [("kind", "study_uid", "exam_id", "reason"), *rows])
     return stream.getvalue().encode()
