@@ -50,6 +50,10 @@ class Pseudonymiser:
         """Return the reference with a pseudonymous source; the object can still be opened."""
         return replace(ref, source=self._hash("source:" + ref.source).hex())
 
+    def archive(self, path: str) -> str:
+        """Return 64 hexadecimal digits for the absolute path of an archive."""
+        return self._hash("archive:" + path).hex()
+
     def header(self, header: Header) -> Header:
         """Return the header with pseudonymous UIDs."""
         return header._replace(
@@ -64,7 +68,7 @@ class Pseudonymiser:
         return None if uid is None else f"2.25.{int.from_bytes(self._hash('uid:' + uid)[: _UID_BITS // 8], 'big')}"
 
     def _hash(self, text: str) -> bytes:
-        return hmac.new(self.key, text.encode(), hashlib.sha256).digest()[:32]
+        return hmac.new(self.key, text.encode(errors="surrogatepass"), hashlib.sha256).digest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

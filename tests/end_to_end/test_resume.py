@@ -1,5 +1,6 @@
 """A resumed run processes new, changed and failed objects, and no others."""
 
+import json
 import os
 from pathlib import Path
 
@@ -168,6 +169,28 @@ def test_pseudonyms_replace_uids_and_paths_and_still_resume(archive: Path, tmp_p
     assert not [secret for secret in secrets if secret in written]
     assert all(row["study_uid"].startswith("2.25.") for row in hidden)
     assert len({row["study_uid"] for row in hidden}) == 9
+
+
+def test_with_pseudonyms_no_file_holds_the_path_of_the_archive_but_another_one_is_refused(
+    archive: Path, tmp_path: Path
+) -> None:
+    key, out = tmp_path / "key", tmp_path / "out"
+    key.write_text("0123456789abcdef0123456789abcdef", encoding="utf-8")
+    run(archive, out, "--pseudonymise", str(key))
+    written = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    assert str(archive).encode() not in written
+
+    write_plain(tmp_path / "other", 1)
+    done = bsbatch(
+        "run", tmp_path / "other", "--backend", "fake", "--out", out, "--pseudonymise", key, "--max-error-rate", "1"
+    )
+    assert done.returncode == 2
+    assert "another archive" in done.stderr
+    run(archive, out, "--pseudonymise", str(key))
+
+    earlier = json.loads((out / "run.json").read_text(encoding="utf-8")) | {"archive": str(archive)}
+    (out / "run.json").write_text(json.dumps(earlier), encoding="utf-8")  # as before this was so
+    run(archive, out, "--pseudonymise", str(key))
 
 
 def test_a_limited_run_gets_past_failed_examinations(tmp_path: Path) -> None:

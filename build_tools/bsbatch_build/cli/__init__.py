@@ -3,6 +3,7 @@
 import typer
 
 from bsbatch.cli.exits import call
+from bsbatch.cli.terminal import CommandGroup
 from bsbatch.notice import SENTENCE
 from bsbatch_build.cli.card import card
 from bsbatch_build.cli.compile import compile_
@@ -13,6 +14,7 @@ from bsbatch_build.cli.train import train
 from bsbatch_build.cli.verify import verify
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="bsbatch-build",
     help=f"Make synthetic examinations and models for bsbatch.\n\n{SENTENCE}",
     no_args_is_help=True,

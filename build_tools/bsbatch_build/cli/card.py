@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from bsbatch.cli.terminal import Terminal
 
 
 def card(
@@ -22,4 +23,4 @@ def card(
     from bsbatch_build.card.make import CardSettings, make_card
 
     card = make_card(CardSettings(model, evaluation, out))
-    Console(emoji=False).print("\n".join(card.summary()), soft_wrap=True, highlight=False, markup=False)
+    Terminal().print("\n".join(card.summary()), soft_wrap=True, highlight=False, markup=False)

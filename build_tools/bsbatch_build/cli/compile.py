@@ -5,9 +5,9 @@ from types import TracebackType
 from typing import Annotated, Self
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.cuda.library import Flavour
 from bsbatch.errors import UsageError
 from bsbatch.host.interruption import Interruption, handle_interrupts
@@ -40,14 +40,14 @@ def compile_(
 
     architectures = tuple(arch.split(",")) if arch is not None else ()
     settings = CompileSettings(model, flavour, architectures, _parse_numbers(batch))
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with (
         handle_interrupts(lambda: console.print("stopping")) as interruption,
         _Bars(console, interruption, STEPS) as bars,
     ):
         compiled = compile_model(settings, bars)
     lines = [*compiled.summary(), SENTENCE]
-    Console(emoji=False).print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    Terminal().print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 
 def _parse_numbers(text: str) -> tuple[int, ...]:
@@ -60,7 +60,7 @@ def _parse_numbers(text: str) -> tuple[int, ...]:
 class _Bars:
     """A progress bar for the examinations, then one for each running phase of the library."""
 
-    def __init__(self, console: Console, interruption: Interruption, examinations: int) -> None:
+    def __init__(self, console: Terminal, interruption: Interruption, examinations: int) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._interruption = interruption

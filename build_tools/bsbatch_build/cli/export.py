@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.notice import SENTENCE
 
 
@@ -69,7 +69,7 @@ def export(
         tuple(join or ()),
         mirror,
     )
-    console = Console()
+    console = Terminal()
     with console.status("making the model and comparing it with Keras"):
         exported = export_model(settings)
     console.print("\n".join([*exported.summary(), SENTENCE]), soft_wrap=True, highlight=False, markup=False)

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from bsbatch.cli.terminal import Terminal
 
 
 def inspect(
@@ -21,12 +22,12 @@ def inspect(
     try:
         inspection = inspect_set(set_folder, out, reference, each)
     except (ValueError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
+        Terminal(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
         raise typer.Exit(2) from error
     table = Table(*HEADER)
     for row in inspection.rows:
         table.add_row(*row)
-    console = Console()
+    console = Terminal()
     console.print(table if console.is_terminal else inspection.table, soft_wrap=True)
     for path in inspection.sheets:
         console.print(str(path), soft_wrap=True)

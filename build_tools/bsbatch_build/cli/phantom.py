@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bsbatch.cli.terminal import Terminal
 
 
 def phantom(
@@ -22,7 +23,7 @@ def phantom(
     from bsbatch_build.phantom.archive import write_set
     from bsbatch_build.phantom.plan import Difficulty, SetPlan
 
-    console = Console()
+    console = Terminal()
     columns = (TextColumn("examinations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         plan = SetPlan(studies, seed, tuple(centre or ("A", "B", "C")), clutter, Difficulty(difficulty))
@@ -30,7 +31,7 @@ def phantom(
             task = progress.add_task("", total=studies)
             summary = write_set(out, plan, lambda n: progress.update(task, completed=n))
     except (ValueError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
+        Terminal(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
         raise typer.Exit(2) from error
     console.print(
         f"{summary.studies} examinations ({summary.positives} with metastases) in {summary.files} files: "

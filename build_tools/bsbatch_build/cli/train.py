@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import Annotated, Self
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.notice import SENTENCE
 from bsbatch_build.training.progress import Epoch, TrainingResult
 from bsbatch_build.training.recipe import PAPER, LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
@@ -126,7 +126,7 @@ def train(
         recipe,
         SplitSettings(tuple(external or ("C",)), validation_share, seed),
     )
-    console = Console()
+    console = Terminal()
     with _ProgressBar(console, epochs, steps) as listener:
         result = training.train(config, listener)
     console.print(_summary(result), soft_wrap=True, highlight=False, markup=False)
@@ -135,7 +135,7 @@ def train(
 class _ProgressBar:
     """A bar for the epoch, on a terminal only, and a line for each finished epoch."""
 
-    def __init__(self, console: Console, epochs: int, steps: int) -> None:
+    def __init__(self, console: Terminal, epochs: int, steps: int) -> None:
         self._console, self._epochs, self._steps = console, epochs, steps
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)

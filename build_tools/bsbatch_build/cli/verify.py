@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.notice import SENTENCE
 
 
@@ -39,7 +39,7 @@ def verify(
         report = verify_model(settings, lambda name: progress.update(task, advance=1, description=name))
     if json is not None:
         write_json(json, report.content())
-    console = Console(emoji=False)
+    console = Terminal()
     console.print("\n".join(report.summary()), soft_wrap=True, highlight=False, markup=False)
     console.print(_table(report.rows()))
     for name in report.not_for:
@@ -51,7 +51,7 @@ def verify(
 
 
 def _progress() -> Progress:
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 

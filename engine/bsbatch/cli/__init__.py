@@ -12,9 +12,11 @@ from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
 from bsbatch.cli.report import report
 from bsbatch.cli.run import run
+from bsbatch.cli.terminal import CommandGroup
 from bsbatch.notice import SENTENCE
 
 app = typer.Typer(
+    cls=CommandGroup,
     name="bsbatch",
     help=f"Screen DICOM archives for metastatic bone disease on whole-body bone scans.\n\n{SENTENCE}",
     no_args_is_help=True,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bsbatch.bench.settings import SYNTHETIC, BenchConfig, Pace, StageName, Subject
+from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName
 from bsbatch.errors import OutputError, UsageError
 
@@ -76,7 +76,7 @@ def bench(
     report = measure(config)
     if json_file is not None:
         _write(json_file, report.as_dict())
-    show(Console(emoji=False), report)
+    show(Terminal(), report)
 
 
 def _parse_numbers(words: str | None) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import EvaluationConfig
@@ -33,7 +34,7 @@ def demo(
     Requirement("bsbatch_build").check()
     require_evaluation()
     require_report()
-    console = Console(emoji=False)
+    console = Terminal()
     _make_phantoms(out / "set", studies, console)
     _screen(out, backend, console)
     _evaluate(out, console)
@@ -66,7 +67,7 @@ def _screen(out: Path, backend: BackendName, console: Console) -> None:
         max_error_rate=1.0,
         cam=CamMode.POSITIVE,
     )
-    with reporter_for(Console(stderr=True, emoji=False), quiet=False) as reporter:
+    with reporter_for(Terminal(stderr=True), quiet=False) as reporter:
         report = screen(config, reporter)
     show(console, report, config)
 

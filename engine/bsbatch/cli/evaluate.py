@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.evaluation.settings import (
     RESAMPLES,
     SENSITIVITY,
@@ -79,4 +79,4 @@ def evaluate(
     evaluation = compare(config)
     write_report(evaluation)
     if not quiet:
-        show(Console(), evaluation)
+        show(Terminal(), evaluation)

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.markup import escape
 
+from bsbatch.cli.terminal import Terminal, open_closed_streams, printable
 from bsbatch.errors import RunError, UsageError
 
 DONE, USAGE, TOO_MANY_FAILED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
@@ -13,6 +13,7 @@ DONE, USAGE, TOO_MANY_FAILED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
 
 def call(command: Callable[[], object]) -> None:
     """Run a command line; exit with 0 done, 2 usage, 3 too many failed, 4 stopped or 130 interrupted."""
+    open_closed_streams()
     try:
         command()
     except UsageError as error:
@@ -24,5 +25,5 @@ def call(command: Callable[[], object]) -> None:
 
 
 def _exit(label: str, message: str, code: int) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(f"{label} {escape(message)}")
+    Terminal(stderr=True, highlight=False, soft_wrap=True).print(f"{label} {escape(printable(message))}")
     sys.exit(code)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from bsbatch.cli.terminal import Terminal
 
 
 def info(
@@ -24,7 +25,7 @@ def info(
     if as_json:
         typer.echo(json.dumps(asdict(installation), indent=2))
     else:
-        show(Console(), installation)
+        show(Terminal(), installation)
 
 
 def _model_id_of(folder: Path) -> str:

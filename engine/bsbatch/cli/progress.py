@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from bsbatch.cli.terminal import printable
 from bsbatch.host.threads import Pending
 
 _LINE_SECONDS = 10.0
@@ -56,7 +57,7 @@ class QuietReporter(_Tally):
 
     def note(self, message: str) -> None:
         """Print the message."""
-        self._console.print(message, highlight=False)
+        self._console.print(printable(message), highlight=False, markup=False)
 
 
 class LineReporter(QuietReporter):
@@ -103,7 +104,7 @@ class BarReporter(QuietReporter):
 
     def note(self, message: str) -> None:
         """Print the message above the bar."""
-        self._progress.console.print(message, highlight=False)
+        self._progress.console.print(printable(message), highlight=False, markup=False)
 
 
 class _Counts(ProgressColumn):

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bsbatch.cli.terminal import Terminal, printable
 from bsbatch.html_report.settings import GALLERY, ReportConfig, require_packages
 from bsbatch.notice import SENTENCE
 
@@ -38,6 +38,6 @@ def report(
     from bsbatch.html_report.page import write_page
 
     page = write_page(ReportConfig(results, out, labels, masks, model, gallery))
-    console = Console(emoji=False)
-    console.print(f"Report: {page}", highlight=False, markup=False, soft_wrap=True)
+    console = Terminal()
+    console.print(f"Report: {printable(str(page))}", highlight=False, markup=False, soft_wrap=True)
     console.print(SENTENCE, style="dim")

@@ -1,15 +1,12 @@
 """``bsbatch run``: screen an archive."""
 
 import faulthandler
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
@@ -126,18 +123,8 @@ def _screen(config: RunConfig, *, quiet: bool) -> int:
     from bsbatch.cli.summary import exit_code_of, show
     from bsbatch.run.screen import screen
 
-    with reporter_for(Console(stderr=True, emoji=False), quiet=quiet) as reporter:
+    with reporter_for(Terminal(stderr=True), quiet=quiet) as reporter:
         report = screen(config, reporter)
     if not quiet:
-        with _ignore_closed_output():
-            show(Console(emoji=False), report, config)
+        show(Terminal(), report, config)
     return exit_code_of(report, config)
-
-
-@contextmanager
-def _ignore_closed_output() -> Iterator[None]:
-    """Go on if nobody reads the output any more, as in ``bsbatch run ... | head``; the rows are committed."""
-    try:
-        yield
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsbatch.cli.exits import DONE, INTERRUPTED, TOO_MANY_FAILED
+from bsbatch.cli.terminal import printable
 from bsbatch.config import RunConfig
 from bsbatch.notice import SENTENCE
 from bsbatch.reasons import Status
@@ -51,9 +52,10 @@ def _show_results(console: Console, report: Report, config: RunConfig) -> None:
     if report.model_name:
         console.print(f"Model: {report.model_name}", highlight=False, markup=False)
     console.print(f"Scored now: {report.scored} in {report.seconds:.1f} s ({rate:.2f}/s)", highlight=False)
-    console.print(f"Results: {config.out}/results  {config.out}/objects", highlight=False, markup=False, soft_wrap=True)
+    out = printable(str(config.out))
+    console.print(f"Results: {out}/results  {out}/objects", highlight=False, markup=False, soft_wrap=True)
     if config.has_overlays:
-        console.print(f"Overlays: {config.out}/overlays", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"Overlays: {out}/overlays", highlight=False, markup=False, soft_wrap=True)
 
 
 def _flow_table(flow: Flow, *, is_plan: bool) -> Table:

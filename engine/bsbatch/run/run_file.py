@@ -33,7 +33,7 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
         "version": 1,
         "notice": NOTICE,
         "status": str(ending),
-        "archive": str(config.archive.resolve()),
+        "archive": setup.archive_names[0],
         "config_hash": setup.provenance.config_hash,
         "config": {
             "threshold": setup.provenance.threshold,

@@ -56,7 +56,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         setup = resolve(config, reporter)
         with lock_output(setup.out):
             if not config.fresh:
-                check_output(setup.out, config.archive, setup.provenance.config_hash)
+                check_output(setup.out, setup.archive_names, setup.provenance.config_hash)
             # pyarrow imports pandas with its first table, if that is installed: not beside the first images
             ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
             with make_backend(setup) as backend:

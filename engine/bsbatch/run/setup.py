@@ -53,6 +53,12 @@ class RunSetup:
         return Explainer(self.config.cam, self.provenance.threshold, self.config.has_overlays)
 
     @property
+    def archive_names(self) -> tuple[str, ...]:
+        """Names of the archive in ``run.json``: its absolute path; with pseudonyms its keyed hash, once the path."""
+        path = str(self.config.archive.resolve())
+        return (path,) if self.pseudonymiser is None else (self.pseudonymiser.archive(path), path)
+
+    @property
     def model_name(self) -> str | None:
         """Name of the model for people; None without a model."""
         return self.model.manifest.name if self.model is not None else None

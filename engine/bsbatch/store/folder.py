@@ -4,7 +4,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -107,8 +107,17 @@ def clear_output(out: Path) -> None:
         raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error
 
 
-def check_output(out: Path, archive: Path, config_hash: str) -> None:
+def check_output(out: Path, archives: Sequence[str], config_hash: str) -> None:
     """Raise an error if the folder holds results of another archive or configuration.
+
+    Parameters
+    ----------
+    out
+        The output folder.
+    archives
+        Names that ``run.json`` may give the archive: its absolute path, or a keyed hash of it.
+    config_hash
+        Hash of the configuration.
 
     Raises
     ------
@@ -124,10 +133,10 @@ def check_output(out: Path, archive: Path, config_hash: str) -> None:
             )
     check_configuration(out, config_hash)
     earlier = read_run_file(out).get("archive")
-    if earlier is not None and earlier != str(archive.resolve()):
+    if earlier is not None and earlier not in archives:
+        named = f"the archive {earlier}" if Path(str(earlier)).is_absolute() else "another archive"
         raise ConfigMismatchError(
-            f"{out} holds the results of the archive {earlier}: choose another --out, "
-            "or add --fresh to delete them and start again"
+            f"{out} holds the results of {named}: choose another --out, or add --fresh to delete them and start again"
         )
 
 

@@ -1,0 +1,110 @@
+"""The terminal: what is printed on it moves no cursor, and a run outlives whoever reads it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from rich.console import Console
+from rich.text import Text
+from typer import Context
+from typer.core import TyperGroup
+
+_ESCAPES = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
+_ESCAPES |= {number: f"\\x{number - 0xDC00:02x}" for number in range(0xDC80, 0xDD00)}
+_ESCAPES |= {number: f"\\u{number:04x}" for number in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
+"""Control characters of ISO/IEC 6429, undecodable bytes (PEP 383), and characters that turn the direction of text."""
+_IN_LINES = {number: text for number, text in _ESCAPES.items() if chr(number) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    r"""Return one line with its control characters as escapes, ``\x1b``: a path or a manifest may hold them."""
+    return text.translate(_ESCAPES)
+
+
+class Terminal(Console):
+    """A rich console without emoji codes. Control characters in texts become escapes; the console's own stay.
+
+    Output that nobody reads any more is dropped: the rows of a run matter more.
+    """
+
+    def __init__(self, *, stderr: bool = False, highlight: bool = True, soft_wrap: bool = False) -> None:
+        stream = _Stream(sys.stderr if stderr else sys.stdout)
+        super().__init__(file=cast("IO[str]", stream), highlight=highlight, soft_wrap=soft_wrap, emoji=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Convert a text, which all texts and cells of tables pass through."""
+        return super().render_str(text.translate(_IN_LINES), **options)
+
+
+class _Stream:
+    """A text stream that leads nowhere once it cannot be written to."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except OSError:
+            self._close()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._close()
+
+    def _close(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+class CommandGroup(TyperGroup):
+    """The commands; errors in arguments show no control character of them."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Context:
+        """Parse the arguments before the command."""
+        with _clean_errors():
+            return cast("Context", super().make_context(*arguments, **options))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the command's arguments and run it."""
+        with _clean_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _clean_errors() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # click's errors, of click or of typer's copy of it, have a message and an exit code
+        message = getattr(error, "message", None)
+        if isinstance(message, str) and hasattr(error, "exit_code"):
+            setattr(error, "message", printable(message))  # noqa: B010 - of either class
+        raise
+
+
+def open_closed_streams() -> None:
+    """Let closed standard streams lead nowhere: else files of a run get their numbers, and C libraries write there."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor > number and _is_closed(number):
+                os.dup2(descriptor, number)
+            setattr(sys, name, open(descriptor, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def _is_closed(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return True
+    return False
