@@ -1,6 +1,43 @@
-"""Changes of ONNX graphs that keep their function."""
+"""Small ONNX graphs, and changes of graphs that keep their function."""
 
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import GRAPH, Manifest, sha256_of, write_manifest
+
+Values = Mapping[str, Sequence[int | str]]
+"""Name -> shape of inputs or outputs of a graph."""
+SOFTMAX = (
+    helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[256, 512], strides=[256, 512]),
+    helper.make_node("Flatten", ["means"], ["halves"]),
+    helper.make_node("Softmax", ["halves"], ["probabilities"]),
+)
+"""Nodes of a quick model: the softmax of the means of the upper and the lower half of the image."""
+
+
+def graph_of(nodes: Sequence[NodeProto], inputs: Values | None = None, outputs: Values | None = None) -> bytes:
+    """Serialise a model with an image as its input and probabilities as its output, unless others are named."""
+    values = inputs or {"image": ["N", 1, 512, 512]}, outputs or {"probabilities": ["N", 2]}
+    infos = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in part.items()]
+        for part in values
+    ]
+    graph = helper.make_graph(nodes, "graph", *infos)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def write_model(folder: Path, graph: bytes, **manifest: Any) -> Path:
+    """Write a model directory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH).write_bytes(graph)
+    files = {GRAPH: sha256_of(folder / GRAPH)}
+    write_manifest(folder, Manifest(**{"files": files, "preprocessing_version": VERSION, "name": "small", **manifest}))
+    return folder
 
 
 def with_float16_weights(graph: ModelProto) -> ModelProto:

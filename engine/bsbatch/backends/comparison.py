@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.backends.onnx_session import open_session
-from bsbatch.errors import ModelError
+from bsbatch.backends.outputs import SHAPES
+from bsbatch.errors import BsbatchError, ModelError
 from bsbatch.geometry import INPUT_SHAPE
 
 TOLERANCE = 1e-5
@@ -45,10 +46,22 @@ def compare_with_onnxruntime(
     Raises
     ------
     ModelError
-        The outputs differ, or ONNX Runtime cannot load the graph.
+        The outputs differ or have other shapes, or ONNX Runtime cannot load or compute the graph.
     """
+    try:
+        return _compare(graph, names, score, tolerance)
+    except BsbatchError:
+        raise
+    except Exception as error:  # runtimes raise nearly everything
+        raise ModelError(f"its outputs cannot be computed and compared: {type(error).__name__}") from error
+
+
+def _compare(graph: Path, names: tuple[str, ...], score: ScoreImage, tolerance: float) -> float:
     images = np.random.default_rng(0).random((_IMAGES, *INPUT_SHAPE), np.float32) ** _EXPONENTS
     expected = open_session(graph, graph).run(names[1:], {names[0]: images})
+    for values, shape in zip(expected, SHAPES, strict=False):
+        if values.shape != (_IMAGES, *shape):
+            raise ModelError(f"an output has the shape {values.shape} and not {(_IMAGES, *shape)}: export it again")
     actual = [np.stack(values) for values in zip(*map(score, images), strict=True)]
     difference = float(np.abs(actual[0] - expected[0]).max())
     if not difference <= tolerance:

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.backends.comparison import TOLERANCE, compare_with_onnxruntime
+from bsbatch.backends.outputs import stack_outputs
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, WorkerLostError
-from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE, INPUT_SHAPE
+from bsbatch.geometry import IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 from bsbatch.models.derived import Derivation, derive_file
@@ -29,8 +30,6 @@ from bsbatch.records import Inference
 from bsbatch.requirements import version_of
 
 FILE = "model.mnn"
-_WITHOUT_CAMS = 2
-"""Number of names if there is no heat map: those of the graph's input and of the probabilities."""
 _BYTES_PER_IMAGE = 4 * IMAGE_SHAPE[0] * IMAGE_SHAPE[1]
 _BYTES_PER_WORKER = 600 * 2**20
 """VGG16 at 512 x 512: 560 MiB measured, 300 of them the transformed kernels."""
@@ -107,14 +106,7 @@ class MnnBackend:
                 rows += self._workers.map([(index,) for index in range(len(part))])
         except Exception as error:  # MNN raises anything in a worker, and a worker may be lost
             raise BackendError(f"MNN failed on a batch of {len(images)} ({_describe(error)}): {_ADVICE}") from error
-        return self._inference(rows)
-
-    def _inference(self, rows: list[list[NDArray[np.float32]]]) -> Inference:
-        """Stack the outputs of the images; there may be no image."""
-        probabilities = np.asarray([row[0] for row in rows], np.float32).reshape(-1, 2)
-        if len(self._names) == _WITHOUT_CAMS:
-            return Inference(probabilities)
-        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *CAM_SHAPE))
+        return stack_outputs(rows, len(self._names) - 1)
 
 
 class Scorer:

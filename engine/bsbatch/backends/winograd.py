@@ -14,9 +14,10 @@ import numpy as np
 
 from bsbatch.backends.comparison import compare_with_onnxruntime
 from bsbatch.backends.onnx_session import open_session, translate_run_errors
+from bsbatch.backends.outputs import stack_outputs
 from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError, OtherGraphError
-from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE, INPUT_SHAPE
+from bsbatch.geometry import IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.threads import FreeList, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
@@ -92,10 +93,7 @@ class WinogradBackend:
             raise BackendError(f"the winograd backend got images of another shape than {INPUT_SHAPE}: {_ADVICE}")
         with translate_run_errors(len(images), _ADVICE):
             rows = list(ordered_map(partial(self._score, self._graph), images, self.lanes))
-        probabilities = np.asarray([row[0] for row in rows], np.float32).reshape(-1, 2)
-        if len(self._outputs) == 1:
-            return Inference(probabilities)
-        return Inference(probabilities, np.asarray([row[1] for row in rows], np.float32).reshape(-1, *CAM_SHAPE))
+        return stack_outputs(rows, len(self._outputs))
 
     def _score(self, graph: "_SplitGraph", image: Floats) -> list[Floats]:
         workspace = self._workspaces.take()

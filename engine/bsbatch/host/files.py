@@ -1,10 +1,13 @@
 """Files that are written whole or not at all, locks on folders, and the cache folder."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import BinaryIO
 
 
 def cache_folder() -> Path:
@@ -65,6 +68,44 @@ def replace_text(path: Path, text: str) -> None:
     """
     with replace_file(path, path.with_name(f".{path.name}.{os.getpid()}")) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file to read it. Waits for nothing: a pipe without a writer would block, a device might never end.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is a folder, pipe, socket or device.
+    """
+    _require_plain(path, path.stat())
+    stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    try:
+        _require_plain(path, os.fstat(stream.fileno()))  # it may have been exchanged
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """Read a whole file, see `open_plain`, of at most ``most`` bytes.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, is no plain file, or is longer.
+    """
+    with open_plain(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"longer than {most} bytes", path)
+    return content
+
+
+def _require_plain(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", path)
 
 
 @contextmanager

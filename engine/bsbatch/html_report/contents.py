@@ -9,6 +9,7 @@ from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.performance import Evaluation
 from bsbatch.evaluation.results import RunFile, out_of
 from bsbatch.evaluation.settings import EvaluationConfig
+from bsbatch.host.files import read_plain
 from bsbatch.html_report.examinations import ExaminationRow, read_examinations
 from bsbatch.html_report.gallery import Picture, links_of, pictures_of
 from bsbatch.html_report.settings import FILE, ReportConfig
@@ -21,6 +22,7 @@ from bsbatch.store.reconcile import add_up
 from bsbatch.store.tables import OBJECTS, RESULTS
 
 _CARD = "card.json"
+_LARGEST_CARD = 1 << 24
 
 Card = Mapping[str, object]
 """Content of a model's ``card.json``."""
@@ -122,11 +124,11 @@ def _card_of(folder: Path | None, run: RunFile) -> Card | None:
 
 def _read_card(path: Path, *, is_required: bool) -> Card | None:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(read_plain(path, _LARGEST_CARD))
     except FileNotFoundError:
         if is_required:
             raise ModelError(f"{path.parent} has no card yet: bsbatch-build card {path.parent}") from None
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read: make it again with bsbatch-build card {path.parent}") from error
     return card if isinstance(card, dict) else None

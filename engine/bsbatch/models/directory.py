@@ -9,9 +9,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any, Self
 
 from bsbatch.errors import ModelError
+from bsbatch.host.files import open_plain, read_plain
+from bsbatch.models.onnx.soundness import find_fault
 
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
@@ -23,6 +26,7 @@ MANIFEST_VERSION = 1
 DEMO = "demo"
 """Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""
 _BUNDLED = Path(__file__).parent
+_LARGEST_MANIFEST = 1 << 24
 LABELS = ("no_metastasis", "metastasis")
 """Classes by column of the output; the second column is ``p_metastasis``."""
 
@@ -81,6 +85,9 @@ class Manifest:
             raise ModelError(f"the model's labels are {self.labels}, not {LABELS}: export it again")
         if GRAPH not in self.files:
             raise ModelError(f"the manifest lists no {GRAPH}: export the model again")
+        for name in (*self.files, *self.derived):
+            if name in {"", ".", ".."} or Path(name).name != name or "\0" in name:
+                raise ModelError(f"the manifest lists {name!r}, which is no name of a file in its folder")
 
     def outputs(self, *, with_cams: bool) -> tuple[str, ...]:
         """Names of the graph outputs to request: probabilities, then the heat map if asked for.
@@ -153,7 +160,8 @@ class Model:
         Raises
         ------
         ModelError
-            A file is missing or differs from its SHA-256, or the model belongs to another preprocessing version.
+            A file is missing or differs from its SHA-256, the model belongs to another preprocessing version, or its
+            graph has a cycle or other inputs and outputs than the manifest names.
         """
         folder = resolve_folder(folder)
         manifest = read_manifest(folder)
@@ -164,6 +172,7 @@ class Model:
                 f"the model was made for preprocessing version {manifest.preprocessing_version}, this bsbatch has "
                 f"version {preprocessing_version}: export the model again, or use the bsbatch that made it"
             )
+        _check_graph(folder / GRAPH, manifest)
         return cls(folder, manifest)
 
 
@@ -207,7 +216,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -221,7 +230,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(read_plain(path, _LARGEST_MANIFEST))
+        _check_types(fields)
         files = {str(name): str(digest) for name, digest in fields["files"].items()}
         derived = {str(name): Derived(**entry) for name, entry in fields.get("derived", {}).items()}
         return Manifest(**{**fields, "files": files, "labels": tuple(fields["labels"]), "derived": derived})
@@ -231,10 +241,30 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"{path} is not a manifest of this version: export the model again with bsbatch-build export"
         ) from error
+
+
+def _check_types(fields: Mapping[str, object]) -> None:
+    """Raise `TypeError` for a value of another type than its field of `Manifest`, as far as nothing else notices it."""
+    texts, tables = ("name", "input_name", "output_name"), ("files", "tools", "training")
+    kinds: dict[str, type | UnionType] = dict.fromkeys(texts, str) | dict.fromkeys(tables, dict)
+    kinds |= {"cam_name": str | None, "preprocessing_version": int}
+    for name, kind in kinds.items():
+        if name in fields and not isinstance(fields[name], kind):
+            raise TypeError(name)
+
+
+def _check_graph(path: Path, manifest: Manifest) -> None:
+    outputs = [manifest.output_name] + ([manifest.cam_name] if manifest.cam_name is not None else [])
+    try:
+        fault = find_fault(path.read_bytes(), manifest.input_name, outputs)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    if fault is not None:
+        raise ModelError(f"the graph {path} cannot be used, {fault}: export the model again")
 
 
 def _check_file(path: Path, expected: str) -> None:

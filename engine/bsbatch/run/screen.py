@@ -10,7 +10,7 @@ import numpy as np
 
 from bsbatch.config import RunConfig
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError
-from bsbatch.geometry import INPUT_SHAPE
+from bsbatch.geometry import CAM_SHAPE, INPUT_SHAPE
 from bsbatch.host.interruption import Interruption, handle_interrupts
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import run_behind, run_in_background
@@ -18,7 +18,7 @@ from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.screening import Screening
 from bsbatch.protocols import Backend, Sink
-from bsbatch.records import Failure, ObjectRef, Outcome, Prediction, Unit, UnitOutcome
+from bsbatch.records import Failure, Inference, ObjectRef, Outcome, Prediction, Unit, UnitOutcome
 from bsbatch.run.assembly import execute, make_intake, make_screening
 from bsbatch.run.rehearsal import rehearse
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs
@@ -35,6 +35,8 @@ from bsbatch.store.tables import OBJECTS, to_table
 from bsbatch.telemetry import Telemetry
 
 _UNIT_SECONDS = 60.0
+_SUM_TOLERANCE = 1e-3
+"""Largest accepted difference from 1 of the sum of both probabilities; float16 is off by half of that."""
 _INTERRUPTED = "Finishing the unit in hand; press Ctrl-C again to stop at once. The same command goes on later."
 
 
@@ -162,15 +164,25 @@ def _probe(backend: Backend) -> int:
     Raises
     ------
     ModelError
-        The output is no pair of probabilities.
+        The output is no pair of probabilities that add up to 1, or its heat map has another shape.
     """
     images = np.random.default_rng(0).random((backend.lanes, *INPUT_SHAPE), np.float32)
     started = time.perf_counter()
     try:
-        probabilities = backend.infer(images).probabilities
+        inference = backend.infer(images)
     except BackendError as error:
         raise ModelError(f"the model cannot score a test image: {error}") from error
-    if probabilities.shape != (len(images), 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
-        raise ModelError("the model gives no two probabilities for a test image: export it again")
+    _check_outputs(inference, len(images))
     seconds = (time.perf_counter() - started) / len(images)
     return max(1, min(MAX_UNIT, round(_UNIT_SECONDS / seconds)))
+
+
+def _check_outputs(inference: Inference, images: int) -> None:
+    probabilities, cams = inference.probabilities, inference.cams
+    if probabilities.shape != (images, 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
+        raise ModelError("the model gives no two probabilities for a test image: export it again")
+    totals = probabilities.sum(axis=1, dtype=np.float64)
+    if np.abs(totals - 1).max() > _SUM_TOLERANCE:
+        raise ModelError(f"the model's probabilities add up to {totals[0]:.4g}, not to 1: export it with a softmax")
+    if cams is not None and cams.shape != (images, *CAM_SHAPE):
+        raise ModelError(f"the model's heat maps have the shape {cams.shape[1:]}, not {CAM_SHAPE}: export it again")

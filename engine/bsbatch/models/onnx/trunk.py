@@ -111,7 +111,11 @@ class _Graph:
     def _links(self, name: str) -> Iterator[tuple[_Node, str, bool]]:
         """Yield each convolution, the name of its ReLU's output, and whether max pooling follows."""
         node = self._next(name, "Conv")
+        passed: set[str] = set()
         while node is not None:
+            if node.outputs[0] in passed:  # a cycle
+                raise ValueError
+            passed.add(node.outputs[0])
             relu = self._next(node.outputs[0], "Relu")
             if relu is None:
                 raise ValueError

@@ -9,6 +9,8 @@ from typing import NamedTuple
 _VARINT, _DELIMITED = 0, 2
 _FIXED = {1: 8, 5: 4}
 """Wire types of fixed length, and their length in bytes."""
+_LONGEST_VARINT = 10
+"""Bytes of a number of 64 bits."""
 
 
 class FieldSpan(NamedTuple):
@@ -56,7 +58,7 @@ def parts(message: memoryview, number: int) -> Iterator[memoryview]:
 def read_varint(message: memoryview, start: int) -> tuple[int, int]:
     """Decode a number of seven bits per byte, lowest first; return it and the offset after it."""
     value = shift = 0
-    for offset in range(start, len(message)):
+    for offset in range(start, min(start + _LONGEST_VARINT, len(message))):
         value |= (message[offset] & 0x7F) << shift
         shift += 7
         if message[offset] < 0x80:  # noqa: PLR2004 - the eighth bit says that another byte follows
