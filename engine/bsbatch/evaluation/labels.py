@@ -16,6 +16,7 @@ from bsbatch.host.spreadsheet import unprotect
 
 REQUIRED = ("study_uid", "label")
 OPTIONAL = ("patient_id", "centre", "split", "lesions")
+_MOST_LESIONS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,11 @@ def _label(path: Path, line: int, row: dict[str, str]) -> Label:
 def _lesions(path: Path, line: int, text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"line {line} of {path}: lesions must be a whole number from 0 on, or empty if unknown")
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_LESIONS))
+    if not is_number or int(text) > _MOST_LESIONS:
+        raise UsageError(
+            f"line {line} of {path}: lesions must be a whole number from 0 to {_MOST_LESIONS}, or empty if unknown"
+        )
     return int(text)
 
 

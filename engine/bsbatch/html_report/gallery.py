@@ -10,12 +10,14 @@ from urllib.parse import quote
 import cv2
 
 from bsbatch.errors import OutputError
+from bsbatch.host.files import read_plain
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import ordered_map
 from bsbatch.sinks.drawing import small_overlay
 from bsbatch.sinks.overlays import read_overlay
 from bsbatch.store.folder import overlays_of, scan_files
 
+_LARGEST_IMAGE = 1 << 26
 _WEBP = (cv2.IMWRITE_WEBP_QUALITY, 70)
 
 
@@ -62,7 +64,7 @@ def links_of(out: Path, page: Path) -> dict[str, str]:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_plain(path, _LARGEST_IMAGE)
     except OSError as error:
         raise OutputError(f"{path} cannot be read ({error.strerror}): grant access, or delete it") from error
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
-from bsbatch.host.files import replace_file
+from bsbatch.host.files import read_plain, replace_file
 from bsbatch.store.catalog import check_configuration
 from bsbatch.store.parts import foreign_files_in, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS
@@ -19,8 +20,15 @@ from bsbatch.store.tables import OBJECTS, RESULTS
 RUN_FILE = "run.json"
 PATIENT_KEY = "patient.key"
 """Whoever has this file can test a guess at a Patient ID; without it, keys of two folders cannot be compared."""
-_KEY_BYTES = 32
+_KEY_BYTES, _LONGEST_KEY = 32, 1 << 16
+_LARGEST_RUN_FILE = 1 << 24
 OVERLAYS, SCANS = "overlays", "scans"
+_SHAPES: dict[str, type | UnionType] = {
+    **dict.fromkeys(("archive", "status", "config_hash"), str),
+    **dict.fromkeys(("config", "counts", "stages", "versions", "machine"), dict),
+    "model": dict | None,
+}
+"""Types of the fields of ``run.json`` that others than people read."""
 _SCAN = re.compile(r"[0-9a-f]{32}\.jpg")
 _OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
 _SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
@@ -32,8 +40,13 @@ def open_output(out: Path, archive: Path) -> Path:
     Raises
     ------
     UsageError
-        The folder cannot be written to, or lies in the archive.
+        The folder cannot be written to, lies in the archive, or holds the archive among its results.
     """
+    for name in (RESULTS, OBJECTS, OVERLAYS, SCANS):
+        if archive.resolve().is_relative_to((out / name).resolve()):
+            raise UsageError(
+                f"the archive {archive} lies in {out / name}, where the run writes: name the archive itself"
+            )
     if out.resolve().is_relative_to(archive.resolve()):
         raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
     try:
@@ -62,7 +75,7 @@ def open_patient_key(out: Path) -> bytes:
             with replace_file(path) as aside:
                 aside.touch(0o600)
                 aside.write_bytes(secrets.token_hex(_KEY_BYTES).encode())
-        return path.read_bytes()
+        return read_plain(path, _LONGEST_KEY)
     except OSError as error:
         raise UsageError(f"cannot use {path}: {error.strerror}. Grant access to it") from error
 
@@ -77,15 +90,18 @@ def lock_output(out: Path) -> Iterator[None]:
         Another run holds the lock.
     """
     try:
-        stream = (out / ".lock").open("w")
+        # not blocked by a pipe of that name
+        descriptor = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
     except OSError as error:
         raise UsageError(f"cannot write to {out / '.lock'}: {error.strerror}. Grant access or remove it") from error
-    with stream:
+    try:
         try:
-            flock(stream, LOCK_EX | LOCK_NB)
+            flock(descriptor, LOCK_EX | LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"another run is writing to {out}: wait for it, or choose another --out") from error
         yield
+    finally:
+        os.close(descriptor)
 
 
 def clear_output(out: Path) -> None:
@@ -156,12 +172,20 @@ def write_run_file(out: Path, content: Mapping[str, object]) -> None:
 
 
 def read_run_file(out: Path) -> dict[str, Any]:
-    """Return the content of ``run.json``, or an empty dictionary if it cannot be read."""
+    """Return the content of ``run.json``, or an empty dictionary if it cannot be read or is none of ours."""
     try:
-        content = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing or damaged: the tables decide
+        content = json.loads(read_plain(out / RUN_FILE, _LARGEST_RUN_FILE))
+    except (OSError, ValueError, RecursionError):  # missing or damaged: the tables decide
         return {}
-    return content if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) and _is_of_a_run(content) else {}
+
+
+def _is_of_a_run(content: Mapping[str, Any]) -> bool:
+    if not all(isinstance(content[name], kind) for name, kind in _SHAPES.items() if name in content):
+        return False
+    training = (content.get("model") or {}).get("training")
+    counts = [content.get("counts", {}).get(name, 0) for name in ("seen", "pending", "gone")]
+    return isinstance(training, dict | None) and all(isinstance(count, int) for count in counts)
 
 
 def overlay_files(out: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bsbatch.errors import OutputError
-from bsbatch.host.files import replace_file
+from bsbatch.host.files import open_plain, replace_file
 from bsbatch.store.tables import Row
 
 _COMPRESSION = "zstd"
@@ -114,7 +114,10 @@ def _table(stream: pa.NativeFile, columns: list[str] | None = None) -> pa.Table:
 
     An Arrow thread that still holds a Python file aborts or hangs the exit of the process: apache/arrow issue 50482.
     """
-    return pq.ParquetFile(stream, pre_buffer=False).read(columns, use_threads=False)
+    file = pq.ParquetFile(stream, pre_buffer=False)
+    if b"bsbatch.config_hash" not in (file.schema_arrow.metadata or {}):
+        raise ValueError("not written by bsbatch")
+    return file.read(columns, use_threads=False)
 
 
 def _read(reader: Callable[[pa.NativeFile], Out], part: Path) -> Out:
@@ -123,6 +126,7 @@ def _read(reader: Callable[[pa.NativeFile], Out], part: Path) -> Out:
     Of a path, pyarrow would expand ``~``, treat ``s3:/...`` as an address and reject bytes that are not UTF-8.
     """
     try:
-        return reader(pa.BufferReader(part.read_bytes()))
-    except (OSError, ValueError) as error:  # pyarrow.ArrowInvalid is a ValueError
+        with open_plain(part) as stream:
+            return reader(pa.BufferReader(stream.read()))
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise OutputError(f"{part} cannot be read: delete it to have its examinations done again") from error
