@@ -1,4 +1,4 @@
-"""Every error that bsbatch raises on purpose. This module imports nothing.
+"""Every error that bsbatch raises on purpose. This module imports nothing of bsbatch.
 
 ::
 
@@ -12,13 +12,15 @@
     │   ├── SourceError          the archive can no longer be read
     │   ├── OutputError          the output folder can no longer be written to, because of a full disk for example
     │   ├── BackendError         the backend died
-    │   └── MachineError         the machine lacks memory; no object is at fault
+    │   └── MachineError         the machine lacks memory, threads or files; no object is at fault
     ├── ItemError                one object or one examination failed; it becomes a row and never stops a run
     └── WorkerLostError          a call in a worker process crashed or timed out; the caller turns it into a row
 
 Any other exception is a bug. Raised for one object or examination it becomes a row with the reason ``internal_error``;
 elsewhere it shows its traceback. Messages say what to do next and contain no patient data.
 """
+
+import errno
 
 
 class BsbatchError(Exception):
@@ -68,7 +70,20 @@ class BackendError(RunError):
 
 
 class MachineError(RunError):
-    """The machine lacks memory; no object is at fault."""
+    """The machine lacks memory, threads or file descriptors; no object is at fault."""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "MachineError | None":
+        """Return this error for one that the operating system's limits cause; None for any other."""
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            advice = "the memory ran out: free some, or try fewer --threads or a smaller --max-pixels"
+        elif isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+            advice = "too many files are open: raise the limit (ulimit -n), or try fewer --threads"
+        elif isinstance(error, RuntimeError) and "start new thread" in str(error):
+            advice = "no further thread can be started: raise the limit (ulimit -u), or try fewer --threads"
+        else:
+            return None
+        return cls(f"{advice}; the same command goes on")
 
 
 class ItemError(BsbatchError):

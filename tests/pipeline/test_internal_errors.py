@@ -1,5 +1,6 @@
 """Whatever one object or examination raises becomes its row; a bug stays visible and ends no run."""
 
+import errno
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.reasons import Reason, Stage
 from bsbatch.records import Examination, Failure, PinnedImage
+from bsbatch.sources import directory
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
@@ -158,6 +160,30 @@ def test_memory_that_runs_out_stops_the_run_and_blames_no_object(
         prepare_all(archive)
     assert issubclass(MachineError, RunError)
     assert run(archive, tmp_path / "out", "--quiet").returncode == 4
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_machine_without_a_file_to_open_stops_the_run_and_blames_no_object(
+    number: int, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "head_of", raising(OSError(number, "limit")))
+    monkeypatch.setattr(directory, "_RETRY_DELAYS", (0.0, 0.0))
+
+    done = run(archive, tmp_path / "out", "--quiet")
+
+    assert done.returncode == 4
+    assert "the same command goes on" in done.stderr
+    assert not list(tmp_path.glob("out/*/part-*"))
+
+
+def test_a_machine_without_a_thread_stops_the_run(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation, "assess", raising(RuntimeError("can't start new thread")))
+    assert run(archive, tmp_path / "out", "--quiet").returncode == 4
+    monkeypatch.setattr("bsbatch.run.screen.open_catalog", raising(RuntimeError("can't start new thread")))
+    done = run(archive, tmp_path / "out", "--quiet")
+    assert (done.returncode, "ulimit -u" in done.stderr) == (4, True)
 
 
 def test_lent_memory_comes_back_after_a_bug(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

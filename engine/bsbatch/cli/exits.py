@@ -6,7 +6,7 @@ from collections.abc import Callable
 from rich.markup import escape
 
 from bsbatch.cli.terminal import Terminal, open_closed_streams, printable
-from bsbatch.errors import RunError, UsageError
+from bsbatch.errors import MachineError, RunError, UsageError
 
 DONE, USAGE, TOO_MANY_FAILED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
 
@@ -20,6 +20,11 @@ def call(command: Callable[[], object]) -> None:
         _exit("[bold red]error:[/]", str(error), USAGE)
     except RunError as error:
         _exit("[bold red]stopped:[/]", str(error), STOPPED)
+    except (MemoryError, OSError, RuntimeError) as error:
+        machine = MachineError.of(error)
+        if machine is None:
+            raise
+        _exit("[bold red]stopped:[/]", str(machine), STOPPED)
     except KeyboardInterrupt:
         _exit("[bold yellow]interrupted[/]", "", INTERRUPTED)
 

@@ -12,19 +12,18 @@ def verdict_of(stage: Stage, error: Exception) -> Verdict:
     Raises
     ------
     BsbatchError
-        No single object is at fault: the run stops. An error of this kind is raised again; memory that runs out raises
-        `MachineError`.
+        No single object is at fault: the run stops. An error of this kind is raised again; a limit of the machine
+        raises `MachineError`.
     """
     if isinstance(error, ItemError):
         return Verdict(stage, Reason(error.reason), error.message)
     if isinstance(error, WorkerLostError):
         return Verdict(stage, Reason.DECODE_FAILED, f"the decoder crashed or hung on the pixel data ({error})")
+    machine = MachineError.of(error)
+    if machine is not None:
+        raise machine from error
     if isinstance(error, OSError):
         return Verdict(stage, Reason.READ_ERROR, EXPLANATIONS[Reason.READ_ERROR])
-    if isinstance(error, MemoryError):
-        raise MachineError(
-            "the memory ran out: free some, or try fewer --threads or a smaller --max-pixels; the same command goes on"
-        ) from error
     if isinstance(error, BsbatchError | PoolClosedError):
         raise error
     return Verdict(stage, Reason.INTERNAL_ERROR, f"a bug in bsbatch, please report it: {describe(error)}")

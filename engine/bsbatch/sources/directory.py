@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
-from bsbatch.errors import ItemError, SourceError, UsageError
+from bsbatch.errors import ItemError, MachineError, SourceError, UsageError
 from bsbatch.native.files import head_of
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
@@ -166,6 +166,9 @@ def _unlistable(error: OSError) -> Verdict:
 
 
 def _reason_of(error: OSError) -> Reason:
+    machine = MachineError.of(error)
+    if machine is not None:
+        raise machine from error
     return Reason.PERMISSION_DENIED if isinstance(error, PermissionError) else Reason.READ_ERROR
 
 
