@@ -119,7 +119,9 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.UID_CONFLICT: "objects of one SOP Instance UID with other pixels or patients: restore their true UIDs",
     Reason.ALL_ZERO: "a view without a single count",
     Reason.CONSTANT_IMAGE: "a view whose pixels are all the same",
-    Reason.COUNTS_NOT_FINITE: "Rescale Slope or Intercept turns pixels into infinite counts, or into more than 1e15",
+    Reason.COUNTS_NOT_FINITE: (
+        "Rescale Slope or Intercept turns pixels into infinite counts, above 1e15, or into none, below 1e-15"
+    ),
     Reason.SCORE_INVALID: "the model's output is not a finite probability",
     Reason.INTERNAL_ERROR: "a bug in bsbatch, not in the file: report the message, which names the line",
 }

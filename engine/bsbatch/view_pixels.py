@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_COUNTS = 1e15
-"""Largest count, slope and intercept. Up to it sums over a view, and their products, are finite in every statistic."""
+"""Largest count, slope and intercept, and the largest inverse of a slope.
+
+Within these bounds sums over a view, their products and the inverse of a count are finite in every statistic.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,11 @@ class ViewPixels:
 
     @property
     def is_finite(self) -> bool:
-        """True if slope, intercept and all counts are at most `MOST_COUNTS`; no count is computed."""
+        """True if rescaling leads to no count beyond `MOST_COUNTS`; the counts are not computed."""
         if self.table is not None or (self.slope, self.intercept) == (1.0, 0.0):
             return True
         ends = (self.slope * float(end) + self.intercept for end in (self.stored.min(), self.stored.max()))
-        return are_finite(self.slope, self.intercept, *ends)
+        return can_rescale(self.slope, self.intercept) and all(abs(count) <= MOST_COUNTS for count in ends)
 
     @property
     def counts(self) -> NDArray[np.float32]:
@@ -62,6 +65,6 @@ class ViewPixels:
         return self.stored if is_same else self.counts
 
 
-def are_finite(*numbers: float) -> bool:
-    """Return True if every number is at most `MOST_COUNTS`, whatever its sign; NaN is not."""
-    return all(abs(number) <= MOST_COUNTS for number in numbers)
+def can_rescale(slope: float, intercept: float) -> bool:
+    """Return True if slope, its inverse and intercept are at most `MOST_COUNTS`, whatever their signs; NaN is not."""
+    return 1 / MOST_COUNTS <= abs(slope) <= MOST_COUNTS and abs(intercept) <= MOST_COUNTS

@@ -121,7 +121,7 @@ def test_a_bug_in_reading_a_header_is_a_row_of_objects(
 
     done = run(archive, tmp_path / "out")
 
-    assert "Internal errors: 1 files" in done.stderr
+    assert "Internal errors: 1 file " in done.stderr
     rows = [row for row in objects(tmp_path / "out") if row["status"] == "failed"]
     assert [(row["stage"], row["reason"]) for row in rows] == [("header", "internal_error")]
     assert len(results(tmp_path / "out")) == 2
@@ -202,7 +202,8 @@ def test_lent_memory_comes_back_after_a_bug(archive: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("slope", "intercept"), [("1E39", "0"), ("1", "1E308"), ("-1E300", "1E308"), ("1E14", "0"), ("1E308", "-1E308")]
+    ("slope", "intercept"),
+    [("1E39", "0"), ("1", "1E308"), ("-1E300", "1E308"), ("1E14", "0"), ("1E308", "-1E308"), ("1E-42", "0")],
 )
 def test_counts_beyond_all_numbers_are_a_failed_row(slope: str, intercept: str, archive: Path, tmp_path: Path) -> None:
     dataset = dataset_of(Scan(9))

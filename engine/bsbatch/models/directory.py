@@ -250,7 +250,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _check_types(fields: Mapping[str, object]) -> None:
     """Raise `TypeError` for a value of another type than its field of `Manifest`, as far as nothing else notices it."""
     texts, tables = ("name", "input_name", "output_name"), ("files", "tools", "training")
-    kinds: dict[str, type | UnionType] = dict.fromkeys(texts, str) | dict.fromkeys(tables, dict)
+    kinds: dict[str, type | UnionType] = {**dict.fromkeys(texts, str), **dict.fromkeys(tables, dict)}
     kinds |= {"cam_name": str | None, "preprocessing_version": int}
     for name, kind in kinds.items():
         if name in fields and not isinstance(fields[name], kind):

@@ -11,7 +11,7 @@ from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import Source
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ScanObject
-from bsbatch.view_pixels import ViewPixels, are_finite
+from bsbatch.view_pixels import ViewPixels, can_rescale
 
 
 def read_views(source: Source, isolation: Isolation, scan: ScanObject, *frames: int) -> tuple[ViewPixels, ...]:
@@ -27,13 +27,16 @@ def read_views(source: Source, isolation: Isolation, scan: ScanObject, *frames: 
         The file system gave an error.
     """
     header = scan.header
-    _check_finite(header.has_modality_lut or are_finite(*header.rescale))
+    is_rescaled = header.rescale != (1.0, 0.0) and not header.has_modality_lut
+    if is_rescaled:
+        _check_finite(can_rescale(*header.rescale))
     with source.open(scan.ref) as stream:
         if needs_codec(header):
             views = isolation.call(decode_frames, stream.read(), header, frames)
         else:
             views = read_frames(stream, header, frames)
-    _check_finite(all(view.is_finite for view in views))
+    if is_rescaled:
+        _check_finite(all(view.is_finite for view in views))
     return views
 
 

@@ -54,11 +54,12 @@ class Reporter(Protocol):
 
 def note_bugs(flow: Flow, reporter: Reporter) -> None:
     """Show how many objects failed by a bug, if any: a row keeps the run going and must not hide it."""
-    if flow.internal_errors:
+    number = flow.internal_errors
+    if number:
+        files = f"{number} file{'s' if number > 1 else ''}"
         reporter.note(
-            f"Internal errors: {flow.internal_errors} files failed by a bug in bsbatch (reason internal_error). Please "
-            "report their messages in OUT/objects: they name lines of code and no patient. The same command tries "
-            "these files again."
+            f"Internal errors: {files} failed by a bug in bsbatch (reason internal_error). Please report the messages "
+            "in OUT/objects: they name lines of code and no patient. The same command tries these files again."
         )
 
 
