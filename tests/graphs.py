@@ -26,7 +26,7 @@ def graph_of(nodes: Sequence[NodeProto], inputs: Values | None = None, outputs: 
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in part.items()]
         for part in values
     ]
-    graph = helper.make_graph(nodes, "graph", *infos)
+    graph = helper.make_graph(nodes, "graph", infos[0], infos[1])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
 

@@ -48,7 +48,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        encoding = self._stream.encoding or "utf-8"
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         try:
             return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         except OSError:

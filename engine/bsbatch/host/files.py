@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 def cache_folder() -> Path:
@@ -70,7 +70,7 @@ def replace_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a file to read it. Waits for nothing: a pipe without a writer would block, a device might never end.
 
     Raises

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from onnx import NodeProto, helper
 from tests.graphs import SOFTMAX, graph_of
@@ -6,7 +8,7 @@ from bsbatch.models.onnx.soundness import find_fault
 from bsbatch.models.onnx.trunk import split
 from bsbatch.models.onnx.wire import fields, read_varint
 
-CONVOLUTION = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+CONVOLUTION: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
 
 
 def fault_of(graph: bytes, image: str = "image", *outputs: str) -> str | None:
