@@ -14,7 +14,8 @@ RUN echo "CUDA_ENABLE_CURAND = False" > /root/.aksetup-defaults.py
 # rtx in place of tensorrt for TensorRT-RTX; build besides it for an image that compiles engines
 ARG EXTRAS=tensorrt,codecs,evaluate,report
 # TensorRT's libraries are in NVIDIA's own index; without it, tensorrt runs a pip of its own, to which no constraints apply
-RUN /opt/bsbatch/bin/pip install --no-cache-dir --extra-index-url https://pypi.nvidia.com \
+ARG NVIDIA_INDEX
+RUN /opt/bsbatch/bin/pip install --no-cache-dir ${NVIDIA_INDEX:+--extra-index-url "$NVIDIA_INDEX"} \
     -c /source/constraints.txt "/source[$EXTRAS]"
 
 FROM nvidia/cuda:${CUDA}-base-ubuntu24.04
