@@ -51,6 +51,7 @@ def test_records_are_read_in_any_order() -> None:
     positions = [packed.append((number, "x" * number)) for number in range(9)]
 
     assert [packed.read(position)[0] for position in reversed(positions)] == list(range(8, -1, -1))
+    assert [number for number, _ in packed] == list(range(9))
 
 
 def test_a_single_view_waits_in_at_most_300_bytes() -> None:

@@ -34,6 +34,11 @@ def values(out: Path, table: str, column: str) -> set[Any]:
     return {row[column] for row in all_rows(out / table, [column])}
 
 
+def uids(*values: str) -> DigestSet:
+    """Digests of UIDs in the study of the pair."""
+    return DigestSet(number for value in values if (number := uid_digest(key_of(ANTERIOR), value)) is not None)
+
+
 def present(*sources: str) -> DigestSet:
     return DigestSet(map(digest, sources))
 
@@ -83,7 +88,7 @@ def test_a_failure_of_the_pixels_agrees_with_an_examination_that_was_not_read_ye
 
 def test_the_examination_of_an_object_that_is_gone_keeps_all_its_rows(tmp_path: Path) -> None:
     opened = committed(tmp_path, ANTERIOR)
-    opened.settle_gone(present("p"), DigestSet([uid_digest("another")]))
+    opened.settle_gone(present("p"), uids("another"))
 
     assert [name for name in ("a", "p", "copy") if opened.includes(name)] == []
 
@@ -100,7 +105,7 @@ def test_a_copy_takes_the_place_of_an_original_that_is_gone(tmp_path: Path) -> N
 
 def test_the_rows_of_an_object_under_a_new_path_are_withdrawn_with_their_examination(tmp_path: Path) -> None:
     opened = committed(tmp_path, ANTERIOR, BOTH.scans[0])
-    opened.settle_gone(present("p", "copy", "both"), DigestSet([uid_digest("1.2.3.4.a")]))
+    opened.settle_gone(present("p", "copy", "both"), uids("1.2.3.4.a"))
 
     assert not opened.agrees(examine((scan("A", "new", sop_uid="1.2.3.4.a"), POSTERIOR)))
     assert opened.agrees(COPY)
@@ -108,3 +113,16 @@ def test_the_rows_of_an_object_under_a_new_path_are_withdrawn_with_their_examina
 
     assert values(tmp_path, OBJECTS, "source") == {"copy", "both", "ct"}
     assert values(tmp_path, RESULTS, "exam_id") == {BOTH.exam_id}
+
+
+def test_objects_without_a_uid_and_those_of_another_study_have_no_new_path(tmp_path: Path) -> None:
+    bare = examine((scan("AP", "bare", sop_uid=None),))
+    outcomes = (Prediction(bare, QUALITY, 0.5), Prediction(PAIR, QUALITY, 0.5))
+    ParquetSink(tmp_path, Provenance("c0ffee", None, 0.5)).commit(UnitOutcome(outcomes, ()))
+    opened = Committed(tmp_path)
+    opened.open(DigestSet([key_of(ANTERIOR)]))
+    elsewhere = uid_digest(key_of(BOTH.scans[0]), "1.2.3.4.a")
+    opened.settle_gone(present("p"), DigestSet([1, elsewhere or 1]))
+    opened.withdraw()
+
+    assert values(tmp_path, OBJECTS, "source") == {"a", "p", "bare"}

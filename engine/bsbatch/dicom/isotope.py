@@ -4,12 +4,11 @@ Codes decide, then the texts beside them. A text reaches a row only as one of th
 because free text may hold patient data.
 """
 
-import re
 from collections.abc import Iterable
-from datetime import datetime
 from functools import lru_cache
 
-from bsbatch.dicom.moments import DAY, day_of, seconds_of
+from bsbatch.dicom.labels import named_phases
+from bsbatch.dicom.moments import DAY, acquisition, day_of, seconds_of
 from bsbatch.records import Header
 from bsbatch.tracers.names import (
     BONE_TRACERS,
@@ -30,13 +29,6 @@ _EARLY_MINUTES = 90.0
 _MOST_MINUTES = 7 * 1440.0
 _MOST_OVER_MIDNIGHT = 720.0
 """Longest time over midnight if only the times of day are known; more means an injection after the scan."""
-_DATE_DIGITS = 8
-
-_EARLY = re.compile(
-    r"BLOOD[ _-]*POOL|BLUTPOOL|(?<![A-Z])(?:POOL|FLOW|EARLY|FRUE?H|FRÜH|WEICHTEIL|PR[EÉ]CO[CZ]|TEMPRAN|VASCULAR|TISULAR"
-    r"|IN?MM?[EÉ]DIAT|PERFUSION|PHASE[ _-]*(?:[12]|II?)(?![A-Z0-9])|(?:1ST|2ND|FIRST|SECOND)[ _-]*PHASE)"
-)
-_LATE = re.compile(r"DELAY|(?<![A-Z])(?:LATE(?![A-Z])|SPAE?T|SPÄT|TARDI|RETARD)")
 
 
 def identify(header: Header) -> Tracer:
@@ -109,16 +101,15 @@ def _rank(finding: _Finding) -> int:
 @lru_cache(_REMEMBERED)
 def _read_descriptions(texts: tuple[str, ...]) -> tuple[bool, bool]:
     """Return True for a flow or blood pool phase, and True for another tracer than those of bone scans."""
-    together = " ".join(texts).upper()
-    is_early = _EARLY.search(together) is not None and _LATE.search(together) is None
-    return is_early, any(map(names_other_tracer, texts))
+    named = named_phases(" ".join(texts))
+    return named == {"early"}, any(map(names_other_tracer, texts))
 
 
 def _minutes(drug: Drug, header: Header) -> float | None:
     """Minutes from injection to acquisition; None if unknown, negative or absurd. Midnight may lie between them."""
     scanned, day = seconds_of(header.acquisition_time), day_of(header.acquisition_date)
-    moment = (drug.start_datetime or "").partition("+")[0].partition("-")[0]
-    date, time = _day(moment[:_DATE_DIGITS]), seconds_of(moment[_DATE_DIGITS:])
+    start_date, start_time = acquisition(None, None, drug.start_datetime)
+    date, time = day_of(start_date), seconds_of(start_time)
     injected = seconds_of(drug.start_time)
     if scanned is None:
         return None
@@ -133,10 +124,3 @@ def _minutes(drug: Drug, header: Header) -> float | None:
 def _plausible(minutes: float, most: float) -> float | None:
     """Return the minutes, None if they cannot be: zero, because some writers copy the time of the scan."""
     return minutes if 0.0 < minutes <= most else None
-
-
-def _day(date: str) -> int | None:
-    try:
-        return datetime.strptime(date, "%Y%m%d").toordinal()
-    except ValueError:
-        return None

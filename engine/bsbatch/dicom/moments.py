@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from functools import lru_cache
 
 from bsbatch.records import Header
 
@@ -10,6 +11,8 @@ _DATE = re.compile(r"(\d{4})([./-]?)(\d{2})\2(\d{2})")
 _TIME = re.compile(r"(\d{2}):?(?:(\d{2}):?(?:(\d{2}(?:\.\d*)?))?)?")
 
 _DATE_DIGITS = 8
+_REMEMBERED = 4096
+"""Size of the caches: each view of a study is compared with all others."""
 
 _Stamp = tuple[str | None, str | None]
 """Date and time."""
@@ -50,6 +53,7 @@ def acquisition(date: str | None, time: str | None, moment: str | None) -> tuple
     return date or local[:_DATE_DIGITS] or None, time or local[_DATE_DIGITS:] or None
 
 
+@lru_cache(_REMEMBERED)
 def day_of(text: str | None) -> int | None:
     """Ordinal of a DICOM DA value; None if it is absent or no date. ACR-NEMA wrote ``YYYY.MM.DD``."""
     found = _DATE.fullmatch((text or "").strip())
@@ -61,6 +65,7 @@ def day_of(text: str | None) -> int | None:
         return None
 
 
+@lru_cache(_REMEMBERED)
 def seconds_of(text: str | None) -> float | None:
     """Seconds since midnight of a DICOM TM value; None if it is absent or no time.
 

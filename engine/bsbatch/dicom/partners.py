@@ -9,6 +9,7 @@ partner. Names, numbers and the order of files are no evidence. So the result de
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from bsbatch.dicom.moments import are_of_other_days, gap_between, have_other_content_dates
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -45,11 +46,7 @@ def match(views: Sequence[ScanObject]) -> Matching:
     views
         Objects of one frame each, in an order that is the same for the same set.
     """
-    candidates = {
-        number: {other for other, second in enumerate(views) if _can_be_one_scan(first, second)}
-        for number, first in enumerate(views)
-    }
-    matching = Matching()
+    candidates, matching = _find_candidates(views), Matching()
     while pairs := _certain_pairs(views, candidates):
         for one, other in pairs:
             matching.pairs.append((views[one], views[other]))
@@ -90,6 +87,16 @@ def is_simultaneous(one: ScanObject, other: ScanObject) -> bool:
 def shares_group(one: ScanObject, other: ScanObject) -> bool:
     """Return True if two objects have the same series or the same Frame of Reference."""
     return _shares_series(one, other) or _shares_reference(one, other)
+
+
+def _find_candidates(views: Sequence[ScanObject]) -> dict[int, set[int]]:
+    """Return the possible partners of each view, all by their index."""
+    candidates: dict[int, set[int]] = {number: set() for number in range(len(views))}
+    for number, other in combinations(range(len(views)), 2):
+        if _can_be_one_scan(views[number], views[other]):
+            candidates[number].add(other)
+            candidates[other].add(number)
+    return candidates
 
 
 def _certain_pairs(views: Sequence[ScanObject], candidates: dict[int, set[int]]) -> list[tuple[int, int]]:

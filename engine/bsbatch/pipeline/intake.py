@@ -5,9 +5,9 @@ studies are decided. A study may have rows already, from this run or an earlier 
 from all its objects, and only the rows that come out otherwise are written again.
 """
 
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.copies import Digests
@@ -42,7 +42,10 @@ _HEADERS_AT_ONCE = 16
 
 @dataclass(slots=True)
 class Intake:
-    """The first half of the pipeline: objects in, examinations out. Reads headers, never pixels."""
+    """The first half of the pipeline: objects in, examinations out.
+
+    Reads headers; pixels only of studies with more objects than one examination has, to find copies.
+    """
 
     source: Source
     selection: Selection
@@ -97,23 +100,29 @@ class Intake:
         """
         touched = DigestSet(filter(self.catalog.studies.__contains__, self._waiting))
         committed.open(touched)
-        waiting = (scan for scans in self._waiting.studies(touched.__contains__) for scan in scans)
-        uids = DigestSet(uid_digest(scan.header.sop_uid) for scan in waiting)
-        committed.settle_gone(DigestSet(digest(ref.source) for ref in self._list()), uids)
-        refs = (ref for ref in self._list() if committed.includes(ref.source))
-        for found in adaptive_map(self._inspect, refs, self.threads, _HEADERS_AT_ONCE):
+        refs = Packed(ref for ref in self._list() if committed.includes(ref.source))
+        committed.settle_gone(DigestSet(digest(ref.source) for ref in refs), self._uids(touched))
+        unreadable = Packed[Event]()
+        rest = (ref for ref in refs if committed.includes(ref.source))
+        for found in adaptive_map(self._inspect, rest, self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, ScanObject):
                 self._waiting.add(found)
-        yield from _cut(self._changes(committed, touched), unit_size, unit_size)
+            else:
+                unreadable.append(found)
+        yield from _cut(self._changes(committed, touched, unreadable), unit_size, unit_size)
 
-    def _changes(self, committed: Committed, touched: DigestSet) -> Iterator[Event]:
+    def _uids(self, studies: DigestSet) -> DigestSet:
+        """Digests of the UIDs of the waiting objects of some studies."""
+        waiting = (scan for scans in self._waiting.studies(studies.__contains__) for scan in scans)
+        uids = (uid_digest(key_of(scan), scan.header.sop_uid) for scan in waiting)
+        return DigestSet(uid for uid in uids if uid is not None)
+
+    def _changes(self, committed: Committed, touched: DigestSet, unreadable: Iterable[Event]) -> Iterator[Event]:
         """Withdraw the rows that come out otherwise, and yield the events that replace them."""
-        packed, positions = Packed[Event](), array("Q")
-        for scans in self._waiting.studies(touched.__contains__):
-            changes = [event for event in self._decide(scans) if not committed.agrees(event)]
-            positions.extend(map(packed.append, changes))
+        decided = (event for scans in self._waiting.studies(touched.__contains__) for event in self._decide(scans))
+        changes = Packed(event for event in chain(unreadable, decided) if not committed.agrees(event))
         committed.withdraw()
-        yield from map(packed.read, positions)
+        yield from changes
 
     def _limit(self, limit: int | None) -> Iterator[Event]:
         left = limit

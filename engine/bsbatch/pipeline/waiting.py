@@ -6,7 +6,7 @@ They wait packed, in about 250 bytes each: an archive may hold millions of singl
 import pickle
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,6 +15,8 @@ from bsbatch.identity import study_key
 from bsbatch.records import ScanObject
 
 _RAW, _LEVEL, _MEMORY = -zlib.MAX_WBITS, 6, 9
+_LENGTH = 4
+"""Bytes of the length before each packed record."""
 
 Record = TypeVar("Record")
 
@@ -22,9 +24,18 @@ Record = TypeVar("Record")
 class Packed(Generic[Record]):
     """Records in little memory. Each is compressed with the first one as its dictionary: cameras repeat themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Iterable[Record] = ()) -> None:
         self._first = b""
         self._bytes = bytearray()
+        for record in records:
+            self.append(record)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield the records in their order."""
+        position = 0
+        while position < len(self._bytes):
+            yield self.read(position)
+            position += _LENGTH + self._length(position)
 
     def append(self, record: Record) -> int:
         """Add a record; return its position."""
@@ -32,15 +43,18 @@ class Packed(Generic[Record]):
         self._first = self._first or content
         packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, self._first)
         packed = packer.compress(content) + packer.flush()
-        self._bytes += len(packed).to_bytes(4, "big") + packed
+        self._bytes += len(packed).to_bytes(_LENGTH, "big") + packed
         return position
 
     def read(self, position: int) -> Record:
         """Return the record at a position."""
-        start = position + 4
-        packed = self._bytes[start : start + int.from_bytes(self._bytes[position:start], "big")]
+        start = position + _LENGTH
+        packed = self._bytes[start : start + self._length(position)]
         record: Record = pickle.loads(zlib.decompressobj(_RAW, self._first).decompress(packed))
         return record
+
+    def _length(self, position: int) -> int:
+        return int.from_bytes(self._bytes[position : position + _LENGTH], "big")
 
 
 class WaitingRoom:

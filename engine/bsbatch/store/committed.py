@@ -1,19 +1,26 @@
 """The committed rows of studies that are decided anew, and their withdrawal."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bsbatch.errors import OutputError
 from bsbatch.identity import DigestSet, digest, study_key
-from bsbatch.reasons import COPIES, Stage, Verdict
+from bsbatch.reasons import COPIES, Stage
 from bsbatch.records import Examination, SettledObject
 from bsbatch.store.parts import all_rows, keep_rows, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS, Row
 
-_UNDECIDED = -1
-"""Stands for a decision that no event agrees with."""
-
 COLUMNS = ["source", "stage", "reason", "exam_id", "study_uid", "sop_uid"]
+
+
+class _Decided(NamedTuple):
+    """A row of ``objects``, as digests: an archive may hold all of its studies twice."""
+
+    exam: int | None
+    uid: int | None
+    """`uid_digest`."""
+    decision: int | None
+    """`_decision`; None if no event can agree with the row."""
 
 
 class Committed:
@@ -21,10 +28,10 @@ class Committed:
 
     def __init__(self, out: Path) -> None:
         self._objects, self._results = out / OBJECTS, out / RESULTS
-        self._studies = DigestSet()
-        self._decided: dict[int, int] = {}
-        """Source -> what its row says, as digests."""
-        self._changed = DigestSet()
+        self._rows: dict[int, _Decided] = {}
+        """By digest of the source."""
+        self._withdrawn = DigestSet()
+        """Digests of the sources whose rows are withdrawn."""
 
     def open(self, studies: DigestSet) -> None:
         """Read the rows of some studies, given by `bsbatch.identity.study_key`.
@@ -34,52 +41,52 @@ class Committed:
         OutputError
             A part cannot be read.
         """
-        self._studies = studies
-        self._decided = {digest(row["source"]): _decision_of(row) for row in self._rows()}
+        rows = (row for row in all_rows(self._objects, COLUMNS) if is_of_study(row) and study_of(row) in studies)
+        self._rows = {digest(row["source"]): _decided(row) for row in rows}
 
     def settle_gone(self, present: DigestSet, uids: DigestSet) -> None:
         """Settle the rows of objects that are gone from the archive.
 
-        Such a row is withdrawn if an object of the same UID is there, under another path. Otherwise it stays, and so do
-        the rows of the other objects of its examination.
+        Such a row is withdrawn if an object of its study and UID is there, under another path. Otherwise it stays, and
+        so do the rows of the other objects of its examination.
 
         Parameters
         ----------
         present
-            Digests of the sources of all objects in the archive.
+            Digests of the sources in the archive.
         uids
-            `uid_digest` of all objects of the studies that are in the archive and have no row yet.
+            `uid_digest` of the objects in the archive that have no row yet.
         """
-        for row in self._rows():
-            if digest(row["source"]) in present:
-                uids.add(uid_digest(row["sop_uid"]))
-        gone = [row for row in self._rows() if digest(row["source"]) not in present]
-        staying = {row["exam_id"] for row in gone if uid_digest(row["sop_uid"]) not in uids} - {None}
-        moved = {row["exam_id"] for row in gone} - staying - {None}
-        for row in self._rows():
-            source = digest(row["source"])
-            is_gone = source not in present
-            if row["exam_id"] in staying or (is_gone and uid_digest(row["sop_uid"]) not in uids):
-                del self._decided[source]
-            elif is_gone:
-                self._changed.add(source)
-            elif row["exam_id"] in moved:
-                self._decided[source] = _UNDECIDED
+        gone = {source: row for source, row in self._rows.items() if source not in present}
+        there = {row.uid for source, row in self._rows.items() if source in present} - {None}
+        moved = {source for source, row in gone.items() if row.uid in there or row.uid in uids}
+        staying = {row.exam for source, row in gone.items() if source not in moved} - {None}
+        reopened = {gone[source].exam for source in moved} - {None}
+        for source, row in list(self._rows.items()):
+            if row.exam in staying or (source in gone and source not in moved):
+                del self._rows[source]
+            elif source in moved:
+                self._withdrawn.add(source)
+            elif row.exam in reopened:
+                self._rows[source] = row._replace(decision=None)
 
     def includes(self, source: str) -> bool:
         """Return True if an object has one of the rows."""
-        return digest(source) in self._decided
+        return digest(source) in self._rows
 
     def agrees(self, event: Examination | SettledObject) -> bool:
         """Return True if the rows of all objects of an event say the same as it; else mark them for withdrawal."""
         if isinstance(event, Examination):
-            decisions = {digest(scan.ref.source): _decision(event.exam_id, event.defect) for scan in event.scans}
+            sources, verdict = [digest(scan.ref.source) for scan in event.scans], event.defect
+            exam = digest(event.exam_id)
         else:
-            decisions = {digest(event.ref.source): _decision(None, event.verdict)}
-        if all(self._decided.get(source) == decision for source, decision in decisions.items()):
+            sources, verdict, exam = [digest(event.ref.source)], event.verdict, None
+        decision = _decision(exam, *((None, None) if verdict is None else (verdict.stage, verdict.reason)))
+        rows = [self._rows.get(source) for source in sources]
+        if all(row is not None and row.decision == decision for row in rows):
             return True
-        for source in decisions:
-            self._changed.add(source)
+        for source in sources:
+            self._withdrawn.add(source)
         return False
 
     def withdraw(self) -> None:
@@ -90,29 +97,26 @@ class Committed:
         OutputError
             A part cannot be read or written.
         """
-        exams = {row["exam_id"] for row in self._rows() if self._is_changed(row)} - {None}
+        exams = {row.exam for source, row in self._rows.items() if source in self._withdrawn} - {None}
+        if not any(source in self._withdrawn for source in self._rows):
+            return
         try:
             # results first: a kill in between leaves objects without results, and the next run removes those
             for part in parts_in(self._results) if exams else ():
-                keep_rows(part, lambda row: row["exam_id"] not in exams, ["exam_id"])
-            for part in parts_in(self._objects) if len(self._changed) else ():
-                keep_rows(part, lambda row: not self._is_changed(row), COLUMNS)
+                keep_rows(part, lambda row: digest(row["exam_id"]) not in exams, ["exam_id"])
+            for part in parts_in(self._objects):
+                keep_rows(part, lambda row: not self._is_withdrawn(row), COLUMNS)
         except OSError as error:
             raise OutputError.of(self._objects.parent, error) from error
 
-    def _is_changed(self, row: Row) -> bool:
+    def _is_withdrawn(self, row: Row) -> bool:
         source = digest(row["source"])
-        return source in self._changed and source in self._decided
-
-    def _rows(self) -> Iterator[Row]:
-        for row in all_rows(self._objects, COLUMNS):
-            if is_of_study(row) and study_of(row) in self._studies:
-                yield row
+        return source in self._withdrawn and source in self._rows
 
 
-def uid_digest(sop_uid: str | None) -> int:
-    """Digest of a SOP Instance UID; objects without one are never those of another path."""
-    return digest("uid", sop_uid) if sop_uid else 0
+def uid_digest(study: int, sop_uid: str | None) -> int | None:
+    """Digest of a SOP Instance UID in its study; None without one: such an object has no other path."""
+    return digest("uid", str(study), sop_uid) if sop_uid else None
 
 
 def is_of_study(row: Row) -> bool:
@@ -125,12 +129,11 @@ def study_of(row: Row) -> int:
     return study_key(row["study_uid"], row["sop_uid"], row["source"])
 
 
-def _decision_of(row: Row) -> int:
-    """Digest of a row's decision. A reason counts only if it is one of pairing: others come from the pixels."""
-    is_paired = row["stage"] == Stage.PAIRING
-    return digest(row["exam_id"] or "", row["reason"] if is_paired else "")
+def _decided(row: Row) -> _Decided:
+    exam = None if row["exam_id"] is None else digest(row["exam_id"])
+    return _Decided(exam, uid_digest(study_of(row), row["sop_uid"]), _decision(exam, row["stage"], row["reason"]))
 
 
-def _decision(exam_id: str | None, verdict: Verdict | None) -> int:
-    is_paired = verdict is not None and verdict.stage is Stage.PAIRING
-    return digest(exam_id or "", verdict.reason if verdict is not None and is_paired else "")
+def _decision(exam: int | None, stage: str | None, reason: str | None) -> int:
+    """Digest of a decision. A reason counts only if it is one of pairing: others come from the pixels."""
+    return digest(str(exam), (reason or "") if stage == Stage.PAIRING else "")
