@@ -10,7 +10,7 @@ COPY . /source
 # the linker wants a libcuda.so; the driver's own one is loaded at run time
 ENV LIBRARY_PATH=/usr/local/cuda/lib64/stubs
 # by default pycuda links libcurand, which the image that runs lacks
-RUN echo "CUDA_ENABLE_CURAND = False" > /root/.aksetup-defaults.py
+RUN echo "CUDA_ENABLE_CURAND = False" > ~/.aksetup-defaults.py
 # rtx in place of tensorrt for TensorRT-RTX; build besides it for an image that compiles engines
 ARG EXTRAS=tensorrt,codecs,evaluate,report
 # TensorRT's libraries are in NVIDIA's own index; without it, tensorrt runs a pip of its own, to which no constraints apply

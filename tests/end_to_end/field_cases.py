@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filewriter import dcmwrite
@@ -63,6 +64,23 @@ def register(cases: dict[str, Make]) -> Callable[[Make], Make]:
         return make
 
     return add
+
+
+def archive_fixture(cases: dict[str, Make]) -> Any:
+    """Return a module's fixture: the rows of all its cases, screened in one archive."""
+
+    @pytest.fixture(scope="module")
+    def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+        return screen_cases(cases, tmp_path_factory.mktemp("cases"))
+
+    return found
+
+
+def assert_same_row(found: Found, plain: Found) -> None:
+    """Check that the only file of a case has the score, the pixels and the flags of the plain object."""
+    assert found.files == {"a": ("used", None)}
+    for column in ("p_metastasis", "pixel_xxh3", "qc_flags"):
+        assert found.scored[column] == plain.scored[column]
 
 
 def screen_cases(cases: dict[str, Make], folder: Path) -> dict[str, Found]:

@@ -6,15 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileDataset
-from tests.end_to_end.field_cases import TC_99M, Found, Make, code, counts, register, scan, screen_cases, tracer, window
+from tests.end_to_end.field_cases import (
+    TC_99M,
+    Found,
+    Make,
+    archive_fixture,
+    assert_same_row,
+    code,
+    counts,
+    register,
+    scan,
+    tracer,
+    window,
+)
 
 CASES: dict[str, Make] = {}
 case = register(CASES)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    return screen_cases(CASES, tmp_path_factory.mktemp("cases"))
+found = archive_fixture(CASES)
 
 
 @case
@@ -256,8 +266,4 @@ SAME = (
 
 @pytest.mark.parametrize("name", SAME)
 def test_a_bone_scan_in_other_words_has_the_row_of_the_plain_one(found: dict[str, Found], name: str) -> None:
-    row, plain_row = found[name].scored, found["plain"].scored
-    assert found[name].files == {"a": ("used", None)}
-    assert row["p_metastasis"] == plain_row["p_metastasis"]
-    assert row["pixel_xxh3"] == plain_row["pixel_xxh3"]
-    assert set(row["qc_flags"]) == set(plain_row["qc_flags"])
+    assert_same_row(found[name], found["plain"])

@@ -12,13 +12,13 @@ from tests.end_to_end.field_cases import (
     ROWS,
     Found,
     Make,
+    archive_fixture,
     change,
     counts,
     encode,
     phantom,
     register,
     scan,
-    screen_cases,
 )
 
 MULTI_FRAME_BYTE_CAPTURE = "1.2.840.10008.5.1.4.1.1.7.2"
@@ -26,9 +26,7 @@ CASES: dict[str, Make] = {}
 case = register(CASES)
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    return screen_cases(CASES, tmp_path_factory.mktemp("cases"))
+found = archive_fixture(CASES)
 
 
 @case

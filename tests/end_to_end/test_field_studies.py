@@ -5,7 +5,7 @@ import pytest
 from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 from tests.archives import uid
-from tests.end_to_end.field_cases import Files, Found, Make, counts, encode, register, scan, screen_cases, view
+from tests.end_to_end.field_cases import Files, Found, Make, archive_fixture, counts, encode, register, scan, view
 
 CASES: dict[str, Make] = {}
 case = register(CASES)
@@ -14,9 +14,7 @@ USED = ("used", None)
 UNTIMED = {"AcquisitionTime": None, "AcquisitionDate": None}
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
-    return screen_cases(CASES, tmp_path_factory.mktemp("studies"))
+found = archive_fixture(CASES)
 
 
 def files(**datasets: FileDataset) -> Files:

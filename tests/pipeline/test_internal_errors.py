@@ -12,6 +12,7 @@ from tests.archives import Scan, dataset_of, write, write_plain
 from tests.end_to_end.tables import bsbatch, by_source, objects, results
 
 from bsbatch.config import Selection
+from bsbatch.dicom.labels import label_of
 from bsbatch.errors import BackendError, MachineError, RunError
 from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
@@ -111,10 +112,8 @@ def test_a_run_with_a_bug_ends_with_its_number_and_the_next_run_tries_again(
 def test_a_bug_in_reading_a_header_is_a_row_of_objects(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = getattr(intake, "label_of")  # noqa: B009 - mypy sees no export
-
     def fail_once(header: Any) -> Any:
-        monkeypatch.setattr(intake, "label_of", sound)
+        monkeypatch.setattr(intake, "label_of", label_of)
         raise BugError(NAME)
 
     monkeypatch.setattr(intake, "label_of", fail_once)
@@ -187,17 +186,13 @@ def test_a_machine_without_a_thread_stops_the_run(
 
 
 def test_lent_memory_comes_back_after_a_bug(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def locate(*_arguments: object) -> Any:
-        return getattr(preparation, "body_of")(None)  # noqa: B009 - mypy sees no export
-
     write(dataset_of(Scan(7, rows=1024)), archive / "common")
-    for name in ("assess", "compact", "body_of"):
+    for owner, name in ((preparation, "assess"), (preparation, "compact"), (Preparation, "_body")):
         pool: FreeList[PinnedImage] = FreeList()
         pool.give_back(PinnedImage(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
         with monkeypatch.context() as patch:
-            patch.setattr(preparation, "body_of", lambda _image: None)
-            patch.setattr(preparation, name, raising(BugError()))
-            patch.setattr(Preparation, "_body", locate)
+            patch.setattr(Preparation, "_body", lambda *_arguments: None)
+            patch.setattr(owner, name, raising(BugError()))
 
             found = prepare_all(archive, pool)  # which would wait for ever
 

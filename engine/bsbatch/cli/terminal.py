@@ -1,4 +1,4 @@
-"""The terminal: what is printed on it moves no cursor, and a run outlives whoever reads it."""
+"""Output on the terminal: no text moves its cursor, and a run goes on if it closes."""
 
 import os
 import sys
@@ -88,7 +88,7 @@ def _clean_errors() -> Iterator[None]:
     except Exception as error:  # click's errors, of click or of typer's copy of it, have a message and an exit code
         message = getattr(error, "message", None)
         if isinstance(message, str) and hasattr(error, "exit_code"):
-            setattr(error, "message", printable(message))  # noqa: B010 - of either class
+            cast("Any", error).message = printable(message)
         raise
 
 

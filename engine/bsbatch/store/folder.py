@@ -19,7 +19,7 @@ from bsbatch.store.tables import OBJECTS, RESULTS
 
 RUN_FILE = "run.json"
 PATIENT_KEY = "patient.key"
-"""Whoever has this file can test a guess at a Patient ID; without it, keys of two folders cannot be compared."""
+"""File with the key of the column ``patient_key``. The key is needed to test a guess at a Patient ID."""
 _KEY_BYTES, _LONGEST_KEY = 32, 1 << 16
 _LARGEST_RUN_FILE = 1 << 24
 OVERLAYS, SCANS = "overlays", "scans"
