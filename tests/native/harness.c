@@ -1,5 +1,6 @@
 /* Calls every function on buffers of exactly the right size, under sanitizers, with random and extreme counts. */
 #include "files.c"
+#include "position.c"
 #include "view_pairs.c"
 #include "winograd.c"
 
@@ -19,13 +20,18 @@ static uint16_t *fill(size_t number, uint32_t kind)
 static int measure_all(uint64_t rows, uint64_t columns)
 {
     static const uint32_t limits[2] = {UINT16_MAX, UINT32_MAX};
+    static const int16_t samples[2 * SAMPLES] = {UNIT, [SAMPLES] = -UNIT};
+    static const struct body_pieces pieces = {samples, 1, 1, 2};
     int failures = 0;
     for (uint32_t kind = 0; kind < 4; kind++) {
+        uint32_t found[2] = {0};
         uint16_t *front = fill(rows * columns, kind), *back = fill(rows * columns, 3 - kind);
         struct pair_statistics statistics;
         failures += bsbatch_measure(front, back, rows, columns, limits, &statistics) != DONE;
         failures += kind == 1 && statistics.views[0].total != UINT16_MAX * rows * columns;
         failures += kind == 1 && statistics.views[0].saturated != rows * columns;
+        bsbatch_judge(&statistics, &pieces, (double)rows / (4.0 * columns), found);
+        failures += found[0] > (IS_TURNED | IS_CUT) || found[1] > (IS_TURNED | IS_CUT);
         free(front);
         free(back);
     }

@@ -20,11 +20,12 @@ from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 from bsbatch.imaging import preprocess, quality
+from bsbatch.imaging.position import judge, judge_compiled
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
-from bsbatch.imaging.profiles import convert_profiles, profile_pair
+from bsbatch.imaging.profiles import PairProfile, profile_pair
 from bsbatch.imaging.quality import assess
 from bsbatch.native.library import LIBRARY
-from bsbatch.native.view_pairs import Frame, PairFunctions
+from bsbatch.native.view_pairs import CELLS, Frame, PairFunctions, PairStatistics
 from bsbatch.records import Quality
 from bsbatch.view_pixels import LookupTable, ViewPixels
 
@@ -141,6 +142,14 @@ def test_the_quality_metrics_equal_those_of_numpy(
     assert counting.accepted == 1
 
 
+def profiles_of(statistics: PairStatistics) -> PairProfile:
+    """Return the profiles that compiled code has computed."""
+    widths = np.frombuffer(memoryview(statistics.profiles), np.uint32).reshape(2, sum(CELLS))
+    missing = statistics.views[0].missing_rows + statistics.views[1].missing_rows
+    rows, columns = widths[:, : CELLS[0]], widths[:, CELLS[0] :]
+    return PairProfile(rows, columns, missing, statistics.body_cells, statistics.absent_cells)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.tuples(contents, contents), st.sampled_from(SHAPES), seeds, st.integers(1, 9))
 def test_the_profiles_equal_those_of_numpy(
@@ -152,10 +161,46 @@ def test_the_profiles_equal_those_of_numpy(
     statistics = native.measure(front, back, (65535, 65535))
 
     assert statistics is not None
-    found, expected = convert_profiles(statistics), profile_pair(front, back)
+    found, expected = profiles_of(statistics), profile_pair(front, back)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.columns, expected.columns)
     assert found[2:] == expected[2:]
+
+
+@st.composite
+def widths(draw: st.DrawFn) -> NDArray[np.uint32]:
+    """``(80,)`` profiles of a view: like a body, upside down or cut, with noise; or of any shape."""
+    kind, seed = (
+        draw(st.sampled_from(["body", "reverse", "top", "bottom", "noise", "flat", "spike", "empty"])),
+        draw(seeds),
+    )
+    random, top = np.random.default_rng(seed), draw(st.sampled_from([1, 30, 4000, 4096, 1 << 20]))
+    rows = np.interp(np.linspace(0, 39, 60), np.arange(40), BODY)
+    rows = {"reverse": rows[::-1], "top": rows[:35], "bottom": rows[25:], "round": np.hanning(60)}.get(kind, rows)
+    made = np.zeros(sum(CELLS))
+    made[2 : 2 + len(rows)] = rows
+    made[CELLS[0] + 2 : -2] = np.hanning(12)
+    if kind in {"noise", "flat", "spike", "empty"}:
+        made[:] = {"noise": random.random(80), "flat": 1.0, "spike": np.arange(80) == seed % 80, "empty": 0.0}[kind]
+    noise = draw(st.sampled_from([0.0, 0.1, 0.4]))
+    return np.asarray(top * np.maximum(0, made * random.normal(1, noise, made.size)), np.uint32)
+
+
+BODY = [0.3, 0.5, 0.6, 0.6, 0.6, 0.6, 1.4, 1.7, 1.7, 1.7, 1.7, 1.7, 1.7, 1.7, 1.6, 1.6, 1.7, 1.7, 1.6, 1.4]
+BODY += [1.3, 1.2, 1.0, 0.9, 0.8, 0.8, 0.8, 0.7, 0.7, 0.6, 0.6, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.3]
+
+
+@settings(deadline=None, max_examples=300)
+@given(widths(), widths(), st.sampled_from([(1024, 256), (512, 256), (300, 140), (256, 1024)]))
+def test_the_position_of_the_body_equals_that_of_numpy(
+    native: PairFunctions, front: NDArray[np.uint32], back: NDArray[np.uint32], shape: tuple[int, int]
+) -> None:
+    statistics = PairStatistics(body_cells=100, absent_cells=4)
+    np.frombuffer(memoryview(statistics.profiles), np.uint32)[:] = np.concatenate((front, back))
+
+    found = judge_compiled(native, statistics, (1.0, 2.0), shape)
+
+    assert found == judge(profiles_of(statistics), (1.0, 2.0), shape)
 
 
 @settings(deadline=None, max_examples=40)

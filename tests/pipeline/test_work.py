@@ -191,7 +191,7 @@ def test_its_pixels_are_loaded_by_one_call_of_compiled_code_and_few_others(
     assert isinstance(sample, PreparedExam)
     assert len(requests) == 1
     assert not scan.work
-    assert calls_of(lambda: made.prepare(exam)) < 185
+    assert calls_of(lambda: made.prepare(exam)) < 150
 
 
 @pytest.mark.usefixtures("without_compiled_part")
@@ -200,4 +200,4 @@ def test_without_a_compiled_part_its_pixels_cost_few_calls(scan: CountedSource) 
     assert isinstance(exam, Examination)
     made = preparation_of(scan)
 
-    assert calls_of(lambda: made.prepare(exam)) < 500
+    assert calls_of(lambda: made.prepare(exam)) < 560

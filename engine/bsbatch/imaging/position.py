@@ -4,17 +4,18 @@ The rows of a view are compared with those of two bodies, one with the arms down
 up, and with every piece of them from one height to another. A row's width is the number of columns that the body
 covers; faint ones cover less. The piece that resembles the view best says which way up the body lies. A part of the
 body lies outside if a piece without it explains the view clearly better than any whole body does.
+
+Compiled code decides the same: numbers are integers, and the few others are rounded alike.
 """
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.imaging.profiles import PairProfile
-from bsbatch.native.view_pairs import CELLS
+from bsbatch.native.view_pairs import CELLS, IS_CUT, IS_TURNED, BodyPieces, PairFunctions, PairStatistics
 
 Widths = NDArray[np.integer]
 """A profile, see `bsbatch.imaging.profiles`."""
@@ -43,8 +44,10 @@ _BOTTOMS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.
 _SHORTEST = 0.25
 """Shortest piece of a body that is compared, as a share of its height."""
 _SAMPLES, _EIGHTHS = 32, 8
-_LEAST_SPREAD = 0.01
-"""Variance of the widths over their mean square; 0.15 to 0.2 for whole bodies. Rows of one width have no shape."""
+_MOST_WIDTH, _LARGEST, _UNIT = 4095, 16383, 4096
+"""Largest width, largest sample and norm of a piece: their products fit into 32 bits."""
+_LEAST_SPREAD = 100
+"""Largest mean square of the widths over their variance; 5 to 7 for whole bodies. Rows of one width have no shape."""
 _LEAST_LIKENESS = 0.7
 """Correlation from which on a view is a body; 0.93 to 1.00 for whole ones, and below 0.7 for noise."""
 _GAIN = 0.01
@@ -56,10 +59,10 @@ _HEAD_CUT, _LEGS_CUT = 0.09, 0.81
 """First and last height of a truncated body: most of the head, or all below the middle of the shanks, lies outside."""
 _LYING = 0.8
 """Height over width of a body that lies across the matrix; 2.4 to 4.7 for whole ones, 1 to 2.5 for halves."""
-_SYMMETRIC = 0.92
-"""Correlation of widths with their reverse: left and right of a body are alike, head and feet are not."""
-_SLIM, _ABRUPT = 4.2, 0.65
-"""Height over width, and counts of an outer eighth over those of the largest, of a body without one of its sides."""
+_SYMMETRIC = 92
+"""Correlation of widths with their reverse, per cent: left and right of a body are alike, head and feet are not."""
+_SLIM, _ABRUPT = 4.2, 65
+"""Height over width of a body without one of its sides, and per cent of the largest eighth in its outer one."""
 _FEW_ABSENT = 0.05
 """Share of the body that one view may lack."""
 _FAINTER = 3.0
@@ -89,57 +92,64 @@ def judge(pair: PairProfile, totals: tuple[float, float], shape: tuple[int, ...]
     shape
         Rows and columns of the anterior view.
     """
-    spans, rows = [_span(widths) for widths in pair.rows], pair.rows.astype(np.float32)
-    samples = np.array([_weights(*span) @ widths for span, widths in zip(spans, rows, strict=True)])
-    both_ways = np.concatenate((samples, samples[:, ::-1])) @ _PIECES
-    both_ways[2:] *= _IS_NO_TRUNK
-    squareness = shape[0] * CELLS[1] / (shape[1] * CELLS[0])
-    judged = [
-        _judge_view(samples[view], both_ways[view::2], _View(spans[view], pair.columns[view], squareness))
-        for view in (0, 1)
-    ]
-    is_turned, is_cut = (any(faults) for faults in zip(*judged, strict=True))
-    is_absent = not is_turned and pair.absent_cells > _FEW_ABSENT * pair.body_cells
-    return Position(is_turned, is_cut, is_absent or max(totals) > _FAINTER * min(totals))
+    squareness = _squareness(shape)
+    views = [_judge_view(rows, columns, squareness) for rows, columns in zip(pair.rows, pair.columns, strict=True)]
+    return _combine((views[0], views[1]), (pair.body_cells, pair.absent_cells), totals)
 
 
-class _View(NamedTuple):
-    height: tuple[int, int]
-    """Bands of rows that the body spans."""
-    columns: Widths
-    squareness: float
+def judge_compiled(
+    native: PairFunctions, statistics: PairStatistics, totals: tuple[float, float], shape: tuple[int, ...]
+) -> Position:
+    """Do the same as `judge` with the profiles that compiled code has measured."""
+    views = native.judge(statistics, _COMPILED_PIECES, _squareness(shape))
+    return _combine(views, (statistics.body_cells, statistics.absent_cells), totals)
+
+
+def _squareness(shape: tuple[int, ...]) -> float:
     """Height of a band of rows over the width of a band of columns."""
+    return shape[0] * CELLS[1] / (shape[1] * CELLS[0])
 
 
-def _judge_view(samples: Samples, both_ways: Samples, view: _View) -> tuple[bool, bool]:
-    """Return True if the body is turned, and True if it is cut.
+def _combine(views: tuple[int, int], cells: tuple[int, int], totals: tuple[float, float]) -> Position:
+    """Combine the faults of both views, and the number of cells of the body and of those that one view lacks."""
+    either = views[0] | views[1]
+    is_absent = not either & IS_TURNED and cells[1] > _FEW_ABSENT * cells[0]
+    is_uneven = is_absent or max(totals) > _FAINTER * min(totals)
+    return Position(bool(either & IS_TURNED), bool(either & IS_CUT), is_uneven)
+
+
+def _judge_view(rows: Widths, columns: Widths, squareness: float) -> int:
+    """Return the bits `IS_TURNED` and `IS_CUT` of a view.
 
     Parameters
     ----------
-    samples
-        ``(32,)`` widths of the body from its first row to its last.
-    both_ways
-        ``(2, pieces)`` their products with all pieces, as they are and upside down.
-    view
-        The rest of its profile.
+    rows, columns
+        Profiles of the view.
+    squareness
+        See `_squareness`.
     """
-    total, square = float(samples.sum()), float(samples @ samples)
-    spread = square - total * total / _SAMPLES
-    if spread <= _LEAST_SPREAD * square:
-        return False, False
-    upright, reverse = map(float, both_ways.max(axis=1))
-    gain, norm = reverse - upright, math.sqrt(spread)
-    if max(upright, reverse) < _LEAST_LIKENESS * norm:
-        return False, False
-    width = _span(view.columns)
-    symmetry = float(samples @ samples[::-1]) - total * total / _SAMPLES
-    slimness = (view.height[1] - view.height[0]) / (width[1] - width[0]) * view.squareness
-    if symmetry > _SYMMETRIC * spread or slimness < _LYING:
-        return True, False
-    likeness = both_ways[int(gain > 0)]
-    is_half = slimness > _SLIM and _edge_of(view.columns, width) > _ABRUPT
-    is_piece = float(likeness[:_WHOLE].max()) + _CUT_GAIN * norm < max(upright, reverse)
-    return gain > _GAIN * norm, is_piece or is_half
+    height, width = _span(rows), _span(columns)
+    sums = _add_parts(rows // (int(rows.max()) // _MOST_WIDTH + 1), height, _SAMPLES)
+    samples = sums * _LARGEST // max(int(sums.max()), 1)
+    total, square = int(samples.sum()), int(samples @ samples)
+    spread = _SAMPLES * square - total * total
+    if _LEAST_SPREAD * spread <= _SAMPLES * square:
+        return 0
+    upright, reverse = (way.astype(np.float64) @ _PIECES for way in (samples, samples[::-1]))  # exact below 2^53
+    reverse[_ENDS:] = 0  # a trunk is alike either way up: its reverse resembles nothing
+    gain, best = float(reverse.max() - upright.max()), float(max(upright.max(), reverse.max()))
+    norm = _UNIT * math.sqrt(spread / _SAMPLES)
+    if best < _LEAST_LIKENESS * norm:
+        return 0
+    symmetry = _SAMPLES * int(samples @ samples[::-1]) - total * total
+    slimness = (height[1] - height[0]) / (width[1] - width[0]) * squareness
+    if 100 * symmetry > _SYMMETRIC * spread or slimness < _LYING:
+        return IS_TURNED
+    eighths = _add_parts(columns, width, _EIGHTHS)
+    edge = 100 * int(max(eighths[0], eighths[-1]))
+    is_half = slimness > _SLIM and edge > _ABRUPT * int(eighths.max())
+    is_piece = float((reverse if gain > 0 else upright)[:_WHOLE].max()) + _CUT_GAIN * norm < best
+    return IS_TURNED * (gain > _GAIN * norm) | IS_CUT * (is_half or is_piece)
 
 
 def _span(widths: Widths) -> tuple[int, int]:
@@ -148,10 +158,10 @@ def _span(widths: Widths) -> tuple[int, int]:
     return (int(used[0]), int(used[-1]) + 1) if used.size else (0, widths.size)
 
 
-def _edge_of(columns: Widths, span: tuple[int, int]) -> float:
-    """Return the larger of the outer eighths of the columns, over the largest eighth."""
-    eighths = _weights(*span, CELLS[1], _EIGHTHS) @ columns
-    return float(max(eighths[0], eighths[-1]) / eighths.max())
+def _add_parts(values: Widths, span: tuple[int, int], parts: int) -> NDArray[np.int64]:
+    """Sums over equal parts of a span, each value counted as often as there are parts."""
+    units = np.repeat(values[slice(*span)].astype(np.int64), parts).reshape(parts, -1)
+    return np.asarray(units.sum(axis=1))
 
 
 def _means(values: NDArray[np.number], span: tuple[float, float], number: int) -> Samples:
@@ -159,12 +169,6 @@ def _means(values: NDArray[np.number], span: tuple[float, float], number: int) -
     sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
     edges = np.linspace(span[0], span[1], number + 1)
     return np.diff(np.interp(edges, np.arange(len(sums)), sums)) * (number / (span[1] - span[0]))
-
-
-@lru_cache(1024)
-def _weights(first: int, last: int, bands: int = CELLS[0], number: int = _SAMPLES) -> Samples:
-    """``(number, bands)`` weights of the means over equal parts of a span."""
-    return np.stack([_means(row, (first, last), number) for row in np.eye(bands)], axis=1).astype(np.float32)
 
 
 def _piece(body: Samples, top: float, bottom: float) -> Samples:
@@ -184,13 +188,14 @@ _CUTS = sorted(
         for bottom in _BOTTOMS
         if bottom - top >= _SHORTEST
     ),
-    key=lambda cut: cut[1] > _HEAD_CUT or cut[2] < _LEGS_CUT,
+    key=lambda cut: (cut[1] > _HEAD_CUT) + (cut[2] < _LEGS_CUT),
 )
 """A body by its number, and the first and last height of a piece of it, as shares of its height below the vertex. Those
-with head and legs come first."""
+with head and legs come first, those without either last."""
 _WHOLE = sum(top <= _HEAD_CUT and bottom >= _LEGS_CUT for _, top, bottom in _CUTS)
-"""Number of the pieces with head and legs."""
-_PIECES = np.stack([_piece(_BODIES[body][0], top, bottom) for body, top, bottom in _CUTS], axis=1).astype(np.float32)
-"""``(samples, pieces)``."""
-_IS_NO_TRUNK = np.array([top <= _HEAD_CUT or bottom >= _LEGS_CUT for _, top, bottom in _CUTS], np.float32)
-"""0 for a trunk without head and legs. It is alike either way up: its reverse resembles nothing."""
+_ENDS = sum(top <= _HEAD_CUT or bottom >= _LEGS_CUT for _, top, bottom in _CUTS)
+"""Number of the pieces with head and legs, and of those with one of them at least."""
+_PIECES = np.stack([np.rint(_UNIT * _piece(_BODIES[body][0], *cut)) for body, *cut in _CUTS], axis=1)
+"""``(samples, pieces)`` integers."""
+_STORED_PIECES = np.ascontiguousarray(_PIECES.T, np.int16)
+_COMPILED_PIECES = BodyPieces(_STORED_PIECES.ctypes.data, _WHOLE, _ENDS, len(_CUTS))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.native.view_pairs import CELLS, PairStatistics, Pixels
+from bsbatch.native.view_pairs import CELLS, Pixels
 
 _FEWEST_COUNTS = 128
 """Counts that a row must be expected to have before it can be missing; fewer come and go by chance."""
@@ -52,14 +52,6 @@ def profile_pair(anterior: Pixels, posterior: Pixels) -> PairProfile:
     missing = count_missing(anterior) + count_missing(posterior)
     rows, columns = covers.sum(axis=2), covers.sum(axis=1)
     return PairProfile(rows, columns, missing, int(np.count_nonzero(body)), int(np.count_nonzero(absent)))
-
-
-def convert_profiles(statistics: PairStatistics) -> PairProfile:
-    """Return the profiles that compiled code has computed."""
-    widths = np.frombuffer(memoryview(statistics.profiles), np.uint32).reshape(2, sum(CELLS))
-    missing = statistics.views[0].missing_rows + statistics.views[1].missing_rows
-    rows, columns = widths[:, : CELLS[0]], widths[:, CELLS[0] :]
-    return PairProfile(rows, columns, missing, statistics.body_cells, statistics.absent_cells)
 
 
 def sum_cells(values: Pixels) -> Sums:

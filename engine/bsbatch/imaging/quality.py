@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from bsbatch.imaging.position import judge
-from bsbatch.imaging.profiles import PairProfile, convert_profiles, profile_pair
+from bsbatch.imaging.position import Position, judge, judge_compiled
+from bsbatch.imaging.profiles import profile_pair
 from bsbatch.native.view_pairs import PairStatistics, Pixels, ViewStatistics, pair_functions
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality
 from bsbatch.view_pixels import ViewPixels
@@ -81,8 +82,12 @@ class _Statistics:
     saturated: int
 
 
-_PairResult = tuple[_Statistics, _Statistics, float, PairProfile]
-"""Statistics of the anterior and the posterior view, their laterality, and their profiles."""
+class _PairResult(NamedTuple):
+    front: _Statistics
+    back: _Statistics
+    laterality: float
+    position: Position
+    missing_rows: int
 
 
 def assess(
@@ -99,10 +104,9 @@ def assess(
     statistics
         Results of compiled code with the `limits_of` the examination, if it has measured the views already.
     """
-    front, back, laterality, profiles = _measure(exam, anterior, posterior, statistics)
+    front, back, laterality, position, missing_rows = _measure(exam, anterior, posterior, statistics)
     saturated = front.saturated + back.saturated
     first, last = exam.scans[0].header, exam.scans[-1].header
-    position = judge(profiles, (front.total, back.total), anterior.stored.shape)
     flags = {
         Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
         Flag.COUNTS_TOO_LOW: min(front.total, back.total) < _LOW_COUNTS,
@@ -114,7 +118,7 @@ def assess(
         Flag.ORIENTATION_SUSPECT: position.is_turned,
         Flag.BODY_TRUNCATED: position.is_cut,
         Flag.VIEW_INCOMPLETE: position.is_uneven,
-        Flag.ROWS_MISSING: profiles.missing_rows > 0,
+        Flag.ROWS_MISSING: missing_rows > 0,
         Flag.LATERALITY_SUSPECT: laterality < 0,
         Flag.PADDING_REMOVED: anterior.has_padding or posterior.has_padding,
         Flag.MODALITY_LUT: first.has_modality_lut or last.has_modality_lut,
@@ -148,15 +152,20 @@ def _measure(
     """Measure every pixel with compiled code if it is installed and supports the views, else with numpy."""
     front, back = anterior.values, posterior.values
     limits = limits_of(exam)
-    native = pair_functions() if statistics is None and front is anterior.stored and back is posterior.stored else None
-    if native is not None:
+    native = pair_functions()
+    if native is not None and statistics is None and front is anterior.stored and back is posterior.stored:
         statistics = native.measure(front, back, limits)
-    if statistics is None:
+    if native is None or statistics is None:
         both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
-        return *both, _laterality(front, back), profile_pair(front, back)
+        profiles, totals = profile_pair(front, back), (both[0].total, both[1].total)
+        position = judge(profiles, totals, anterior.stored.shape)
+        return _PairResult(*both, _laterality(front, back), position, profiles.missing_rows)
     moments = [(view.root_total, view.root_squares) for view in statistics.views]
     laterality = _contrast(statistics.antisymmetry, moments, front.size // 4)
-    return _convert(statistics.views[0]), _convert(statistics.views[1]), laterality, convert_profiles(statistics)
+    first, second = map(_convert, statistics.views)
+    position = judge_compiled(native, statistics, (first.total, second.total), anterior.stored.shape)
+    missing = sum(view.missing_rows for view in statistics.views)
+    return _PairResult(first, second, laterality, position, missing)
 
 
 def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:

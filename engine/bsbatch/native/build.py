@@ -15,6 +15,7 @@ _SAME_BITS = ("-fno-math-errno", "-ffp-contract=off")
 """Square roots without a function call; no fused multiplication and addition, as in numpy."""
 SOURCES: dict[Path, tuple[str, ...]] = {
     _FOLDER / "view_pairs.c": _SAME_BITS,
+    _FOLDER / "position.c": _SAME_BITS,
     _FOLDER / "files.c": (),
     _FOLDER / "winograd.c": ("-ffp-contract=fast",),
 }

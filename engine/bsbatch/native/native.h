@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 4, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 5, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
@@ -30,6 +30,14 @@ struct pair_statistics {
     uint32_t body_cells;
     uint32_t absent_cells;
 };
+
+/* Pieces of a body from one height to another: those with head and legs, those with one of them, and trunks. */
+struct body_pieces {
+    const int16_t *samples; /* 32 of each piece */
+    uint32_t whole, ends, number; /* with head and legs; with one of them at least; all */
+};
+
+enum { IS_TURNED = 1, IS_CUT = 2 };
 
 /* Files, limits and output buffers of two 1024 x 256 views, the anterior one first. */
 struct load_request {
@@ -60,6 +68,8 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
                                 const uint32_t *limits, struct pair_statistics *statistics);
 OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image);
 OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts);
+OFFERED void bsbatch_judge(const struct pair_statistics *statistics, const struct body_pieces *pieces,
+                           double squareness, uint32_t found[2]);
 OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes);
 OFFERED int32_t bsbatch_take_in(struct load_request *request);
 OFFERED uint32_t bsbatch_lanes(void);

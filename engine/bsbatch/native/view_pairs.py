@@ -81,6 +81,21 @@ class PairStatistics(ctypes.Structure):
     """See `bsbatch.imaging.profiles.PairProfile`."""
 
 
+class BodyPieces(ctypes.Structure):
+    """Pieces of a body, see `bsbatch.imaging.position`; ``struct body_pieces``."""
+
+    _fields_ = (
+        ("samples", ctypes.c_void_p),
+        ("whole", ctypes.c_uint32),
+        ("ends", ctypes.c_uint32),
+        ("number", ctypes.c_uint32),
+    )
+
+
+IS_TURNED, IS_CUT = 1, 2
+"""Bits of what `PairFunctions.judge` finds."""
+
+
 class LoadRequest(ctypes.Structure):
     """Files, limits and output buffers of two views; ``struct load_request`` with its pairs as single fields."""
 
@@ -119,10 +134,12 @@ class PairFunctions:
         self._compose = library.bsbatch_compose
         self._compact = library.bsbatch_compact
         self._load = library.bsbatch_take_in
+        self._judge = library.bsbatch_judge
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         self._measure.argtypes = (pointer, pointer, number, number, pointer, pointer)
         self._compose.argtypes = self._compact.argtypes = (pointer, pointer, pointer, pointer)
         self._load.argtypes = (pointer,)
+        self._judge.argtypes, self._judge.restype = (pointer, pointer, ctypes.c_double, pointer), None
 
     def load(
         self,
@@ -181,6 +198,22 @@ class PairFunctions:
         addresses = anterior.ctypes.data, posterior.ctypes.data
         is_refused = self._measure(*addresses, *anterior.shape, lowest, ctypes.byref(statistics))
         return None if is_refused else statistics
+
+    def judge(self, statistics: PairStatistics, pieces: BodyPieces, squareness: float) -> tuple[int, int]:
+        """Return `IS_TURNED` and `IS_CUT` of the anterior and of the posterior view.
+
+        Parameters
+        ----------
+        statistics
+            Of `measure` or `load`.
+        pieces
+            Of the bodies to compare with.
+        squareness
+            Height of a band of rows over the width of a band of columns.
+        """
+        found = (ctypes.c_uint32 * 2)()
+        self._judge(ctypes.byref(statistics), ctypes.byref(pieces), squareness, found)
+        return found[0], found[1]
 
     def compose(self, anterior: Pixels, posterior: Pixels, image: NDArray[np.float32]) -> Ranges | None:
         """Fill a ``(512, 512)`` image, unless a view is constant: its minimum and maximum are then equal."""
