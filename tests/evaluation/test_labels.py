@@ -1,5 +1,6 @@
 """A label file is understood as a whole or refused with the line that is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,12 @@ def test_each_fault_is_named(tmp_path: Path, text: str | bytes, words: str) -> N
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the labels .* No such file"):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_a_pipe_is_a_usage_error_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(UsageError, match=r"cannot read the labels .* not a plain file"):
         read_labels(tmp_path / "labels.csv")
 
 

@@ -47,6 +47,17 @@ def test_an_absent_file_and_a_folder_raise_errors_of_their_own(tmp_path: Path) -
         head_of(str(tmp_path), 10)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe"])
+def test_what_took_the_place_of_a_file_is_an_error_and_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    os.mkfifo(tmp_path / "pipe")
+    path.symlink_to({"pipe": tmp_path / "pipe", "device": "/dev/zero", "link to a pipe": "link"}[kind])
+    (tmp_path / "link").symlink_to("pipe")
+
+    with pytest.raises(OSError, match="Invalid argument"):
+        head_of(str(path), 10)
+
+
 def test_files_are_closed_again(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(DATA)
     before = len(list(Path("/proc/self/fd").iterdir()))

@@ -1,5 +1,6 @@
 """Compiled code and numpy give the same results for the same views, to the last bit."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -356,6 +357,12 @@ def test_a_view_that_cannot_be_read_is_left_to_python(native: PairFunctions, sto
 
     assert native.load(frames, LIMITS, np.empty((512, 512), np.float32)) is None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_pipe_in_the_place_of_a_view_is_not_waited_for(native: PairFunctions, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for frames in (Stored({}, ("pipe", 0), ("pipe", SIZE)), Stored({"a": A.tobytes()}, ("a", 0), ("pipe", 0))):
+        assert native.load(frames.write(tmp_path), LIMITS, np.empty((512, 512), np.float32)) is None
 
 
 def test_sums_beyond_16_bits_are_left_to_numpy(native: PairFunctions, tmp_path: Path) -> None:

@@ -168,6 +168,26 @@ def test_a_pipe_or_a_socket_is_not_opened(kind: str, tmp_path: Path, monkeypatch
     assert (problem(ref), ref.size) == ((Stage.LIST, Reason.NOT_DICOM), 0)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "dangling link"])
+def test_what_takes_the_place_of_a_file_after_the_listing_is_a_read_error(kind: str, tmp_path: Path) -> None:
+    fill(tmp_path, ["x"])
+    source, path = DirectorySource(tmp_path), tmp_path / "x"
+    (ref,) = source
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "nowhere")
+
+    for read in (lambda: source.head(ref, 100), lambda: source.open(ref)):
+        with pytest.raises(ItemError) as caught:
+            read()
+        assert caught.value.reason == Reason.READ_ERROR
+        assert ("has taken the place" in caught.value.message) == (kind != "dangling link")
+
+
 @pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\xfe", b"\xed\xa0\x80"])
 def test_names_that_are_no_unicode_stay_distinct_and_can_be_opened(name: bytes, tmp_path: Path) -> None:
     place = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118 - bytes

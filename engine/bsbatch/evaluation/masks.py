@@ -12,9 +12,12 @@ from bsbatch.errors import UsageError
 from bsbatch.evaluation.nifti import read_nifti
 from bsbatch.evaluation.segmentation import Labels, Views, read_segmentations
 from bsbatch.geometry import VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.host.files import read_plain
 
 VIEWS = ("anterior", "posterior")
 _NIFTI = (".nii", ".nii.gz")
+_LARGEST = 1 << 26
+"""Bytes of a mask as PNG, at most: a hundred times an uncompressed view."""
 _COVERED = 0.25
 """Smallest share of a pixel of the model's image inside a lesion that counts: half of two rows is enough."""
 
@@ -97,7 +100,11 @@ def _dicom_masks(folder: Path, study_uid: str, views: Views | None) -> list[Labe
 
 
 def _read_png(path: Path) -> Labels:
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    try:
+        content = np.frombuffer(read_plain(path, _LARGEST), np.uint8)
+    except OSError as error:
+        raise UsageError(f"cannot read the mask {path}: {error.strerror or error}") from error
+    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     if mask is None:
         raise UsageError(f"{path} is no image: give masks as 8-bit PNG, 0 outside lesions")
     return np.asarray(mask, np.int32)

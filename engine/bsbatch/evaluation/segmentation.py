@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from bsbatch.errors import UsageError
+from bsbatch.host.files import open_plain
 
 _STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
@@ -82,7 +83,8 @@ def _frames_of_views(path: Path, views: Views) -> Iterator[tuple[int, Labels]]:
 def _read(path: Path) -> tuple[Dataset, Pixels]:
     """Read an object and its frames, ``(N, rows, columns)``."""
     try:
-        dataset = pydicom.dcmread(path)
+        with open_plain(path) as stream:
+            dataset = pydicom.dcmread(stream)
         is_segmentation = dataset.get("SOPClassUID") in _STORAGE
         frames = dataset.pixel_array if is_segmentation else None
     except Exception as error:  # pydicom and its decoders raise nearly everything

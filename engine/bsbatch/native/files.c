@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,11 +32,27 @@ static int64_t read_at(int file, int64_t offset, int64_t count, void *bytes)
     return done;
 }
 
-OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes)
+/*
+ * Returns a descriptor, or -errno. Waits for nothing: a pipe without a writer would block, a device might never end, and
+ * either may have replaced the file since it was listed.
+ */
+static int open_plain(const char *path)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat status = {0};
     if (file < 0)
         return -errno;
+    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode))
+        return file;
+    close(file);
+    return S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+}
+
+OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes)
+{
+    int file = open_plain(path);
+    if (file < 0)
+        return file;
     int64_t done = read_at(file, offset, count, bytes);
     close(file);
     return done;
@@ -50,7 +67,7 @@ static int32_t read_views(const struct load_request *request)
                 return NOT_HERE;
         return DONE;
     }
-    int file = open(request->paths[0], O_RDONLY | O_CLOEXEC);
+    int file = open_plain(request->paths[0]);
     if (file < 0)
         return NOT_HERE;
     int64_t done = 0;

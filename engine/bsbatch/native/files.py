@@ -1,7 +1,9 @@
-"""First bytes of a file, read in one call of compiled code or by Python."""
+"""Files of an archive, opened without waiting; their first bytes, read in one call of compiled code or by Python."""
 
 import ctypes
+import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -30,7 +32,7 @@ def head_of(path: str, count: int) -> bytes:
     Raises
     ------
     OSError
-        It cannot be opened or read.
+        It cannot be opened or read, see `open_plain`.
     """
     read = _load_read()
     if read is None:
@@ -42,9 +44,26 @@ def head_of(path: str, count: int) -> bytes:
     return buffer.raw[:done]
 
 
+def open_plain(path: str) -> int:
+    """Open a file to read it; return its descriptor. Waits for nothing, as compiled code does.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened; EISDIR or EINVAL if a folder, or a pipe, socket or device, has replaced the file.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    mode = os.fstat(file).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    os.close(file)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+    raise OSError(number, os.strerror(number))
+
+
 def _read(path: str, count: int) -> bytes:
     """Read until ``count`` bytes or the end: a file system may return fewer bytes than asked for."""
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    file = open_plain(path)
     try:
         data = os.read(file, count)
         while 0 < len(data) < count and (more := os.read(file, count - len(data))):

@@ -1,5 +1,6 @@
 """The files below a folder, listed recursively in sorted order."""
 
+import errno
 import os
 import stat
 import time
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 from bsbatch.errors import ItemError, MachineError, SourceError, UsageError
-from bsbatch.native.files import head_of
+from bsbatch.native.files import head_of, open_plain
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 
 _RETRY_DELAYS = (0.05, 0.25)
+_REPLACED = "a folder, pipe, socket or device has taken the place of the file since it was listed: run again"
 
 _UNDECODABLE: dict[int, int | str] = {
     0xF700: "\uf700\uf700",
@@ -80,7 +82,7 @@ class DirectorySource:
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a file, unbuffered, with two retries after an error of the file system."""
-        return self._retry(lambda: cast("BinaryIO", FileIO(ref.location)))
+        return self._retry(lambda: cast("BinaryIO", FileIO(open_plain(ref.location))))
 
     def _retry(self, attempt: Callable[[], Out]) -> Out:
         try:
@@ -88,7 +90,8 @@ class DirectorySource:
         except OSError as error:
             self._check_root()
             reason = _reason_of(error)
-            raise ItemError(reason, EXPLANATIONS[reason]) from error
+            message = _REPLACED if error.errno in {errno.EINVAL, errno.EISDIR} else EXPLANATIONS[reason]
+            raise ItemError(reason, message) from error
 
     def _scan(self, folder: "_Folder") -> "Iterator[ObjectRef | _Folder]":
         """Yield the entries of one folder."""
