@@ -213,6 +213,50 @@ def test_a_sequence_that_is_overwritten_up_to_the_end_of_a_large_file_is_given_u
     assert time.process_time() - started < 5
 
 
+SEQUENCE, ITEM = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\0\0\0\0"
+TINY = b"\x11\x00\x01\x10LO\0\0"
+
+
+@pytest.mark.parametrize(
+    ("inserted", "words"),
+    [
+        (TINY * 300_000, "more elements"),
+        ((SEQUENCE + ITEM[:4] + b"\xff\xff\xff\xff") * 10_000, "nested deeper"),
+        (b"\x28\x00\x30\x00UN\0\0" + struct.pack("<I", 1 << 20) + b"1\\" * (1 << 19), "a longer value"),
+    ],
+    ids=["elements", "sequences", "a value"],
+)
+def test_a_header_without_end_fails_in_time_and_says_why(inserted: bytes, words: str) -> None:
+    data = encode(SOURCE)
+    at = data.index(b"\x10\x00\x10\x00PN")
+    started = time.process_time()
+
+    with pytest.raises(ItemError, match=words) as caught:
+        read(data[:at] + inserted + data[at:])
+
+    assert caught.value.reason == Reason.DECODE_FAILED
+    assert time.process_time() - started < 8
+
+
+def test_the_records_of_a_dicomdir_are_not_read() -> None:
+    data = encode(dataset(SOPClassUID="1.2.840.10008.1.3.10")).replace(
+        NM.encode(), b"1.2.840.10008.1.3.10\0".ljust(26, b"\0")
+    )
+    at = start_of_dataset(data)
+    records = b"\x04\x00\x20\x12SQ\0\0\xff\xff\xff\xff" + ITEM * 300_000
+
+    assert fate(data[:at] + records + data[at:]) == (Status.SKIPPED, Reason.DICOMDIR)
+
+
+@pytest.mark.parametrize("syntax", [*NATIVE, RLELossless])
+@pytest.mark.parametrize("filling", [b"\0", b"\1\0\1\0UL\0\0", TINY, ITEM, b" ", b"\xff"])
+def test_bytes_behind_the_pixels_are_not_read(syntax: UID, filling: bytes) -> None:
+    data, started = encode(SOURCE, syntax) + filling * (4_000_000 // len(filling)), time.process_time()
+
+    assert np.array_equal(pixels(data), counts())
+    assert time.process_time() - started < 1
+
+
 @pytest.mark.parametrize("group_length", [0, 7, 1 << 20])
 def test_a_wrong_length_of_the_meta_information_does_not_matter(group_length: int) -> None:
     data = encode(SOURCE)

@@ -13,14 +13,21 @@ from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from bsbatch.dicom.encoding import FIRST_GROUPS, UNDEFINED, Encoding, encoding_of, find_first_element
+from bsbatch.errors import ItemError
+from bsbatch.reasons import Reason
 
 _FIRST_BYTES = 8192
-_META, _COMMAND = 0x0002, 0x0000
+_META, _COMMAND, _DATA_SET = 0x0002, 0x0000, 0x00030000
 _COMMAND_START = bytes.fromhex("00000000 04000000")
 """(0000,0000) Command Group Length and its length, PS3.7 section 6.3."""
 _FILL = 0xFFFFFFFF
-_READINGS, _MORE_BYTES, _CALL_BYTES = 4, 1 << 24, 64
-"""How often a file may be read as a whole, bytes beyond that, and bytes for which a call counts at least."""
+_PIXEL_DATA = 0x7FE00010
+_READINGS, _MORE_BYTES = 4, 1 << 24
+"""How often a file may be read as a whole, and bytes beyond that."""
+_MOST_CALLS = 1 << 18
+"""Calls that read from a file: two or three for each element at any depth. pydicom makes as many in 2 to 4 seconds."""
+_LONGEST_VALUE = 1 << 18
+"""Bytes of a value or sequence that is read of a header; the largest in sound files, a Modality LUT, has half as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,11 @@ class Part10:
             Called with each tag; reading stops before the first for which it returns True.
         tags
             The attributes to read; all if None.
+
+        Raises
+        ------
+        ItemError
+            ``decode_failed``: one of these attributes, or the header, is longer than that of any image.
         """
         self.stream.seek(self.start)
         return _read_elements(self.stream, self.encoding, is_beyond, tags)
@@ -76,19 +88,21 @@ def open_file(stream: BinaryIO, start: int) -> Part10:
 class _Bounded:
     """A stream that ends with an error before it is read for ever.
 
-    pydicom searches the rest of a file anew for each item of a sequence that was overwritten.
+    pydicom searches the rest of a file anew for each item of a sequence that was overwritten, and reads an element of
+    no length as slowly as any other.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._read, self.tell, self.seek = stream.read, stream.tell, stream.seek
-        self._left = _READINGS * stream.seek(0, io.SEEK_END) + _MORE_BYTES
+        self._bytes_left, self._calls_left = _READINGS * stream.seek(0, io.SEEK_END) + _MORE_BYTES, _MOST_CALLS
 
     def read(self, size: int = -1) -> bytes:
         """Read as a stream does."""
         data = self._read(size)
-        self._left -= max(len(data), _CALL_BYTES)
-        if self._left < 0:
-            raise ValueError("the header has no end")
+        self._bytes_left -= len(data)
+        self._calls_left -= 1
+        if self._bytes_left < 0 or self._calls_left < 0:
+            raise ItemError(Reason.DECODE_FAILED, "more elements than the header of any image has: export it again")
         return data
 
 
@@ -102,10 +116,11 @@ def load(stream: BinaryIO, syntax: str, tags: tuple[int, ...] = ()) -> Dataset:
     syntax
         `bsbatch.records.Header.transfer_syntax`, which replaces what the meta information claims.
     tags
-        The attributes to read; all if there are none.
+        The attributes to read; all up to Pixel Data if there are none.
     """
     file = open_file(stream, find_first_element(stream.read(_FIRST_BYTES)))
-    dataset = file.read(lambda tag: bool(tags) and tag > max(tags), [*tags] or None)
+    last = max(tags, default=_PIXEL_DATA)
+    dataset = file.read(lambda tag: tag > last, [*tags] or None)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
@@ -119,9 +134,13 @@ def _read_elements(
 
     def is_end(tag: BaseTag, _vr: str | None, length: int) -> bool:
         nonlocal last, is_filled
+        if last == _PIXEL_DATA:  # what follows the pixels may be rubbish of any length
+            return True
         is_filled = tag == _FILL or (tag == 0 and length == 0)
         if is_filled or is_beyond(tag):
             return True
+        if _LONGEST_VALUE < length != UNDEFINED and (tag < _DATA_SET if tags is None else tag in tags):
+            raise ItemError(Reason.DECODE_FAILED, "a longer value than the header of any image has: export it again")
         last = int(tag)
         return False
 

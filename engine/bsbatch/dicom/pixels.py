@@ -156,10 +156,12 @@ def _errors_of_decoders() -> Iterator[None]:
     Raises
     ------
     ItemError
-        See `_explain`.
+        See `_explain`; one that is raised inside stays as it is.
     """
     try:
         yield
+    except ItemError:
+        raise
     except Exception as error:  # decoders raise nearly everything on damaged data
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise

@@ -14,7 +14,6 @@ from bsbatch.records import Header
 
 HEAD = fast.HEAD
 """Number of bytes at the start of an object that hold most headers."""
-_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 
 def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modality, _sop_class: True) -> Header:
@@ -57,7 +56,7 @@ def header_in(head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
 
 
 def _check(header: Header, is_directory: bool) -> Header:
-    if is_directory or header.sop_class == _MEDIA_STORAGE_DIRECTORY:
+    if is_directory or header.sop_class == with_pydicom.MEDIA_STORAGE_DIRECTORY:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
     if not (header.modality or header.sop_class or header.rows):  # pydicom parses such files without an error
         raise ItemError(

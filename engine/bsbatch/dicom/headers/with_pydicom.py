@@ -17,7 +17,7 @@ from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.dicom.moments import acquisition
 from bsbatch.dicom.part10 import Part10, open_file
 from bsbatch.errors import ItemError
-from bsbatch.reasons import Reason
+from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Detector, EnergyRange, Header, PixelData
 from bsbatch.tracers.record import Drug
 
@@ -26,6 +26,9 @@ _OUTLINE = [*attributes.OUTLINE, Tag("DirectoryRecordSequence")]
 _GENIE_CREATOR, *_GENIE_LABELS = attributes.GENIE
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and Pixel Data."""
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_OF_DIRECTORY = frozenset({b"\x04\x00", b"\x00\x04"})
+"""Group 0004, with which the data set of a DICOMDIR begins, PS3.3 section F.3.2.2."""
 _INT32 = 2**31 - 1
 _UINT16 = 2**16 - 1
 
@@ -36,10 +39,11 @@ def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple
     Raises
     ------
     ItemError
-        ``decode_failed``.
+        ``decode_failed``, or ``dicomdir`` if it is one by its meta information.
     """
     try:
         file = open_file(stream, start)
+        _check_kind(file)
         dataset = file.read(_is_beyond_outline, _OUTLINE)
         if not is_wanted(_text(dataset, "Modality") or "", _sop_class(file.meta, dataset) or ""):
             return _to_header(file.meta, dataset, None, _syntax(file, dataset, None)), False
@@ -50,9 +54,27 @@ def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
-        raise ItemError(
-            Reason.DECODE_FAILED, f"the header cannot be parsed ({type(error).__name__}): copy the file again"
-        ) from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: Exception) -> ItemError:
+    """Return the error of a header that cannot be parsed; pydicom replaces some errors of the stream by its own."""
+    for found in (error, error.__context__):
+        if isinstance(found, ItemError):
+            return found
+    if isinstance(error, RecursionError):
+        return ItemError(
+            Reason.DECODE_FAILED, "sequences nested deeper than in the header of any image: export it again"
+        )
+    message = f"the header cannot be parsed ({type(error).__name__}): copy the file again"
+    return ItemError(Reason.DECODE_FAILED, message)
+
+
+def _check_kind(file: Part10) -> None:
+    """Refuse a DICOMDIR before its records are read: it may have more elements than an image may."""
+    file.stream.seek(file.start)
+    if _sop_class(file.meta, Dataset()) == MEDIA_STORAGE_DIRECTORY and file.stream.read(2) in _OF_DIRECTORY:
+        raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
 
 
 def _sop_class(meta: Dataset, dataset: Dataset) -> str | None:
