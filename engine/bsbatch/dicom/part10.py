@@ -27,7 +27,7 @@ _READINGS, _MORE_BYTES = 4, 1 << 24
 _MOST_CALLS = 1 << 18
 """Calls that read from a file: two or three for each element at any depth. pydicom makes as many in 2 to 4 seconds."""
 _LONGEST_VALUE = 1 << 18
-"""Bytes of a value or sequence that is read of a header; the largest in sound files, a Modality LUT, has half as many."""
+"""Bytes of a value or sequence that is read of a header: twice the largest of sound files, a Modality LUT."""
 
 
 @dataclass(frozen=True, slots=True)
