@@ -66,14 +66,14 @@ EnergyRange = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class PixelData:
-    """Position of (7FE0,0010) Pixel Data in the file."""
+    """Position of (7FE0,0010) Pixel Data."""
 
     offset: int
-    """Offset of the value, bytes; -1 in a deflated data set."""
+    """Offset of the value, bytes; in the inflated data set if it was deflated."""
     length: int
     """Length of the value according to the header, bytes; -1 if encapsulated."""
     is_complete: bool
-    """False if the file ends before the value does."""
+    """False if the file ends before the value does. Not known, and True, of a deflated data set."""
 
 
 class Header(NamedTuple):

@@ -117,6 +117,12 @@ def test_rescale_slope_and_intercept_are_applied_to_the_counts_alone(
     np.testing.assert_array_equal(found.counts, expected(counts()[0].astype(np.float32)))
 
 
+def test_a_deflated_object_that_is_cut_off_is_truncated() -> None:
+    assert (
+        refusal(encode(dataset(counts()), DeflatedExplicitVRLittleEndian)[:-30]).reason == Reason.TRUNCATED_PIXEL_DATA
+    )
+
+
 @pytest.mark.parametrize("missing", [2, 300])
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_native_pixel_data_that_end_too_early_are_truncated(syntax: UID, missing: int) -> None:
@@ -153,7 +159,7 @@ def test_damaged_compressed_pixel_data_fail(syntax: UID) -> None:
 
 
 def test_an_object_whose_shape_differs_from_its_header_fails() -> None:
-    data = encode(dataset(counts()), RLELossless)
+    data = encode(dataset(counts()), JPEG2000Lossless)
     known = read(data)._replace(rows=COLUMNS, columns=ROWS)
 
     assert refusal(data, known).reason == Reason.DECODE_FAILED
@@ -179,16 +185,15 @@ def test_a_video_codec_is_an_unsupported_transfer_syntax(syntax: UID) -> None:
 
 DECODE = """
 import sys
-from pathlib import Path
 from bsbatch.dicom.headers.read import read_header
-from bsbatch.dicom.pixels import decode_frames, needs_codec
+from bsbatch.dicom.pixels import decode_confined, needs_codec, read_encoded
 from bsbatch.errors import ItemError, WorkerLostError
 from bsbatch.host.workers import Isolation
 with open(sys.argv[1], "rb") as stream, Isolation() as isolation:
     header = read_header(stream, 10**9)
     assert needs_codec(header)
     try:
-        isolation.call(decode_frames, Path(sys.argv[1]).read_bytes(), header, (1,))
+        isolation.call(decode_confined, read_encoded(stream, header), header, (1,))
     except WorkerLostError:
         print("decode_failed")
     except ItemError as error:

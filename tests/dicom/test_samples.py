@@ -23,7 +23,7 @@ from tests.dicom.objects import NM, SECONDARY_CAPTURE, dataset, encode, header, 
 
 from bsbatch.dicom import pixels
 from bsbatch.dicom.pixels import frame_offset, read_frames
-from bsbatch.dicom.samples import largest_plain, precision_of
+from bsbatch.dicom.samples import largest_plain
 from bsbatch.view_pixels import ViewPixels
 
 SHAPE = 1, 64, 32  # large enough for the wavelets of JPEG 2000
@@ -94,23 +94,6 @@ def test_no_decoder_removes_bits_of_samples_at_the_upper_end(monkeypatch: pytest
         view_of(encode_containers(wrap(pack(draw_samples(layout), layout), layout), RLELossless))
 
     assert given == [16, 12]
-
-
-@pytest.mark.parametrize(
-    ("codestream", "precision"),
-    [
-        (b"\xff\xd8\xff\xf7\x00\x0b\x0c", 12),
-        (b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc3\x00\x0b\x10", 16),
-        (b"\xff\xd8\xff\xc4\x00\x04ab\xff\xda\x00\x0b\x10", None),
-        (b"\xff\x4f\xff\x51" + bytes(38) + b"\x0b\x01\x01", 12),
-        (b"\xff\x4f\xff\x51" + bytes(38) + b"\x8b\x01\x01", 12),
-        (b"\xff\xd8\xff", None),
-        (b"", None),
-        (b"no code stream", None),
-    ],
-)
-def test_the_precision_of_a_code_stream_is_that_of_its_frame_header(codestream: bytes, precision: int | None) -> None:
-    assert precision_of(codestream) == precision
 
 
 def with_padding(value: int, layout: Layout, syntax: UID, **attributes: Any) -> tuple[ViewPixels, NDArray[Any]]:

@@ -4,7 +4,7 @@ import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -14,6 +14,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from bsbatch.dicom.encoding import FIRST_GROUPS, UNDEFINED, Encoding, encoding_of, find_first_element
 from bsbatch.errors import ItemError
+from bsbatch.host import limits
 from bsbatch.reasons import Reason
 
 _FIRST_BYTES = 8192
@@ -21,13 +22,8 @@ _META, _COMMAND, _DATA_SET = 0x0002, 0x0000, 0x00030000
 _COMMAND_START = bytes.fromhex("00000000 04000000")
 """(0000,0000) Command Group Length and its length, PS3.7 section 6.3."""
 _FILL = 0xFFFFFFFF
-_PIXEL_DATA = 0x7FE00010
-_READINGS, _MORE_BYTES = 4, 1 << 24
-"""How often a file may be read as a whole, and bytes beyond that."""
-_MOST_CALLS = 1 << 18
-"""Calls that read from a file: two or three for each element at any depth. pydicom makes as many in 2 to 4 seconds."""
-_LONGEST_VALUE = 1 << 18
-"""Bytes of a value or sequence that is read of a header: twice the largest of sound files, a Modality LUT."""
+_STEP = 1 << 16
+"""Bytes that are inflated at once, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +67,54 @@ def open_file(stream: BinaryIO, start: int) -> Part10:
         The file, seekable.
     start
         Offset of its first element, from `bsbatch.dicom.encoding.find_first_element`.
+
+    Raises
+    ------
+    ItemError
+        ``too_large``, here or when the file is read.
     """
-    stream = cast("BinaryIO", _Bounded(stream))
-    stream.seek(start)
-    meta = _read_elements(stream, Encoding(is_implicit=False, is_little=True), lambda tag: tag >> 16 != _META, None)
-    _skip_command(stream)
+    raw, stream = stream, _bounded(stream)
+    meta = _read_meta(stream, start)
     syntax = str(meta.get("TransferSyntaxUID") or "").strip()
     begin = stream.tell()
-    inflated = _inflate(stream) if syntax == DeflatedExplicitVRLittleEndian else None
+    inflated = _inflate(raw, limits.HEADER_INFLATED) if syntax == DeflatedExplicitVRLittleEndian else None
     if inflated is not None:
-        return Part10(meta, inflated, 0, Encoding(is_implicit=False, is_little=True), is_deflated=True)
+        bounded = _Bounded(inflated)
+        return Part10(meta, cast("BinaryIO", bounded), 0, Encoding(is_implicit=False, is_little=True), is_deflated=True)
     stream.seek(begin)
     return Part10(meta, stream, begin, encoding_of(stream.read(6), syntax), is_deflated=False)
+
+
+def open_deflated(stream: BinaryIO, most: int) -> BinaryIO:
+    """Open the data set of a deflated file, at its first byte, as a stream of at most ``most`` bytes.
+
+    Raises
+    ------
+    ItemError
+        ``too_large``, when the stream is read beyond them.
+    """
+    start = find_first_element(stream.read(_FIRST_BYTES))
+    _read_meta(_bounded(stream), start)
+    return cast("BinaryIO", _Inflating(stream, most))
+
+
+def _read_meta(stream: BinaryIO, start: int) -> Dataset:
+    """Read the meta information; the stream then stands at the data set."""
+    stream.seek(start)
+    encoding = Encoding(is_implicit=False, is_little=True)
+    meta = _read_elements(stream, encoding, lambda tag: tag >> 16 != _META, None)
+    _skip_command(stream)
+    return meta
+
+
+def _bounded(stream: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", _Bounded(stream))
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
 
 
 class _Bounded:
@@ -92,13 +124,13 @@ class _Bounded:
     no length as slowly as any other.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: _Readable) -> None:
         self._read, self.tell, self.seek = stream.read, stream.tell, stream.seek
-        self._bytes_left, self._calls_left = _READINGS * stream.seek(0, io.SEEK_END) + _MORE_BYTES, _MOST_CALLS
+        self._bytes_left, self._calls_left = limits.HEADER_READ, limits.HEADER_CALLS
 
-    def read(self, size: int = -1) -> bytes:
-        """Read as a stream does."""
-        data = self._read(size)
+    def read(self, size: int) -> bytes:
+        """Read as a stream does, no more than is left."""
+        data = self._read(min(size, self._bytes_left + 1))
         self._bytes_left -= len(data)
         self._calls_left -= 1
         if self._bytes_left < 0 or self._calls_left < 0:
@@ -106,8 +138,55 @@ class _Bounded:
         return data
 
 
-def load(stream: BinaryIO, syntax: str, tags: tuple[int, ...] = ()) -> Dataset:
-    """Read a file, for the decoders of pydicom.
+class _Inflating:
+    """A deflated data set (PS3.5 section A.5) as a stream, inflated as far as it is read."""
+
+    def __init__(self, stream: BinaryIO, most: int) -> None:
+        self._stream, self._most = stream, most
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._data, self._position = bytearray(), 0
+
+    def read(self, size: int, /) -> bytes:
+        """Read ``size`` bytes, fewer at the end.
+
+        Raises
+        ------
+        ItemError
+            ``too_large``: the data set goes on beyond the limit.
+        zlib.error
+            The data are damaged.
+        """
+        end = self._position + size
+        self._inflate(min(end, self._most + 1))
+        if min(end, len(self._data)) > self._most:
+            raise _too_large("the inflated data set")
+        data = bytes(memoryview(self._data)[self._position : end])
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Set the position; the data up to there are inflated by the next reading."""
+        self._position = offset + (self._position if whence == io.SEEK_CUR else 0)
+        return self._position
+
+    def tell(self) -> int:
+        """Position in the inflated data set."""
+        return self._position
+
+    def _inflate(self, end: int) -> None:
+        while len(self._data) < end and not self._inflater.eof:
+            packed = self._inflater.unconsumed_tail or self._stream.read(_STEP)
+            if not packed:
+                return
+            self._data += self._inflater.decompress(packed, max(end - len(self._data), _STEP))
+
+
+def _too_large(what: str) -> ItemError:
+    return ItemError(Reason.TOO_LARGE, f"{what} is larger than that of any image (docs/tables.md, Limits)")
+
+
+def load(stream: BinaryIO, syntax: str, tags: tuple[int, ...]) -> Dataset:
+    """Read attributes of a file.
 
     Parameters
     ----------
@@ -116,11 +195,10 @@ def load(stream: BinaryIO, syntax: str, tags: tuple[int, ...] = ()) -> Dataset:
     syntax
         `bsbatch.records.Header.transfer_syntax`, which replaces what the meta information claims.
     tags
-        The attributes to read; all up to Pixel Data if there are none.
+        The attributes to read.
     """
     file = open_file(stream, find_first_element(stream.read(_FIRST_BYTES)))
-    last = max(tags, default=_PIXEL_DATA)
-    dataset = file.read(lambda tag: tag > last, [*tags] or None)
+    dataset = file.read(lambda tag: tag > max(tags), [*tags])
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
@@ -134,12 +212,10 @@ def _read_elements(
 
     def is_end(tag: BaseTag, _vr: str | None, length: int) -> bool:
         nonlocal last, is_filled
-        if last == _PIXEL_DATA:  # what follows the pixels may be rubbish of any length
-            return True
         is_filled = tag == _FILL or (tag == 0 and length == 0)
         if is_filled or is_beyond(tag):
             return True
-        if _LONGEST_VALUE < length != UNDEFINED and (tag < _DATA_SET if tags is None else tag in tags):
+        if limits.HEADER_VALUE < length != UNDEFINED and (tag < _DATA_SET if tags is None else tag in tags):
             raise ItemError(Reason.DECODE_FAILED, "a longer value than the header of any image has: export it again")
         last = int(tag)
         return False
@@ -169,12 +245,16 @@ def _skip_command(stream: BinaryIO) -> None:
         _read_elements(stream, Encoding(is_implicit=True, is_little=True), lambda tag: tag >> 16 != _COMMAND, None)
 
 
-def _inflate(stream: BinaryIO) -> BinaryIO | None:
-    """Inflate the rest of a stream, PS3.5 section A.5; return None if it is a data set that was never deflated."""
-    rest = stream.read()
+def _inflate(stream: BinaryIO, most: int) -> _Inflating | None:
+    """Open the rest of a stream as a deflated data set; return None if it is one that was never deflated."""
+    begin = stream.tell()
+    is_group = stream.read(len(next(iter(FIRST_GROUPS)))) in FIRST_GROUPS
+    stream.seek(begin)
+    inflating = _Inflating(stream, most)
     try:
-        return cast("BinaryIO", _Bounded(io.BytesIO(zlib.decompress(rest, -zlib.MAX_WBITS))))
+        inflating.read(1)
     except zlib.error:
-        if rest[:2] in FIRST_GROUPS:
+        if is_group:
             return None
         raise
+    return inflating

@@ -1,48 +1,66 @@
 """Reads the frames of a DICOM object as arrays of samples.
 
-Uncompressed little-endian frames are read directly; all others go through pydicom and its decoders. Decoders in C or
-C++ crash the process on some damaged data, so call them in a separate process (`needs_codec`). One rule extracts the
-samples from their containers in every encoding (`bsbatch.dicom.samples`), so pydicom's own is turned off.
+Uncompressed little-endian frames are read directly; all others go through pydicom and its decoders, which get no more
+bytes than the image can need. Decoders crash the process on some damaged data, or allocate what a code stream claims:
+call them in a separate process (`needs_codec`, `read_encoded`, `decode_confined`). One rule extracts the samples from
+their containers in every encoding (`bsbatch.dicom.samples`), so pydicom's own is turned off.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    RLELossless,
 )
 
+from bsbatch.dicom.codestream import Form, form_of
+from bsbatch.dicom.encoding import is_encapsulated
+from bsbatch.dicom.fragments import read_fragments, read_up_to
 from bsbatch.dicom.modality_lut import TAGS, read_table
-from bsbatch.dicom.part10 import load
-from bsbatch.dicom.samples import is_plain, precision_of, view_of
+from bsbatch.dicom.part10 import load, open_deflated
+from bsbatch.dicom.samples import is_plain, view_of
 from bsbatch.errors import ItemError
+from bsbatch.host import limits
+from bsbatch.host.confinement import confined
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
 from bsbatch.view_pixels import LookupTable, ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
-_SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless}
+_NATIVE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
 _TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
 _COMMON = 1024, 256, 16, False
 _COMMON_BYTES = 1024 * 256 * 2
+_PIXEL_DATA, _VR_BYTES = 0x7FE00010, 8
+"""Tag of Pixel Data, and bytes from its VR to its value, PS3.5 section 7.1.2."""
 _NO_DECODER = ("missing dependencies", "unable to decompress", "no pixel data decoders")
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Pixel data as in the file, no more of them than the image can need."""
+
+    value: bytes
+    """Value of (7FE0,0010) Pixel Data: all frames if native, else the Basic Offset Table and all fragments."""
+    vr: str
+    table: LookupTable | None
+    """Modality LUT."""
+
+
 def needs_codec(header: Header) -> bool:
-    """Return True if a frame needs a decoder in C or C++."""
-    return header.transfer_syntax not in _SAFE
+    """Return True if a frame needs a decoder, which may crash, hang or fill the memory."""
+    return header.transfer_syntax not in _NATIVE
 
 
 def frame_offset(header: Header, frame: int) -> int | None:
@@ -56,11 +74,6 @@ def frame_offset(header: Header, frame: int) -> int | None:
     if not is_common or header.pixel_data is None:
         return None
     return header.pixel_data.offset + (frame - 1) * _COMMON_BYTES
-
-
-def decode_frames(data: bytes, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
-    """Decode frames from the bytes of a whole file, for a call in another process."""
-    return read_frames(io.BytesIO(data), header, frames)
 
 
 def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
@@ -78,20 +91,93 @@ def read_frames(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tupl
     Raises
     ------
     ItemError
-        ``unsupported_transfer_syntax``, ``truncated_pixel_data``, ``decode_failed`` or ``invalid_modality_lut``.
+        ``unsupported_transfer_syntax``, ``truncated_pixel_data``, ``decode_failed``, ``too_large`` or
+        ``invalid_modality_lut``.
     """
     kind = _TYPES.get((header.bits_allocated, header.is_signed)) if header.transfer_syntax in _PLAIN else None
     if kind is None:
-        return _decode(stream, header, frames)
-    table = _read_table(stream, header) if header.has_modality_lut else None
+        return decode(read_encoded(stream, header), header, frames)
+    table = _read_table(stream, header)
     return tuple(view_of(stored, header, table) for stored in _read(stream, header, frames, np.dtype(kind)))
 
 
-def _read_table(stream: BinaryIO, header: Header) -> LookupTable:
+def read_encoded(stream: BinaryIO, header: Header) -> Encoded:
+    """Read the pixel data of an object for `decode`, of which the parameters and errors are those of `read_frames`."""
+    if header.pixel_data is None:
+        raise ItemError(Reason.NO_PIXEL_DATA, EXPLANATIONS[Reason.NO_PIXEL_DATA])
+    table, native = _read_table(stream, header), _native_bytes(header)
+    if header.pixel_data.length < 0:
+        return Encoded(read_fragments(stream, header.pixel_data.offset, limits.encapsulated_bytes(native)), "OB", table)
+    begin, stop = header.pixel_data.offset - _VR_BYTES, header.pixel_data.offset + native
+    with _errors_of_decoders():
+        stream.seek(0)
+        opened = open_deflated(stream, stop) if header.transfer_syntax == DeflatedExplicitVRLittleEndian else stream
+        opened.seek(begin)
+        data = read_up_to(opened, stop - begin)
+    return Encoded(data[_VR_BYTES:], "OB" if data.startswith(b"OB") else "OW", table)
+
+
+def decode_confined(encoded: Encoded, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
+    """Decode frames as `decode` does, with the memory that such an image can need; for a call in another process."""
+    try:
+        with confined(limits.decoder_bytes(header.rows * header.columns * header.frames)):
+            return decode(encoded, header, frames)
+    except MemoryError as error:
+        raise ItemError(Reason.DECODE_FAILED, "the decoder needs more memory than such an image can need") from error
+
+
+def decode(encoded: Encoded, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
+    """Decode frames with pydicom; parameters and errors are those of `read_frames`."""
+    dataset = _dataset_of(encoded, header)
+    with _errors_of_decoders():
+        forms = [_read_form(encoded, header, frame) for frame in frames]
+        decoded = [
+            np.asarray(pixel_array(dataset, index=frame - 1, raw=True, correct_unused_bits=False)) for frame in frames
+        ]
+    return tuple(
+        view_of(_checked(containers, header), header, encoded.table, form.precision if form else None)
+        for containers, form in zip(decoded, forms, strict=True)
+    )
+
+
+def _native_bytes(header: Header) -> int:
+    """Length of native pixel data, PS3.5 section 8.1.1."""
+    return (header.rows * header.columns * header.frames * header.samples_per_pixel * header.bits_allocated + 7) // 8
+
+
+def _dataset_of(encoded: Encoded, header: Header) -> Dataset:
+    """Return the attributes that pydicom's decoders use, PS3.3 section C.7.6.3."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(header.transfer_syntax)
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = header.rows, header.columns, header.frames
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = header.samples_per_pixel, header.photometric
+    dataset.BitsAllocated, dataset.BitsStored = header.bits_allocated, header.bits_stored
+    if header.high_bit >= header.bits_stored:  # GDCM would remove the upper bits, of which the samples have some
+        dataset.BitsStored = header.bits_allocated
+    dataset.HighBit, dataset.PixelRepresentation = header.high_bit, int(header.is_signed)
+    dataset.add_new(_PIXEL_DATA, encoded.vr, encoded.value)
+    return dataset
+
+
+def _read_form(encoded: Encoded, header: Header, frame: int) -> Form | None:
+    """Read what the code stream of a frame announces; None without one. It must be what the header announces."""
+    if not is_encapsulated(header.transfer_syntax):
+        return None
+    form = form_of(get_frame(encoded.value, frame - 1, number_of_frames=header.frames))
+    size = header.rows, header.columns, header.samples_per_pixel
+    if form is not None and size != (form.rows or header.rows, form.columns, form.components):
+        raise ItemError(Reason.DECODE_FAILED, f"the code stream is of {form.rows} x {form.columns} pixels")
+    return form
+
+
+def _read_table(stream: BinaryIO, header: Header) -> LookupTable | None:
+    if not header.has_modality_lut:
+        return None
     stream.seek(0)
     with _errors_of_decoders():
         dataset = load(stream, header.transfer_syntax, TAGS)
-    return read_table(dataset, header.is_signed, is_little_endian=True)
+    return read_table(dataset, header.is_signed, header.transfer_syntax != ExplicitVRBigEndian)
 
 
 def _read(
@@ -103,36 +189,11 @@ def _read(
         return [stored for frame in frames for stored in _read(stream, header, [frame], kind)]
     offset = header.pixel_data.offset if header.pixel_data is not None else 0
     stream.seek(offset + (first - 1) * size)
-    data = _read_up_to(stream, (last - first + 1) * size)
+    data = read_up_to(stream, (last - first + 1) * size)
     if len(data) < (last - first + 1) * size:
         raise ItemError(Reason.TRUNCATED_PIXEL_DATA, EXPLANATIONS[Reason.TRUNCATED_PIXEL_DATA])
     read = np.frombuffer(data, kind).reshape(-1, header.rows, header.columns)
     return [read[frame - first] for frame in frames]
-
-
-def _read_up_to(stream: BinaryIO, count: int) -> bytes:
-    """Read until ``count`` bytes or the end: an unbuffered file, for example on a network, may return fewer."""
-    data = stream.read(count)
-    while 0 < len(data) < count and (more := stream.read(count - len(data))):
-        data += more
-    return data
-
-
-def _decode(stream: BinaryIO, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
-    """Decode frames with pydicom; the samples stay in their containers."""
-    with _errors_of_decoders():
-        dataset = load(io.BytesIO(stream.read()), header.transfer_syntax)
-        if header.high_bit >= header.bits_stored:  # GDCM would remove the upper bits, of which the samples have some
-            dataset.BitsStored = header.bits_allocated
-        decoded = [
-            np.asarray(pixel_array(dataset, index=frame - 1, raw=True, correct_unused_bits=False)) for frame in frames
-        ]
-    is_little_endian = header.transfer_syntax != ExplicitVRBigEndian
-    table = read_table(dataset, header.is_signed, is_little_endian) if header.has_modality_lut else None
-    return tuple(
-        view_of(_checked(containers, header), header, table, partial(_precision, dataset, header, frame))
-        for containers, frame in zip(decoded, frames, strict=True)
-    )
 
 
 def _checked(containers: NDArray[np.generic], header: Header) -> NDArray[np.generic]:
@@ -140,13 +201,6 @@ def _checked(containers: NDArray[np.generic], header: Header) -> NDArray[np.gene
         message = f"decoded shape {containers.shape} is not {(header.rows, header.columns)}"
         raise ItemError(Reason.DECODE_FAILED, message)
     return containers
-
-
-def _precision(dataset: Dataset, header: Header, frame: int) -> int | None:
-    """Bits of a sample in the code stream of a frame; None if its encoding keeps whole containers."""
-    if not needs_codec(header):
-        return None
-    return precision_of(get_frame(dataset.PixelData, frame - 1, number_of_frames=header.frames))
 
 
 @contextmanager
@@ -160,7 +214,7 @@ def _errors_of_decoders() -> Iterator[None]:
     """
     try:
         yield
-    except ItemError:
+    except (ItemError, MemoryError):
         raise
     except Exception as error:  # decoders raise nearly everything on damaged data
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
@@ -170,6 +224,11 @@ def _errors_of_decoders() -> Iterator[None]:
 
 def _explain(error: Exception) -> tuple[Reason, str]:
     """Map an error of a decoder to a reason. Its text distinguishes the cases, but is not shown: it may hold a path."""
+    if isinstance(error, MemoryError):
+        return (
+            Reason.DECODE_FAILED,
+            "the decoder needs more memory than such an image can need (docs/tables.md, Limits)",
+        )
     text = str(error).lower()
     has_no_decoder = isinstance(error, RuntimeError) and any(words in text for words in _NO_DECODER)
     if has_no_decoder or isinstance(error, NotImplementedError):

@@ -4,12 +4,10 @@ A sample occupies Bits Stored bits, of which High Bit is the most significant. T
 overlays or nothing, so they are removed, whatever the encoding.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels.utils import get_j2k_parameters
 
 from bsbatch.records import Header
 from bsbatch.view_pixels import LookupTable, ViewPixels
@@ -20,8 +18,6 @@ _DISPLAY_BITS = 8
 _NO_PADDING = (), (0,), (0, 0)
 """Padding that changes no sample which is its own count."""
 _SIGN_16 = 1 << 15
-_MARKER, _START_OF_SCAN = 0xFF, 0xDA
-_STARTS_OF_FRAME = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 
 
 def is_plain(header: Header) -> bool:
@@ -51,7 +47,7 @@ def view_of(
     containers: NDArray[np.generic],
     header: Header,
     table: LookupTable | None = None,
-    precision: Callable[[], int | None] = lambda: None,
+    precision: int | None = None,
 ) -> ViewPixels:
     """Extract the samples of a view and replace its padding.
 
@@ -62,8 +58,8 @@ def view_of(
     header, table
         Header and Modality LUT of the object.
     precision
-        Returns the precision of the code stream that the containers were decoded from, None if it has none. It is
-        called if High Bit leaves bits below the samples: decoders return such samples shifted or not.
+        Bits of a sample in the code stream that the containers were decoded from, None if it has none. It matters if
+        High Bit leaves bits below the samples: decoders return such samples shifted or not.
     """
     kind = containers.dtype
     is_whole = header.bits_stored == 8 * kind.itemsize and kind.kind == "u" and not header.is_signed
@@ -79,24 +75,18 @@ def view_of(
     return view if is_padding is None else _replace(view, is_padding, header)
 
 
-def precision_of(codestream: bytes) -> int | None:
-    """Bits of a sample in a code stream of JPEG 2000, JPEG or JPEG-LS; None if it does not say."""
-    precision = get_j2k_parameters(codestream).get("precision")
-    return int(precision) if precision is not None else _jpeg_precision(codestream)
-
-
 def _typed(containers: NDArray[np.generic], is_signed: bool) -> NDArray[np.integer]:
     kind = containers.dtype
     wanted = np.dtype(f"{kind.byteorder}{'i' if is_signed else 'u'}{kind.itemsize}")
     return containers.view(wanted)
 
 
-def _samples(typed: NDArray[np.integer], header: Header, precision: Callable[[], int | None]) -> NDArray[np.integer]:
+def _samples(typed: NDArray[np.integer], header: Header, precision: int | None) -> NDArray[np.integer]:
     """Shift the sample to the upper end of its container and back, which extends its sign."""
     bits, high_bit = 8 * typed.dtype.itemsize, header.high_bit
     if header.bits_stored == bits:
         return typed
-    if high_bit != header.bits_stored - 1 and (precision() or bits) <= high_bit:
+    if high_bit != header.bits_stored - 1 and (precision or bits) <= high_bit:
         high_bit = header.bits_stored - 1  # the decoder returns samples, not containers
     raised = np.left_shift(typed, bits - 1 - high_bit)
     return np.asarray(np.right_shift(raised, bits - header.bits_stored, out=raised))
@@ -144,16 +134,3 @@ def _range(header: Header) -> tuple[int, int]:
     """Smallest and largest sample."""
     values = 1 << header.bits_stored
     return (-values // 2, values // 2 - 1) if header.is_signed else (0, values - 1)
-
-
-def _jpeg_precision(codestream: bytes) -> int | None:
-    """Sample precision of the frame header, ISO/IEC 10918-1 section B.2.2 and 14495-1 section C.2.2."""
-    position = 2
-    while position + 5 <= len(codestream) and codestream[position] == _MARKER:
-        marker = codestream[position + 1]
-        if marker in _STARTS_OF_FRAME:
-            return codestream[position + 4]
-        if marker == _START_OF_SCAN:
-            return None
-        position += 2 + int.from_bytes(codestream[position + 2 : position + 4], "big")
-    return None

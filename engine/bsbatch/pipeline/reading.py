@@ -4,7 +4,7 @@ import numpy as np
 import xxhash
 
 from bsbatch.dicom.copies import Digests
-from bsbatch.dicom.pixels import decode_frames, needs_codec, read_frames
+from bsbatch.dicom.pixels import decode_confined, needs_codec, read_encoded, read_frames
 from bsbatch.errors import ItemError
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.verdicts import verdict_of
@@ -32,7 +32,7 @@ def read_views(source: Source, isolation: Isolation, scan: ScanObject, *frames: 
         _check_finite(can_rescale(*header.rescale))
     with source.open(scan.ref) as stream:
         if needs_codec(header):
-            views = isolation.call(decode_frames, stream.read(), header, frames)
+            views = isolation.call(decode_confined, read_encoded(stream, header), header, frames)
         else:
             views = read_frames(stream, header, frames)
     if is_rescaled:

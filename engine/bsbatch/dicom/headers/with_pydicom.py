@@ -39,7 +39,7 @@ def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple
     Raises
     ------
     ItemError
-        ``decode_failed``, or ``dicomdir`` if it is one by its meta information.
+        ``decode_failed``, ``too_large``, or ``dicomdir`` if it is one by its meta information.
     """
     try:
         file = open_file(stream, start)
@@ -283,14 +283,14 @@ def _locate_pixels(file: Part10, size: int) -> PixelData | None:
     order, head = "<" if file.encoding.is_little else ">", file.stream.read(12)
     if len(head) < SHORT_HEAD or struct.unpack_from(order + "HH", head) != (0x7FE0, 0x0010):
         return None
-    if file.is_deflated:
-        return PixelData(offset=-1, length=-1, is_complete=True)
     is_long = not file.encoding.is_implicit and HEAD_BYTES.get(head[4:6]) == len(head)
     if is_long and len(head) < HEAD_BYTES[b"OW"]:
         return None
     value = 12 if is_long else SHORT_HEAD
     length = struct.unpack_from(order + "I", head, value - 4)[0]
     offset = file.stream.tell() - len(head) + value
+    if file.is_deflated:
+        return PixelData(offset, -1 if length == UNDEFINED else length, is_complete=True)
     if length == UNDEFINED:
         return PixelData(offset, -1, are_fragments_whole(file.stream, offset, size))
     return PixelData(offset, length, offset + length <= size)

@@ -1,0 +1,45 @@
+"""Limits on what one file may make bsbatch read, inflate, decode and wait for; docs/tables.md lists them.
+
+What an image may need follows from its own header, whose size ``--max-pixels`` limits. All else is a fixed allowance,
+far above what sound objects have.
+"""
+
+import os
+
+HEADER_VALUE = 1 << 18
+"""Bytes of a value or sequence that is read of a header: twice the largest of sound files, a Modality LUT."""
+HEADER_INFLATED = 1 << 24
+"""Bytes that a deflated header may be inflated to."""
+HEADER_READ = 1 << 26
+"""Bytes that are read of a header. Most values are skipped unread."""
+HEADER_CALLS = 1 << 18
+"""Calls that read from a header: two or three for each element at any depth. pydicom makes them in 2 to 4 s."""
+FRAMES = 4096
+"""Frames of a whole-body object."""
+FRAGMENTS = 1 << 16
+"""Fragments of encapsulated pixel data, PS3.5 section A.4."""
+DECODER_SECONDS = 8.0
+"""Time of a decoder for the frames of one object."""
+WORKER_BYTES = 1 << 28
+"""Resident memory above which a worker is replaced after a call: a decoder has lost some, or keeps it."""
+MASK_PIXELS, MASK_BYTES = 1 << 24, 1 << 27
+"""Pixels of one lesion mask, and bytes of its file, inflated."""
+SEGMENTATION_PIXELS = 1 << 27
+"""Pixels of all frames of a DICOM Segmentation."""
+LABEL_BYTES = 1 << 25
+"""Bytes of a label file: about 300,000 studies."""
+
+_EXPANSION, _FRAGMENT_BYTES = 2, 1 << 20
+"""Encapsulated pixel data in shares of native ones, and bytes beyond that. No encoder doubles an image."""
+_DECODER_BYTES, _PIXEL_BYTES, _STACK_BYTES = 96 << 20, 24, 8 << 20
+"""Memory of a decoder: fixed, for each pixel of an object, and for the stack of one thread on each processor."""
+
+
+def encapsulated_bytes(native: int) -> int:
+    """Bytes that encapsulated pixel data may have where native ones of the image have ``native``."""
+    return _EXPANSION * native + _FRAGMENT_BYTES
+
+
+def decoder_bytes(pixels: int) -> int:
+    """Memory that the decoder of an object of so many pixels may allocate, bytes."""
+    return _DECODER_BYTES + _PIXEL_BYTES * pixels + _STACK_BYTES * (os.cpu_count() or 1)
