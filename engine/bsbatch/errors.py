@@ -14,7 +14,8 @@
     │   ├── BackendError         the backend died
     │   └── MachineError         the machine lacks memory, threads or files; no object is at fault
     ├── ItemError                one object or one examination failed; it becomes a row and never stops a run
-    └── WorkerLostError          a call in a worker process crashed or timed out; the caller turns it into a row
+    └── WorkerLostError          a call in a worker process crashed; the caller turns it into a row
+        └── WorkerTimeoutError   it took too long
 
 Any other exception is a bug. Raised for one object or examination it becomes a row with the reason ``internal_error``;
 elsewhere it shows its traceback. Messages say what to do next and contain no patient data.
@@ -107,4 +108,8 @@ class ItemError(BsbatchError):
 
 
 class WorkerLostError(BsbatchError):
-    """A call in a worker process crashed or timed out."""
+    """A call in a worker process crashed."""
+
+
+class WorkerTimeoutError(WorkerLostError):
+    """A call in a worker process took too long."""

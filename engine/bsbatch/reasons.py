@@ -37,6 +37,7 @@ class Reason(StrEnum):
     WRAPPED = "wrapped"
     DICOMDIR = "dicomdir"
     DECODE_FAILED = "decode_failed"
+    DECODE_TIMEOUT = "decode_timeout"
     NO_PIXEL_DATA = "no_pixel_data"
     TRUNCATED_PIXEL_DATA = "truncated_pixel_data"
     INVALID_BITS = "invalid_bits"
@@ -83,13 +84,14 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.WRAPPED: "a DICOM file inside something else (a DICOMweb response, an archive): unpack it or export again",
     Reason.DICOMDIR: "a DICOMDIR, an index without images",
     Reason.DECODE_FAILED: "a damaged DICOM header or damaged pixel data",
+    Reason.DECODE_TIMEOUT: "compressed pixel data that a decoder did not finish in time: export it uncompressed",
     Reason.NO_PIXEL_DATA: "a whole-body object without pixel data",
     Reason.TRUNCATED_PIXEL_DATA: "the file ends before its pixel data do: copy it again",
     Reason.INVALID_BITS: "Bits Allocated, Bits Stored and High Bit contradict one another",
     Reason.INVALID_MODALITY_LUT: "the Modality LUT, which leads from pixels to counts, is damaged",
     Reason.UNSUPPORTED_TRANSFER_SYNTAX: 'no decoder for this compression: pip install "bsbatch[codecs]" and run again',
     Reason.TRANSFER_SYNTAX_MISMATCH: "pixel data of another kind than the transfer syntax says: export it again",
-    Reason.TOO_LARGE: "rows x columns x frames beyond --max-pixels",
+    Reason.TOO_LARGE: "rows x columns x frames beyond --max-pixels, or contents beyond what they can need",
     Reason.MODALITY_NOT_NM: "another modality than nuclear medicine",
     Reason.PET: "positron emission tomography",
     Reason.STRUCTURED_REPORT_OR_PDF: "a structured report or an encapsulated document",

@@ -121,3 +121,12 @@ def test_an_apostrophe_that_keeps_a_spreadsheet_from_computing_is_no_part_of_a_v
 ) -> None:
     path = written(tmp_path, f"study_uid,label,patient_id\n1,0,{value}\n2,1,b\n")
     assert [label.patient_id for label in read_labels(path).labels.values()] == ["-12", "b"]
+
+
+def test_a_file_longer_than_any_label_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+
+    with pytest.raises(UsageError, match="longer than"):
+        read_labels(path)

@@ -1,3 +1,4 @@
+import struct
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,8 @@ from bsbatch.errors import UsageError
 from bsbatch.evaluation.masks import Lesions, read_lesions
 
 ROWS, COLUMNS = 1024, 256
+SIZE = slice(16, 24)
+"""Width and height in a PNG file."""
 
 
 def blank() -> NDArray[np.uint8]:
@@ -81,4 +84,15 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.2_posterior.png").write_bytes(b"no image")
 
     with pytest.raises(UsageError, match=r"1\.2_posterior\.png is no image: give masks as 8-bit PNG"):
+        read_lesions(tmp_path, "1.2")
+
+
+def test_an_image_that_claims_more_pixels_than_any_view_has_is_not_decoded(tmp_path: Path) -> None:
+    read(tmp_path, blank())
+    path = tmp_path / "1.2_posterior.png"
+    content = bytearray(path.read_bytes())
+    content[SIZE] = struct.pack(">II", 30_000, 30_000)
+    path.write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"1\.2_posterior\.png has more than \d+ pixels"):
         read_lesions(tmp_path, "1.2")

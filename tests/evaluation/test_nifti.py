@@ -1,5 +1,6 @@
 """Lesions out of NIfTI files, written by nibabel with every orientation that a mask may have."""
 
+import gzip
 import itertools
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from bsbatch.errors import MissingPackageError, UsageError
 from bsbatch.evaluation.masks import read_lesions
 from bsbatch.evaluation.nifti import read_nifti
+from bsbatch.host import limits
 
 ROWS, COLUMNS = 64, 16
 
@@ -109,3 +111,26 @@ def test_a_missing_package_is_named_with_its_install_line(tmp_path: Path, monkey
 
     with pytest.raises(MissingPackageError, match=r'nibabel is not installed: pip install "bsbatch\[masks\]"'):
         read_nifti(path, is_anterior=True)
+
+
+def test_a_file_that_is_inflated_beyond_the_matrix_of_any_view_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MASK_BYTES", 1 << 20)
+    path = tmp_path / "a.nii.gz"
+    with gzip.open(path, "wb", 1) as stream:
+        stream.write(nibabel.Nifti1Image(np.zeros((4, 4), np.uint8), None).to_bytes())
+        stream.write(bytes(limits.MASK_BYTES))
+
+    with pytest.raises(UsageError, match="larger than the matrix of any view"):
+        read_nifti(path, is_anterior=True)
+
+
+def test_a_header_that_claims_more_pixels_than_any_view_has_is_refused(tmp_path: Path) -> None:
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((30_000, 30_000))
+    header.set_data_dtype(np.uint8)
+    (tmp_path / "a.nii").write_bytes(header.binaryblock + bytes(1000))
+
+    with pytest.raises(UsageError, match="larger than the matrix of any view"):
+        read_nifti(tmp_path / "a.nii", is_anterior=True)

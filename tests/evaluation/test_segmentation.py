@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pack_bits
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 from tests.archives import ct_slice, write
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.masks import read_lesions
 from bsbatch.evaluation.segmentation import ViewFrame, read_segmentations
+from bsbatch.host import limits
 
 ROWS, COLUMNS = 64, 16
 SEG, LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"
@@ -200,4 +202,44 @@ def test_pixels_that_are_cut_off_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-900])
 
     with pytest.raises(UsageError, match=r"a\.dcm cannot be read as DICOM"):
+        read_segmentations([path], TWO_OBJECTS)
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, RLELossless])
+def test_compressed_segmentations_are_read(syntax: UID, tmp_path: Path) -> None:
+    frames = [Frame(patch(2, 1), sop_uid="1.1"), Frame(patch(5, 3), sop_uid="1.2")]
+    plain = read_segmentations([save(tmp_path / "a.dcm", frames, "LABELMAP")], TWO_OBJECTS)
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    if syntax.is_encapsulated:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(tmp_path / "b.dcm")
+
+    packed = read_segmentations([tmp_path / "b.dcm"], TWO_OBJECTS)
+
+    assert plain is not None
+    assert packed is not None
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(plain, packed, strict=True))
+
+
+@pytest.mark.parametrize("frames", [100_000, 1])
+def test_a_segmentation_of_more_pixels_than_fit_is_refused_before_they_are_made(frames: int, tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "a.dcm", [Frame(patch(2, 1), sop_uid="1.1")], Rows=65535, Columns=65535, NumberOfFrames=frames
+    )
+
+    with pytest.raises(UsageError, match="more than"):
+        read_segmentations([path], TWO_OBJECTS)
+
+
+def test_a_deflated_segmentation_is_inflated_no_further_than_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MASK_BYTES", 1 << 20)
+    path = save(tmp_path / "a.dcm", [Frame(patch(2, 1), sop_uid="1.1")])
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData, dataset.file_meta.TransferSyntaxUID = bytes(limits.MASK_BYTES), DeflatedExplicitVRLittleEndian
+    dataset.save_as(path)
+
+    with pytest.raises(UsageError, match="larger than"):
         read_segmentations([path], TWO_OBJECTS)

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from functools import lru_cache
 
 from bsbatch.dicom.encoding import is_encapsulated
+from bsbatch.host import limits
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import EnergyRange, Header, PixelData
 
@@ -80,7 +81,7 @@ def find_defect(header: Header, max_pixels: int) -> Verdict | None:
     header
         Of an object that `decline` accepts.
     max_pixels
-        Limit of rows x columns x frames; larger objects are never allocated.
+        Limit of rows x columns x frames; larger objects are never allocated, nor are those of too many frames.
     """
     if _may_be_small_scan(header):
         return Verdict.of(Stage.HEADER, Reason.MATRIX_TOO_SMALL)
@@ -250,7 +251,7 @@ def _has_body_aspect(header: Header) -> bool:
 def _size_reason(header: Header, max_pixels: int) -> Reason | None:
     if header.pixel_data is None or header.rows <= 0 or header.columns <= 0 or header.frames <= 0:
         return Reason.NO_PIXEL_DATA
-    if header.rows * header.columns * header.frames > max_pixels:
+    if header.rows * header.columns * header.frames > max_pixels or header.frames > limits.FRAMES:
         return Reason.TOO_LARGE
     return None if _has_body_aspect(header) else Reason.ASPECT_OUT_OF_RANGE
 

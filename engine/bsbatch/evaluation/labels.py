@@ -9,11 +9,12 @@ one another are refused.
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import TextIOWrapper
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from bsbatch.errors import UsageError
-from bsbatch.host.files import open_plain
+from bsbatch.host import limits
+from bsbatch.host.files import read_plain
 from bsbatch.host.spreadsheet import unprotect
 
 REQUIRED = ("study_uid", "label")
@@ -82,7 +83,8 @@ def read_labels(path: Path) -> LabelFile:
 def _table(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
     """Read the header, and (line, row) for each row that is not empty."""
     try:
-        with TextIOWrapper(open_plain(path), encoding="utf-8-sig", newline="") as stream:
+        content = BytesIO(read_plain(path, limits.LABEL_BYTES))
+        with TextIOWrapper(content, encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             columns = tuple(name.strip() for name in next(reader, []))
             _check_header(path, columns)

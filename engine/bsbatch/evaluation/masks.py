@@ -1,5 +1,7 @@
 """Lesion masks of a study: PNG or NIfTI for each view, or DICOM Segmentations."""
 
+import math
+import struct
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -12,12 +14,14 @@ from bsbatch.errors import UsageError
 from bsbatch.evaluation.nifti import read_nifti
 from bsbatch.evaluation.segmentation import Labels, Views, read_segmentations
 from bsbatch.geometry import VIEW_COLUMNS, VIEW_ROWS
+from bsbatch.host import limits
 from bsbatch.host.files import read_plain
 
 VIEWS = ("anterior", "posterior")
 _NIFTI = (".nii", ".nii.gz")
-_LARGEST = 1 << 26
-"""Bytes of a mask as PNG, at most: a hundred times an uncompressed view."""
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
+"""Signature, and head of the first chunk, which begins with width and height."""
+_SIZE = struct.Struct(">II")
 _COVERED = 0.25
 """Smallest share of a pixel of the model's image inside a lesion that counts: half of two rows is enough."""
 
@@ -101,10 +105,13 @@ def _dicom_masks(folder: Path, study_uid: str, views: Views | None) -> list[Labe
 
 def _read_png(path: Path) -> Labels:
     try:
-        content = np.frombuffer(read_plain(path, _LARGEST), np.uint8)
+        content = read_plain(path, limits.MASK_BYTES)
     except OSError as error:
         raise UsageError(f"cannot read the mask {path}: {error.strerror or error}") from error
-    mask = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    size = content[len(_PNG) : len(_PNG) + _SIZE.size]
+    if content.startswith(_PNG) and len(size) == _SIZE.size and math.prod(_SIZE.unpack(size)) > limits.MASK_PIXELS:
+        raise UsageError(f"{path} has more than {limits.MASK_PIXELS} pixels: give the matrix of one view")
+    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content.startswith(_PNG) else None
     if mask is None:
         raise UsageError(f"{path} is no image: give masks as 8-bit PNG, 0 outside lesions")
     return np.asarray(mask, np.int32)

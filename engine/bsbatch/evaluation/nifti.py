@@ -1,6 +1,10 @@
 """Lesion masks as NIfTI, one file for each view."""
 
+import math
+import zlib
 from collections.abc import Mapping
+from gzip import GzipFile
+from io import BytesIO
 from pathlib import Path
 from typing import SupportsInt
 
@@ -8,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.errors import UsageError
+from bsbatch.host import limits
+from bsbatch.host.files import read_plain
 from bsbatch.requirements import require
 
 _RIGHT, _SUPERIOR = 0, 2
 """Axes of the world: +x is the patient's right, +z superior."""
 _PLANE = 2
+_GZIP = b"\x1f\x8b"
 _LARGEST = 1 << 20
 """Largest value that is accepted as a label."""
 
@@ -57,12 +64,39 @@ def _load(path: Path) -> tuple[NDArray[np.float32], list[tuple[float, float]] | 
     require("nibabel", extra="masks")
     import nibabel  # noqa: PLC0415 - optional, and `require` names its install line
 
+    content = _content(path)
     try:
-        image = nibabel.load(path)
+        kinds = nibabel.Nifti1Image, nibabel.Nifti2Image
+        image = next(kind for kind in kinds if kind.header_class.may_contain_header(content)).from_bytes(content)
+        if math.prod(image.shape) > limits.MASK_PIXELS:
+            raise _too_large(path)
         values = np.asarray(image.get_fdata(dtype=np.float32))
         return values, _axes(nibabel.io_orientation(image.affine)) if _has_orientation(image.header) else None
-    except Exception as error:  # nibabel passes on what gzip, zlib, numpy and its own readers raise
-        raise UsageError(f"{path} cannot be read as NIfTI ({type(error).__name__}): export the mask again") from error
+    except UsageError:
+        raise
+    except Exception as error:  # nibabel passes on what numpy and its own readers raise
+        raise _unreadable(path, error) from error
+
+
+def _content(path: Path) -> bytes:
+    """Read a file, inflated if it was packed by gzip."""
+    try:
+        content = read_plain(path, limits.MASK_BYTES)
+        if content.startswith(_GZIP):
+            content = GzipFile(fileobj=BytesIO(content)).read(limits.MASK_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    if len(content) > limits.MASK_BYTES:
+        raise _too_large(path)
+    return content
+
+
+def _unreadable(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"{path} cannot be read as NIfTI ({type(error).__name__}): export the mask again")
+
+
+def _too_large(path: Path) -> UsageError:
+    return UsageError(f"{path} is larger than the matrix of any view: give one file for each view")
 
 
 def _has_orientation(header: Mapping[str, SupportsInt]) -> bool:

@@ -3,18 +3,29 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
-from bsbatch.errors import UsageError
-from bsbatch.host.files import open_plain
+from bsbatch.dicom.encoding import find_first_element
+from bsbatch.dicom.part10 import open_deflated, open_file
+from bsbatch.errors import ItemError, UsageError
+from bsbatch.host import limits
+from bsbatch.host.confinement import confined
+from bsbatch.host.files import read_plain
+from bsbatch.host.workers import Isolation
+from bsbatch.reasons import Reason
 
 _STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation Storage and Label Map Segmentation Storage."""
+_FIRST_BYTES = 8192
 _HALF = 0.5
 """Smallest probability or occupancy of a pixel that belongs to a fractional segment."""
 
@@ -83,15 +94,46 @@ def _frames_of_views(path: Path, views: Views) -> Iterator[tuple[int, Labels]]:
 def _read(path: Path) -> tuple[Dataset, Pixels]:
     """Read an object and its frames, ``(N, rows, columns)``."""
     try:
-        with open_plain(path) as stream:
-            dataset = pydicom.dcmread(stream)
+        dataset = _load(read_plain(path, limits.MASK_BYTES))
         is_segmentation = dataset.get("SOPClassUID") in _STORAGE
-        frames = dataset.pixel_array if is_segmentation else None
+        frames = _decode(dataset) if is_segmentation else None
+    except ItemError as error:
+        raise UsageError(f"{path} cannot be read as DICOM ({error}): export the masks again") from error
     except Exception as error:  # pydicom and its decoders raise nearly everything
         raise UsageError(f"{path} cannot be read as DICOM ({type(error).__name__}): export the masks again") from error
     if frames is None:
         raise UsageError(f"{path} is no DICOM Segmentation: give SEG, PNG or NIfTI masks, no RTSTRUCT and no image")
     return dataset, frames if frames.ndim > 2 else frames[np.newaxis]  # noqa: PLR2004 - one frame has two axes
+
+
+def _load(content: bytes) -> Dataset:
+    """Read an object; a deflated one is inflated to `bsbatch.host.limits.MASK_BYTES` at most."""
+    file = open_file(BytesIO(content), find_first_element(content[:_FIRST_BYTES]))
+    if not file.is_deflated:
+        return pydicom.dcmread(BytesIO(content))
+    dataset = read_dataset(
+        open_deflated(BytesIO(content), limits.MASK_BYTES), is_implicit_VR=False, is_little_endian=True
+    )
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def _decode(dataset: Dataset) -> Pixels:
+    """Decode the frames; if they are compressed, in a process of its own."""
+    rows, columns, frames = int(dataset.Rows), int(dataset.Columns), int(dataset.get("NumberOfFrames") or 1)
+    pixels, samples = rows * columns * frames, int(dataset.SamplesPerPixel)
+    if pixels * samples * max(int(dataset.BitsAllocated) // 8, 1) > limits.MASK_BYTES:
+        raise ItemError(Reason.TOO_LARGE, f"its frames have more than {limits.MASK_BYTES} bytes")
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return dataset.pixel_array
+    with Isolation() as isolation:
+        return isolation.call(_decode_confined, dataset, limits.decoder_bytes(pixels))
+
+
+def _decode_confined(dataset: Dataset, memory: int) -> Pixels:
+    with confined(memory):
+        return dataset.pixel_array
 
 
 def _groups(dataset: Dataset, number: int) -> Items:

@@ -22,10 +22,8 @@ DECODER_SECONDS = 8.0
 """Time of a decoder for the frames of one object."""
 WORKER_BYTES = 1 << 28
 """Resident memory above which a worker is replaced after a call: a decoder has lost some, or keeps it."""
-MASK_PIXELS, MASK_BYTES = 1 << 24, 1 << 27
-"""Pixels of one lesion mask, and bytes of its file, inflated."""
-SEGMENTATION_PIXELS = 1 << 27
-"""Pixels of all frames of a DICOM Segmentation."""
+MASK_PIXELS, MASK_BYTES = 1 << 23, 1 << 27
+"""Pixels of one lesion mask; bytes of its file, inflated, and of the decoded frames of a DICOM Segmentation."""
 LABEL_BYTES = 1 << 25
 """Bytes of a label file: about 300,000 studies."""
 

@@ -18,14 +18,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, TypeVarTuple, cast
 
-from bsbatch.errors import WorkerLostError
+from bsbatch.errors import WorkerLostError, WorkerTimeoutError
+from bsbatch.host import limits
 from bsbatch.host.origin import note_place
 
-_SECONDS = 60.0
-"""Time limit of a call."""
+_START_SECONDS = 60.0
+"""Time limit of a start: the interpreter, and the packages of the first call."""
 _PROGRAM = "import sys; from bsbatch.host.workers import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 Arguments = ParamSpec("Arguments")
@@ -39,8 +41,8 @@ _Reply = tuple[bool, object]
 class Isolation:
     """Runs calls in worker processes: as many workers as simultaneous calls, started when first needed."""
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
-        """Start no worker yet; a call may take at most ``seconds``."""
+    def __init__(self, seconds: float = limits.DECODER_SECONDS) -> None:
+        """Start no worker yet; a call may take at most ``seconds``, without the start of its worker."""
         self._seconds = seconds
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
@@ -61,22 +63,28 @@ class Isolation:
         Raises
         ------
         WorkerLostError
-            The process died, or the call took too long.
+            The process died.
+        WorkerTimeoutError
+            The call took too long.
         """
-        worker = self._take()
+        with self._lock:
+            worker = self._idle.pop() if self._idle else None
+        is_new, worker = worker is None, worker or _Worker()
         try:
+            if is_new:
+                worker.send(_Task.CALL, _import, (function,))
+                _result_of(worker.receive(_START_SECONDS))
             worker.send(_Task.CALL, function, arguments, options)
             reply = worker.receive(self._seconds)
         except BaseException:
             worker.end()
             raise
-        with self._lock:
-            self._idle.append(worker)
+        if worker.resident_bytes > limits.WORKER_BYTES:
+            worker.end()
+        else:
+            with self._lock:
+                self._idle.append(worker)
         return cast("Out", _result_of(reply))
-
-    def _take(self) -> "_Worker":
-        with self._lock:
-            return self._idle.pop() if self._idle else _Worker()
 
 
 class SharedMemory:
@@ -160,7 +168,7 @@ class WorkerPool(Generic[Out]):
         """Return the connections that have a reply."""
         ready = wait(connections, self._seconds)
         if not ready:
-            raise WorkerLostError(f"no answer within {self._seconds:g} s")
+            raise WorkerTimeoutError(f"no answer within {self._seconds:g} s")
         return cast("list[Connection]", ready)
 
 
@@ -205,11 +213,20 @@ class _Worker:
     def receive(self, seconds: float) -> _Reply:
         try:
             if not self.connection.poll(seconds):
-                raise WorkerLostError(f"no answer within {seconds:g} s")
+                raise WorkerTimeoutError(f"no answer within {seconds:g} s")
             reply: _Reply = self.connection.recv()
         except (EOFError, ConnectionError) as error:
             raise WorkerLostError(self._cause_of_death()) from error
         return reply
+
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory of the process; 0 where the system has no account of it."""
+        try:
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        except OSError:  # not Linux, or it has just died, which the next call finds out
+            return 0
+        return int(pages) * mmap.PAGESIZE
 
     def end(self) -> None:
         self.connection.close()
@@ -254,6 +271,10 @@ def _end_with(lifeline: int) -> None:
     signal.signal(signal.SIGIO, signal.SIG_DFL)  # the default action ends the process
     fcntl(lifeline, F_SETOWN, os.getpid())
     fcntl(lifeline, F_SETFL, fcntl(lifeline, F_GETFL) | os.O_ASYNC)
+
+
+def _import(_function: Callable[..., object]) -> None:
+    """Import the module of a function, as unpickling the argument does."""
 
 
 def _run(function: Callable[..., object], arguments: Sequence[object], options: Mapping[str, object]) -> _Reply:

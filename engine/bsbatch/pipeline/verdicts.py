@@ -1,6 +1,6 @@
 """The verdict of an examination or object after an error."""
 
-from bsbatch.errors import BsbatchError, ItemError, MachineError, WorkerLostError
+from bsbatch.errors import BsbatchError, ItemError, MachineError, WorkerLostError, WorkerTimeoutError
 from bsbatch.host.origin import describe
 from bsbatch.host.threads import PoolClosedError
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
@@ -17,8 +17,10 @@ def verdict_of(stage: Stage, error: Exception) -> Verdict:
     """
     if isinstance(error, ItemError):
         return Verdict(stage, Reason(error.reason), error.message)
+    if isinstance(error, WorkerTimeoutError):
+        return Verdict(stage, Reason.DECODE_TIMEOUT, f"the decoder hung on the pixel data ({error})")
     if isinstance(error, WorkerLostError):
-        return Verdict(stage, Reason.DECODE_FAILED, f"the decoder crashed or hung on the pixel data ({error})")
+        return Verdict(stage, Reason.DECODE_FAILED, f"the decoder crashed on the pixel data ({error})")
     machine = MachineError.of(error)
     if machine is not None:
         raise machine from error
