@@ -13,7 +13,7 @@ from benchmarks.results import Outcome, report, table
 from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
-from benchmarks import heat_maps, intake, startup, whole_run
+from benchmarks import feeding, heat_maps, intake, startup, whole_run
 from bsbatch.bench.environment import Processor, commit, environment
 
 SCENARIOS = {
@@ -21,6 +21,7 @@ SCENARIOS = {
     "bare": whole_run.bare,
     "intake": intake.intake,
     "skim": intake.skim,
+    "feeding": feeding.feeding,
     "memory": startup.memory,
     "help": startup.help_time,
     "first_row": whole_run.first_row,

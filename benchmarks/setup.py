@@ -35,11 +35,13 @@ class Sizes:
     """Pairs of batches with and without maps."""
     starts: int = 11
     """Calls of ``bsbatch --help``."""
+    feeding_scans: int = 3000
+    """Examinations for simulated GPUs; they take 1 MiB each."""
     width: float = 1.0
     """Width of the network; 1 is the paper's VGG16."""
 
 
-QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 0.0625)
+QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 150, 0.0625)
 """Sizes to check that everything works."""
 
 

@@ -1,6 +1,7 @@
 """Protocols of sources, backends, sinks and executors; a fake of each takes a few lines."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, runtime_checkable
 
@@ -92,6 +93,20 @@ class LendsImages(Protocol):
     """A backend, once entered, that lends memory for images: `Backend.infer` accepts them and returns them itself."""
 
     image_pool: ImagePool
+
+
+@runtime_checkable
+class QueuesBatches(Protocol):
+    """A backend, once entered, whose devices have several batches before them: none waits for the host between two."""
+
+    queued_size: int
+    """Images in a batch to submit, at most."""
+    queued: int
+    """Batches that keep all devices at work."""
+
+    def submit(self, images: Images) -> "Future[Inference]":
+        """Queue a batch and return at once; see `Backend.infer`. Another thread than the owner may call it."""
+        ...
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -276,9 +277,9 @@ class OfPinnedImages(TensorRtBackend):
 
     used: ClassVar[list[int]] = []
 
-    def infer(self, images: Images | Sequence[PinnedImage]) -> Inference:
-        self.used.extend(id(image) for image in images if isinstance(images, list))
-        return super().infer(images)
+    def submit(self, images: Images | Sequence[PinnedImage]) -> "Future[Inference]":
+        self.used.extend(id(image) for image in images if isinstance(image, PinnedImage))
+        return super().submit(images)
 
 
 def test_a_run_writes_counts_to_pinned_memory_and_has_the_scores_of_arrays(
@@ -362,7 +363,9 @@ def test_there_is_no_backend_without_a_model() -> None:
         TensorRtBackend(None, EFFORT)
 
 
-def test_two_gpus_share_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[FakeLibrary]:
+    """A machine with two fake GPUs, each with a library."""
     host = FakeHost()
     devices = [FakeDevice(1 << 26, {"normalise": normalise_on(MODEL_SHAPE)}, host) for _ in range(2)]
     made = [FakeLibrary(device, [(1, 1), (2, 3)]) for device in devices]
@@ -371,9 +374,27 @@ def test_two_gpus_share_a_batch(model: Model, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(libraries, "import_module", lambda _: load())  # type: ignore[call-arg]
     monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89"),) * 2)
     monkeypatch.setattr(module, "CudaDevice", devices.__getitem__)
+    return made
+
+
+def test_two_gpus_share_a_batch(two_gpus: list[FakeLibrary], model: Model) -> None:
     values = [(index + 1) / 128 for index in range(60)]
     with TensorRtBackend(model, EFFORT) as backend:
         scores = backend.infer(images_of(values)).probabilities
     assert np.array_equal(scores[:, 1], scores_of_values(values))
-    assert all(library.done for library in made)
-    assert sum(sum(library.done) for library in made) == 60
+    assert all(library.done for library in two_gpus)
+    assert sum(sum(library.done) for library in two_gpus) == 60
+
+
+def test_a_run_gives_each_of_two_gpus_whole_slots(
+    two_gpus: list[FakeLibrary], model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_backend(monkeypatch, "tensorrt", TensorRtBackend)
+    write_plain(tmp_path / "archive", 40)
+    config = RunConfig(tmp_path / "archive", tmp_path / "out", model.folder, BackendName.TENSORRT, effort=EFFORT)
+    report = screen(config, SilentReporter())
+    assert report.scored == 40
+    assert all(library.done for library in two_gpus)
+    probe, first, *others = sorted(size for library in two_gpus for size in library.done)
+    assert (probe, first, sum(others)) == (1, 1, 39)
+    assert others.count(3) >= len(others) - 2

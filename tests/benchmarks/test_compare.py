@@ -80,6 +80,16 @@ def test_intake_and_skim_run_in_one_command(tmp_path: Path) -> None:
     assert done.stdout.strip().splitlines()[-1] in report
 
 
+def test_simulated_gpus_compute_and_wait_for_the_whole_of_a_run(run_here: Callable[..., Path]) -> None:
+    outcome = Outcome.load(run_here("--only", "feeding") / "feeding.json")
+
+    assert [row.target.unit for row in outcome.rows] == ["%", "%", "ms"]
+    assert all(value > 0 for row in outcome.rows for value in row.values)
+    for line in outcome.detail:
+        shares = [float(str(share).removesuffix(" %")) for share in line.values() if str(share).endswith(" %")]
+        assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
 def test_heat_maps_are_compared_before_their_cost_is_measured(run_here: Callable[..., Path]) -> None:
     outcome = Outcome.load(run_here("--only", "heat_maps") / "heat_maps.json")
 

@@ -64,7 +64,7 @@ def test_pinned_images_are_free_once_they_are_on_the_device_and_not_before() -> 
         batch = submit(ring, images[:2], [1, 2])
         assert ring.poll_uploaded() == []
         up, _, _ = on.streams.values()
-        up.work(1 + 4 + 1)  # an event, two images with their scales, an event
+        up.work(1 + 3 + 1)  # an event, the scales of all and two images, an event
         assert ring.poll_uploaded() == images[:2]
         assert ring.poll_uploaded() == []  # reported once
         assert batch.inference is None

@@ -1,9 +1,12 @@
 """Units, batches and threads: which work overlaps, and at which points the stream is cut."""
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ from bsbatch.records import (
     PreparedExam,
     Quality,
     Unit,
+    UnitOutcome,
 )
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
@@ -99,9 +103,10 @@ def shape_of(batch: Batch) -> str:
 @pytest.mark.parametrize(
     ("stream", "pieces"),
     [
-        ("ssssssss|", ["ssss", "ssss", "|"]),
-        ("s|sss|sssss|", ["s|", "sss|s", "ssss", "|"]),
-        ("sfsfss|", ["sfsfss", "|"]),
+        ("ssssssss|", ["ssss", "ssss|"]),
+        ("s|sss|sssss|", ["s|", "sss|s", "ssss|"]),
+        ("sfsfss|", ["sfsfss|"]),
+        ("ssssff|s|", ["ssssff|", "s|"]),
         ("s|ss|s|s|", ["s|", "ss|s|", "s|"]),
         ("|||", ["|", "|", "|"]),
         ("|s||s|", ["|", "s||", "s|"]),
@@ -112,12 +117,25 @@ def shape_of(batch: Batch) -> str:
 def test_batches_are_cut_when_full_or_when_they_would_hold_back_the_first_unit_or_two(
     stream: str, pieces: list[str]
 ) -> None:
-    assert [shape_of(batch) for batch in batches((ITEMS[kind] for kind in stream), 4)] == pieces
+    assert [shape_of(batch) for batch in batches(pieces_of(stream), 4)] == pieces
+
+
+def pieces_of(stream: str) -> list[list[PreparedExam | Failure | Unit]]:
+    """Each unit as one piece."""
+    return [[ITEMS[kind] for kind in unit] for unit in re.findall(r"[sf]*\|?", stream) if unit]
+
+
+@given(st.lists(st.text("sf", min_size=1, max_size=20)), st.integers(1, 5))
+def test_no_batch_without_images_follows_a_full_one(units: list[str], size: int) -> None:
+    found = [shape_of(batch) for batch in batches(pieces_of("".join(f"{unit}|" for unit in units)), size)]
+
+    for batch, following in pairwise(found):
+        assert batch.count("s") < size or "s" in following or batch.endswith("|")
 
 
 @given(st.text("sf|", max_size=60), st.integers(1, 5))
 def test_batches_lose_nothing_and_hold_as_many_images_as_samples(stream: str, size: int) -> None:
-    found = list(batches((ITEMS[kind] for kind in stream), size))
+    found = list(batches(pieces_of(stream), size))
 
     assert "".join(map(shape_of, found)) == stream
     for batch in found:
@@ -171,6 +189,48 @@ def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> N
     backend.is_let_go.set()
     consumer.join(PATIENCE)
     assert backend.sizes == [4] * 5
+
+
+class Queueing(FakeBackend):
+    """Queues batches of two, and scores none until it is let go."""
+
+    queued_size, queued = 2, 3
+
+    def __init__(self) -> None:
+        super().__init__(None, Effort())
+        self.submitted: list[tuple[Images, Future[Inference]]] = []
+        self.is_full, self.is_let_go = threading.Event(), threading.Event()
+
+    def submit(self, images: Images) -> "Future[Inference]":
+        result: Future[Inference] = Future()
+        self.submitted.append((images, result))
+        if len(self.submitted) > self.queued:
+            self.is_full.set()
+        if self.is_let_go.is_set():
+            self.score()
+        return result
+
+    def score(self) -> None:
+        """Score everything that was submitted, the last batch first."""
+        for images, result in reversed(self.submitted):
+            if not result.done():
+                result.set_result(self.infer(images))
+
+
+def test_a_backend_that_queues_batches_gets_the_next_ones_before_it_has_scored_the_first(archive: Path) -> None:
+    backend, outcomes = Queueing(), list[UnitOutcome]()
+    screen = Screening(preparation_of(archive), backend, 2, lambda _outcomes: None)
+    units = list(units_of(archive, 20))
+    consumer = threading.Thread(target=lambda: outcomes.extend(screen.execute(units)))
+    consumer.start()
+
+    assert backend.is_full.wait(PATIENCE)
+    assert not outcomes
+    backend.is_let_go.set()
+    backend.score()
+    consumer.join(PATIENCE)
+    assert [len(images) for images, _ in backend.submitted] == [2] * 10
+    assert [item.exam for outcome in outcomes for item in outcome.outcomes] == [exam for u in units for exam in u.exams]
 
 
 def test_leaving_early_leaves_no_thread_behind(archive: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from bsbatch.cuda.network import load_network
 from bsbatch.cuda.ring import MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, concatenate
 from bsbatch.errors import MissingPackageError, ModelError
-from bsbatch.host.device_thread import DeviceThread, distribute
+from bsbatch.host.device_thread import DeviceThread, distribute, put_to_least
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import FreeList, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
@@ -72,6 +73,7 @@ class TensorRtBackend:
         self._slot = self._requested_batch or _DEFAULT_SLOT
         self.batch_size = effort.batch_size or _IN_FLIGHT * _DEFAULT_SLOT
         self.lanes = 1
+        self.queued_size, self.queued = self._slot, _IN_FLIGHT
         self.image_pool: FreeList[PinnedImage]
         """Pinned images for the threads that fill them and pass them to `infer`, which gives them back."""
         self._workers: list[GpuWorker] = []
@@ -90,6 +92,7 @@ class TensorRtBackend:
             if self._requested_batch is None:
                 self._slot = self._fastest_slot(engines[0][1], [gpu.label for gpu in devices])
                 self.batch_size = _IN_FLIGHT * self._slot
+            self.queued_size, self.queued = self._slot, _IN_FLIGHT * len(engines)
             self._stack = stack.pop_all()
         return self
 
@@ -115,6 +118,12 @@ class TensorRtBackend:
                 raise
         return concatenate(pieces, self._shape)
 
+    def submit(self, images: Images | Sequence[PinnedImage]) -> "Future[Inference]":
+        """Queue at most `queued_size` images, see `infer`, for the GPU with the least to do."""
+        result = put_to_least(self._gpu_threads, list(self._pin_all(images)))
+        result.add_done_callback(self._close_pool_after_failure)
+        return result
+
     @property
     def devices(self) -> int:
         """Number of GPUs in use, after enter."""
@@ -124,6 +133,10 @@ class TensorRtBackend:
         """Return the time all GPUs have spent copying in (H2D), computing and copying out (D2H); these overlap."""
         seconds_of_workers = [worker.seconds for worker in self._workers]
         return {part: sum(seconds[part] for seconds in seconds_of_workers) for part in PARTS}
+
+    def _close_pool_after_failure(self, result: "Future[Inference]") -> None:
+        if result.exception() is not None:
+            self.image_pool.close()  # no image comes back any more for the threads that wait for one
 
     def _pin_all(self, images: Images | Sequence[PinnedImage]) -> Generator[PinnedImage, None, None]:
         if len(images) > 0 and isinstance(images[0], PinnedImage):
@@ -168,10 +181,8 @@ class TensorRtBackend:
     def _gpu_thread(self, index: int, library: ModuleType, engine: Engine) -> GpuThread:
         # for arrays: batches in flight, the next batch, and images that the threads have converted ahead of it
         for_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._cpu_threads
-        # for intake threads, so that none waits: three batches (scored, next, being assembled) and the threads' own
-        for_intake = (
-            3 * (self._requested_batch or _IN_FLIGHT * self._slot) + _INTAKE_PER_THREAD * 3 // 2 * self._cpu_threads
-        )
+        # for intake threads, so that none waits: batches queued, finished last and being assembled; the threads' own
+        for_intake = (_IN_FLIGHT + 2) * self._slot + _INTAKE_PER_THREAD * 3 // 2 * self._cpu_threads
         settings = WorkerSettings(self._slot, _SLOTS, max(for_arrays, for_intake), self._shape)
 
         def load(device: Device) -> AbstractContextManager[Network]:

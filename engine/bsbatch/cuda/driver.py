@@ -1,4 +1,4 @@
-"""A GPU through pycuda: implements `bsbatch.cuda.device`, with events by direct driver calls.
+"""A GPU through pycuda: implements `bsbatch.cuda.device`, with events and copies by direct driver calls.
 
 The primary context is the one that TensorRT uses, too. It is retained once, made current in the thread that enters, and
 released there: pycuda aborts a program whose thread ends with a current context.
@@ -14,13 +14,13 @@ from typing import Any, Generic, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.cuda.device import Array, DeviceError, Event, Ownership, Resource, Scalar
+from bsbatch.cuda.device import Array, DeviceError, Event, MisuseError, Ownership, Resource, Scalar
 from bsbatch.cuda.driver_api import DriverApi
 from bsbatch.cuda.gpu import import_pycuda_driver
 
 _KERNELS = Path(__file__).parent / "kernels"
-_TIMED = _NO_FLAGS = 0
-"""``CU_EVENT_DEFAULT``, and the flags of ``cuStreamWaitEvent``."""
+_BLOCKING_SYNC, _NO_FLAGS = 1, 0
+"""Flags of ``cuEventCreate``: the host sleeps while it waits, by default it spins; and of ``cuStreamWaitEvent``."""
 
 
 class CudaDevice:
@@ -71,10 +71,10 @@ class CudaDevice:
             self.ownership.is_broken = True
             raise DeviceError(str(error)) from error
 
-    def call(self, name: str, *arguments: object) -> bool:
+    def call(self, name: str, *arguments: object, waits: bool = False) -> bool:
         """Call a driver function, see `DriverApi.call`; a `DeviceError` marks the device broken."""
         try:
-            return self._api.call(name, *arguments)
+            return self._api.call(name, *arguments, waits=waits)
         except DeviceError:
             self.ownership.is_broken = True
             raise
@@ -159,7 +159,7 @@ class CudaEvent(Resource):
 
     def __init__(self, device: CudaDevice) -> None:
         event = ctypes.c_void_p()
-        device.call("cuEventCreate", ctypes.byref(event), _TIMED)
+        device.call("cuEventCreate", ctypes.byref(event), _BLOCKING_SYNC)
         super().__init__(device.ownership)
         self._device, self._event = device, event
 
@@ -178,7 +178,7 @@ class CudaEvent(Resource):
     def wait(self) -> None:
         """See `bsbatch.cuda.device.Event`."""
         self.check()
-        self._device.call("cuEventSynchronize", self._event)
+        self._device.call("cuEventSynchronize", self._event, waits=True)
 
     def seconds_since(self, earlier: Event) -> float:
         """See `bsbatch.cuda.device.Event`."""
@@ -197,25 +197,25 @@ class CudaStream(Resource):
 
     def __init__(self, device: CudaDevice) -> None:
         super().__init__(device.ownership)
-        self._device, self._driver, self._stream = device, device.driver, device.driver.Stream()
+        self._device, self._stream = device, device.driver.Stream()
+        self._handle = ctypes.c_void_p(int(self._stream.handle))
 
     @property
     def handle(self) -> int:
         """See `bsbatch.cuda.device.Stream`."""
         self.check()
-        return int(self._stream.handle)
+        return self._handle.value or 0
 
     def upload(self, array: Array, address: int) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self.check()
-        with self._device.translate_errors():
-            self._driver.memcpy_htod_async(address, array, self._stream)
+        self._device.call("cuMemcpyHtoDAsync_v2", ctypes.c_uint64(address), *_memory(array), self._handle)
 
     def download(self, address: int, array: Array) -> None:
         """See `bsbatch.cuda.device.Stream`."""
         self.check()
-        with self._device.translate_errors():
-            self._driver.memcpy_dtoh_async(array, address, self._stream)
+        target, size = _memory(array)
+        self._device.call("cuMemcpyDtoHAsync_v2", target, ctypes.c_uint64(address), size, self._handle)
 
     def launch(self, kernel: Any, grid: tuple[int, int], arguments: Sequence[int]) -> None:
         """See `bsbatch.cuda.device.Stream`."""
@@ -237,3 +237,10 @@ class CudaStream(Resource):
         with self._device.translate_errors():
             self._stream.synchronize()
         self._stream = None
+
+
+def _memory(array: Array) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
+    """Address and size of a contiguous array, in bytes."""
+    if not array.flags.c_contiguous:
+        raise MisuseError("a copy starts or ends in an array that is not contiguous")
+    return ctypes.c_void_p(array.__array_interface__["data"][0]), ctypes.c_size_t(array.nbytes)

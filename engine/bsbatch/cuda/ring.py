@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from bsbatch.cuda.device import Device, DeviceError, Event, Freeable, Memory, Pinned, Stream
+from bsbatch.cuda.device import Array, Device, DeviceError, Event, Freeable, Memory, Pinned, Stream
 from bsbatch.errors import BackendError
 from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE
 from bsbatch.records import Inference, PinnedImage
@@ -28,6 +28,8 @@ KERNEL = "normalise"
 _THREADS = 256
 _HALF, _FLOAT = 2, 4
 """Bytes of a float16 and of a float32."""
+_SCALES = (2, 2)
+"""Minimum and span of each view, see `bsbatch.records.PinnedImage`."""
 _INPUTS = 2
 """The network reads one while the other is filled."""
 PARTS = ("H2D", "compute", "D2H")
@@ -243,15 +245,16 @@ class _Input:
 
     def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
         self._counts = allocator.allocate(batch * shape.pixels * _HALF)
-        self._scales = allocator.allocate(batch * 2 * 2 * _FLOAT)
+        self._scales = allocator.allocate(batch * prod(_SCALES) * _FLOAT)
         self._image = allocator.allocate(batch * shape.pixels * _HALF)
         self.consumed = allocator.event()
 
-    def upload(self, images: Sequence[PinnedImage], pipeline: _Pipeline) -> None:
-        """Start the copies."""
+    def upload(self, images: Sequence[PinnedImage], scales: Array, pipeline: _Pipeline) -> None:
+        """Start the copies: one for each image, and one for the scales of all."""
+        pipeline.up.upload(scales, self._scales.address)
+        first, size = self._counts.address, pipeline.shape.pixels * _HALF
         for index, image in enumerate(images):
-            pipeline.up.upload(image.counts, self._counts.address + index * pipeline.shape.pixels * _HALF)
-            pipeline.up.upload(image.scales, self._scales.address + index * image.scales.nbytes)
+            pipeline.up.upload(image.counts, first + index * size)
 
     def compute(self, number: int, outputs: Sequence[Memory], pipeline: _Pipeline) -> None:
         """Start the kernel and the network."""
@@ -268,6 +271,7 @@ class _Slot:
     def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
         self._outputs = [allocator.allocate(batch * prod(output) * _FLOAT) for output in shape.outputs]
         self._results = [allocator.pin((batch, *output)) for output in shape.outputs]
+        self._scales = allocator.pin((batch, *_SCALES))
         events = (allocator.event() for _ in range(5))
         self._begun, self._uploaded, self._computing, self._computed, self._ended = events
 
@@ -280,7 +284,9 @@ class _Slot:
         """Enqueue all steps of a batch."""
         pipeline.up.follow(batch_input.consumed)
         pipeline.up.record(self._begun)
-        batch_input.upload(images, pipeline)
+        scales = self._scales.array[: len(images)]
+        scales[...] = [image.scales for image in images]
+        batch_input.upload(images, scales, pipeline)
         pipeline.up.record(self._uploaded)
         pipeline.compute.follow(self._uploaded)
         pipeline.compute.record(self._computing)

@@ -136,13 +136,11 @@ class GpuWorker:
         try:
             counts = self._device.pin((number, shape.rows, shape.columns), np.uint16)
             stack.callback(counts.free)
-            scales = self._device.pin((number, 2, 2), np.float32)
-            stack.callback(scales.free)
         except MemoryError as error:
             raise BackendError(
                 f"{number} examinations cannot be pinned in memory ({error}): make memory free; {_RESUME}"
             ) from error
-        for image in zip(counts.array, scales.array, strict=True):
+        for image in zip(counts.array, np.empty((number, 2, 2), np.float32), strict=True):
             self._give_back(PinnedImage(*image))
 
     def _free_ring(self) -> None:

@@ -1,7 +1,7 @@
 """A thread that owns a device and serves a queue of work for it."""
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
@@ -68,6 +68,11 @@ class DeviceThread(Generic[In, Out]):
         if kind is None and self._error is not None:
             raise self._error
 
+    @property
+    def pending(self) -> int:
+        """Items that have not finished."""
+        return self._requests.qsize() + len(self._in_flight)
+
     def put(self, item: In) -> "Pending[Out]":
         """Queue an item behind the earlier ones; return its pending result."""
         result: Future[Out] = Future()
@@ -133,16 +138,18 @@ def distribute(threads: Sequence[DeviceThread[In, Out]], items: Iterable[In], ah
     ahead
         Maximum number of pending items for each thread.
     """
-    pending: deque[tuple[Pending[Out], int]] = deque()
+    pending: deque[Pending[Out]] = deque()
     try:
         for item in items:
             if len(pending) == ahead * len(threads):
-                yield pending.popleft()[0].result()
-            load = Counter(dict.fromkeys(range(len(threads)), 0))
-            load.update(number for result, number in pending if not result.done())
-            least = min(load, key=load.__getitem__)
-            pending.append((threads[least].put(item), least))
+                yield pending.popleft().result()
+            pending.append(put_to_least(threads, item))
         while pending:
-            yield pending.popleft()[0].result()
+            yield pending.popleft().result()
     finally:
-        wait([result for result, _ in pending])
+        wait(pending)
+
+
+def put_to_least(threads: Sequence[DeviceThread[In, Out]], item: In) -> "Pending[Out]":
+    """Give an item to the thread with the fewest pending items."""
+    return min(threads, key=lambda thread: thread.pending).put(item)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 
 import numpy as np
@@ -12,17 +13,36 @@ from bsbatch.host.threads import ordered_map, prefetch
 from bsbatch.pipeline.batching import Batch, Item, batches
 from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.verdicts import verdict_of
-from bsbatch.protocols import Backend, Images
+from bsbatch.protocols import Backend, QueuesBatches
 from bsbatch.reasons import Reason, Stage, Verdict
-from bsbatch.records import Examination, Explanation, Failure, Outcome, Prediction, PreparedExam, Unit, UnitOutcome
+from bsbatch.records import (
+    Examination,
+    Explanation,
+    Failure,
+    Inference,
+    Outcome,
+    Prediction,
+    PreparedExam,
+    Unit,
+    UnitOutcome,
+)
 
 IN_A_PIECE, PIECES_AHEAD = 8, 2
 """Examinations that a thread prepares in one piece, for a hand-over takes a tenth of the time of a preparation; and
 pieces in flight for each thread."""
 _BATCHES_AHEAD = 1
+"""Batches that are prepared while the backend scores another one, unless it queues batches itself."""
 
 Score = tuple[float, NDArray[np.float32] | None]
 """``p_metastasis``, and the signed heat map if the backend makes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _StartedBatch:
+    """A batch, and the function that waits for its scores; None if it has no image."""
+
+    batch: Batch
+    finish: Callable[[], Inference] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +59,16 @@ class Screening:
     def execute(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
         """Prepare and score the examinations of a stream of units, in their order.
 
-        Batches reach across the borders of units. The next one is prepared while the backend scores the one before.
+        Batches reach across the borders of units. The next one is prepared while the backend scores the one before; a
+        backend that queues batches gets each as soon as it is prepared.
         """
+        queue = self.backend if isinstance(self.backend, QueuesBatches) else None
+        size, ahead = (queue.queued_size, queue.queued) if queue else (self.backend.batch_size, _BATCHES_AHEAD)
+        start = self._infer_later if queue is None else partial(_submit, queue)
         outcomes: list[Outcome] = []
-        with closing(prefetch(batches(self._prepare(units), self.backend.batch_size), _BATCHES_AHEAD)) as ready:
-            for batch in self._await(ready):
-                scored = self._score(batch)
+        with closing(prefetch(map(start, batches(self._prepare(units), size)), ahead)) as ready:
+            for started in self._await(ready):
+                scored = self._score(started)
                 self.progress(item for item in scored if not isinstance(item, Unit))
                 for item in scored:
                     if isinstance(item, Unit):
@@ -53,7 +77,7 @@ class Screening:
                     else:
                         outcomes.append(item)
 
-    def _await(self, ready: Iterator[Batch]) -> Iterator[Batch]:
+    def _await(self, ready: Iterator[_StartedBatch]) -> Iterator[_StartedBatch]:
         """Pass batches on, and measure how long the backend waited for them."""
         while True:
             with self.preparation.telemetry.measure("wait"):
@@ -62,24 +86,25 @@ class Screening:
                 return
             yield batch
 
-    def _prepare(self, units: Iterable[Unit]) -> Iterator[Item]:
-        """Yield all examinations of each unit, and then the unit itself, which marks its end."""
-        pieces = _cut_into_pieces(units, self.threads)
-        for piece in ordered_map(self._prepare_piece, pieces, self.threads, ahead=PIECES_AHEAD):
-            yield from piece
+    def _prepare(self, units: Iterable[Unit]) -> Iterator[list[Item]]:
+        """Yield all examinations of each unit in pieces; the unit itself, which marks its end, is last in its piece."""
+        return ordered_map(self._prepare_piece, _cut_into_pieces(units, self.threads), self.threads, ahead=PIECES_AHEAD)
 
     def _prepare_piece(self, piece: Sequence[Examination | Unit]) -> list[Item]:
         return [item if isinstance(item, Unit) else self.preparation.prepare(item) for item in piece]
 
-    def _score(self, batch: Batch) -> list[Outcome | Unit]:
-        scores = self._infer(batch.images)
-        return [self._conclude(item, *next(scores)) if isinstance(item, PreparedExam) else item for item in batch.items]
+    def _infer_later(self, batch: Batch) -> _StartedBatch:
+        return _StartedBatch(batch, None if batch.images is None else partial(self.backend.infer, batch.images))
 
-    def _infer(self, images: Images | None) -> Iterator[Score]:
-        if images is None:
+    def _score(self, started: _StartedBatch) -> list[Outcome | Unit]:
+        scores, items = self._finish(started), started.batch.items
+        return [self._conclude(item, *next(scores)) if isinstance(item, PreparedExam) else item for item in items]
+
+    def _finish(self, started: _StartedBatch) -> Iterator[Score]:
+        if started.finish is None:
             return iter(())
-        with self.preparation.telemetry.measure("infer", len(images)):
-            inference = self.backend.infer(images)
+        with self.preparation.telemetry.measure("infer", len(started.batch.images or ())):
+            inference = started.finish()
         cams = repeat(None) if inference.cams is None else inference.cams
         return zip(map(float, inference.probabilities[:, 1]), cams, strict=False)
 
@@ -97,6 +122,10 @@ class Screening:
             except Exception as error:  # a bug costs one examination, not the run
                 return Failure(prepared.exam, verdict_of(Stage.INFER, error), prepared.quality)
         return Prediction(prepared.exam, prepared.quality, p_metastasis, explanation)
+
+
+def _submit(backend: QueuesBatches, batch: Batch) -> _StartedBatch:
+    return _StartedBatch(batch, None if batch.images is None else backend.submit(batch.images).result)
 
 
 def _cut_into_pieces(units: Iterable[Unit], threads: int) -> Iterator[Sequence[Examination | Unit]]:

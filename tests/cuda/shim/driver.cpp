@@ -158,7 +158,7 @@ CUresult cuMemcpyDtoDAsync(CUdeviceptr target, CUdeviceptr source, size_t size, 
 
 CUresult cuEventCreate(CUevent *event, unsigned flags)
 {
-    return *event = new CUevent_st, flags == CU_EVENT_DEFAULT ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    return *event = new CUevent_st, flags == CU_EVENT_BLOCKING_SYNC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 CUresult cuEventDestroy(CUevent event) { return delete event, CUDA_SUCCESS; }
 CUresult cuEventRecord(CUevent event, CUstream stream)
