@@ -90,17 +90,21 @@ class PatientKeys:
 
     def header(self, header: Header) -> Header:
         """Return the header with 32 hexadecimal digits for ID, issuer and name, as far as it has them."""
-        if header.patient_id is not None:
-            header = header._replace(patient_id=self._hash("patient:" + header.patient_id))
-        if header.patient_issuer is not None:
-            header = header._replace(patient_issuer=self._hash("issuer:" + header.patient_issuer))
-        if header.patient_name is not None:
-            name = " ".join(_NAME_PARTS.split(header.patient_name.casefold()))
-            header = header._replace(patient_name=self._hash("name:" + name.strip()))
-        return header
+        name = header.patient_name
+        if header.patient_id is None and header.patient_issuer is None and name is None:
+            return header
+        if name is not None:
+            name = " ".join(_NAME_PARTS.split(name.casefold())).strip()
+        return header._replace(
+            patient_id=self._hash("patient:", header.patient_id),
+            patient_issuer=self._hash("issuer:", header.patient_issuer),
+            patient_name=self._hash("name:", name),
+        )
 
-    def _hash(self, text: str) -> str:
-        return hashlib.blake2b(text.encode(), key=self.key, digest_size=_KEY_BYTES).hexdigest()
+    def _hash(self, kind: str, text: str | None) -> str | None:
+        if text is None:
+            return None
+        return hashlib.blake2b((kind + text).encode(), key=self.key, digest_size=_KEY_BYTES).hexdigest()
 
 
 def patient_key(header: Header) -> str | None:

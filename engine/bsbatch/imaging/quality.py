@@ -1,7 +1,6 @@
 """Image quality metrics and flags; they warn and never reject an examination."""
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -71,8 +70,7 @@ class Flag(StrEnum):
     """Less than 90 minutes after the injection, or a description that names a flow, blood pool or early phase."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Statistics:
+class _Statistics(NamedTuple):
     """Statistics of one view."""
 
     total: float
@@ -107,28 +105,26 @@ def assess(
     front, back, laterality, position, missing_rows = _measure(exam, anterior, posterior, statistics)
     saturated = front.saturated + back.saturated
     first, last = exam.scans[0].header, exam.scans[-1].header
-    flags = {
-        Flag.COUNTS_MISMATCH: not _counts_agree(exam, front.total + back.total),
-        Flag.COUNTS_TOO_LOW: min(front.total, back.total) < _LOW_COUNTS,
-        Flag.NEGATIVE_COUNTS: min(front.low, back.low) < 0,
-        Flag.LOSSY: first.is_lossy or last.is_lossy,
-        Flag.EIGHT_BIT_ORIGIN: first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS,
-        Flag.HOTSPOT_DOMINATES: max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT,
-        Flag.SATURATED: saturated > _FEW_SATURATED,
-        Flag.ORIENTATION_SUSPECT: position.is_turned,
-        Flag.BODY_TRUNCATED: position.is_cut,
-        Flag.VIEW_INCOMPLETE: position.is_uneven,
-        Flag.ROWS_MISSING: missing_rows > 0,
-        Flag.LATERALITY_SUSPECT: laterality < 0,
-        Flag.PADDING_REMOVED: anterior.has_padding or posterior.has_padding,
-        Flag.MODALITY_LUT: first.has_modality_lut or last.has_modality_lut,
-        Flag.MONOCHROME1: "MONOCHROME1" in {first.photometric, last.photometric},
-        Flag.VIEW_ASSUMED: any(
-            item.evidence is EvidenceKind.ASSUMED_ORDER for scan in exam.scans for item in scan.frames
-        ),
-        Flag.OTHER_TRACER: exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other,
-        Flag.EARLY_PHASE: exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early,
-    }
+    flags = (  # no dictionary: hashing members costs more than all else here
+        (Flag.COUNTS_MISMATCH, not _counts_agree(exam, front.total + back.total)),
+        (Flag.COUNTS_TOO_LOW, min(front.total, back.total) < _LOW_COUNTS),
+        (Flag.NEGATIVE_COUNTS, min(front.low, back.low) < 0),
+        (Flag.LOSSY, first.is_lossy or last.is_lossy),
+        (Flag.EIGHT_BIT_ORIGIN, first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS),
+        (Flag.HOTSPOT_DOMINATES, max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT),
+        (Flag.SATURATED, saturated > _FEW_SATURATED),
+        (Flag.ORIENTATION_SUSPECT, position.is_turned),
+        (Flag.BODY_TRUNCATED, position.is_cut),
+        (Flag.VIEW_INCOMPLETE, position.is_uneven),
+        (Flag.ROWS_MISSING, missing_rows > 0),
+        (Flag.LATERALITY_SUSPECT, laterality < 0),
+        (Flag.PADDING_REMOVED, anterior.has_padding or posterior.has_padding),
+        (Flag.MODALITY_LUT, first.has_modality_lut or last.has_modality_lut),
+        (Flag.MONOCHROME1, "MONOCHROME1" in {first.photometric, last.photometric}),
+        (Flag.VIEW_ASSUMED, _is_assumed(exam)),
+        (Flag.OTHER_TRACER, exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other),
+        (Flag.EARLY_PHASE, exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early),
+    )
     return Quality(
         counts_anterior=front.total,
         counts_posterior=back.total,
@@ -136,8 +132,15 @@ def assess(
         hotspot_ratio_posterior=back.hotspot_ratio,
         laterality_correlation=laterality,
         saturated_pixels=saturated,
-        flags=tuple(flag.value for flag, is_raised in flags.items() if is_raised),
+        flags=tuple(flag.value for flag, is_raised in flags if is_raised),
         pixel_xxh3=_pixel_hash(anterior, posterior),
+    )
+
+
+def _is_assumed(exam: Examination) -> bool:
+    return any(
+        view is not None and view.frame.evidence is EvidenceKind.ASSUMED_ORDER
+        for view in (exam.anterior, exam.posterior)
     )
 
 
@@ -151,21 +154,21 @@ def _measure(
 ) -> _PairResult:
     """Measure every pixel with compiled code if it is installed and supports the views, else with numpy."""
     front, back = anterior.values, posterior.values
-    limits = limits_of(exam)
     native = pair_functions()
     if native is not None and statistics is None and front is anterior.stored and back is posterior.stored:
-        statistics = native.measure(front, back, limits)
+        statistics = native.measure(front, back, limits_of(exam))
     if native is None or statistics is None:
+        limits = limits_of(exam)
         both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
         profiles, totals = profile_pair(front, back), (both[0].total, both[1].total)
         position = judge(profiles, totals, anterior.stored.shape)
         return _PairResult(*both, _laterality(front, back), position, profiles.missing_rows)
-    moments = [(view.root_total, view.root_squares) for view in statistics.views]
+    first, second = statistics.views
+    moments = [(view.root_total, view.root_squares) for view in (first, second)]
     laterality = _contrast(statistics.antisymmetry, moments, front.size // 4)
-    first, second = map(_convert, statistics.views)
     position = judge_compiled(native, statistics, (first.total, second.total), anterior.stored.shape)
-    missing = sum(view.missing_rows for view in statistics.views)
-    return _PairResult(first, second, laterality, position, missing)
+    missing = first.missing_rows + second.missing_rows
+    return _PairResult(_convert(first), _convert(second), laterality, position, missing)
 
 
 def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:
@@ -179,8 +182,7 @@ def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:
 
 
 def _convert(view: ViewStatistics) -> _Statistics:
-    ratio = _ratio(np.float32(view.high), np.float32(view.lower), np.float32(view.higher), view.positive)
-    return _Statistics(float(view.total), view.low, view.high, ratio, view.saturated)
+    return _Statistics(float(view.total), view.low, view.high, view.hotspot_ratio, view.saturated)
 
 
 def _total(values: Pixels) -> float:
@@ -208,15 +210,8 @@ def _hotspot_ratio(values: Pixels) -> float:
     largest = _at_least(flat, above)
     sorting = np.partition(largest, largest.size - 1 - above)
     lower, higher = sorting[largest.size - 1 - above], sorting[largest.size - above :].min(initial=np.inf)
-    return _ratio(largest.max(), lower, higher if above else lower, number)
-
-
-def _ratio(high: np.float32, lower: np.float32, higher: np.float32, positive: int) -> float:
-    """`_hotspot_ratio` from the maximum, the two counts on either side of the percentile and the number of pixels."""
-    if positive == 0:
-        return 0.0
-    rank = (positive - 1) * _PERCENTILE
-    return float(high / _between(lower, higher, rank - int(rank)))
+    rank = (number - 1) * _PERCENTILE
+    return float(largest.max() / _between(lower, higher if above else lower, rank - int(rank)))
 
 
 def _between(lower: np.float32, higher: np.float32, share: float) -> np.float32:

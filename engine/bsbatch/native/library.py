@@ -4,7 +4,7 @@ import ctypes
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("libviews.so")
-VERSION = 5
+VERSION = 6
 """Version of the functions and structs in ``native.h``; a library of another version is not used."""
 
 

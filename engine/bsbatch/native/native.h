@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 5, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 6, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
@@ -15,10 +15,9 @@ struct view_statistics {
     uint64_t positive;
     uint64_t root_total;
     uint64_t root_squares;
+    double hotspot_ratio;
     uint32_t low;
     uint32_t high;
-    uint32_t lower;
-    uint32_t higher;
     uint32_t saturated;
     uint32_t missing_rows;
 };

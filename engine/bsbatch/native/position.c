@@ -26,11 +26,21 @@ static void find_span(const uint32_t *values, uint32_t number, uint32_t span[2])
 /* Sums over `parts` equal parts of a span, each value counted as often as there are parts. */
 static void add_parts(const uint32_t *values, const uint32_t span[2], uint32_t scale, uint32_t parts, uint32_t *sums)
 {
-    uint32_t size = span[1] - span[0];
-    for (uint32_t part = 0; part < parts; part++)
-        sums[part] = 0;
-    for (uint32_t unit = 0; unit < size * parts; unit++)
-        sums[unit / size] += values[span[0] + unit / parts] / scale;
+    uint32_t size = span[1] - span[0], room = size, *sum = sums;
+    *sum = 0;
+    for (const uint32_t *value = values + span[0]; value < values + span[1]; value++) {
+        uint32_t scaled = *value / scale;
+        for (uint32_t left = parts; left > 0;) {
+            if (room == 0) {
+                room = size;
+                *++sum = 0;
+            }
+            uint32_t here = left < room ? left : room;
+            *sum += here * scaled;
+            left -= here;
+            room -= here;
+        }
+    }
 }
 
 static uint32_t largest_of(const uint32_t *values, uint32_t number)

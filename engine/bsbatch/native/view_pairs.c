@@ -17,7 +17,7 @@
 
 /*
  * One library for every processor: `name_for_any` is compiled again for AVX2 and AVX-512. AVX-512 pays off only for
- * functions that compute little per pixel; `measure` is 5 % slower with it.
+ * functions that compute little per pixel; `measure` is 5 to 15 % slower with it.
  */
 #if defined(__x86_64__)
 #define VARIANT(name, wide, features, parameters, arguments)                                                          \
@@ -117,19 +117,21 @@ INLINED uint16_t count_of_rank(const uint16_t *counts, size_t number, size_t ran
 }
 
 /*
- * The two counts on either side of the 99th percentile of the positive counts. If n blocks have a maximum of at least
+ * The maximum over the 99th percentile of the positive counts, interpolated linearly, from the nearer end, in floats as
+ * quality.py does. If n blocks have a maximum of at least
  * c, at least n counts are c or more. So the largest n counts all lie in blocks whose maximum reaches the n-th largest
  * maximum, and only those blocks are searched.
  */
-INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint32_t *indices,
-                        struct view_statistics *statistics)
+INLINED void hotspot_ratio(const uint16_t *view, size_t pixels, const uint16_t *maxima, uint32_t *indices,
+                           struct view_statistics *statistics)
 {
     uint16_t *chosen = (uint16_t *)(indices + pixels / BLOCK);
     size_t blocks = pixels / BLOCK, number = 0;
     if (statistics->positive == 0)
         return;
     uint64_t last = statistics->positive - 1;
-    size_t above = (size_t)(last - (uint64_t)((double)last * 0.99));
+    double rank = (double)last * 0.99, share = rank - (double)(uint64_t)rank;
+    size_t above = (size_t)(last - (uint64_t)rank);
     uint16_t low = (uint16_t)statistics->low, high = (uint16_t)statistics->high;
     if (above + 1 <= blocks)
         low = count_of_rank(maxima, blocks, above + 1, low, high);
@@ -140,9 +142,12 @@ INLINED void percentile(const uint16_t *view, size_t pixels, const uint16_t *max
     for (size_t i = 0; i < number; i++)
         memcpy(chosen + i * BLOCK, view + indices[i] * BLOCK, BLOCK * sizeof *view);
     number *= BLOCK;
-    statistics->lower = statistics->higher = count_of_rank(chosen, number, above + 1, low, high);
-    if (above > 0 && statistics->lower < high && at_least(chosen, number, (uint16_t)(statistics->lower + 1)) == above)
-        statistics->higher = least_beyond(chosen, number, (uint16_t)statistics->lower);
+    uint16_t lower = count_of_rank(chosen, number, above + 1, low, high), higher = lower;
+    if (above > 0 && lower < high && at_least(chosen, number, (uint16_t)(lower + 1)) == above)
+        higher = least_beyond(chosen, number, lower);
+    float step = (float)(higher - lower);
+    float between = share < 0.5 ? lower + step * (float)share : higher - step * (float)(1 - share);
+    statistics->hotspot_ratio = high / between;
 }
 
 /* Sum of the counts of a row, and the number of its positive counts. */
@@ -173,24 +178,20 @@ INLINED void roots_of(const uint16_t *upper, const uint16_t *below, size_t numbe
     two_rows[1].counts = total - first;
 }
 
-INLINED uint32_t sum(const uint32_t *values, size_t number)
-{
-    uint32_t total = 0;
-    for (size_t i = 0; i < number; i++)
-        total += values[i];
-    return total;
-}
-
 /* Add the sums of the columns of a band of rows to its cells, and clear them. */
 INLINED void add_cells(uint32_t *columns, size_t number, uint32_t *cells)
 {
-    enum { USUAL = 8 }; /* in a view of 256 columns; a constant, for the compiler */
-    size_t start = 0;
-    for (size_t cell = 0; cell < CELL_COLUMNS; cell++) {
-        size_t end = ((cell + 1) * number + CELL_COLUMNS - 1) / CELL_COLUMNS;
-        cells[cell] += end - start == USUAL ? sum(columns + start, USUAL) : sum(columns + start, end - start);
-        start = end;
+    const uint32_t *from = columns;
+    size_t left = number;
+    for (; left > CELL_COLUMNS && left % (2 * CELL_COLUMNS) == 0; left /= 2) { /* two by two: fast, for most widths */
+        uint32_t *to = columns + 2 * number - left;
+        for (size_t i = 0; i < left / 2; i++)
+            to[i] = from[2 * i] + from[2 * i + 1];
+        from = to;
     }
+    for (size_t cell = 0, i = 0; cell < CELL_COLUMNS; cell++)
+        for (; CELL_COLUMNS * i < (cell + 1) * left; i++)
+            cells[cell] += from[i];
     memset(columns, 0, number * sizeof *columns);
 }
 
@@ -217,12 +218,12 @@ INLINED uint32_t missing_rows(const struct row *rows, size_t number, uint64_t to
     return found;
 }
 
-/* Sum and number of the roots above one `share`-th of a mean, which is a sum and a number, too. */
-INLINED void keep_above(const uint32_t *roots, uint64_t share, uint64_t *total, uint64_t *number)
+/* Sum and number of the roots above a limit. */
+INLINED void keep_above(const uint32_t *roots, uint64_t limit, uint64_t *total, uint64_t *number)
 {
-    uint64_t sum = 0, found = 0;
+    uint32_t sum = 0, found = 0, above = limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX; /* of 1024 roots below 2^19 */
     for (size_t cell = 0; cell < CELLS; cell++) {
-        uint32_t is_above = share * *number * roots[cell] > *total;
+        uint32_t is_above = roots[cell] > above;
         sum += is_above ? roots[cell] : 0;
         found += is_above;
     }
@@ -233,17 +234,18 @@ INLINED void keep_above(const uint32_t *roots, uint64_t share, uint64_t *total, 
 /* Roots of the counts of cells, 0 where the body is not, and limited at hot spots; see profiles.py. */
 INLINED void cover(const uint32_t *cells, uint32_t *roots)
 {
-    uint64_t total = 0, number = CELLS;
+    for (size_t cell = 0; cell < CELLS; cell++)
+        roots[cell] = (uint32_t)(int32_t)(sqrt((double)(int32_t)cells[cell]) * ROOT_STEPS + 0.5);
+    uint64_t total, number = CELLS;
+    keep_above(roots, 0, &total, &number);
+    keep_above(roots, total / CELLS, &total, &number);
+    keep_above(roots, number ? total / (2 * number) : UINT32_MAX, &total, &number);
+    number += number == 0;
+    uint32_t most = (uint32_t)(BRIGHT * total / (1000 * number));
+    uint32_t faint = (uint32_t)((FAINT * total + 1000 * number - 1) / (1000 * number)); /* least root of the body */
     for (size_t cell = 0; cell < CELLS; cell++) {
-        roots[cell] = (uint32_t)(sqrt((double)cells[cell]) * ROOT_STEPS + 0.5);
-        total += roots[cell];
-    }
-    keep_above(roots, 1, &total, &number);
-    keep_above(roots, 2, &total, &number);
-    uint64_t most = BRIGHT * total / (1000 * (number ? number : 1));
-    for (size_t cell = 0; cell < CELLS; cell++) {
-        uint32_t limited = roots[cell] < most ? roots[cell] : (uint32_t)most;
-        roots[cell] = 1000 * number * roots[cell] < FAINT * total ? 0 : limited;
+        uint32_t limited = roots[cell] < most ? roots[cell] : most;
+        roots[cell] = roots[cell] < faint ? 0 : limited;
     }
 }
 
@@ -258,21 +260,30 @@ INLINED void add_profile(const uint32_t *roots, uint32_t *profile)
 }
 
 /* Profiles of both views, and the cells of the body that one view lacks. */
-INLINED void compare(uint32_t cells[2][CELLS], struct pair_statistics *statistics)
+INLINED int32_t compare_for_any(uint32_t cells[2][CELLS], struct pair_statistics *statistics)
 {
     uint32_t roots[2][CELLS];
     for (int side = 0; side < 2; side++) {
         cover(cells[side], roots[side]);
         add_profile(roots[side], statistics->profiles[side]);
     }
-    for (size_t cell = 0; cell < CELLS; cell++) {
-        size_t mirrored = cell / CELL_COLUMNS * CELL_COLUMNS + CELL_COLUMNS - 1 - cell % CELL_COLUMNS;
-        uint64_t front = cells[0][cell], back = cells[1][mirrored];
-        uint32_t is_body = roots[0][cell] || roots[1][mirrored];
-        statistics->body_cells += is_body;
-        statistics->absent_cells += is_body && ABSENT * (front < back ? front : back) < (front < back ? back : front);
+    uint32_t body = 0, absent = 0;
+    for (size_t start = 0; start < CELLS; start += CELL_COLUMNS) {
+        for (size_t column = 0; column < CELL_COLUMNS; column++) {
+            size_t cell = start + column, mirrored = start + CELL_COLUMNS - 1 - column;
+            uint32_t front = cells[0][cell], back = cells[1][mirrored];
+            uint32_t less = front < back ? front : back, more = front < back ? back : front;
+            uint32_t is_body = (roots[0][cell] | roots[1][mirrored]) != 0;
+            body += is_body;
+            absent += is_body & (ABSENT * less < more);
+        }
     }
+    statistics->body_cells = body;
+    statistics->absent_cells = absent;
+    return DONE;
 }
+
+FOR_EACH(compare, (uint32_t cells[2][CELLS], struct pair_statistics *statistics), (cells, statistics))
 
 INLINED void add_roots(const int32_t *roots, size_t number, struct view_statistics *statistics)
 {
@@ -295,22 +306,29 @@ INLINED int64_t antisymmetry(const int32_t *front, const int32_t *back, size_t n
     return found;
 }
 
-/* Add a row to the statistics; returns the number of its positive counts. */
-INLINED uint32_t add_row(const uint16_t *row, size_t number, struct view_statistics *statistics)
+/* Add the number of positive counts of two adjacent rows, and the least count. */
+INLINED void add_widths(const uint16_t *upper, const uint16_t *below, size_t number, struct row two_rows[2],
+                        struct view_statistics *statistics)
 {
-    size_t positive = at_least(row, number, 1);
-    uint16_t low = positive < number ? 0 : least(row, number);
+    uint16_t first = 0, second = 0;
+    for (size_t i = 0; i < number; i++) {
+        first = (uint16_t)(first + (upper[i] > 0));
+        second = (uint16_t)(second + (below[i] > 0));
+    }
+    two_rows[0].width = first;
+    two_rows[1].width = second;
+    uint32_t positive = (uint32_t)first + second;
+    uint16_t low = positive < 2 * number ? 0 : least(upper, 2 * number);
     statistics->positive += positive;
     statistics->low = low < statistics->low ? low : statistics->low;
-    return (uint32_t)positive;
 }
 
-/* Scratch memory of one view. */
+/* Scratch memory of one view. Addresses 4096 bytes apart are slow together: processors compare their low bits only. */
 struct view_scratch {
-    uint16_t *maxima;                   /* of each block */
-    struct row *rows, *promised;        /* of each row */
-    int32_t roots[MOST_COLUMNS / 2];    /* of two rows */
-    uint32_t columns[MOST_COLUMNS / 2]; /* sums of two columns in a band of rows */
+    uint16_t *maxima;                                   /* of each block */
+    struct row *rows, *promised;                        /* of each row */
+    _Alignas(64) int32_t roots[MOST_COLUMNS / 2 + 128]; /* of two rows */
+    _Alignas(64) uint32_t columns[MOST_COLUMNS];        /* sums of two columns in a band, and room to add them up */
 };
 
 /* Add two adjacent rows, the first of number `row`, to the statistics; store the maximum of each block. */
@@ -322,8 +340,7 @@ INLINED void add_rows(const uint16_t *view, size_t row, size_t columns, struct v
     for (size_t block = 0; block < 2 * columns / BLOCK; block++)
         maxima[block] = largest(upper + block * BLOCK, BLOCK);
     struct row *two = scratch->rows + row;
-    two[0].width = add_row(upper, columns, statistics);
-    two[1].width = add_row(below, columns, statistics);
+    add_widths(upper, below, columns, two, statistics);
     roots_of(upper, below, columns / 2, scratch->roots, scratch->columns, two);
     statistics->total += (uint64_t)two[0].counts + two[1].counts;
     add_roots(scratch->roots, columns / 2, statistics);
@@ -358,7 +375,7 @@ INLINED int32_t measure_for_any(const uint16_t *const views[2], size_t rows, siz
         if (view->high >= limits[side])
             view->saturated = (uint32_t)at_least(views[side], pixels, (uint16_t)limits[side]);
         view->missing_rows = missing_rows(scratch[side].rows, rows, view->total, scratch[side].promised);
-        percentile(views[side], pixels, scratch[side].maxima, memory + blocks + 6 * rows, view);
+        hotspot_ratio(views[side], pixels, scratch[side].maxima, memory + blocks + 6 * rows, view);
     }
     compare(cells, statistics);
     return DONE;

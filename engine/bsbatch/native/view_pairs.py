@@ -37,10 +37,9 @@ class ViewStatistics(ctypes.Structure):
         ("positive", ctypes.c_uint64),
         ("root_total", ctypes.c_uint64),
         ("root_squares", ctypes.c_uint64),
+        ("hotspot_ratio", ctypes.c_double),
         ("low", ctypes.c_uint32),
         ("high", ctypes.c_uint32),
-        ("lower", ctypes.c_uint32),
-        ("higher", ctypes.c_uint32),
         ("saturated", ctypes.c_uint32),
         ("missing_rows", ctypes.c_uint32),
     )
@@ -50,11 +49,10 @@ class ViewStatistics(ctypes.Structure):
     root_total: int
     root_squares: int
     """Sums of the square roots by which `bsbatch.imaging.quality` compares the views, and of the squares of those."""
+    hotspot_ratio: float
+    """Maximum over the 99th percentile of the positive pixels; 0 if no pixel is positive."""
     low: int
     high: int
-    lower: int
-    higher: int
-    """The two counts on either side of the 99th percentile of the positive pixels; 0 if no pixel is positive."""
     saturated: int
     """Pixels that reach the view's limit."""
     missing_rows: int
