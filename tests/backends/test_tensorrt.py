@@ -84,6 +84,8 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     monkeypatch.setattr(libraries, "find_spec", lambda name: object() if name == "tensorrt_rtx" else None)
     monkeypatch.setattr(module, "gpus", lambda: (Gpu("NVIDIA L4", "sm_89"),))
     monkeypatch.setattr(module, "CudaDevice", lambda _: device)
+    monkeypatch.setattr(module, "_WARM_SECONDS", 0)
+    monkeypatch.setattr(module, "_SWEEP_SECONDS", 0)
     return device
 
 
@@ -136,6 +138,40 @@ def test_the_fastest_batch_is_measured_once_and_kept_beside_the_engine(
     assert swept == [1, 3]
     kept = json.loads((model.folder / "model.tensorrt_rtx.sm_89.batch.json").read_text(encoding="utf-8"))
     assert kept == {"batch": 1, "scans_per_second": {"1": 995.0, "3": 1000.0}}
+
+
+class Swept(TensorRtBackend):
+    """The backend on a GPU that computes 100 images in a second by its clock; pageable images are refused."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def submit(self, images: Images | Sequence[PinnedImage]) -> "Future[Inference]":
+        self.sizes.append(len(images))
+        assert all(isinstance(image, PinnedImage) and image.counts.std() > 1000 for image in images)
+        return super().submit(images)
+
+    def device_seconds(self) -> dict[str, float]:
+        return {"compute": sum(self.sizes) / 100}
+
+
+def test_a_sweep_computes_noise_in_pinned_memory_and_its_rate_is_that_of_computing(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Swept, "sizes", [])
+    with Swept(model, Effort(threads=2)):
+        assert Swept.sizes == [1, 1, 3, 3]  # once to warm up
+    kept = json.loads((model.folder / "model.tensorrt_rtx.sm_89.batch.json").read_text(encoding="utf-8"))
+    assert kept["scans_per_second"] == {"1": pytest.approx(100), "3": pytest.approx(100)}
+
+
+def test_a_sweep_tries_a_batch_below_two_gibibytes_beside_that_of_two(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Swept, "sizes", [])
+    monkeypatch.setattr(module, "_WIDE_SLOT", 3)
+    monkeypatch.setattr(module, "_NARROW_SLOT", 2)
+    with Swept(model, Effort(threads=2)):
+        assert Swept.sizes == [1, 1, 2, 2, 3, 3]
 
 
 def test_batches_are_measured_again_for_another_gpu(

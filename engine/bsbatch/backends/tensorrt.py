@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, closing
@@ -21,7 +22,7 @@ from bsbatch.cuda.engines import Engine, EngineTarget, find_engine
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.cuda.library import LIBRARIES, Library
 from bsbatch.cuda.network import load_network
-from bsbatch.cuda.ring import MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network
+from bsbatch.cuda.ring import COMPUTE, MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, concatenate
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.host.device_thread import DeviceThread, distribute, put_to_least
@@ -38,10 +39,13 @@ _SLOTS = 3
 _IN_FLIGHT = _SLOTS + 1
 """Batches for each GPU: one more than slots, so that the GPU never waits for the host."""
 _DEFAULT_SLOT = 64
-_ROUNDS = 4
-"""Times that a sweep fills all slots, for each batch size."""
+_WARM_SECONDS, _SWEEP_SECONDS = 0.5, 1.0
+"""A sweep computes for so long with each batch size: while kernels load and clocks rise, and then measured."""
+_NARROW_SLOT, _WIDE_SLOT = 63, 64
+"""The first convolution of 64 images has 2^31 bytes; where an engine computes them, one image less is tried, too."""
 _AS_FAST = 0.98
 """Share of the best rate that suffices: the smallest batch that reaches it has the lowest latency."""
+_MOST_COUNTS = 2**16 - 1
 _CHUNK = 4
 """Images that a thread converts at once."""
 _WINDOW = 4
@@ -76,6 +80,8 @@ class TensorRtBackend:
         self.queued_size, self.queued = self._slot, _IN_FLIGHT
         self.image_pool: FreeList[PinnedImage]
         """Pinned images for the threads that fill them and pass them to `infer`, which gives them back."""
+        self._pinned = 0
+        """Images of all GPUs' threads."""
         self._workers: list[GpuWorker] = []
         self._gpu_threads: list[GpuThread] = []
 
@@ -155,28 +161,49 @@ class TensorRtBackend:
         """Return the fastest batch size of a slot for these GPUs, measured once and kept beside the engine."""
 
         def sweep(_: Path, aside: Path) -> None:
-            rates = {size: self._measure_rate(size) for size in engine.key.batches if size <= most}
+            self._fill_pool()
+            narrow = [_NARROW_SLOT] if _WIDE_SLOT in engine.key.batches else []
+            sizes = sorted(size for size in (*engine.key.batches, *narrow) if size <= most)
+            rates = {size: self._measure_rate(size) for size in sizes}
             best = min(size for size, rate in rates.items() if rate >= _AS_FAST * max(rates.values()))
             aside.write_text(json.dumps({"batch": best, "scans_per_second": rates}), encoding="utf-8")
 
         most = self._slot
         name = f"{engine.key.name.removesuffix('.engine')}.batch.json"
         try:
-            path = derive_file(self._model, Derivation(name, f"{engine.key} | {', '.join(labels)}", sweep))
+            maker = f"{engine.key} | {', '.join(labels)} | computing"
+            path = derive_file(self._model, Derivation(name, maker, sweep))
         except ModelError as error:  # there is no folder to keep it, which is no reason to end the run
             logger.debug("no sweep of batches: %s", error)
             return most
         return min(most, int(json.loads(path.read_text(encoding="utf-8"))["batch"]))
 
+    def _fill_pool(self) -> None:
+        """Fill all pinned images with noise, as blank ones may be computed faster."""
+        random = np.random.default_rng(0)
+        for image in [self.image_pool.take() for _ in range(self._pinned)]:
+            image.counts[:] = random.integers(0, _MOST_COUNTS, image.counts.shape, np.uint16, endpoint=True)
+            image.scales[:] = 0, _MOST_COUNTS
+            self.image_pool.give_back(image)
+
     def _measure_rate(self, size: int) -> float:
-        """Measure scans in a second with one batch size, from pageable memory to probabilities as in a run."""
-        self._slot = size
-        shape = (1, MODEL_SHAPE.rows, MODEL_SHAPE.columns)
-        images = np.broadcast_to(np.zeros(shape, np.float32), (_ROUNDS * _IN_FLIGHT * size, *shape))
-        self.infer(images[: _IN_FLIGHT * size])  # kernels load, clocks rise
-        started = time.perf_counter()
-        self.infer(images)
-        return len(images) / (time.perf_counter() - started)
+        """Measure scans in a second of computing with one batch size, by the clocks of the GPUs: no copy, no host."""
+        self._compute(size, _WARM_SECONDS)
+        before = self.device_seconds()[COMPUTE]
+        number = self._compute(size, _SWEEP_SECONDS)
+        return number / (self.device_seconds()[COMPUTE] - before)
+
+    def _compute(self, size: int, seconds: float) -> int:
+        """Keep all GPUs at work for a time with the images of the pool; return the number of images."""
+        number, pending, end = 0, deque[Future[Inference]](), time.perf_counter() + seconds
+        while number == 0 or time.perf_counter() < end:
+            if len(pending) == _IN_FLIGHT * self.devices:
+                pending.popleft().result()
+            pending.append(self.submit([self.image_pool.take() for _ in range(size)]))
+            number += size
+        for result in pending:
+            result.result()
+        return number
 
     def _gpu_thread(self, index: int, library: ModuleType, engine: Engine) -> GpuThread:
         # for arrays: batches in flight, the next batch, and images that the threads have converted ahead of it
@@ -184,6 +211,7 @@ class TensorRtBackend:
         # for intake threads, so that none waits: batches queued, finished last and being assembled; the threads' own
         for_intake = (_IN_FLIGHT + 2) * self._slot + _INTAKE_PER_THREAD * 3 // 2 * self._cpu_threads
         settings = WorkerSettings(self._slot, _SLOTS, max(for_arrays, for_intake), self._shape)
+        self._pinned += settings.pinned_images
 
         def load(device: Device) -> AbstractContextManager[Network]:
             return load_network(device, library, engine, self._model.manifest.input_name)

@@ -32,7 +32,8 @@ _SCALES = (2, 2)
 """Minimum and span of each view, see `bsbatch.records.PinnedImage`."""
 _INPUTS = 2
 """The network reads one while the other is filled."""
-PARTS = ("H2D", "compute", "D2H")
+COMPUTE = "compute"
+PARTS = ("H2D", COMPUTE, "D2H")
 """Names of the three steps, in trtexec's words."""
 
 
