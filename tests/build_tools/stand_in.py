@@ -1,7 +1,7 @@
 """A stand-in for TensorRT with the calls of a build in which it differs from TensorRT-RTX.
 
-It checks its arguments and compiles nothing: its plan holds the number of earlier timings, the flags, the outputs and
-the shapes.
+It checks its arguments and compiles nothing: its plan holds the number of earlier timings, the level, the flags, the
+outputs and the shapes.
 """
 
 from types import ModuleType, SimpleNamespace
@@ -25,6 +25,7 @@ class Config:
         self.profiles: list[Any] = []
         self.progress_monitor: Any = None
         self.flags = {BuilderFlag.TF32}
+        self.builder_optimization_level = 3
         self._cache: TimingCache | None = None
 
     def add_optimization_profile(self, profile: Any) -> int:
@@ -103,7 +104,8 @@ class Builder:
         monitor.phase_finish("Building engine")
         outputs = [output.name for output in network.outputs]
         shapes = [profile.shapes for profile in config.profiles]
-        return f"{timed_before} {sorted(config.flags)} {outputs} {shapes}".encode() if goes_on else None
+        level = config.builder_optimization_level
+        return f"{timed_before} {level} {sorted(config.flags)} {outputs} {shapes}".encode() if goes_on else None
 
 
 class Parser:

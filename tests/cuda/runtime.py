@@ -48,7 +48,7 @@ class Plan:
             assert settings.dynamic_shapes_kernel_specialization_strategy == "eager"
             assert settings.cache is not None
         strategy = settings.strategy if isinstance(settings, RuntimeConfig) else settings
-        assert strategy == ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+        assert strategy == ExecutionContextAllocationStrategy.USER_MANAGED
         assert isinstance(settings, RuntimeConfig) is (self._library.__name__ == "tensorrt_rtx")
         self._made += 1
         return Context(self._library, self._outputs) if self._made <= self._library.contexts else None
@@ -96,12 +96,18 @@ class Context:
     def __init__(self, library: "FakeLibrary", outputs: set[str]) -> None:
         self._library, self._outputs, self._profile = library, outputs, -1
         self._shape: tuple[int, ...] = ()
-        self._consumed = 0
+        self._consumed = self._workspace = 0
         self._addresses: dict[str, int] = {}
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         self._profile = profile
         return stream in self._library.device.streams
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        smallest_size = self._library.needs * self._library.profiles[self._profile][1]
+        assert size >= smallest_size
+        self._library.workspaces.append((memory, size))
+        self._workspace = memory
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert name == "image"
@@ -122,6 +128,7 @@ class Context:
 
     def execute_async_v3(self, stream: int) -> bool:
         library, addresses, batch = self._library, dict(self._addresses), self._shape[0]
+        library.device.bytes_at(self._workspace, 1)  # which must be allocated
         if library.fails or addresses.keys() != {"image"} | self._outputs:
             library.log("Cask convolution execution")
             return False
@@ -165,6 +172,8 @@ class FakeLibrary(ModuleType):
         self.begun: list[int] = []
         self.done: list[int] = []
         self.fails = False
+        self.workspaces: list[tuple[int, int]] = []
+        """Address and size of the memory of each context."""
         self.compiled: set[int] = set()
         self.waited: list[int] = []
         """Batch sizes with kernels of this process or an earlier one, and those that waited for their kernels."""
@@ -184,7 +193,7 @@ class DynamicShapesKernelSpecializationStrategy:
 
 
 class ExecutionContextAllocationStrategy:
-    ON_PROFILE_CHANGE = "on profile change"
+    USER_MANAGED = "user managed"
 
 
 class Logger:

@@ -102,6 +102,15 @@ def test_no_memory_for_any_profile_is_refused_with_advice(engine: Engine) -> Non
         pass
 
 
+def test_the_contexts_of_all_profiles_share_one_workspace(engine: Engine) -> None:
+    with on_device(engine, needs=1 << 20) as (device, library, network):
+        assert network.largest == 3
+        assert library.workspaces == [(library.workspaces[0][0], 3 << 20)] * 2
+        assert device.free_memory() == device.memory - (3 << 20)
+    with device:
+        assert device.free_memory() == device.memory
+
+
 @pytest.mark.parametrize(("needs", "largest"), [(1 << 24, 3), (1 << 25, 1)])
 def test_a_profile_that_needs_more_memory_than_is_free_gets_no_context(
     needs: int, largest: int, engine: Engine

@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from bsbatch.cli.terminal import Terminal
+from bsbatch.cuda.engines import DEFAULT_LEVEL
 from bsbatch.cuda.library import Flavour
 from bsbatch.errors import UsageError
 from bsbatch.host.interruption import Interruption, handle_interrupts
@@ -27,6 +28,9 @@ def compile_(
         str | None, typer.Option(help="With rtx: sm_89,sm_120 ...", show_default="all that it supports")
     ] = None,
     batch: Annotated[str, typer.Option(help="Largest batch of each profile, ascending, at most 127.")] = "1,16,32,64",
+    level: Annotated[
+        int, typer.Option(help="Optimisation level, 0 to 5: higher ones search longer for faster kernels.")
+    ] = DEFAULT_LEVEL,
 ) -> None:
     """Rewrite a model for float16, compare it with float32, and compile engines of TensorRT or TensorRT-RTX.
 
@@ -39,7 +43,7 @@ def compile_(
     from bsbatch_build.export.precision import STEPS
 
     architectures = tuple(arch.split(",")) if arch is not None else ()
-    settings = CompileSettings(model, flavour, architectures, _parse_numbers(batch))
+    settings = CompileSettings(model, flavour, architectures, _parse_numbers(batch), level)
     console = Terminal(stderr=True)
     with (
         handle_interrupts(lambda: console.print("stopping")) as interruption,

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from bsbatch.cuda import engines
-from bsbatch.cuda.engines import Engine, EngineKey, EngineTarget, find_engine
+from bsbatch.cuda.engines import DEFAULT_LEVEL, Engine, EngineKey, EngineTarget, find_engine
 from bsbatch.cuda.library import LARGEST_BATCH, LIBRARIES, Flavour, Library, available_flavour, logger_of
 from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.geometry import INPUT_SHAPE
@@ -27,6 +27,7 @@ from bsbatch_build.export.precision import PRECISION, HalfGraph, derive_half_gra
 logger = logging.getLogger(__name__)
 
 BATCHES = (1, 16, 32, 64)
+HIGHEST_LEVEL = 5
 _NO_LIBRARY = (
     'no engine: neither TensorRT (pip install "bsbatch[tensorrt]") nor TensorRT-RTX ("bsbatch[rtx]") is installed'
 )
@@ -44,6 +45,8 @@ class CompileSettings:
     """Names such as ``sm_89``; empty for all that the library offers, or for the GPU of this machine."""
     batches: tuple[int, ...] = BATCHES
     """The largest batch of each profile: with 1, 32, 64 batches of 1, of 2 to 32 and of 33 to 64. At most 127."""
+    level: int = DEFAULT_LEVEL
+    """TensorRT's optimisation level, 0 to 5: higher ones take longer to compile and may compute faster."""
 
     def __post_init__(self) -> None:
         """Refuse profiles that overlap or are too large for TensorRT, and architectures named twice."""
@@ -55,6 +58,8 @@ class CompileSettings:
                 f"--batch {ascending[-1]} is too large: the first convolution of {LARGEST_BATCH + 1} images has 2^31 "
                 f"values, more than TensorRT can count; give at most {LARGEST_BATCH}"
             )
+        if not 0 <= self.level <= HIGHEST_LEVEL:
+            raise UsageError(f"--level must be a number from 0 to {HIGHEST_LEVEL}")
         if len(set(self.architectures)) != len(self.architectures):
             raise UsageError("--arch names an architecture twice")
 
@@ -144,7 +149,7 @@ def compile_model(settings: CompileSettings, listener: ProgressListener) -> Comp
     compilers = _compilers(settings, model, listener)
     graph = derive_half_graph(model, listener.on_examination)
     check = _EngineCheck(model)
-    engines = tuple(_compile(model, graph.path, compiler, settings.batches, check) for compiler in compilers)
+    engines = tuple(_compile(model, graph.path, compiler, settings, check) for compiler in compilers)
     return CompiledModel(model, graph, engines, check.differences)
 
 
@@ -184,14 +189,14 @@ class _EngineCheck:
         self.differences[key.name] = check_engine(compiler.loaded, Engine(path, key), name, self._golden)
 
 
-def _compile(model: Model, graph: Path, compiler: "_Compiler", batches: tuple[int, ...], check: _EngineCheck) -> Engine:
-    target = compiler.target
-    key = EngineKey(
-        target.library, target.version, target.gpu, engines.PRECISION, sha256_of(graph)[:16], batches, target.outputs
-    )
+def _compile(
+    model: Model, graph: Path, compiler: "_Compiler", settings: CompileSettings, check: _EngineCheck
+) -> Engine:
+    target, batches, level, half = compiler.target, settings.batches, settings.level, sha256_of(graph)[:16]
+    key = EngineKey(target.library, target.version, target.gpu, engines.PRECISION, half, batches, target.outputs, level)
 
     def make(_: Path, aside: Path) -> None:
-        compiler.make(aside, graph=graph, batches=batches)
+        compiler.make(aside, graph=graph, batches=batches, level=level)
         check.compare(compiler, aside, key)
 
     derive_file(model, Derivation(key.name, str(key), make))
@@ -206,7 +211,7 @@ class _Compiler:
         self._listener = listener
         self._logger = logger_of(loaded)
 
-    def make(self, aside: Path, *, graph: Path, batches: tuple[int, ...]) -> None:
+    def make(self, aside: Path, *, graph: Path, batches: tuple[int, ...], level: int) -> None:
         """Compile a float16 graph into a file.
 
         Raises
@@ -222,6 +227,7 @@ class _Compiler:
         for profile in _profiles(builder, network.get_input(0).name, batches):
             config.add_optimization_profile(profile)
         self.library.set_target(self.loaded, config, self.target.gpu)
+        config.builder_optimization_level = level
         config.clear_flag(self.loaded.BuilderFlag.TF32)  # set by default: the head's float32 would lose 13 bits
         monitor = config.progress_monitor = _make_monitor(self.loaded, self._listener)
         with nullcontext() if self.library.is_ahead_of_time else _reuse_timings(config, self.target):

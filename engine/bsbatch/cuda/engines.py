@@ -13,6 +13,8 @@ from bsbatch.models.derived import DerivedFile, find_derived_files
 from bsbatch.models.directory import GRAPH, Model, sha256_of
 
 _SEPARATOR = " | "
+DEFAULT_LEVEL = 3
+"""TensorRT's own."""
 PRECISION = "fp16 without tf32"
 """That of the graph; float32 products are computed as such, and not with operands of 10 bits (TF32)."""
 
@@ -34,6 +36,8 @@ class EngineKey:
     """Largest batch of each profile, ascending; a profile begins where the previous one ends."""
     outputs: tuple[str, ...]
     """Names of its outputs: probabilities, then heat maps; see `bsbatch.models.directory.Manifest.outputs`."""
+    level: int = DEFAULT_LEVEL
+    """How long the library searched for fast kernels, 0 to 5."""
 
     @property
     def name(self) -> str:
@@ -49,14 +53,15 @@ class EngineKey:
         ValueError
             The text is no key.
         """
-        library, version, target, precision, graph, batches, outputs = text.split(_SEPARATOR)
+        library, version, target, precision, graph, batches, outputs, level = text.split(_SEPARATOR)
         numbers = tuple(int(batch) for batch in batches.split(","))
-        return cls(library, version, target, precision, graph, numbers, tuple(outputs.split(",")))
+        return cls(library, version, target, precision, graph, numbers, tuple(outputs.split(",")), int(level))
 
     def __str__(self) -> str:
         """Return the key in one line."""
         batches, outputs = ",".join(str(batch) for batch in self.batches), ",".join(self.outputs)
-        return _SEPARATOR.join((self.library, self.version, self.target, self.precision, self.graph, batches, outputs))
+        identity = self.library, self.version, self.target, self.precision, self.graph
+        return _SEPARATOR.join((*identity, batches, outputs, str(self.level)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class ConfigurablePlan(Protocol):
 def open_settings(library: ModuleType, plan: ConfigurablePlan, key: EngineKey) -> Iterator[object]:
     """Yield the argument of ``ICudaEngine.create_execution_context``; save new kernels at the end.
 
-    Each context allocates memory for its own profile; by default each would for the largest one. With TensorRT-RTX a
+    Contexts get their memory from us, for all of them share it; by default each allocates its own. With TensorRT-RTX a
     batch of a new size waits until its kernels are compiled.
 
     Parameters
@@ -64,7 +64,7 @@ def open_settings(library: ModuleType, plan: ConfigurablePlan, key: EngineKey) -
     library, plan, key
         The imported library, and the engine with its key.
     """
-    strategy = library.ExecutionContextAllocationStrategy.ON_PROFILE_CHANGE
+    strategy = library.ExecutionContextAllocationStrategy.USER_MANAGED
     if key.library != LIBRARIES[Flavour.RTX].module:
         yield strategy
         return

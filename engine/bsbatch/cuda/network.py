@@ -4,6 +4,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 class _Context(Protocol):
     """The methods of ``IExecutionContext`` that are used here; each returns False if TensorRT refuses."""
+
+    def set_device_memory(self, memory: int, size: int) -> None: ...
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool: ...
 
@@ -123,8 +126,9 @@ def load_network(device: Device, library: ModuleType, engine: Engine, image: str
         raise BackendError(
             f"{engine.path} cannot be loaded here ({log.last}): compile it on this machine (bsbatch-build compile)"
         )
-    with open_settings(library, plan, engine.key) as settings:
-        contexts = _create_contexts(plan, settings, len(engine.key.batches), device)
+    sizes = [plan.get_device_memory_size_for_profile_v2(profile) for profile in range(len(engine.key.batches))]
+    with open_settings(library, plan, engine.key) as settings, _allocate_workspace(device, sizes) as workspace:
+        contexts = _create_contexts(plan, settings, workspace, device)
         if not contexts:
             raise BackendError(
                 f"there is no memory on the GPU to run {engine.path}: end other programs on it (nvidia-smi names them)"
@@ -136,16 +140,49 @@ def load_network(device: Device, library: ModuleType, engine: Engine, image: str
             network.close()
 
 
-def _create_contexts(plan: _Plan, settings: object, profiles: int, device: Device) -> list[_Context]:
-    """Create a context for each profile, the smallest batches first, until the memory ends."""
+@dataclass(frozen=True, slots=True)
+class _Workspace:
+    """Memory on the device for the contexts of the first profiles, one of which computes at a time."""
+
+    address: int = 0
+    size: int = 0
+    profiles: int = 0
+
+
+@contextmanager
+def _allocate_workspace(device: Device, sizes: Sequence[int]) -> Iterator[_Workspace]:
+    """Allocate the workspace of as many profiles, the smallest batches first, as the memory allows; maybe of none.
+
+    Parameters
+    ----------
+    sizes
+        Bytes that each profile needs.
+    """
+    for profiles in range(len(sizes), 0, -1):
+        size = max(1, *sizes[:profiles])
+        try:
+            memory = device.allocate(size)
+        except MemoryError as error:
+            logger.debug("no memory for profile %d of %d: %s", profiles, len(sizes), error)
+            continue
+        try:
+            yield _Workspace(memory.address, size, profiles)
+        finally:
+            memory.free()
+        return
+    yield _Workspace()
+
+
+def _create_contexts(plan: _Plan, settings: object, workspace: _Workspace, device: Device) -> list[_Context]:
+    """Create a context for each profile of the workspace, until the library refuses one."""
     contexts: list[_Context] = []
     stream, done = device.stream(), device.event()
-    for profile in range(profiles):
-        needed, free = plan.get_device_memory_size_for_profile_v2(profile), device.free_memory()
-        context = plan.create_execution_context(settings) if needed <= free else None
+    for profile in range(workspace.profiles):
+        context = plan.create_execution_context(settings)
         if context is None or not context.set_optimization_profile_async(profile, stream.handle):
-            logger.debug("no memory for profile %d of %d: %d bytes of %d", profile + 1, profiles, needed, free)
+            logger.debug("no context for profile %d of %d", profile + 1, workspace.profiles)
             break
+        context.set_device_memory(workspace.address, workspace.size)
         contexts.append(context)
     stream.record(done)
     done.wait()

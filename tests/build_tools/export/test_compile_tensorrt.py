@@ -248,6 +248,19 @@ def test_float32_is_not_rounded_to_tf32_and_the_key_says_so(model: Path) -> None
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_another_level_compiles_the_engine_anew(model: Path) -> None:
+    for level in (3, 5, 5):
+        engine, _ = compile_for(model, batches=(1,), level=level).engines
+        assert engine.path.read_bytes().split()[1] == str(level).encode()
+        assert engine.key.level == level
+
+
+def test_a_level_that_tensorrt_does_not_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="--level must be a number from 0 to 5"):
+        CompileSettings(Path("model"), level=6)
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_timings_of_tensorrt_are_reused_by_the_next_build(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(model.parent))
     for batches, before in (((1,), (b"0 ", b"1 ")), ((2,), (b"2 ", b"3 "))):
