@@ -161,7 +161,7 @@ class Intake:
 
     def _list(self) -> Iterator[ObjectRef]:
         """List the archive as its rows name it."""
-        return (self.pseudonymiser.ref(ref) if self.pseudonymiser else ref for ref in self.source)
+        return map(self.pseudonymiser.ref, self.source) if self.pseudonymiser else iter(self.source)
 
     def _list_unsettled(self) -> Iterator[ObjectRef]:
         for ref in self._list():
