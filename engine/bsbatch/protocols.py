@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, runtime_checkable
+from typing import BinaryIO, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,13 @@ class LendsImages(Protocol):
     """A backend, once entered, that lends memory for images: `Backend.infer` accepts them and returns them itself."""
 
     image_pool: ImagePool
+
+
+@runtime_checkable
+class TakesHalves(Protocol):
+    """A backend that computes in float16: it accepts such images, which the threads that read round in its place."""
+
+    takes_halves: Literal[True]
 
 
 @runtime_checkable

@@ -351,8 +351,8 @@ class PreparedExam:
     """An examination with the input of the model."""
 
     exam: Examination
-    image: NDArray[np.float32] | PinnedImage
-    """``(512, 512) float32`` in [0, 1], anterior left, posterior right; pinned if the backend lends memory."""
+    image: NDArray[np.float32] | NDArray[np.float16] | PinnedImage
+    """``(512, 512)`` in [0, 1], anterior left, posterior right; float16 or pinned where the backend takes that."""
     quality: Quality
     body: Body | None = None
     """None without heat maps."""

@@ -9,16 +9,22 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from tests.archives import write_plain
+from tests.backends.replacing import use_backend
 from tests.build_tools.graphs import with_graph
 
 from bsbatch.backends import onnxruntime_gpu as gpu_module
 from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.backends.onnxruntime_gpu import OnnxRuntimeCudaBackend, OnnxRuntimeTensorRtBackend
-from bsbatch.config import Effort
+from bsbatch.config import BackendName, Effort, RunConfig
 from bsbatch.errors import BackendError, ModelError, UsageError
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, HALF_GRAPH, Model
+from bsbatch.protocols import Images
+from bsbatch.records import Inference
+from bsbatch.run.report import SilentReporter
+from bsbatch.run.screen import screen
 from bsbatch_build.checks.golden import golden_examinations
 from bsbatch_build.export.convert import to_bytes
 from bsbatch_build.export.precision import rewrite_in_half
@@ -52,6 +58,46 @@ def test_the_float16_graph_gives_the_probabilities_of_the_float32_one(
     assert actual.shape == (2, 2)
     assert actual.dtype == np.float32
     assert 0 < np.abs(actual - expected).max() < 5e-3
+
+
+def test_every_batch_has_one_size_and_every_image_its_score(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeCudaBackend, "provider", "CPUExecutionProvider")
+    images = golden_examinations(5, 0).images
+    with OnnxRuntimeCudaBackend(model, EFFORT) as backend:
+        session: Any = backend._session
+        run, shapes = session.run, list[tuple[int, ...]]()
+
+        def note(outputs: Any, inputs: Any) -> Any:
+            shapes.append(inputs["image"].shape)
+            return run(outputs, inputs)
+
+        backend._session = SimpleNamespace(run=note)
+        scores = backend.infer(images).probabilities
+        alone = [backend.infer(images[index : index + 1].astype(np.float16)).probabilities for index in range(5)]
+        assert backend.infer(images[:0]).probabilities.shape == (0, 2)
+    assert np.array_equal(scores, np.concatenate(alone))
+    assert set(shapes) == {(2, 1, 512, 512)}
+
+
+def test_the_threads_that_read_round_the_images(model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[set[Any]] = []
+
+    class Watched(OnnxRuntimeCudaBackend):
+        provider = "CPUExecutionProvider"
+
+        def infer(self, images: Images) -> Inference:
+            seen.append({image.dtype for image in images})
+            return super().infer(images)
+
+    use_backend(monkeypatch, "onnxruntime:cuda", Watched)
+    write_plain(tmp_path / "archive", 3)
+    config = RunConfig(
+        tmp_path / "archive", tmp_path / "out", model.folder, BackendName.ONNXRUNTIME_CUDA, effort=EFFORT
+    )
+    assert screen(config, SilentReporter()).scored == 3
+    probe, *batches = seen
+    assert probe == {np.dtype(np.float32)}
+    assert batches == [{np.dtype(np.float16)}] * 2
 
 
 def test_maps_are_computed_only_if_they_are_wanted(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +209,10 @@ def providers_of(model: Model, batch: int = 2, *, with_cams: bool = False) -> li
 @pytest.mark.usefixtures("gpu_runtime")
 def test_tensorrt_comes_before_cuda_with_one_profile_up_to_the_batch(model: Model) -> None:
     (first, options), second = providers_of(model, batch=24)
-    assert (first, second) == ("TensorrtExecutionProvider", ("CUDAExecutionProvider", {"use_tf32": "0"}))
+    assert (first, second) == (
+        "TensorrtExecutionProvider",
+        ("CUDAExecutionProvider", {"use_tf32": "0", "prefer_nhwc": "1"}),
+    )
     shapes = [options[f"trt_profile_{bound}_shapes"] for bound in ("min", "opt", "max")]
     assert shapes == ["image:1x1x512x512", "image:24x1x512x512", "image:24x1x512x512"]
     assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "True"

@@ -30,7 +30,7 @@ class Batch:
         """Put the images of the prepared examinations together."""
         piece = tuple(items)
         images = [_batchable(item.image) for item in piece if isinstance(item, PreparedExam)]
-        # pinned images are made only for a backend that lends them, and that one accepts them
+        # pinned images and float16 are made only for a backend that lends or takes them, and that one accepts them
         return cls(piece, cast("Sequence[NDArray[np.float32]]", images) if images else None)
 
 
@@ -66,5 +66,7 @@ def _with_following(piece: Sequence[Item]) -> Iterator[tuple[Item, Item | None]]
     return zip(piece, (*piece[1:], None), strict=True)
 
 
-def _batchable(image: NDArray[np.float32] | PinnedImage) -> NDArray[np.float32] | PinnedImage:
+def _batchable(
+    image: NDArray[np.float32] | NDArray[np.float16] | PinnedImage,
+) -> NDArray[np.float32] | NDArray[np.float16] | PinnedImage:
     return image if isinstance(image, PinnedImage) else image[np.newaxis]

@@ -49,6 +49,8 @@ class Preparation:
     """Decides whether the body is located and whether the views are kept for overlays."""
     image_pool: ImagePool | None = None
     """Memory of the backend for images, if it lends some (`bsbatch.protocols.LendsImages`)."""
+    in_halves: bool = False
+    """True for images in float16 (`bsbatch.protocols.TakesHalves`)."""
 
     def prepare(self, exam: Examination) -> PreparedExam | Failure:
         """Read the two views of an examination, measure their quality and compose the image.
@@ -162,7 +164,10 @@ class Preparation:
         posterior: ViewPixels,
     ) -> PreparedExam:
         views = (anterior, posterior) if self.explainer.keeps_views else None
-        return PreparedExam(exam, image, quality, self._body(image, anterior, posterior), views)
+        body = self._body(image, anterior, posterior)
+        if self.in_halves and not isinstance(image, PinnedImage):
+            return PreparedExam(exam, image.astype(np.float16), quality, body, views)
+        return PreparedExam(exam, image, quality, body, views)
 
     def _body(
         self, image: NDArray[np.float32] | PinnedImage, anterior: ViewPixels, posterior: ViewPixels

@@ -9,7 +9,7 @@ from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.screening import Screening
-from bsbatch.protocols import Backend, Executor, LendsImages
+from bsbatch.protocols import Backend, Executor, LendsImages, TakesHalves
 from bsbatch.records import Outcome, Unit, UnitOutcome
 from bsbatch.run.setup import RunSetup
 from bsbatch.store.catalog import Catalog
@@ -47,7 +47,9 @@ def make_screening(
         Called with the outcomes of every batch.
     """
     pool = backend.image_pool if isinstance(backend, LendsImages) else None
-    preparation = Preparation(setup.source, telemetry, isolation, setup.explainer, pool)
+    preparation = Preparation(
+        setup.source, telemetry, isolation, setup.explainer, pool, isinstance(backend, TakesHalves)
+    )
     return Screening(preparation, backend, setup.threads, progress)
 
 
