@@ -38,6 +38,7 @@ class Reason(StrEnum):
     DICOMDIR = "dicomdir"
     DECODE_FAILED = "decode_failed"
     DECODE_TIMEOUT = "decode_timeout"
+    INVALID_VALUE = "invalid_value"
     NO_PIXEL_DATA = "no_pixel_data"
     TRUNCATED_PIXEL_DATA = "truncated_pixel_data"
     INVALID_BITS = "invalid_bits"
@@ -85,6 +86,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.DICOMDIR: "a DICOMDIR, an index without images",
     Reason.DECODE_FAILED: "a damaged DICOM header or damaged pixel data",
     Reason.DECODE_TIMEOUT: "compressed pixel data that a decoder did not finish in time: export it uncompressed",
+    Reason.INVALID_VALUE: "a value that decides does not fit its attribute, or swallowed others: export it again",
     Reason.NO_PIXEL_DATA: "a whole-body object without pixel data",
     Reason.TRUNCATED_PIXEL_DATA: "the file ends before its pixel data do: copy it again",
     Reason.INVALID_BITS: "Bits Allocated, Bits Stored and High Bit contradict one another",

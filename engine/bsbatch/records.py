@@ -148,6 +148,10 @@ class Header(NamedTuple):
     padding: tuple[int, ...]
     """(0028,0120) Pixel Padding Value and, if present, (0028,0121) Pixel Padding Range Limit, as unsigned 16 bits."""
     has_modality_lut: bool
+    unfit: tuple[str, ...] = ()
+    """Keywords of values that do not fit their attributes and were dropped (`bsbatch.dicom.headers.validity`)."""
+    is_damaged: bool = False
+    """True if one of them held parts of other elements, or identifies the object: it must not be used."""
 
     def without_instance_values(self) -> "Header":
         """Return the values that the objects of one camera share, as a key for a cache."""

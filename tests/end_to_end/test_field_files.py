@@ -63,7 +63,7 @@ def with_prefix_inside(form: str, syntax: UID) -> bytes:
     """A bare data set that begins with an Image Type, which has ``DICM`` at byte 128."""
     _, body = split(encode(scan(f"inside {form}", counts(1)), syntax))
     rest = body[body.index(struct.pack(form[:3], 0x0008, 0x0016)) :]
-    value = b"ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION".ljust(120) + b"DICM\\X"
+    value = b"ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION\\".ljust(120) + b"DICM\\X"
     vr = [b"CS"] if "s" in form else []
     return struct.pack(form, 0x0008, 0x0008, *vr, len(value)) + value + rest
 

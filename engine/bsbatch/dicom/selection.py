@@ -25,6 +25,11 @@ _UNREAD = Verdict(
 )
 _DOCUMENTS = ("1.2.840.10008.5.1.4.1.1.88.", "1.2.840.10008.5.1.4.1.1.104.")
 _DOCUMENT_MODALITIES = frozenset({"SR", "DOC", "KO"})
+_OF_KIND = frozenset({"Modality", "SOPClassUID", "ImageType"})
+_OF_PAIRING = frozenset(
+    {"SeriesInstanceUID", "FrameOfReferenceUID", "AcquisitionDate", "AcquisitionTime", "ContentDate"}
+)
+"""Keywords of `Header.unfit` that decide the kind of an object, and the partner of a single view."""
 _OPEN_MODALITIES = frozenset({"", "NM"})
 _CAPTURE_MODALITIES = frozenset({"", "OT", "SC", "NM"})
 _PET_SOP_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.128", "1.2.840.10008.5.1.4.1.1.130"})
@@ -69,7 +74,7 @@ def decline(header: Header) -> Verdict | None:
     for check in (_other_modality, _display_capture, _other_nuclear_medicine):
         reason = check(header)
         if reason is not None:
-            return Verdict.of(Stage.HEADER, reason)
+            return Verdict.of(Stage.HEADER, Reason.INVALID_VALUE if _hides_its_kind(header) else reason)
     return None
 
 
@@ -85,10 +90,17 @@ def find_defect(header: Header, max_pixels: int) -> Verdict | None:
     """
     if _may_be_small_scan(header):
         return Verdict.of(Stage.HEADER, Reason.MATRIX_TOO_SMALL)
+    if header.is_damaged:
+        return Verdict.of(Stage.HEADER, Reason.INVALID_VALUE)
     for reason in (_size_reason(header, max_pixels), _pixel_data_reason(header), _vector_reason(header)):
         if reason is not None:
             return Verdict.of(Stage.HEADER, reason)
     return None
+
+
+def find_gap(header: Header) -> Verdict | None:
+    """Return the defect of a single view whose partner cannot be found, because a date, time or UID was dropped."""
+    return None if _OF_PAIRING.isdisjoint(header.unfit) else Verdict.of(Stage.HEADER, Reason.INVALID_VALUE)
 
 
 def photopeak_frames(header: Header, *, any_window: bool = False) -> tuple[int, ...] | Reason:
@@ -175,6 +187,13 @@ def _is_unread(header: Header) -> bool:
     is_other_kind = _kind(header) in _OTHER_TYPES - {"STATIC"} or "TRANSMISSION" in header.image_type[3:4]
     sop_class = header.sop_class or ""
     return may_be_scan(header.modality, sop_class) and _may_hold_counts(sop_class) and not is_other_kind
+
+
+def _hides_its_kind(header: Header) -> bool:
+    """Return True if a value that excludes a bone scan might stand where one was dropped."""
+    sop_class, modality = header.sop_class or "", header.modality.upper()
+    is_open = sop_class in _OF_COUNTS or (modality in _CAPTURE_MODALITIES and _may_hold_counts(sop_class))
+    return is_open and not _OF_KIND.isdisjoint(header.unfit)
 
 
 def _may_hold_counts(sop_class: str) -> bool:

@@ -22,6 +22,7 @@ FLAGS = {
     Flag.OTHER_TRACER: "the header names another tracer than those of bone scans",
     Flag.EARLY_PHASE: "a flow or blood pool phase, or less than 90 minutes after the injection",
     Flag.VIEW_ASSUMED: "views were taken from the order of the frames (--assume-frame-order)",
+    Flag.VALUES_DROPPED: "a value of the header does not fit its attribute and was dropped",
 }
 MAP_WARNINGS = {
     CamWarning.NO_EVIDENCE: "no part of the image is evidence for the predicted class",

@@ -68,6 +68,8 @@ class Flag(StrEnum):
     """The header names another tracer than those of bone scans with Tc-99m."""
     EARLY_PHASE = "early_phase"
     """Less than 90 minutes after the injection, or a description that names a flow, blood pool or early phase."""
+    VALUES_DROPPED = "values_dropped"
+    """A value of the header does not fit its attribute and is not used; ``unfit_values`` of ``objects`` names it."""
 
 
 class _Statistics(NamedTuple):
@@ -124,6 +126,7 @@ def assess(
         (Flag.VIEW_ASSUMED, _is_assumed(exam)),
         (Flag.OTHER_TRACER, exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other),
         (Flag.EARLY_PHASE, exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early),
+        (Flag.VALUES_DROPPED, bool(first.unfit or last.unfit)),
     )
     return Quality(
         counts_anterior=front.total,

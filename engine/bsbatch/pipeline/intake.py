@@ -15,7 +15,7 @@ from bsbatch.dicom.headers.read import HEAD, header_in, read_header
 from bsbatch.dicom.isotope import identify, is_other_nuclide
 from bsbatch.dicom.labels import label_of
 from bsbatch.dicom.pairing import Event, decide, examine, has_both_views
-from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
+from bsbatch.dicom.selection import decline, find_defect, find_gap, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
 from bsbatch.host.threads import adaptive_map
 from bsbatch.host.workers import Isolation
@@ -196,6 +196,7 @@ class Intake:
         other_nuclide, tracer = self._judge_tracer(header, views, identify(header))
         header, defect = without_labels(header), defect or other_nuclide
         if isinstance(views, tuple):
+            defect = defect or (find_gap(header) if len(views) == 1 else None)
             return ScanObject(ref, header, views, defect, label, tracer)
         if views.reason is Reason.LATERAL_VIEW:
             return SettledObject(ref, header, views)

@@ -153,6 +153,11 @@ OBJECT_COLUMNS = (
     _text("status", "used, failed or skipped", is_nullable=False),
     *_VERDICT,
     _text("exam_id", "The examination that the object went into"),
+    Column(
+        "unfit_values",
+        pa.list_(pa.string()),
+        "Attributes whose values do not fit them and were dropped (docs/tables.md); null if none",
+    ),
 )
 """One row for each listed object."""
 
@@ -348,6 +353,7 @@ def _header_columns(header: Header) -> Row:
         "rows": header.rows or None,
         "columns": header.columns or None,
         "frames": header.frames,
+        "unfit_values": list(header.unfit) or None,
         **_camera_columns(header),
     }
 

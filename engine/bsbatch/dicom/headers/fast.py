@@ -186,6 +186,8 @@ _UNREAD: dict[str, object] = {
     "high_bit": 15,
     "padding": (),
     "has_modality_lut": False,
+    "unfit": (),
+    "is_damaged": False,
 }
 """Defaults of the fields that are not read of objects of another modality, but for ``is_lossy``."""
 
@@ -286,6 +288,8 @@ def _sample_fields(raw: RawValues, is_implicit: bool) -> dict[str, object]:
         "high_bit": bits_stored - 1 if high_bit is None else high_bit,
         "padding": tuple(value for value in padding if value is not None) if padding[0] is not None else (),
         "has_modality_lut": bool(read_items(raw, "ModalityLUTSequence", is_implicit, attributes.CHARACTER_SET)),
+        "unfit": (),
+        "is_damaged": False,
     }
 
 

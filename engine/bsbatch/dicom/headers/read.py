@@ -8,6 +8,7 @@ from typing import BinaryIO, cast
 from bsbatch.dicom.encoding import AFTER_PREFIX, find_first_element
 from bsbatch.dicom.headers import fast, with_pydicom
 from bsbatch.dicom.headers.attributes import IsWanted
+from bsbatch.dicom.headers.validity import drop_unfit
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
@@ -17,7 +18,7 @@ HEAD = fast.HEAD
 
 
 def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modality, _sop_class: True) -> Header:
-    """Read the header of an object, without its pixels.
+    """Read the header of an object, without its pixels and without the values that do not fit their attributes.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def _check(header: Header, is_directory: bool) -> Header:
         raise ItemError(
             Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image: copy the file again"
         )
-    return header
+    return drop_unfit(header)
 
 
 @contextmanager

@@ -106,8 +106,9 @@ def shorts(raw: RawValues, keyword: str) -> tuple[int, ...]:
 
 
 def short(raw: RawValues, keyword: str) -> int | None:
-    """First value of US."""
+    """The value of US; more than one may be parts of other elements."""
     values = shorts(raw, keyword)
+    check(len(values) <= 1)
     return values[0] if values else None
 
 

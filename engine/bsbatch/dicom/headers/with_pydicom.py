@@ -12,6 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from bsbatch.dicom.encoding import HEAD_BYTES, SHORT_HEAD, UNDEFINED, is_encapsulated, is_native
 from bsbatch.dicom.headers import attributes, lossy
 from bsbatch.dicom.headers.attributes import IsWanted
+from bsbatch.dicom.headers.damage import find_unreadable
 from bsbatch.dicom.headers.elements import are_fragments_whole
 from bsbatch.dicom.headers.energies import ranges_of, windows_of
 from bsbatch.dicom.moments import acquisition
@@ -86,6 +87,7 @@ def _is_beyond_outline(tag: int) -> bool:
 
 
 def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, syntax: str) -> Header:
+    unreadable = find_unreadable(dataset)
     moment, patient_id = _text(dataset, "AcquisitionDateTime"), _text(dataset, "PatientID")
     date, time = acquisition(_text(dataset, "AcquisitionDate"), _text(dataset, "AcquisitionTime"), moment)
     bits_stored = _integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16
@@ -139,6 +141,8 @@ def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, sy
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
         padding=_padding(dataset),
         has_modality_lut=bool(_items(dataset, "ModalityLUTSequence")),
+        unfit=unreadable,
+        is_damaged=bool(unreadable),
     )
 
 

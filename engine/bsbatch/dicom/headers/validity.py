@@ -1,0 +1,162 @@
+"""Checks the values of a header against their attributes, PS3.5 sections 6.2 and 9.1, and drops what does not fit.
+
+A wrong length makes a value swallow the elements behind it, and these may name the patient. The head of every element
+has a byte of zero, so a control character in a text marks such a value. What the swallowed elements would decide is
+not known, so the object must not be used.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from bsbatch.dicom.headers.attributes import GENIE_LABELS
+from bsbatch.records import Header
+from bsbatch.tracers.record import Drug
+
+_REMEMBERED = 256
+"""Size of the caches: an archive has few different cameras."""
+_LONGEST_CODE, _LONGEST_NAME = 16, 64
+"""Characters of CS and LO. Image Type may be as long as LO: cameras write values that are longer than CS allows."""
+FOREIGN = re.compile("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+"""Control characters but for those that people and character sets write: tabulators, ends of lines, ESC."""
+_NEVER_IN_NAMES = frozenset("^=\\\ufffd")
+"""Separators of names and of values, and the sign of bytes that are no text: no camera has them in its name."""
+
+_UID = r"(?![0-9.]{65})(?:[0-9]+(?:\.[0-9]+)*)?"
+_DATE = r"(?:[0-9]{4}[./-]?[0-9]{2}[./-]?[0-9]{2}|[0-9]{4}(?:[0-9]{2})?)?"
+"""As PS3.5, as ACR-NEMA (see `bsbatch.dicom.moments`), or the part of it that an Acquisition DateTime may have."""
+_TIME = r"(?:[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{0,12})?)?)?)?"
+_TEXT = "[^\0-\x1a\x1c-\x1f\x7f]*"
+_OWN_FORMS = (
+    ("SOPInstanceUID", _UID),
+    ("AcquisitionTime", _TIME),
+    ("AcquisitionDate", _DATE),
+    ("StudyInstanceUID", _UID),
+    ("SeriesInstanceUID", _UID),
+    ("FrameOfReferenceUID", _UID),
+    ("PatientID", _TEXT),
+    ("IssuerOfPatientID", _TEXT),
+    ("AcquisitionDateTime", _TEXT),
+    ("ContentDate", _DATE),
+    ("PatientName", _TEXT),
+)
+"""Keywords and forms of the first fields of a `Header`, in its order; the objects of a camera do not share them."""
+_OWN = re.compile("\n".join(form for _, form in _OWN_FORMS))
+_OWN_CHECKS = tuple(
+    (keyword, re.compile("(?s:.*)" if form is _TEXT else form).fullmatch) for keyword, form in _OWN_FORMS
+)
+_DECISIVE = frozenset({"SOPInstanceUID", "StudyInstanceUID", "SOPClassUID", "TransferSyntaxUID"})
+"""Attributes without which an object, its study or its kind is not known."""
+_SHARED = Header._fields.index("sop_class")
+
+
+class _Fault(NamedTuple):
+    """A value that does not fit."""
+
+    keyword: str
+    is_foreign: bool
+    """True if it holds parts of other elements."""
+    changes: dict[str, object]
+    """Fields of the `Header` to replace."""
+
+
+def drop_unfit(header: Header) -> Header:
+    """Return the header without the values that do not fit their attributes; `Header.unfit` names them.
+
+    Most headers are returned as they are, after one match and one or two calls of a cache.
+    """
+    own = (
+        f"{header.sop_uid or ''}\n{header.acquisition_time or ''}\n{header.acquisition_date or ''}\n"
+        f"{header.study_uid or ''}\n{header.series_uid or ''}\n{header.frame_of_reference_uid or ''}\n"
+        f"{header.patient_id or ''}\n{header.patient_issuer or ''}\n{header.acquisition_datetime or ''}\n"
+        f"{header.content_date or ''}\n{header.patient_name or ''}"
+    )
+    if _OWN.fullmatch(own) and (not header.drugs or _are_sound(header.drugs)) and _is_fit(header[_SHARED:]):
+        return header
+    faults = (*_faults_of_object(header), *_faults_of_camera(header))
+    unfit = dict.fromkeys((*header.unfit, *(fault.keyword for fault in faults)))
+    is_damaged = header.is_damaged or any(fault.is_foreign or fault.keyword in _DECISIVE for fault in faults)
+    changes: dict[str, object] = {"unfit": tuple(unfit), "is_damaged": is_damaged}
+    for fault in faults:
+        changes.update(fault.changes)
+    return Header._make(changes.get(name, value) for name, value in zip(Header._fields, header, strict=True))
+
+
+@lru_cache(_REMEMBERED)
+def _are_sound(drugs: tuple[Drug, ...]) -> bool:
+    """Return True if no text of the drugs holds parts of other elements. Only normalised names of them are written."""
+    return not _are_foreign(drugs)
+
+
+@lru_cache(_REMEMBERED)
+def _is_fit(shared: tuple[object, ...]) -> bool:
+    """Return True for the fields from ``sop_class`` on, which the objects of a camera share, if none has a fault."""
+    header = Header._make((*(None,) * _SHARED, *shared))
+    return next(_faults_of_camera(header), None) is None
+
+
+def _faults_of_object(header: Header) -> Iterator[_Fault]:
+    for (keyword, is_fit), field, value in zip(_OWN_CHECKS, Header._fields, header, strict=False):
+        is_foreign = _are_foreign([value])
+        if is_foreign or (isinstance(value, str) and not is_fit(value)):
+            yield _Fault(keyword, is_foreign, {field: None})
+    if not _are_sound(header.drugs):
+        yield _Fault("RadiopharmaceuticalInformationSequence", True, {"drugs": ()})
+
+
+def _faults_of_camera(header: Header) -> Iterator[_Fault]:
+    for keyword, field, is_fit, absent in _CAMERA_CHECKS:
+        value = header[Header._fields.index(field)]
+        if value and not is_fit(str(value)):
+            yield _Fault(keyword, _are_foreign([value]), {field: absent})
+    if not all(map(_is_name, header.image_type)):
+        is_foreign = _are_foreign(header.image_type)
+        fitting = () if is_foreign else tuple(text if _is_name(text) else "" for text in header.image_type)
+        yield _Fault("ImageType", is_foreign, {"image_type": fitting})
+    for keyword, texts in _evidence(header):
+        if _are_foreign(texts):
+            yield _Fault(keyword, True, {})
+
+
+def _evidence(header: Header) -> Iterator[tuple[str, Iterable[object]]]:
+    """Yield the texts that decide and are not written, with their keywords."""
+    yield "DetectorInformationSequence", [(item.view_codes, item.view_texts) for item in header.detectors]
+    yield "ViewCodeSequence", header.view_texts
+    yield GENIE_LABELS[0].keyword, header.private_labels
+    yield "ViewPosition", header.view_position
+    yield "ImageID", header.image_ids
+    yield "SeriesDescription", header.descriptions
+    yield "WholeBodyTechnique", [header.whole_body_technique]
+    yield "PhotometricInterpretation", [header.photometric]
+
+
+def _are_foreign(texts: Iterable[object]) -> bool:
+    """Return True if one of the texts, at any depth, holds parts of other elements."""
+    return any(
+        FOREIGN.search(text) is not None if isinstance(text, str) else isinstance(text, tuple) and _are_foreign(text)
+        for text in texts
+    )
+
+
+def _is_name(text: str, longest: int = _LONGEST_NAME) -> bool:
+    """Return True for printable text that is no name of a person by its separators."""
+    return len(text) <= longest and text.isprintable() and _NEVER_IN_NAMES.isdisjoint(text)
+
+
+def _is_code(text: str) -> bool:
+    return _is_name(text, _LONGEST_CODE)
+
+
+def _is_uid(text: str) -> bool:
+    return re.fullmatch(_UID, text) is not None
+
+
+_CAMERA_CHECKS = (
+    ("SOPClassUID", "sop_class", _is_uid, None),
+    ("TransferSyntaxUID", "transfer_syntax", _is_uid, ""),
+    ("Modality", "modality", _is_code, ""),
+    ("Manufacturer", "manufacturer", _is_name, None),
+    ("ManufacturerModelName", "model_name", _is_name, None),
+)
+"""Keyword, field, check, and the value of the field without one that fits."""
