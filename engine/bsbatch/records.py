@@ -79,8 +79,7 @@ class PixelData:
 class Header(NamedTuple):
     """The part of a DICOM header that later stages use, under the standard's names.
 
-    Only the view resolver reads text attributes; they never reach a row. A tuple, because every file has a header, and
-    a tuple is made several times as fast as a dataclass.
+    A tuple: it is made several times as fast as a dataclass. Only the view resolver reads texts; no row has them.
     """
 
     sop_uid: str | None
@@ -352,16 +351,14 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class PreparedExam:
-    """An examination with the input of the model."""
+    """An examination with the input of the model; its body only with heat maps, its views only for overlays."""
 
     exam: Examination
     image: NDArray[np.float32] | NDArray[np.float16] | PinnedImage
     """``(512, 512)`` in [0, 1], anterior left, posterior right; float16 or pinned where the backend takes that."""
     quality: Quality
     body: Body | None = None
-    """None without heat maps."""
     views: tuple[ViewPixels, ViewPixels] | None = None
-    """Anterior and posterior; None if no overlay is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,12 +372,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A scored examination."""
+    """A scored examination; its score is in [0, 1]."""
 
     exam: Examination
     quality: Quality
     p_metastasis: float
-    """In [0, 1]."""
     explanation: Explanation | None = None
     """For the predicted class; None if the examination gets no heat map."""
 

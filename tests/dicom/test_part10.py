@@ -221,7 +221,7 @@ TINY = b"\x11\x00\x01\x10LO\0\0"
     ("inserted", "words"),
     [
         (TINY * 300_000, "more elements"),
-        ((SEQUENCE + ITEM[:4] + b"\xff\xff\xff\xff") * 10_000, "nested deeper"),
+        ((SEQUENCE + ITEM[:4] + b"\xff\xff\xff\xff") * 10_000, "deeper sequences"),
         (b"\x28\x00\x30\x00UN\0\0" + struct.pack("<I", 1 << 20) + b"1\\" * (1 << 19), "a longer value"),
     ],
     ids=["elements", "sequences", "a value"],

@@ -63,10 +63,8 @@ def _refusal(error: Exception) -> ItemError:
     for found in (error, error.__context__):
         if isinstance(found, ItemError):
             return found
-    if isinstance(error, RecursionError):
-        return ItemError(
-            Reason.DECODE_FAILED, "sequences nested deeper than in the header of any image: export it again"
-        )
+        if isinstance(found, RecursionError):
+            return ItemError(Reason.DECODE_FAILED, "deeper sequences than the header of any image has: export it again")
     message = f"the header cannot be parsed ({type(error).__name__}): copy the file again"
     return ItemError(Reason.DECODE_FAILED, message)
 
