@@ -71,6 +71,18 @@ def test_an_examination_without_a_map_has_no_image(tmp_path: Path) -> None:
     assert not list((tmp_path / "overlays").iterdir())
 
 
+def test_an_examination_that_cannot_be_drawn_costs_its_own_image_alone(tmp_path: Path) -> None:
+    sink = OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 2)
+    damaged = Explanation(HeatMap(np.zeros((32, 32), np.complex64), 1.0), WHERE, views(3))  # type: ignore[arg-type]
+    broken = Prediction(prediction(3).exam, QUALITY, 0.5, damaged)
+
+    sink.commit(UnitOutcome((prediction(1), broken, prediction(2)), ()))
+
+    assert {path.stem for path in (tmp_path / "overlays").iterdir()} == {name(1), name(2)}
+    (bug,) = sink.bugs
+    assert bug.startswith("cv2.error at sinks.drawing:")
+
+
 @pytest.mark.parametrize("form", [OverlayFormat.PNG, OverlayFormat.WEBP])
 def test_any_number_of_threads_writes_the_same_bytes(form: OverlayFormat, tmp_path: Path) -> None:
     folders = [tmp_path / str(threads) for threads in (1, 2, 5)]

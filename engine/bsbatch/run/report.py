@@ -1,5 +1,6 @@
 """The report of a run: its progress while it works, and its result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -60,6 +61,16 @@ def note_bugs(flow: Flow, reporter: Reporter) -> None:
         reporter.note(
             f"Internal errors: {files} failed by a bug in bsbatch (reason internal_error). Please report the messages "
             "in OUT/objects: they name lines of code and no patient. The same command tries these files again."
+        )
+
+
+def note_undrawn(bugs: Sequence[str], reporter: Reporter) -> None:
+    """Show how many overlays are missing by a bug, if any, and the type and place of the first."""
+    if bugs:
+        images = f"{len(bugs)} overlay image{'s' if len(bugs) > 1 else ''}"
+        reporter.note(
+            f"Internal errors: {images} could not be drawn ({bugs[0]}); the rows are complete. Please report this "
+            "line: it names no patient."
         )
 
 

@@ -21,7 +21,7 @@ from bsbatch.protocols import Backend, Sink
 from bsbatch.records import Failure, Inference, ObjectRef, Outcome, Prediction, Unit, UnitOutcome
 from bsbatch.run.assembly import execute, make_intake, make_screening
 from bsbatch.run.rehearsal import rehearse
-from bsbatch.run.report import Ending, Report, Reporter, note_bugs
+from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_undrawn
 from bsbatch.run.run_file import run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
@@ -114,6 +114,7 @@ class _Run:
         parquet.finish()
         if overlays is not None and ending is not Ending.INTERRUPTED:
             overlays.finish()
+            note_undrawn(overlays.bugs, reporter)
         return ending, scored, reconcile(setup.out, intake.seen, is_complete=ending is Ending.COMPLETE)
 
     def _drain(

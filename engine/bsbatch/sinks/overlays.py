@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from bsbatch.config import OverlayFormat
-from bsbatch.errors import OutputError
+from bsbatch.errors import BsbatchError, MachineError, OutputError
 from bsbatch.host.files import read_plain, replace_file
+from bsbatch.host.origin import describe
 from bsbatch.host.threads import ordered_map
 from bsbatch.records import Explanation, Prediction, UnitOutcome
 from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of, small_scan
@@ -44,6 +45,8 @@ class OverlaySink:
         OutputError
             The folder cannot be written to.
         """
+        self.bugs: list[str] = []
+        """Type and place of each error of ours that left an examination without its image."""
         self._out, self._folder, self._form = out, out / OVERLAYS, form
         self._threshold, self._threads = threshold, threads
         try:
@@ -89,6 +92,17 @@ class OverlaySink:
             pass
 
     def _draw_exam(self, item: Prediction) -> None:
+        try:
+            self._write_exam(item)
+        except (BsbatchError, OSError):
+            raise
+        except Exception as error:  # a bug costs one image, not the run
+            machine = MachineError.of(error)
+            if machine is not None:
+                raise machine from error
+            self.bugs.append(describe(error))
+
+    def _write_exam(self, item: Prediction) -> None:
         explanation, views = item.explanation, _views(item)
         if explanation is not None and views is not None:
             caption = Caption(item.p_metastasis, self._threshold, explanation.location.warnings)
