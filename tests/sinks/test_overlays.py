@@ -73,7 +73,7 @@ def test_an_examination_without_a_map_has_no_image(tmp_path: Path) -> None:
 
 def test_an_examination_that_cannot_be_drawn_costs_its_own_image_alone(tmp_path: Path) -> None:
     sink = OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 2)
-    damaged = Explanation(HeatMap(np.zeros((32, 32), np.complex64), 1.0), WHERE, views(3))  # type: ignore[arg-type]
+    damaged = Explanation(HeatMap(np.zeros((32, 32), np.complex64), 1.0), WHERE, views(3))
     broken = Prediction(prediction(3).exam, QUALITY, 0.5, damaged)
 
     sink.commit(UnitOutcome((prediction(1), broken, prediction(2)), ()))
