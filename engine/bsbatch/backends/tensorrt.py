@@ -5,7 +5,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
 from pathlib import Path
@@ -27,7 +26,7 @@ from bsbatch.cuda.worker import GpuWorker, WorkerSettings, concatenate
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.host.device_thread import DeviceThread, distribute, put_to_least
 from bsbatch.host.machine import usable_cpus
-from bsbatch.host.threads import FreeList, ordered_map
+from bsbatch.host.threads import FreeList, Pending, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Model, require_model
 from bsbatch.protocols import Images
@@ -124,7 +123,7 @@ class TensorRtBackend:
                 raise
         return concatenate(pieces, self._shape)
 
-    def submit(self, images: Images | Sequence[PinnedImage]) -> "Future[Inference]":
+    def submit(self, images: Images | Sequence[PinnedImage]) -> "Pending[Inference]":
         """Queue at most `queued_size` images, see `infer`, for the GPU with the least to do."""
         result = put_to_least(self._gpu_threads, list(self._pin_all(images)))
         result.add_done_callback(self._close_pool_after_failure)
@@ -140,7 +139,7 @@ class TensorRtBackend:
         seconds_of_workers = [worker.seconds for worker in self._workers]
         return {part: sum(seconds[part] for seconds in seconds_of_workers) for part in PARTS}
 
-    def _close_pool_after_failure(self, result: "Future[Inference]") -> None:
+    def _close_pool_after_failure(self, result: "Pending[Inference]") -> None:
         if result.exception() is not None:
             self.image_pool.close()  # no image comes back any more for the threads that wait for one
 
@@ -195,7 +194,7 @@ class TensorRtBackend:
 
     def _compute(self, size: int, seconds: float) -> int:
         """Keep all GPUs at work for a time with the images of the pool; return the number of images."""
-        number, pending, end = 0, deque[Future[Inference]](), time.perf_counter() + seconds
+        number, pending, end = 0, deque[Pending[Inference]](), time.perf_counter() + seconds
         while number == 0 or time.perf_counter() < end:
             if len(pending) == _IN_FLIGHT * self.devices:
                 pending.popleft().result()
