@@ -1,6 +1,5 @@
 """``bsbatch bench`` from its settings to its report."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from bsbatch.bench.stages import TakeTurn, load_images, open_setup
 from bsbatch.bench.subject import Archive, open_archive
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.gpu import Gpu, gpus
+from bsbatch.dicom.silence import silence_pydicom
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.models.directory import Manifest
@@ -96,8 +96,7 @@ def bench(config: BenchConfig) -> BenchReport:
         The archive or the backend failed.
     """
     keep_freed_memory()  # as a run does
-    with warnings.catch_warnings(), open_archive(config.subject) as archive:
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
+    with silence_pydicom(), open_archive(config.subject) as archive:
         infers = config.stage in NEED_BACKEND
         model, backend = (config.model, config.backend) if infers else (None, BackendName.FAKE)
         with open_setup(archive.folder, model, backend, Effort(config.threads)) as setup:

@@ -1,6 +1,5 @@
 """Lesion masks as DICOM Segmentation objects (PS3.3 A.51, C.8.20): binary, fractional and label maps."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from bsbatch.dicom.encoding import find_first_element
 from bsbatch.dicom.part10 import open_deflated, open_file
+from bsbatch.dicom.silence import silence_pydicom
 from bsbatch.errors import ItemError, UsageError
 from bsbatch.host import limits
 from bsbatch.host.confinement import confined
@@ -81,8 +81,7 @@ def read_segmentations(paths: Iterable[Path], views: Views) -> list[Labels] | No
 
 def _frames_of_views(path: Path, views: Views) -> Iterator[tuple[int, Labels]]:
     """Read the frames that belong to one of the views: index of the view, 0 or 1, and labels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
+    with silence_pydicom():
         dataset, frames = _read(path)
         for number, pixels in enumerate(frames):
             groups = _groups(dataset, number)

@@ -1,7 +1,6 @@
 """A run: take stock, execute units, commit, reconcile, report."""
 
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bsbatch.config import RunConfig
+from bsbatch.dicom.silence import silence_pydicom
 from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError
 from bsbatch.geometry import CAM_SHAPE, INPUT_SHAPE
 from bsbatch.host.interruption import Interruption, handle_interrupts
@@ -51,8 +51,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         The run stopped. Committed rows stay, and the same call continues it.
     """
     keep_freed_memory()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values, and those may name a patient
+    with silence_pydicom():
         if config.dry_run:
             return rehearse(config, reporter)
         setup = resolve(config, reporter)

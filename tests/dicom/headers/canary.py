@@ -58,12 +58,12 @@ def originals() -> list[tuple[bytes, UID]]:
         keyword: f"{CANARY} {keyword}"
         for keyword in (
             *("InstitutionName", "InstitutionAddress", "StudyDescription"),
-            *("InstitutionalDepartmentName", "PatientID", "OtherPatientIDs", "EthnicGroup", "Occupation"),
+            *("InstitutionalDepartmentName", "PatientID", "OtherPatientIDs"),
             *("AdditionalPatientHistory", "PatientComments", "PatientAddress", "ProtocolName", "DeviceSerialNumber"),
             *("ImageComments", "RequestedProcedureDescription", "AdmissionID", "StudyComments"),
         )
     }
-    named |= dict.fromkeys(("AccessionNumber", "StationName", "StudyID"), f"{CANARY} 12")
+    named |= dict.fromkeys(("AccessionNumber", "StationName", "StudyID", "EthnicGroup", "Occupation"), f"{CANARY} 12")
     people = dict.fromkeys(
         ("PatientName", "ReferringPhysicianName", "OperatorsName", "PerformingPhysicianName"), f"{CANARY}^{CANARY}"
     )

@@ -23,7 +23,7 @@ FOREIGN = re.compile("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 _NEVER_IN_NAMES = frozenset("^=\\\ufffd")
 """Separators of names and of values, and the sign of bytes that are no text: no camera has them in its name."""
 
-_UID = r"(?![0-9.]{65})(?:[0-9]+(?:\.[0-9]+)*)?"
+_UID = r"(?![0-9.]{65})(?:[0-9]++(?:\.[0-9]++)*+)?"
 _DATE = r"(?:[0-9]{4}[./-]?[0-9]{2}[./-]?[0-9]{2}|[0-9]{4}(?:[0-9]{2})?)?"
 """As PS3.5, as ACR-NEMA (see `bsbatch.dicom.moments`), or the part of it that an Acquisition DateTime may have."""
 _TIME = r"(?:[0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{0,12})?)?)?)?"
