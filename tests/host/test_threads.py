@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.host.waiting import PATIENCE, threads_named, wait_until
 
 from bsbatch.host import threads
-from bsbatch.host.threads import FreeList, adaptive_map, ordered_map, prefetch, run_behind, run_in_background
+from bsbatch.host.threads import Budget, FreeList, adaptive_map, ordered_map, prefetch, run_behind, run_in_background
 
 
 class Counting:
@@ -343,3 +343,35 @@ def test_the_object_given_back_last_is_taken_first() -> None:
     waiting = run_in_background(free.take)
     free.give_back("late")
     assert waiting.result(PATIENCE) == "late"
+
+
+def test_threads_that_spend_a_budget_wait_for_one_another() -> None:
+    budget, spent, most = Budget(10), 0, 0
+    lock = threading.Lock()
+
+    def work(amount: int) -> None:
+        nonlocal spent, most
+        for _ in range(20):
+            with budget.spend(amount):
+                with lock:
+                    spent += min(amount, 10)
+                    most = max(most, spent)
+                time.sleep(1e-4)
+                with lock:
+                    spent -= min(amount, 10)
+
+    workers = [threading.Thread(target=work, args=(amount,)) for amount in (3, 4, 6, 50)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(PATIENCE)
+        assert not worker.is_alive()
+    assert 0 < most <= 10
+
+
+def test_a_budget_is_given_back_after_an_error() -> None:
+    budget = Budget(1)
+    with pytest.raises(ZeroDivisionError), budget.spend(1):
+        raise ZeroDivisionError
+    with budget.spend(1):
+        pass

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bsbatch.errors import ItemError, WorkerLostError
+from bsbatch.errors import ItemError, WorkerLostError, WorkerTimeoutError
+from bsbatch.host import limits
 from bsbatch.host.machine import output_of
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 
@@ -30,6 +31,15 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def isolation() -> Iterator[Isolation]:
     with Isolation(seconds=60.0) as workers:
         yield workers
+
+
+KEPT: list[bytearray] = []
+
+
+def keep(count: int) -> int:
+    """Allocate bytes that are not freed, as a leak does; return the process."""
+    KEPT.append(bytearray(b"a") * count)
+    return os.getpid()
 
 
 def test_a_call_returns_the_result_of_the_function_in_another_process(isolation: Isolation) -> None:
@@ -64,6 +74,19 @@ def test_a_worker_that_dies_costs_one_call(isolation: Isolation, number: signal.
 def test_a_call_that_never_ends_is_given_up() -> None:
     with Isolation(seconds=1.0) as isolation, pytest.raises(WorkerLostError, match="no answer within 1 s"):
         isolation.call(time.sleep, 60)
+
+
+def test_a_call_may_have_a_time_limit_of_its_own_that_the_start_does_not_count_against(isolation: Isolation) -> None:
+    with pytest.raises(WorkerTimeoutError, match=r"no answer within 0\.01 s"):
+        isolation.call_within(0.01, time.sleep, 60)
+    assert isolation.call_within(5.0, divmod, 7, 3) == (2, 1)
+
+
+def test_a_worker_that_keeps_memory_is_replaced(isolation: Isolation) -> None:
+    first = isolation.call(os.getpid)
+    assert isolation.call(keep, 0) == first
+    assert isolation.call(keep, limits.WORKER_BYTES) == first
+    assert isolation.call(os.getpid) != first
 
 
 def test_calls_of_several_threads_do_not_disturb_one_another(isolation: Isolation) -> None:

@@ -13,7 +13,7 @@ from tests.end_to_end.tables import bsbatch, by_source, objects, results
 
 from bsbatch.config import Selection
 from bsbatch.dicom.labels import label_of
-from bsbatch.errors import BackendError, MachineError, RunError
+from bsbatch.errors import BackendError, MachineError, RunError, WorkerLostError, WorkerTimeoutError
 from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline import intake, preparation, reading
@@ -231,3 +231,11 @@ def test_a_bug_in_a_worker_process_names_its_line_there() -> None:
             verdict = verdict_of(Stage.PIXELS, error)
     assert verdict.reason is Reason.INTERNAL_ERROR
     assert "numpy.linalg.LinAlgError at host.workers:" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(WorkerTimeoutError("late"), Reason.DECODE_TIMEOUT), (WorkerLostError("dead"), Reason.DECODE_FAILED)],
+)
+def test_a_decoder_that_hangs_or_crashes_has_a_reason_of_its_own(error: WorkerLostError, reason: Reason) -> None:
+    assert verdict_of(Stage.PIXELS, error).reason is reason

@@ -37,13 +37,14 @@ def form_of(codestream: bytes) -> Form | None:
         if codestream.startswith(_START_OF_JPEG):
             return _form_of_jpeg(codestream)
         return _form_of_j2k(codestream, _find_j2k(codestream))
-    except (struct.error, IndexError):  # it ends too early
+    except (struct.error, IndexError, ValueError):  # it ends too early
         return None
 
 
 def _form_of_jpeg(codestream: bytes) -> Form | None:
     position = len(_START_OF_JPEG)
-    while codestream[position] == _MARKER:
+    while True:
+        position = codestream.index(_MARKER, position)  # decoders skip what stands between the segments
         marker = codestream[position + 1]
         if marker in _STARTS_OF_FRAME:
             precision, rows, columns, components = _FRAME_HEADER(codestream, position + 4)
@@ -51,7 +52,6 @@ def _form_of_jpeg(codestream: bytes) -> Form | None:
         if marker == _START_OF_SCAN:
             return None
         position += _length_of(codestream, position, marker)
-    return None
 
 
 def _length_of(codestream: bytes, position: int, marker: int) -> int:

@@ -17,11 +17,17 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
+    HTJ2K,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
 )
 
 from bsbatch.dicom.codestream import Form, form_of
@@ -39,6 +45,9 @@ from bsbatch.view_pixels import LookupTable, ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
 _NATIVE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+_WITH_FORM = frozenset(
+    (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
+)
 _TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
 _COMMON = 1024, 256, 16, False
 _COMMON_BYTES = 1024 * 256 * 2
@@ -165,8 +174,12 @@ def _read_form(encoded: Encoded, header: Header, frame: int) -> Form | None:
     if not is_encapsulated(header.transfer_syntax):
         return None
     form = form_of(get_frame(encoded.value, frame - 1, number_of_frames=header.frames))
+    if form is None:
+        if header.transfer_syntax in _WITH_FORM:
+            raise ItemError(Reason.DECODE_FAILED, "the code stream ends, or is damaged, before the size of its image")
+        return None
     size = header.rows, header.columns, header.samples_per_pixel
-    if form is not None and size != (form.rows or header.rows, form.columns, form.components):
+    if size != (form.rows or header.rows, form.columns, form.components):
         raise ItemError(Reason.DECODE_FAILED, f"the code stream is of {form.rows} x {form.columns} pixels")
     return form
 

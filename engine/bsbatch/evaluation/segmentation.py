@@ -127,7 +127,9 @@ def _decode(dataset: Dataset) -> Pixels:
     if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return dataset.pixel_array
     with Isolation() as isolation:
-        return isolation.call(_decode_confined, dataset, limits.decoder_bytes(pixels))
+        return isolation.call_within(
+            limits.decoder_seconds(pixels), _decode_confined, dataset, limits.decoder_bytes(pixels)
+        )
 
 
 def _decode_confined(dataset: Dataset, memory: int) -> Pixels:

@@ -12,15 +12,15 @@ HEADER_INFLATED = 1 << 24
 """Bytes that a deflated header may be inflated to."""
 HEADER_READ = 1 << 26
 """Bytes that are read of a header. Most values are skipped unread."""
-HEADER_CALLS = 1 << 18
+HEADER_CALLS = 1 << 17
 """Calls that read from a header: two or three for each element at any depth. pydicom makes them in 2 to 4 s."""
 FRAMES = 4096
 """Frames of a whole-body object."""
+SMALL_PIXELS, LARGE_PIXELS = 1 << 21, 1 << 24
+"""Pixels of an object up to which it is read at any time, and those of larger objects that are read at once."""
 FRAGMENTS = 1 << 16
 """Fragments of encapsulated pixel data, PS3.5 section A.4."""
-DECODER_SECONDS = 8.0
-"""Time of a decoder for the frames of one object."""
-WORKER_BYTES = 1 << 28
+WORKER_BYTES = 1 << 27
 """Resident memory above which a worker is replaced after a call: a decoder has lost some, or keeps it."""
 MASK_PIXELS, MASK_BYTES = 1 << 23, 1 << 27
 """Pixels of one lesion mask; bytes of its file, inflated, and of the decoded frames of a DICOM Segmentation."""
@@ -29,8 +29,12 @@ LABEL_BYTES = 1 << 25
 
 _EXPANSION, _FRAGMENT_BYTES = 2, 1 << 20
 """Encapsulated pixel data in shares of native ones, and bytes beyond that. No encoder doubles an image."""
-_DECODER_BYTES, _PIXEL_BYTES, _STACK_BYTES = 96 << 20, 24, 8 << 20
+_DECODER_BYTES, _PIXEL_BYTES, _STACK_BYTES = 64 << 20, 16, 8 << 20
 """Memory of a decoder: fixed, for each pixel of an object, and for the stack of one thread on each processor."""
+
+
+_DECODER_SECONDS, _PIXELS_PER_SECOND = 6.0, 5e6
+"""Time of a decoder: fixed, and pixels that the slowest one decodes in a second, twice over."""
 
 
 def encapsulated_bytes(native: int) -> int:
@@ -41,3 +45,8 @@ def encapsulated_bytes(native: int) -> int:
 def decoder_bytes(pixels: int) -> int:
     """Memory that the decoder of an object of so many pixels may allocate, bytes."""
     return _DECODER_BYTES + _PIXEL_BYTES * pixels + _STACK_BYTES * (os.cpu_count() or 1)
+
+
+def decoder_seconds(pixels: int) -> float:
+    """Time that a decoder may take for the frames of an object of so many pixels, seconds."""
+    return _DECODER_SECONDS + pixels / _PIXELS_PER_SECOND

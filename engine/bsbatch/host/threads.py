@@ -141,6 +141,28 @@ def _produce(
             items.close()
 
 
+class Budget:
+    """An amount that threads share. `spend` blocks while too little is left, however much one thread needs."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def spend(self, amount: int) -> Iterator[None]:
+        """Take an amount, or all if it is more than that, and give it back on exit."""
+        amount = min(amount, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
 @contextmanager
 def run_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]:
     """Yield a function that runs in another thread while its caller goes on, one call at a time and in order.

@@ -26,8 +26,8 @@ from bsbatch.errors import WorkerLostError, WorkerTimeoutError
 from bsbatch.host import limits
 from bsbatch.host.origin import note_place
 
-_START_SECONDS = 60.0
-"""Time limit of a start: the interpreter, and the packages of the first call."""
+_SECONDS = 60.0
+"""Time limit of a call, and of the start of a worker with the packages of its first call."""
 _PROGRAM = "import sys; from bsbatch.host.workers import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 Arguments = ParamSpec("Arguments")
@@ -41,8 +41,8 @@ _Reply = tuple[bool, object]
 class Isolation:
     """Runs calls in worker processes: as many workers as simultaneous calls, started when first needed."""
 
-    def __init__(self, seconds: float = limits.DECODER_SECONDS) -> None:
-        """Start no worker yet; a call may take at most ``seconds``, without the start of its worker."""
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        """Start no worker yet; a call may take at most ``seconds``, unless it has a limit of its own."""
         self._seconds = seconds
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
@@ -58,7 +58,17 @@ class Isolation:
                 self._idle.pop().end()
 
     def call(self, function: Callable[Arguments, Out], *arguments: Arguments.args, **options: Arguments.kwargs) -> Out:
-        """Call a module's function in a worker. Arguments, result and errors are pickled.
+        """Call a module's function in a worker. Arguments, result and errors are pickled; errors see `call_within`."""
+        return self.call_within(self._seconds, function, *arguments, **options)
+
+    def call_within(
+        self,
+        seconds: float,
+        function: Callable[Arguments, Out],
+        *arguments: Arguments.args,
+        **options: Arguments.kwargs,
+    ) -> Out:
+        """Call a function as `call` does, with a time limit of its own, without the start of its worker.
 
         Raises
         ------
@@ -73,9 +83,9 @@ class Isolation:
         try:
             if is_new:
                 worker.send(_Task.CALL, _import, (function,))
-                _result_of(worker.receive(_START_SECONDS))
+                _result_of(worker.receive(_SECONDS))
             worker.send(_Task.CALL, function, arguments, options)
-            reply = worker.receive(self._seconds)
+            reply = worker.receive(seconds)
         except BaseException:
             worker.end()
             raise

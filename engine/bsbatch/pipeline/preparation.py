@@ -16,7 +16,7 @@ from bsbatch.imaging.gradcam import NO_MAPS, Explainer
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.quality import assess, limits_of
 from bsbatch.native.view_pairs import Frame, LoadedPair, PairFunctions, pair_functions
-from bsbatch.pipeline.reading import read_views
+from bsbatch.pipeline.reading import await_turn, read_views
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import ImagePool, Source
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -64,7 +64,11 @@ class Preparation:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
         views = exam.anterior, exam.posterior
         try:
-            return self._prepare_compiled(exam, *views) or self._prepare_stepwise(exam, *views)
+            compiled = self._prepare_compiled(exam, *views)
+            if compiled is not None:
+                return compiled
+            with await_turn(exam.anterior.scan, exam.posterior.scan):
+                return self._prepare_stepwise(exam, *views)
         except Exception as error:  # a bug costs one examination, not the run
             return Failure(exam, verdict_of(Stage.PREPROCESS, error))
 
