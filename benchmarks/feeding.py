@@ -19,7 +19,7 @@ _RATE, _ENDLESS = 1500.0, 1e6
 _RATES, _MACHINES = (1000.0, 1500.0, 2500.0), (1, 4)
 _WANTED = (1000, 3000, 6000)
 _CORES = (16, 64)
-_CAUSES = ("reading", "commit", "concluding", "handing over", "copying in", "no further batch")
+_CAUSES = ("reading", "commit", "concluding", "handing over", "copying in")
 
 
 def feeding(setup: Setup) -> Outcome:

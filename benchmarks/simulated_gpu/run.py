@@ -8,7 +8,7 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,13 +23,16 @@ from bsbatch.cuda.engines import PRECISION, Engine, EngineKey
 from bsbatch.cuda.gpu import Gpu
 from bsbatch.host.device_thread import DeviceThread
 from bsbatch.host.machine import usable_cpus
+from bsbatch.imaging import quality
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import GRAPH, Manifest, sha256_of, write_manifest
+from bsbatch.native import files
 from bsbatch.native.view_pairs import pair_functions
 from bsbatch.pipeline.batching import Batch, batches
 from bsbatch.requirements import Requirement
 from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
+from bsbatch.sinks import parquet
 from bsbatch.telemetry import Telemetry
 
 Span = tuple[float, float]
@@ -51,9 +54,9 @@ class Feeding:
     waits: dict[str, float]
     """Shares of the time in which GPUs did not compute, by cause; with ``busy`` they add up to 1."""
     processor_ms: float
-    """Milliseconds of processors for a scan, from the listing to the tables."""
+    """Milliseconds of processors for a scan, from the start to the last commit."""
     compiled_ms: float
-    """Milliseconds of that in compiled code that reads without the interpreter lock; the rest is mostly the lock's."""
+    """Milliseconds of that in compiled code without the interpreter lock; the rest: interpreter, system calls."""
     calls: float
     """Calls of the driver for a scan."""
 
@@ -78,8 +81,7 @@ def feed(archive: Path, speed: Speed, devices: int, threads: int | None = None, 
         model = _write_model(Path(folder) / "model")
         config = RunConfig(archive, Path(folder) / "out", model, BackendName.TENSORRT, effort=Effort(threads))
         report = screen(config, SilentReporter())
-        ended = time.process_time()
-    return _summarise(machine, telemetry, report.scored, ended - telemetry.processor)
+    return _summarise(machine, telemetry, report.scored)
 
 
 class _Spans(Telemetry):
@@ -90,19 +92,33 @@ class _Spans(Telemetry):
         self.spans: dict[str, list[Span]] = {"commit": [], "held": []}
         self.put: list[list[float]] = [[] for _ in range(devices)]
         """When each batch was submitted to a device."""
-        self.began, self.processor = 0.0, 0.0
+        self.began, self.processor_before, self.processor_after = 0.0, 0.0, 0.0
+        """Start, and the process's processor seconds then and at the end of the last commit."""
         self.compiled: list[float] = []
-        """Processor seconds of each call of compiled code that reads a scan."""
+        """Processor seconds of each call that needs no interpreter lock: reading, measuring, hashing, writing."""
 
     def start(self) -> "_Spans":
         """Begin, once the backend is loaded."""
-        self.began, self.processor = time.perf_counter(), time.process_time()
+        self.began, self.processor_before = time.perf_counter(), time.process_time()
         return self
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Add the processor time of a function's calls to `compiled`."""
+
+        def call(*arguments: Any) -> Any:
+            started = time.thread_time()
+            result = function(*arguments)
+            self.compiled.append(time.thread_time() - started)
+            return result
+
+        return call
 
     def add(self, stage: str, seconds: float, items: int) -> None:
         """See `Telemetry.add`."""
         super().add(stage, seconds, items)
         now = time.perf_counter()
+        if stage == "commit":
+            self.processor_after = time.process_time()
         self.spans.setdefault(stage, []).append((now - seconds, now))
 
 
@@ -129,16 +145,15 @@ def _simulated(machine: list[SimulatedDevice], slot: int, telemetry: _Spans) -> 
         telemetry.put[int(thread._thread.name.rpartition("-")[2])].append(time.perf_counter())
         return put(thread, item)
 
-    def load(*arguments: Any) -> Any:
-        started = time.thread_time()
-        result = read(*arguments)
-        telemetry.compiled.append(time.thread_time() - started)
-        return result
-
     with ExitStack() as stack:
-        if native is not None:
-            read = native._load
-            stack.enter_context(patch.object(native, "_load", load))
+        read = files._load_read()
+        if native is not None and read is not None:
+            for name in ("_load", "_judge"):
+                stack.enter_context(patch.object(native, name, telemetry.timed(getattr(native, name))))
+            timed_read = telemetry.timed(read)
+            stack.enter_context(patch.object(files, "_load_read", lambda: timed_read))
+        for module, name in ((quality, "_pixel_hash"), (parquet, "write_part")):
+            stack.enter_context(patch.object(module, name, telemetry.timed(getattr(module, name))))
         stack.enter_context(patch.object(DeviceThread, "put", note))
         stack.enter_context(patch("bsbatch.pipeline.screening.batches", note_held))
         stack.enter_context(patch.multiple(backend, **replacements))
@@ -155,7 +170,7 @@ def _write_model(folder: Path) -> Path:
     return folder
 
 
-def _summarise(machine: list[SimulatedDevice], telemetry: _Spans, scans: int, processor: float) -> Feeding:
+def _summarise(machine: list[SimulatedDevice], telemetry: _Spans, scans: int) -> Feeding:
     work = [[span for span in device.computing if span[0] >= telemetry.began] for device in machine]
     begin, end = min(spans[0][0] for spans in work if spans), max(spans[-1][1] for spans in work if spans)
     busy = [_length(spans) / (end - begin) for spans in work]
@@ -169,8 +184,8 @@ def _summarise(machine: list[SimulatedDevice], telemetry: _Spans, scans: int, pr
         scans / (end - begin),
         sum(busy) / len(busy),
         busy,
-        waits,
-        1000 * processor / scans,
+        dict(waits),
+        1000 * (telemetry.processor_after - telemetry.processor_before) / scans,
         1000 * sum(telemetry.compiled) / scans,
         sum(device.calls for device in machine) / scans,
     )
@@ -187,7 +202,7 @@ def _causes(device: SimulatedDevice, put: list[float], whole: Span, telemetry: _
             yield "handing over", ready - arrival
             yield "copying in", start - ready
             idle_since = stop
-    yield "no further batch", end - idle_since
+    yield from _before_submission((idle_since, end), telemetry)
 
 
 def _before_submission(gap: Span, telemetry: _Spans) -> Iterator[tuple[str, float]]:

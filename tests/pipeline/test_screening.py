@@ -84,7 +84,7 @@ def units_of(archive: Path, size: int, first: int | None = None) -> Iterator[Uni
     return Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=2).units(size, None, first)
 
 
-def screening(archive: Path, backend: Watched, reported: list[Outcome] | None = None) -> Screening:
+def screening(archive: Path, backend: FakeBackend, reported: list[Outcome] | None = None) -> Screening:
     def tell(outcomes: Iterable[Outcome]) -> None:
         (reported if reported is not None else []).extend(outcomes)
 
@@ -219,7 +219,7 @@ class Queueing(FakeBackend):
 
 def test_a_backend_that_queues_batches_gets_the_next_ones_before_it_has_scored_the_first(archive: Path) -> None:
     backend, outcomes = Queueing(), list[UnitOutcome]()
-    screen = Screening(preparation_of(archive), backend, 2, lambda _outcomes: None)
+    screen = screening(archive, backend)
     units = list(units_of(archive, 20))
     consumer = threading.Thread(target=lambda: outcomes.extend(screen.execute(units)))
     consumer.start()
@@ -233,8 +233,9 @@ def test_a_backend_that_queues_batches_gets_the_next_ones_before_it_has_scored_t
     assert [item.exam for outcome in outcomes for item in outcome.outcomes] == [exam for u in units for exam in u.exams]
 
 
-def test_leaving_early_leaves_no_thread_behind(archive: Path) -> None:
-    backend = Watched(2)
+@pytest.mark.parametrize("make", [lambda: Watched(2), Queueing])
+def test_leaving_early_leaves_no_thread_behind(archive: Path, make: Callable[[], Watched | Queueing]) -> None:
+    backend = make()
     backend.is_let_go.set()
     before = threading.active_count()
 
