@@ -36,7 +36,7 @@ SYNTAXES = (
     *(ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
     RLELossless,
 )
-_NUMBER = "1.2.3.4.1000000"
+NUMBER = "1.2.3.4.1000000"
 """UID that each object has a number of its own in place of."""
 _BATCH = 1000
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
@@ -68,7 +68,7 @@ def originals() -> list[tuple[bytes, UID]]:
         ("PatientName", "ReferringPhysicianName", "OperatorsName", "PerformingPhysicianName"), f"{CANARY}^{CANARY}"
     )
     dates = {"PatientBirthDate": BIRTH, "PatientBirthTime": "123456", "StudyDate": BIRTH, "ContentDate": BIRTH}
-    uids = dict.fromkeys(("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"), _NUMBER)
+    uids = dict.fromkeys(("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"), NUMBER)
     table = item(LUTDescriptor=[256, 0, 16], ModalityLUTType="US", LUTData=struct.pack("<256H", *range(256)))
     others = [item(PatientID=f"{CANARY} 2", PatientName=f"{CANARY}^B")]
     return [
@@ -97,12 +97,10 @@ def mutants(count: int, seed: int) -> Iterator[bytes]:
     draw, files = random.Random(seed), originals()
     for number in range(count):
         data, syntax = draw.choice(files)
-        lead, body = _opened(data, syntax)
-        own = _NUMBER[: -len(str(number))] + str(number)
-        body = body.replace(_NUMBER.encode(), own.encode())
+        lead, body = open_numbered(data, syntax, number)
         for _ in range(draw.choice((1, 1, 2))):
             body = _with_wrong_length(body, syntax, draw)
-        yield lead + (_deflated(body) if syntax.is_deflated else body)
+        yield lead + (deflated(body) if syntax.is_deflated else body)
 
 
 def leaks(count: int, seed: int, folder: Path, *, has_report: bool = True) -> Iterator[str]:
@@ -137,6 +135,11 @@ def _screen(archive: Path, out: Path, *, is_pseudonymous: bool, has_report: bool
             yield f"{command[0]} ended with {done.returncode}: {done.stderr}"
         if _has_canary(done.stdout + done.stderr):
             yield f"the terminal of {command[0]}"
+    yield from lines_with_canary(out)
+
+
+def lines_with_canary(out: Path) -> Iterator[str]:
+    """Yield the rows of tables, decoded, and the other files of a folder in which the patient is named."""
     for path in filter(Path.is_file, out.rglob("*")):
         rows = pq.read_table(path).to_pylist() if path.suffix == ".parquet" else [path.read_bytes().decode("latin-1")]
         yield from (f"{path.name}: {row}" for row in rows if _has_canary(str(row)))
@@ -146,13 +149,16 @@ def _has_canary(text: str) -> bool:
     return CANARY in text.upper() or BIRTH in text
 
 
-def _opened(data: bytes, syntax: UID) -> tuple[bytes, bytes]:
-    """Divide a file into all before its data set, and the data set, inflated."""
+def open_numbered(data: bytes, syntax: UID, number: int) -> tuple[bytes, bytes]:
+    """Divide a file into all before its data set, and the data set, inflated and with UIDs of its own."""
     start = 144 + struct.unpack_from("<I", data, 140)[0]
-    return data[:start], zlib.decompress(data[start:], -zlib.MAX_WBITS) if syntax.is_deflated else data[start:]
+    body = zlib.decompress(data[start:], -zlib.MAX_WBITS) if syntax.is_deflated else data[start:]
+    own = NUMBER[: -len(str(number))] + str(number)
+    return data[:start], body.replace(NUMBER.encode(), own.encode())
 
 
-def _deflated(body: bytes) -> bytes:
+def deflated(body: bytes) -> bytes:
+    """Deflate a data set, PS3.5 section A.5."""
     packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     return packer.compress(body) + packer.flush()
 
