@@ -1,4 +1,4 @@
-# make demo | make test | make check | make rtx | make bench | make demo-model: each builds .venv as far as it needs it
+# make demo | make test | make check | make fuzz | make rtx | make bench | make demo-model: each builds .venv as far as it needs it
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,8 +10,13 @@ SETS = $(patsubst %,$(MADE)/%/expected.csv,set more last fresh external)
 DRIVER = $(CURDIR)/$(VENV)/driver
 CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
 BENCH ?=
+ATHERIS := $(VENV)/atheris
+FUZZ := fuzz
+COUNT ?= 20000
+DURATION ?= 120
+SEED ?= 1
 
-.PHONY: demo test check house rtx pycuda kernels format bench demo-model clean
+.PHONY: demo test check house fuzz rtx pycuda kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -30,6 +35,14 @@ check: $(VENV)/.check
 
 house: $(BIN)/python
 	@$(BIN)/python -m tests.architecture.house
+
+# COUNT mutated objects, then inputs that reach new branches, DURATION seconds for each target. Needs clang with libclang-rt-dev.
+# Findings lie in FUZZ, each beside the command that shows it again.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m tests.dicom.headers.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)
+	$(BIN)/python -m tests.dicom.headers.canary --count $(COUNT) --seed $(SEED)
+	$(BIN)/python -m tests.end_to_end.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)/archives
+	PYTHONPATH=$(ATHERIS) $(BIN)/python -m tests.guided --seconds $(DURATION) --seed $(SEED) --folder $(FUZZ)
 
 rtx: $(VENV)/.test
 	@# without pycuda, which nvcc would have to build: engines compile without a GPU
@@ -99,7 +112,7 @@ $(SETS): | $(VENV)/.build
 	$(BIN)/bsbatch-build phantom $(@D) $(DRAWN) --no-clutter
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(MADE)
+	rm -rf $(VENV) $(DEMO) $(MADE) $(FUZZ)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -122,6 +135,11 @@ $(VENV)/.test: $(VENV)/.build
 
 $(VENV)/.bench: $(VENV)/.build
 	$(PIP) --editable '.[codecs,build,peers]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test
+	@# not among the packages of .venv: no test may depend on it
+	$(PIP) --upgrade --target $(ATHERIS) atheris
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

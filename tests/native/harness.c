@@ -1,10 +1,9 @@
-/* Calls every function on buffers of exactly the right size, under sanitizers, with random and extreme counts. */
-#include "files.c"
-#include "position.c"
-#include "view_pairs.c"
+/*
+ * Calls every function on buffers of exactly the right size, under sanitizers, with random and extreme counts, and with
+ * the inputs of a fuzzer. Arguments: a path to write to, and files with inputs.
+ */
+#include "fuzz_views.c"
 #include "winograd.c"
-
-#include <stdio.h>
 
 static uint16_t *fill(size_t number, uint32_t kind)
 {
@@ -38,7 +37,7 @@ static int measure_all(uint64_t rows, uint64_t columns)
     return failures;
 }
 
-/* Two contiguous views in a file; then an offset one byte too large. */
+/* Two contiguous views in a file; then an offset one byte too large, and the largest. */
 static int load_all(const uint16_t *views, const char *path)
 {
     struct pair_statistics statistics;
@@ -51,6 +50,8 @@ static int load_all(const uint16_t *views, const char *path)
     request.image = malloc(512 * 512 * sizeof *request.image);
     failures += bsbatch_take_in(&request) != DONE || memcmp(request.pixels, views, 4 * PIXELS) != 0;
     request.offsets[1] += 1;
+    failures += bsbatch_take_in(&request) != NOT_HERE;
+    request.offsets[0] = INT64_MAX; /* the end of the first view does not fit into 64 bits */
     failures += bsbatch_take_in(&request) != NOT_HERE;
     char *bytes = malloc(8);
     failures += bsbatch_read(path, 0, 8, bytes) != 8 || bsbatch_read(path, 4 + 4 * PIXELS - 3, 8, bytes) != 3;
@@ -101,6 +102,19 @@ static int convolve_all(void)
     return failures;
 }
 
+static void try_input(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    REQUIRE(file != NULL && fseek(file, 0, SEEK_END) == 0);
+    size_t size = (size_t)ftell(file);
+    uint8_t *data = allocate(size);
+    rewind(file);
+    REQUIRE(fread(data, 1, size, file) == size);
+    LLVMFuzzerTestOneInput(data, size);
+    free(data);
+    fclose(file);
+}
+
 int main(int number, char **arguments)
 {
     uint32_t ranges[4];
@@ -111,7 +125,9 @@ int main(int number, char **arguments)
     failures += bsbatch_compact(back, back, ranges, counts) != DONE;
     uint16_t *views = fill(2 * PIXELS, 3);
     failures += convolve_all();
-    failures += number != 2 || load_all(views, arguments[1]);
+    failures += number < 2 || load_all(views, arguments[1]);
+    for (int i = 2; i < number; i++)
+        try_input(arguments[i]);
     free(views);
     free(front);
     free(back);

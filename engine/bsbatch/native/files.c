@@ -71,7 +71,7 @@ static int32_t read_views(const struct load_request *request)
     if (file < 0)
         return NOT_HERE;
     int64_t done = 0;
-    if (request->offsets[1] == request->offsets[0] + VIEW_BYTES)
+    if ((uint64_t)request->offsets[1] - (uint64_t)request->offsets[0] == (uint64_t)VIEW_BYTES) /* without overflow */
         done = read_at(file, request->offsets[0], 2 * VIEW_BYTES, request->pixels);
     else
         for (int side = 0; side < 2; side++)
