@@ -41,6 +41,7 @@ house: $(BIN)/python
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.dicom.headers.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)
 	$(BIN)/python -m tests.dicom.headers.canary --count $(COUNT) --seed $(SEED)
+	rm -rf $(FUZZ)/archives
 	$(BIN)/python -m tests.end_to_end.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)/archives
 	PYTHONPATH=$(ATHERIS) $(BIN)/python -m tests.guided --seconds $(DURATION) --seed $(SEED) --folder $(FUZZ)
 
