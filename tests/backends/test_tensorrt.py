@@ -1,6 +1,7 @@
 """The backend on fake GPUs: every image gets its score, and a missing part is named before a run starts."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -37,7 +38,7 @@ from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import GRAPH, Manifest, Model, read_manifest, sha256_of, write_manifest
 from bsbatch.protocols import Images
 from bsbatch.records import Inference, PinnedImage
-from bsbatch.run.report import SilentReporter
+from bsbatch.run.report import Ending, SilentReporter
 from bsbatch.run.screen import screen
 
 KEY = EngineKey("tensorrt_rtx", VERSION, "sm_89", PRECISION, "0" * 16, (1, 3), ("probabilities",))
@@ -372,6 +373,31 @@ def test_a_run_whose_gpu_fails_can_be_resumed(
     with pytest.raises(BackendError, match=r"illegal memory access .* the same command goes on"):
         screen(config, SilentReporter())
     assert 0 < len(results(tmp_path / "out")) < 12
+
+
+class Interrupting(SilentReporter):
+    """Presses Ctrl-C once when the first rows are committed, while further batches are queued on the GPU."""
+
+    is_done = False
+
+    def advance(self, objects: int, *_: int) -> None:
+        if not self.is_done and objects == 0:
+            self.is_done = True
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_run_with_queued_batches_can_be_resumed_and_scores_everything_once(
+    device: FakeDevice, model: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_backend(monkeypatch, "tensorrt", TensorRtBackend)
+    write_plain(tmp_path / "archive", 30)
+    config = RunConfig(tmp_path / "archive", tmp_path / "out", model.folder, BackendName.TENSORRT, effort=EFFORT)
+    assert screen(config, Interrupting()).ending is Ending.INTERRUPTED
+    before = len(results(tmp_path / "out"))
+    assert screen(config, SilentReporter()).ending is Ending.COMPLETE
+    assert 0 < before < 30
+    rows = [row["exam_id"] for row in results(tmp_path / "out")]
+    assert len(rows) == len(set(rows)) == 30
 
 
 def test_a_model_without_an_engine_for_this_gpu_is_refused_with_the_command(
