@@ -1,9 +1,10 @@
 """Reads the frames of a DICOM object as arrays of samples.
 
-Uncompressed little-endian frames are read directly; all others go through pydicom and its decoders, which get no more
-bytes than the image can need. Decoders crash the process on some damaged data, or allocate what a code stream claims:
-call them in a separate process (`needs_codec`, `read_encoded`, `decode_confined`). One rule extracts the samples from
-their containers in every encoding (`bsbatch.dicom.samples`), so pydicom's own is turned off.
+Uncompressed little-endian frames are read directly and RLE is decoded here; all others go through pydicom and its
+decoders, which get no more bytes than the image can need. Decoders in C or C++ crash the process on some damaged data,
+or allocate what a code stream claims, so call them in a separate process (`needs_codec`, `read_encoded`,
+`decode_confined`). One rule extracts the samples from their containers in every encoding (`bsbatch.dicom.samples`), so
+pydicom's own is turned off.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,10 +29,11 @@ from pydicom.uid import (
     JPEG2000TransferSyntaxes,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
+    RLELossless,
 )
 
+from bsbatch.dicom import rle
 from bsbatch.dicom.codestream import Form, form_of
-from bsbatch.dicom.encoding import is_encapsulated
 from bsbatch.dicom.fragments import read_fragments, read_up_to
 from bsbatch.dicom.modality_lut import TAGS, read_table
 from bsbatch.dicom.part10 import load, open_deflated
@@ -44,7 +46,7 @@ from bsbatch.records import Header
 from bsbatch.view_pixels import LookupTable, ViewPixels
 
 _PLAIN = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian})
-_NATIVE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+_SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless}
 _WITH_FORM = frozenset(
     (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 )
@@ -68,8 +70,8 @@ class Encoded:
 
 
 def needs_codec(header: Header) -> bool:
-    """Return True if a frame needs a decoder, which may crash, hang or fill the memory."""
-    return header.transfer_syntax not in _NATIVE
+    """Return True if a frame needs a decoder in C or C++, which may crash, hang or fill the memory."""
+    return header.transfer_syntax not in _SAFE
 
 
 def frame_offset(header: Header, frame: int) -> int | None:
@@ -136,13 +138,14 @@ def decode_confined(encoded: Encoded, header: Header, frames: Sequence[int]) -> 
 
 
 def decode(encoded: Encoded, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
-    """Decode frames with pydicom; parameters and errors are those of `read_frames`."""
-    dataset = _dataset_of(encoded, header)
+    """Decode frames, all but RLE with pydicom; parameters and errors are those of `read_frames`."""
     with _errors_of_decoders():
         forms = [_read_form(encoded, header, frame) for frame in frames]
-        decoded = [
-            np.asarray(pixel_array(dataset, index=frame - 1, raw=True, correct_unused_bits=False)) for frame in frames
-        ]
+        decoded = (
+            _decode_rle(encoded, header, frames)
+            if header.transfer_syntax == RLELossless
+            else (_decode(encoded, header, frames))
+        )
     return tuple(
         view_of(_checked(containers, header), header, encoded.table, form.precision if form else None)
         for containers, form in zip(decoded, forms, strict=True)
@@ -152,6 +155,21 @@ def decode(encoded: Encoded, header: Header, frames: Sequence[int]) -> tuple[Vie
 def _native_bytes(header: Header) -> int:
     """Length of native pixel data, PS3.5 section 8.1.1."""
     return (header.rows * header.columns * header.frames * header.samples_per_pixel * header.bits_allocated + 7) // 8
+
+
+def _decode_rle(encoded: Encoded, header: Header, frames: Sequence[int]) -> list[NDArray[np.generic]]:
+    shape = header.rows, header.columns
+    return [rle.decode_frame(_frame(encoded, header, frame), shape, header.bits_allocated) for frame in frames]
+
+
+def _decode(encoded: Encoded, header: Header, frames: Sequence[int]) -> list[NDArray[np.generic]]:
+    dataset = _dataset_of(encoded, header)
+    return [np.asarray(pixel_array(dataset, index=frame - 1, raw=True, correct_unused_bits=False)) for frame in frames]
+
+
+def _frame(encoded: Encoded, header: Header, frame: int) -> bytes:
+    """Fragments of a frame, joined."""
+    return get_frame(encoded.value, frame - 1, number_of_frames=header.frames)
 
 
 def _dataset_of(encoded: Encoded, header: Header) -> Dataset:
@@ -171,13 +189,11 @@ def _dataset_of(encoded: Encoded, header: Header) -> Dataset:
 
 def _read_form(encoded: Encoded, header: Header, frame: int) -> Form | None:
     """Read what the code stream of a frame announces; None without one. It must be what the header announces."""
-    if not is_encapsulated(header.transfer_syntax):
+    if header.transfer_syntax not in _WITH_FORM:
         return None
-    form = form_of(get_frame(encoded.value, frame - 1, number_of_frames=header.frames))
+    form = form_of(_frame(encoded, header, frame))
     if form is None:
-        if header.transfer_syntax in _WITH_FORM:
-            raise ItemError(Reason.DECODE_FAILED, "the code stream ends, or is damaged, before the size of its image")
-        return None
+        raise ItemError(Reason.DECODE_FAILED, "the code stream ends, or is damaged, before the size of its image")
     size = header.rows, header.columns, header.samples_per_pixel
     if size != (form.rows or header.rows, form.columns, form.components):
         raise ItemError(Reason.DECODE_FAILED, f"the code stream is of {form.rows} x {form.columns} pixels")

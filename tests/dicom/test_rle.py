@@ -1,0 +1,42 @@
+import struct
+
+import numpy as np
+import pytest
+from pydicom.pixels.decoders.rle import _rle_decode_frame
+
+from bsbatch.dicom.rle import decode_frame
+
+
+def frame(*segments: bytes) -> bytes:
+    offsets = [64 + sum(map(len, segments[:index])) for index in range(len(segments))]
+    return struct.pack("<16L", len(segments), *offsets, *[0] * (15 - len(segments))) + b"".join(segments)
+
+
+@pytest.mark.filterwarnings("ignore:The decoded RLE segment")
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+def test_random_segments_are_decoded_as_pydicom_does(bits: int) -> None:
+    random, shape = np.random.default_rng(bits), (24, 11)
+    for _ in range(20):
+        data = frame(*(random.bytes(600) + b"\x7f" + bytes(400) for _ in range(bits // 8)))
+        expected = np.frombuffer(_rle_decode_frame(data, *shape, 1, bits), f"<u{bits // 8}").reshape(shape)
+
+        np.testing.assert_array_equal(decode_frame(data, shape, bits), expected)
+
+
+def test_runs_are_decoded_to_the_size_of_the_image_and_no_further() -> None:
+    runs = b"\x81\x07" * 1_000_000
+
+    assert decode_frame(frame(runs), (3, 5), 8).tolist() == [[7] * 5] * 3
+
+
+@pytest.mark.parametrize(
+    "data", [frame(b"\x01ab", b"\x00a"), frame(b"\x01ab"), frame(*[b"\x01ab"] * 3), b"", frame(b"", b"")]
+)
+def test_damaged_frames_are_refused(data: bytes) -> None:
+    with pytest.raises((ValueError, struct.error)):
+        decode_frame(data, (1, 2), 16)
+
+
+def test_samples_of_bits_are_not_known() -> None:
+    with pytest.raises(NotImplementedError):
+        decode_frame(frame(b"\x00a"), (1, 1), 1)
