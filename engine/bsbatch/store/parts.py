@@ -97,6 +97,18 @@ def all_rows(folder: Path, columns: list[str]) -> Iterator[Row]:
         yield from read_rows(part, columns)
 
 
+def read_table(folder: Path) -> pa.Table | None:
+    """Read all parts of a table, with all columns; None if there are none.
+
+    Raises
+    ------
+    OutputError
+        A part cannot be read.
+    """
+    parts = [_read(_table, part) for part in parts_in(folder)]
+    return pa.concat_tables(parts) if parts else None
+
+
 def metadata_of(part: Path) -> dict[str, str]:
     """Read the metadata of a part's schema, see `bsbatch.store.tables.schema_of`.
 

@@ -1,0 +1,1 @@
+"""The public Python API behind the names of ``bsbatch``."""

@@ -1,0 +1,23 @@
+"""Choices that are given by name."""
+
+from enum import StrEnum
+from typing import TypeVar
+
+from bsbatch.errors import UsageError
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def choice_of(kind: type[Choice], value: Choice | str, argument: str) -> Choice:
+    """Return the member of an enumeration.
+
+    Raises
+    ------
+    UsageError
+        There is none of that name.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(f'"{name}"' for name in kind)
+        raise UsageError(f'{argument}="{value}" is none of {names}') from None

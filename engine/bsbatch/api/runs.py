@@ -1,0 +1,145 @@
+"""Screen an archive from Python, and read what a run has written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bsbatch.api.choices import choice_of
+from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection
+from bsbatch.errors import UsageError
+from bsbatch.models.directory import Model
+from bsbatch.requirements import require
+from bsbatch.run.report import Reporter, SilentReporter
+from bsbatch.run.screen import screen as screen_archive
+from bsbatch.store.flow import Flow
+from bsbatch.store.folder import RUN_FILE, read_run_file
+from bsbatch.store.parts import read_table
+from bsbatch.store.reconcile import add_up
+from bsbatch.store.tables import OBJECTS, RESULTS, to_table
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run: what lies in its output folder. Everything is read when it is asked for."""
+
+    out: Path
+
+    @property
+    def results(self) -> pa.Table:
+        """One row for each examination, scored or failed; the columns are those of docs/tables.md."""
+        return self._read(RESULTS)
+
+    @property
+    def objects(self) -> pa.Table:
+        """One row for each file: used, failed or skipped, and why."""
+        return self._read(OBJECTS)
+
+    @property
+    def flow(self) -> Flow:
+        """Counts of files and examinations by status and reason."""
+        return add_up(self.out)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """``run.json``: configuration, model, versions, counts, seconds and rates by stage."""
+        return read_run_file(self.out)
+
+    def to_pandas(self) -> Any:
+        """Return `results` as a ``pandas.DataFrame``.
+
+        Raises
+        ------
+        MissingPackageError
+            pandas is not installed.
+        """
+        require("pandas", extra="pandas")
+        return self.results.to_pandas()
+
+    def _read(self, table: str) -> pa.Table:
+        found = read_table(self.out / table)
+        return to_table(table, [], "") if found is None else found
+
+
+def screen(
+    archive: Path | str,
+    *,
+    model: Model | Path | str,
+    out: Path | str,
+    backend: BackendName | str = BackendName.AUTO,
+    threshold: float | None = None,
+    cam: CamMode | str = CamMode.NONE,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+    effort: Effort = Effort(),  # noqa: B008 - frozen
+    limit: int | None = None,
+    keyfile: Path | str | None = None,
+    fresh: bool = False,
+    reporter: Reporter = SilentReporter(),  # noqa: B008 - without a state
+) -> Run:
+    """Screen an archive as ``bsbatch run`` does. Research use only, not for clinical use.
+
+    A run that was stopped goes on with the same call. In the main thread, the first Ctrl-C ends it between two units of
+    work. It changes settings of this process: malloc keeps freed memory, and Python's warnings are off meanwhile.
+
+    Parameters
+    ----------
+    archive
+        Folder with DICOM files; subfolders, too.
+    model
+        Model directory, or ``"demo"``.
+    out
+        Folder for the two tables.
+    backend
+        Inference engine; by default the fastest that works on this machine.
+    threshold
+        Smallest ``p_metastasis`` that is predicted positive, in [0, 1]; None for the model's.
+    cam
+        Examinations that get a heat map (Grad-CAM): ``"none"``, ``"positive"`` or ``"all"``.
+    selection, effort
+        Rules for usable examinations, and use of the machine.
+    limit
+        Largest number of examinations to process.
+    keyfile
+        Key of pseudonyms for UIDs and paths, at least 16 bytes; None keeps them.
+    fresh
+        Delete the tables in ``out`` first.
+    reporter
+        Is given the progress and what the user should read.
+
+    Raises
+    ------
+    UsageError
+        The run cannot start with these settings.
+    RunError
+        The run stopped. Committed rows stay, and the same call continues it.
+    """
+    config = RunConfig(
+        Path(archive),
+        out=Path(out),
+        model=model.folder if isinstance(model, Model) else Path(model),
+        backend=choice_of(BackendName, backend, "backend"),
+        threshold=threshold,
+        selection=selection,
+        effort=effort,
+        cam=choice_of(CamMode, cam, "cam"),
+        limit=limit,
+        keyfile=None if keyfile is None else Path(keyfile),
+        fresh=fresh,
+    )
+    screen_archive(config, reporter)
+    return Run(Path(out))
+
+
+def open_results(out: Path | str) -> Run:
+    """Open the output folder of a run, finished or not.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no run.
+    """
+    folder = Path(out)
+    if not (folder / RUN_FILE).is_file():
+        raise UsageError(f"{folder} holds no run: name the folder that was given to --out")
+    return Run(folder)
