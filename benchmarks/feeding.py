@@ -69,6 +69,7 @@ def _line(devices: int, rate: float, runs: list[Feeding]) -> Line:
         "scans/s found": f"{median(run.rate for run in runs):,.0f}",
         "computing": share([run.busy for run in runs]),
         **waits,
+        "cores had": median(run.cores for run in runs),
         "processor ms a scan": median(run.processor_ms for run in runs),
     }
 

@@ -53,6 +53,8 @@ class Feeding:
     busy_by_device: list[float]
     waits: dict[str, float]
     """Shares of the time in which GPUs did not compute, by cause; with ``busy`` they add up to 1."""
+    cores: float
+    """Processors at work on average, from the start to the last commit: other programs may have had the rest."""
     processor_ms: float
     """Milliseconds of processors for a scan, from the start to the last commit."""
     compiled_ms: float
@@ -178,6 +180,7 @@ def _summarise(machine: list[SimulatedDevice], telemetry: _Spans, scans: int) ->
     for device, put in zip(machine, telemetry.put, strict=True):
         for cause, seconds in _causes(device, put, (begin, end), telemetry):
             waits[cause] += seconds / (end - begin) / len(machine)
+    processor = telemetry.processor_after - telemetry.processor_before
     return Feeding(
         scans,
         end - begin,
@@ -185,7 +188,8 @@ def _summarise(machine: list[SimulatedDevice], telemetry: _Spans, scans: int) ->
         sum(busy) / len(busy),
         busy,
         dict(waits),
-        1000 * (telemetry.processor_after - telemetry.processor_before) / scans,
+        processor / (telemetry.spans["commit"][-1][1] - telemetry.began),
+        1000 * processor / scans,
         1000 * sum(telemetry.compiled) / scans,
         sum(device.calls for device in machine) / scans,
     )
