@@ -16,7 +16,6 @@ BUSY, BUSY_AT_MOST = Target(95.0, "%", True), Target(90.0, "%", True)
 INTERPRETER = Target(0.1, "ms", False)
 _RATE, _ENDLESS = 1500.0, 1e6
 """Scans in a second of the GPU of the target, and of one that is never waited for."""
-_RATES, _MACHINES = (1000.0, 1500.0, 2500.0), (1, 4)
 _WANTED = (1000, 3000, 6000)
 _CORES = (16, 64)
 _CAUSES = ("reading", "commit", "concluding", "handing over", "copying in")
@@ -39,8 +38,7 @@ def feeding(setup: Setup) -> Outcome:
     ]
     detail = [
         _line(devices, rate, [feed(archive, Speed(rate), devices) for _ in range(rounds)])
-        for devices in _MACHINES
-        for rate in _RATES
+        for devices, rate in setup.sizes.machines
     ]
     return Outcome("feeding", rows, detail, [_SIMULATED, *_needs(endless)])
 

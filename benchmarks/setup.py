@@ -37,11 +37,15 @@ class Sizes:
     """Calls of ``bsbatch --help``."""
     feeding_scans: int = 3000
     """Examinations for simulated GPUs; they take 1 MiB each."""
+    machines: tuple[tuple[int, float], ...] = tuple(
+        (gpus, rate) for gpus in (1, 4) for rate in (1000.0, 1500.0, 2500.0)
+    )
+    """Numbers of simulated GPUs, and scans in a second of each."""
     width: float = 1.0
     """Width of the network; 1 is the paper's VGG16."""
 
 
-QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 150, 0.0625)
+QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 16, ((2, 1500.0),), 0.0625)
 """Sizes to check that everything works."""
 
 
