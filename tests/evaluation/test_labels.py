@@ -7,6 +7,7 @@ import pytest
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.labels import Label, read_labels
+from bsbatch.host import limits
 
 GOOD = "study_uid,label,centre,split,lesions\n1.2.1,0,A,train,0\n1.2.2,1,B,test,7\n"
 
@@ -129,4 +130,15 @@ def test_a_file_longer_than_any_label_file_is_not_read(tmp_path: Path) -> None:
         stream.truncate(1 << 40)
 
     with pytest.raises(UsageError, match="longer than"):
+        read_labels(path)
+
+
+def test_a_file_of_more_lines_than_any_label_file_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LABEL_LINES", 10)
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"study_uid,label\n" + b"1,0\n" * limits.LABEL_LINES)
+
+    with pytest.raises(UsageError, match="more than 10 lines"):
         read_labels(path)

@@ -114,6 +114,8 @@ def _rows(path: Path, columns: tuple[str, ...], reader: Iterable[list[str]]) -> 
     line = 1
     for fields in reader:
         line = getattr(reader, "line_num", line + 1)
+        if line > limits.LABEL_LINES:
+            raise UsageError(f"{path} has more than {limits.LABEL_LINES} lines: evaluate it in parts")
         if not any(field.strip() for field in fields):
             continue
         if len(fields) != len(columns):

@@ -24,8 +24,8 @@ WORKER_BYTES = 1 << 27
 """Resident memory above which a worker is replaced after a call: a decoder has lost some, or keeps it."""
 MASK_PIXELS, MASK_BYTES = 1 << 23, 1 << 27
 """Pixels of one lesion mask; bytes of its file, inflated, and of the decoded frames of a DICOM Segmentation."""
-LABEL_BYTES = 1 << 25
-"""Bytes of a label file: about 300,000 studies."""
+LABEL_BYTES, LABEL_LINES = 1 << 25, 1 << 18
+"""Bytes and lines of a label file."""
 
 _EXPANSION, _FRAGMENT_BYTES = 2, 1 << 20
 """Encapsulated pixel data in shares of native ones, and bytes beyond that. No encoder doubles an image."""
