@@ -93,11 +93,13 @@ def test_a_deleted_file_keeps_its_rows(archive: Path, tmp_path: Path) -> None:
     assert len(results(tmp_path / "out")) == 9
 
 
-def test_a_lost_objects_part_is_written_again_without_a_second_result(archive: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+@pytest.mark.parametrize("lost", ["objects", "results"])
+def test_either_half_of_a_unit_is_done_again_as_a_whole(lost: str, tmp_path: Path) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    write_mixed(archive, 6)
     run(archive, out)
     before = objects(out), results(out)
-    (out / "objects/part-000001.parquet").unlink()  # as if killed between the two renames
+    sorted(out.glob(f"{lost}/part-*"))[1].unlink()  # as if killed between the two renames, in either order
     run(archive, out)
     assert (objects(out), results(out)) == before
 

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.dicom.objects import scan
 
+from bsbatch.dicom.pairing import examine
 from bsbatch.errors import OutputError
 from bsbatch.reasons import Reason, Stage, Verdict
-from bsbatch.records import ObjectRef, SettledObject, UnitOutcome
+from bsbatch.records import ObjectRef, Prediction, Quality, SettledObject, UnitOutcome
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.parts import parts_in
 from bsbatch.store.reconcile import reconcile
 from bsbatch.store.tables import OBJECTS, RESULTS, Provenance, schema_of
 
 PROVENANCE = Provenance("hash", "model", 0.5)
+QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "00")
 
 
 def settled(*sources: str, reason: Reason = Reason.NOT_DICOM) -> UnitOutcome:
@@ -51,6 +54,16 @@ def test_unfinished_parts_of_a_killed_run_are_removed_and_never_read(tmp_path: P
     assert pq.read_table(tmp_path / OBJECTS).num_rows == 1
     sink(tmp_path)
     assert not list((tmp_path / OBJECTS).glob(".part-*"))
+
+
+def test_a_unit_that_stops_between_its_two_parts_has_results_and_no_objects(tmp_path: Path) -> None:
+    writer = sink(tmp_path)
+    (tmp_path / OBJECTS / ".part-000000.parquet.partial").mkdir()  # so the second part cannot be written
+
+    with pytest.raises(OutputError):
+        writer.commit(UnitOutcome((Prediction(examine((scan("AP", "a"),)), QUALITY, 0.5),), ()))
+
+    assert (len(parts_in(tmp_path / RESULTS)), parts_in(tmp_path / OBJECTS)) == (1, [])
 
 
 def test_a_missing_row_is_an_error(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bsbatch.records import (
     Failure,
     HeatMap,
     MapLocation,
+    ObjectRef,
     Outcome,
     Peak,
     Prediction,
@@ -48,6 +49,14 @@ PAIR = examine((scan("P", "p", series_uid="9"), scan("A", "a", series_uid="8")))
 LONE = examine((scan("A", "lone"),), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
 CT = SettledObject(ref("ct.dcm"), header(modality="CT"), Verdict.of(Stage.HEADER, Reason.MODALITY_NOT_NM))
 NOTE = SettledObject(ref("note.txt"), None, Verdict.of(Stage.HEADER, Reason.NOT_DICOM))
+
+CAMERA = {
+    "manufacturer": "Nobody",
+    "model_name": "Test camera",
+    "image_type": "ORIGINAL\\PRIMARY\\WHOLE BODY\\EMISSION",
+    "acquisition_date": "20200102",
+    "acquisition_time": "101500",
+}
 
 
 def failure(exam: Examination, reason: Reason = Reason.SINGLE_VIEW_ONLY, quality: Quality | None = None) -> Failure:
@@ -136,6 +145,80 @@ def test_the_tracer_is_written_and_the_posterior_object_completes_it() -> None:
     assert (row["radionuclide"], row["radiopharmaceutical"]) == ("Tc-99m", "HDP")
     assert row["minutes_from_injection"] == 185.5
     assert result_of(failure(BOTH))["radionuclide"] is None
+
+
+def test_every_column_of_a_result_has_its_own_value() -> None:
+    front = replace(scan("A", "a", patient_id="key"), tracer=Tracer("Tc-99m", "HDP", 185.5))
+    back = scan("P", "p")
+    exam = examine((front, replace(back, frames=(replace(back.frames[0], frame=2),))))
+    quality = Quality(1.0, 2.0, 3.0, 4.0, 5.0, 6, ("lossy",), "f" * 32)
+
+    assert result_of(Prediction(exam, quality, 0.75)) == {
+        "exam_id": exam.exam_id,
+        "patient_key": "key",
+        "study_uid": "1.2.3",
+        "series_uid": "1.2.3.4",
+        "sop_uid_anterior": "1.2.3.4.a",
+        "sop_uid_posterior": "1.2.3.4.p",
+        "frame_anterior": 1,
+        "frame_posterior": 2,
+        "source_anterior": "a",
+        "source_posterior": "p",
+        **CAMERA,
+        "radionuclide": "Tc-99m",
+        "radiopharmaceutical": "HDP",
+        "minutes_from_injection": 185.5,
+        "view_evidence": "start_angle",
+        "status": "ok",
+        "stage": None,
+        "reason": None,
+        "message": None,
+        "p_metastasis": 0.75,
+        "predicted": 1,
+        "qc_counts_anterior": 1.0,
+        "qc_counts_posterior": 2.0,
+        "qc_hotspot_ratio_anterior": 3.0,
+        "qc_hotspot_ratio_posterior": 4.0,
+        "qc_laterality": 5.0,
+        "qc_saturated_pixels": 6,
+        "qc_flags": ["lossy"],
+        "pixel_xxh3": "f" * 32,
+        "threshold": 0.5,
+        "model_id": "0123456789abcdef",
+        "config_hash": "abc",
+    }
+
+
+def test_every_column_of_an_object_has_its_own_value() -> None:
+    whole = header(frame_of_reference_uid="1.2.9", patient_id="key", rows=12, columns=34, unfit=("PatientSex",))
+    item = SettledObject(ObjectRef("ct.dcm", "/ct.dcm", 5, 6), whole, CT.verdict)
+    empty = replace(item, header=whole._replace(modality="", rows=0, columns=0, image_type=(), unfit=()))
+
+    first, second = objects_of(unit(settled=(item, empty)))
+
+    assert first == {
+        "source": "ct.dcm",
+        "size": 5,
+        "mtime_ns": 6,
+        "sop_uid": "1.2.3.4.5",
+        "sop_class": "1.2.840.10008.5.1.4.1.1.20",
+        "modality": "NM",
+        "patient_key": "key",
+        "study_uid": "1.2.3",
+        "series_uid": "1.2.3.4",
+        "frame_of_reference_uid": "1.2.9",
+        "rows": 12,
+        "columns": 34,
+        "frames": 2,
+        "unfit_values": ["PatientSex"],
+        **CAMERA,
+        "status": "skipped",
+        "stage": "header",
+        "reason": "modality_not_nm",
+        "message": CT.verdict.message,
+        "exam_id": None,
+    }
+    assert second == {**first, **dict.fromkeys(("modality", "rows", "columns", "image_type", "unfit_values"))}
 
 
 def test_a_heat_map_its_peaks_and_shares_are_written() -> None:

@@ -1,7 +1,8 @@
 """The tables ``results`` and ``objects``: columns, schemas, and rows made from records.
 
-A part of ``results`` is renamed into place before the part of ``objects`` with the same number. The row in ``objects``
-thus becomes visible last, and an object without such a row is processed again.
+A part of ``results`` is renamed into place before the part of ``objects`` with the same number, so a reader of an
+unfinished run finds the result of each object that a unit used. Resuming does not need this order: a row without its
+counterpart is removed from either table, and its objects are processed again.
 """
 
 import json
