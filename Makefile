@@ -1,4 +1,4 @@
-# make demo | make test | make check | make fuzz | make rtx | make bench | make demo-model: each builds .venv as far as it needs it
+# make demo | make test | make check | make fuzz | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,13 +10,17 @@ SETS = $(patsubst %,$(MADE)/%/expected.csv,set more last fresh external)
 DRIVER = $(CURDIR)/$(VENV)/driver
 CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
 BENCH ?=
+WHEELS := wheels
+LACKING ?= pydicom lazy_loader pytools platformdirs siphash24 Mako
+GPU ?=
+GPU_SITE := $(VENV)/gpu
 ATHERIS := $(VENV)/atheris
 FUZZ := fuzz
 COUNT ?= 20000
 DURATION ?= 120
 SEED ?= 1
 
-.PHONY: demo test check house fuzz rtx pycuda kernels format bench demo-model clean
+.PHONY: demo test check house fuzz rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -61,6 +65,22 @@ pycuda: $(VENV)/.test
 	XDG_CONFIG_HOME="$${XDG_CONFIG_HOME:-$$HOME/.config}" HOME=$(DRIVER) $(PIP) pycuda
 	LD_LIBRARY_PATH=$(DRIVER) $(BIN)/python -c 'import os, pytest, sys; sys.setdlopenflags(os.RTLD_LAZY); \
 	    sys.exit(pytest.main(["tests/contracts/test_devices.py"]))'
+
+# What a machine for ten minutes lacks, for the PYTHON that it has (docs/gpu.md). pycuda is linked to an empty driver, and finds the real one there.
+gpu-wheels:
+	mkdir -p $(WHEELS) $(DRIVER)-empty
+	echo | gcc -shared -x c -Wl,-soname,libcuda.so.1 -o $(DRIVER)-empty/libcuda.so -
+	printf "%s\n" "CUDA_ROOT = '$(CUDA)'" "CUDADRV_LIB_DIR = ['$(DRIVER)-empty']" "CUDA_ENABLE_CURAND = False" \
+	    > $(DRIVER)-empty/.aksetup-defaults.py
+	XDG_CONFIG_HOME="$${XDG_CONFIG_HOME:-$$HOME/.config}" HOME=$(DRIVER)-empty PIP_CONSTRAINT=constraints.txt \
+	    $(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) pycuda $(LACKING)
+	du -ch $(WHEELS)/*
+
+# without a network and without .venv: PYTHON has the other packages, torch or TensorRT among them
+gpu:
+	rm -rf $(GPU_SITE)
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --target $(GPU_SITE) $(WHEELS)/*.whl
+	PYTHONPATH=$(CURDIR):$(CURDIR)/engine:$(CURDIR)/build_tools:$(CURDIR)/$(GPU_SITE) $(PYTHON) -m benchmarks.gpu.run $(GPU)
 
 # nvcc writes its own PTX version, which older drivers refuse; 6.3 is the lowest that sm_75 admits
 kernels:
