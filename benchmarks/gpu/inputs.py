@@ -15,6 +15,8 @@ from bsbatch.models.directory import DEMO, GRAPH, Manifest, Model, sha256_of, wr
 
 _THINNER = 8
 """Factor on the channels of a thin model."""
+_LARGER = 2
+"""Factor on its kernels, without which all of its scores are the same."""
 
 
 def measure(setup: Setup) -> Iterator[Line]:
@@ -31,11 +33,13 @@ def _write_thin_model(folder: Path) -> None:
     """Write the demo model with the first eighth of each layer's channels: another function, and 64 times as fast."""
     content = onnx.load(Model.load(Path(DEMO), VERSION).graph)
     graph = content.graph
-    nodes = [node for node in graph.node if not node.name.startswith("cam/")]
-    del graph.node[:], graph.output[1:]
-    graph.node.extend(nodes)
+    for items in (graph.node, graph.initializer):
+        others = [item for item in items if not item.name.startswith("cam/")]
+        del items[:]
+        items.extend(others)
+    del graph.output[1:]
     for tensor in graph.initializer:
-        if tensor.name.startswith(("block", "fc1", "predictions")):
+        if tensor.name.endswith(("/kernel", "/bias")):
             tensor.CopyFrom(_thin(tensor))
     folder.mkdir()
     onnx.save(content, folder / GRAPH)
@@ -46,7 +50,8 @@ def _thin(tensor: Any) -> Any:
     array = onnx.numpy_helper.to_array(tensor)
     channels = array.shape if array.ndim <= 2 else array.shape[:2]  # noqa: PLR2004 - a dense layer
     slices = tuple(slice(size if size <= 2 else size // _THINNER) for size in channels)  # noqa: PLR2004 - two classes
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(array[slices]), tensor.name)
+    values = np.ascontiguousarray(array[slices]) * array.dtype.type(_LARGER if array.ndim > 1 else 1)
+    return onnx.numpy_helper.from_array(values, tensor.name)
 
 
 if __name__ == "__main__":

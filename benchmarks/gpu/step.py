@@ -43,7 +43,7 @@ class Sizes:
         return self.slots[-1]
 
 
-QUICK = Sizes(16, 40, (1, 2), (1, 2), 4, 2, 3 << 20)
+QUICK = Sizes(16, 24, (1, 2), (1, 2), 4, 2, 3 << 20)
 """Sizes to check that everything works, without a GPU, too."""
 
 
