@@ -74,7 +74,9 @@ def decline(header: Header) -> Verdict | None:
     for check in (_other_modality, _display_capture, _other_nuclear_medicine):
         reason = check(header)
         if reason is not None:
-            return Verdict.of(Stage.HEADER, Reason.INVALID_VALUE if _hides_its_kind(header) else reason)
+            return Verdict.of(
+                Stage.HEADER, Reason.INVALID_VALUE if header.unfit and _hides_its_kind(header) else reason
+            )
     return None
 
 

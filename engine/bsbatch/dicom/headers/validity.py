@@ -42,7 +42,11 @@ _OWN_FORMS = (
     ("PatientName", _TEXT),
 )
 """Keywords and forms of the first fields of a `Header`, in its order; the objects of a camera do not share them."""
-_OWN = re.compile("\n".join(form for _, form in _OWN_FORMS))
+_OF_SERIES = 2
+"""Position of the first field that the objects of a series share."""
+_OBJECT, _SERIES = (
+    re.compile("\n".join(form for _, form in forms)) for forms in (_OWN_FORMS[:_OF_SERIES], _OWN_FORMS[_OF_SERIES:])
+)
 _OWN_CHECKS = tuple(
     (keyword, re.compile("(?s:.*)" if form is _TEXT else form).fullmatch) for keyword, form in _OWN_FORMS
 )
@@ -64,15 +68,11 @@ class _Fault(NamedTuple):
 def drop_unfit(header: Header) -> Header:
     """Return the header without the values that do not fit their attributes; `Header.unfit` names them.
 
-    Most headers are returned as they are, after one match and one or two calls of a cache.
+    Most headers are returned as they are, after one match and two or three calls of a cache.
     """
-    own = (
-        f"{header.sop_uid or ''}\n{header.acquisition_time or ''}\n{header.acquisition_date or ''}\n"
-        f"{header.study_uid or ''}\n{header.series_uid or ''}\n{header.frame_of_reference_uid or ''}\n"
-        f"{header.patient_id or ''}\n{header.patient_issuer or ''}\n{header.acquisition_datetime or ''}\n"
-        f"{header.content_date or ''}\n{header.patient_name or ''}"
-    )
-    if _OWN.fullmatch(own) and (not header.drugs or _are_sound(header.drugs)) and _is_fit(header[_SHARED:]):
+    is_fit = _OBJECT.fullmatch(f"{header.sop_uid or ''}\n{header.acquisition_time or ''}") is not None
+    is_fit = is_fit and _is_series_fit(header[_OF_SERIES : len(_OWN_FORMS)]) and _is_fit(header[_SHARED:])
+    if is_fit and (not header.drugs or _are_sound(header.drugs)):
         return header
     faults = (*_faults_of_object(header), *_faults_of_camera(header))
     unfit = dict.fromkeys((*header.unfit, *(fault.keyword for fault in faults)))
@@ -87,6 +87,11 @@ def drop_unfit(header: Header) -> Header:
 def _are_sound(drugs: tuple[Drug, ...]) -> bool:
     """Return True if no text of the drugs holds parts of other elements. Only normalised names of them are written."""
     return not _are_foreign(drugs)
+
+
+@lru_cache(_REMEMBERED)
+def _is_series_fit(values: tuple[str | None, ...]) -> bool:
+    return _SERIES.fullmatch("\n".join(value or "" for value in values)) is not None
 
 
 @lru_cache(_REMEMBERED)
