@@ -14,7 +14,7 @@ from benchmarks.equality import DifferentResultsError
 from benchmarks.gpu import faults
 from benchmarks.gpu.machine import network_here, require_gpu
 from benchmarks.gpu.results import STAND_IN
-from benchmarks.gpu.step import Setup, run_step
+from benchmarks.gpu.step import Setup, last_words, run_step
 from benchmarks.processes import ROOT, ProcessFailedError
 from benchmarks.results import Line
 
@@ -86,7 +86,7 @@ def _try(setup: Setup, trial: _Trial, out: Path) -> tuple[Line, bool]:
         process.send_signal(signal.SIGABRT)  # it writes the stacks of its threads
         _, words = process.communicate()
     print(words, file=sys.stderr)
-    ended, last = time.perf_counter(), (words.strip().splitlines() or [""])[-1]
+    ended, last = time.perf_counter(), last_words(words)
     line: Line = {
         "run": "SIGTERM" if trial.is_terminated else trial.fault,
         "exit code": str(process.returncode),

@@ -16,7 +16,7 @@ from bsbatch.backends.tensorrt import TensorRtBackend
 from bsbatch.config import BackendName, Effort
 from bsbatch.cuda.device import Device
 from bsbatch.cuda.engines import PRECISION, Engine, EngineKey
-from bsbatch.cuda.gpu import INSTALL, Gpu, gpu
+from bsbatch.cuda.gpu import INSTALL, Gpu, driver_problem, gpu
 from bsbatch.cuda.library import available_flavour
 from bsbatch.cuda.network import load_network
 from bsbatch.cuda.ring import Network
@@ -35,6 +35,9 @@ def require_gpu() -> Gpu:
     NotHereError
         There is no driver, no pycuda or no GPU.
     """
+    problem = driver_problem()  # first: pycuda, loaded lazily, would end the process
+    if problem is not None:
+        raise NotHereError(problem)
     try:
         return gpu()
     except UsageError as error:

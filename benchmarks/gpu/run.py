@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gpu.results import Results, StepResult, Verdict
-from benchmarks.gpu.step import NOT_HERE
+from benchmarks.gpu.step import NOT_HERE, last_words
 from benchmarks.processes import ROOT
 from benchmarks.results import Line
 
@@ -114,7 +114,7 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 def _judge(code: int | None, words: str, limit: float) -> tuple[Verdict, str]:
     """Return the verdict, and the last line of the output if it explains it."""
-    last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "")
+    last = last_words(words)
     if code is None:
         return Verdict.FAILED, f"killed after {limit:.0f} s"
     if code in (0, NOT_HERE):

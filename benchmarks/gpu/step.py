@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from bsbatch.models.directory import DEMO, Model
 
 NOT_HERE = 77
 """Exit code of a step that needs a part that is missing."""
+
+
+def last_words(output: str) -> str:
+    """Return the last line of an output, without the folders of this machine: results are committed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return re.sub(r"/[^\s:'\"]*/", "", lines[-1]) if lines else ""
 
 
 class NotHereError(Exception):

@@ -17,6 +17,7 @@ PROGRAMS = {
     "ends": 'file.write(\'{"rate": 2.5, "label": "sm_90-Test"}\\n\')',
     "fails": "file.write('{\"rate\": 1.0}\\n'); file.flush(); raise ValueError('of the test')",
     "hangs": 'file.write(\'{"rate": 3.0}\\n{"rate\'); file.flush(); time.sleep(60)',
+    "names a file": "sys.exit('/home/someone/program: /opt/x/driver.so: undefined symbol')",
     "crashes": "import os; os.abort()",
     "lacks": f"print('there is no GPU'); sys.exit({NOT_HERE})",
     "leaves a child": (
@@ -76,6 +77,7 @@ def test_the_processes_of_a_step_end_with_it(tmp_path: Path) -> None:
     ("name", "verdict", "message"),
     [
         ("fails", Verdict.FAILED, "exit code 1: ValueError: of the test"),
+        ("names a file", Verdict.FAILED, "exit code 1: program: driver.so: undefined symbol"),
         ("lacks", Verdict.NOT_HERE, "there is no GPU"),
         ("ends", Verdict.PASSED, ""),
     ],
