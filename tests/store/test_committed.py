@@ -71,6 +71,16 @@ def test_an_event_that_says_otherwise_takes_its_objects_and_their_result_with_it
     assert values(tmp_path, RESULTS, "exam_id") == {BOTH.exam_id}
 
 
+def test_a_copy_in_the_place_of_one_view_is_a_decision_of_its_own(tmp_path: Path) -> None:
+    opened = committed(tmp_path, ANTERIOR)
+
+    assert not opened.agrees(examine((scan("A", "copy", sop_uid="1.2.3.4.a"), POSTERIOR)))
+    opened.withdraw()
+
+    assert values(tmp_path, OBJECTS, "source") == {"a", "both", "ct"}
+    assert values(tmp_path, RESULTS, "exam_id") == {BOTH.exam_id}
+
+
 def test_a_failure_of_pairing_disagrees_with_a_score_of_the_same_objects(tmp_path: Path) -> None:
     opened = committed(tmp_path, ANTERIOR)
 

@@ -144,6 +144,9 @@ def test_the_tracer_is_written_and_the_posterior_object_completes_it() -> None:
 
     assert (row["radionuclide"], row["radiopharmaceutical"]) == ("Tc-99m", "HDP")
     assert row["minutes_from_injection"] == 185.5
+    other = result_of(failure(examine((replace(front, tracer=Tracer(None, "MDP", 0.0)), back))))
+    assert (other["radionuclide"], other["radiopharmaceutical"]) == ("Tc-99m", "MDP")
+    assert other["minutes_from_injection"] == 0.0
     assert result_of(failure(BOTH))["radionuclide"] is None
 
 
