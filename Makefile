@@ -1,4 +1,4 @@
-# make demo | make test | make check | make fuzz | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
+# make demo | make test | make check | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ COUNT ?= 20000
 DURATION ?= 120
 SEED ?= 1
 
-.PHONY: demo test check house fuzz rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
+.PHONY: demo test check house fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -42,6 +42,9 @@ house: $(BIN)/python
 
 # COUNT mutated objects, then inputs that reach new branches, DURATION seconds for each target. Needs clang with libclang-rt-dev.
 # Findings lie in FUZZ, each beside the command that shows it again.
+mutants: $(VENV)/.test
+	$(BIN)/python -m tests.mutants $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE))
+
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.dicom.headers.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)
 	$(BIN)/python -m tests.dicom.headers.canary --count $(COUNT) --seed $(SEED)
