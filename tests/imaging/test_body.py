@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from bsbatch.imaging.body import body_of
 from bsbatch.imaging.preprocess import compose
+from bsbatch.records import Silhouette
 
 ROWS, COLUMNS = 1024, 256
 Pixels = NDArray[np.float32]
@@ -57,6 +58,18 @@ def test_each_view_has_its_own_extent() -> None:
         assert view.bottom == pytest.approx(bottom / 32, abs=0.5)
         assert view.midline == pytest.approx((left + right) / 2 / 16, abs=0.1)
         assert view.half_width == pytest.approx((right - left) / 2 / 16, abs=0.5)
+
+
+def test_the_extent_of_a_view_is_exact_in_cells() -> None:
+    image = np.zeros((512, 512), np.float32)
+    image[64:448, 64:160] = image[64:448, 256 + 64 : 256 + 160] = 1
+    image[64:160, 256 + 160 : 256 + 208] = 1  # an arm on the right
+
+    body = body_of(image)
+
+    assert body.anterior == Silhouette(4.0, 28.0, 7.0, 3.0)
+    assert body.posterior == Silhouette(4.0, 28.0, 7.5, 5.5)
+    assert body_of(image[:, ::-1]).anterior == Silhouette(4.0, 28.0, 8.5, 5.5)
 
 
 def test_an_image_without_a_body_has_the_extent_of_the_whole_view() -> None:

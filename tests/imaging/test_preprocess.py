@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bsbatch.errors import ItemError
-from bsbatch.imaging.preprocess import VERSION, compose
+from bsbatch.imaging.preprocess import VERSION, compact, compose
 from bsbatch.reasons import EXPLANATIONS, Reason
 
 GOLDEN = "84fa755db2504fcab365335c038f684a4869d188004be94b04fda82284966567"
@@ -73,6 +73,30 @@ def test_a_view_of_the_models_input_size_is_only_scaled() -> None:
     counts = view(512, 256, 17)
 
     np.testing.assert_array_equal(compose(counts, counts)[:, :256], counts / counts.max())
+
+
+def test_a_view_of_many_columns_alone_is_averaged_over_areas() -> None:
+    counts = view(512, 1024, 17)
+    means = counts.reshape(512, 256, 4).mean(axis=2)
+
+    found = compose(counts, counts)[:, :256]
+
+    np.testing.assert_allclose(found, (means - means.min()) / np.ptp(means), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1024, 256), (512, 256)])
+@pytest.mark.parametrize("kind", ["<u2", "<f4"])
+def test_the_image_for_a_gpu_is_the_same_in_half_precision(shape: tuple[int, int], kind: str) -> None:
+    front, back = (view(*shape, factor).astype(kind) + 5 for factor in (17, 23))
+    counts, scales = np.empty((512, 512), np.uint16), np.empty((2, 2), np.float32)
+
+    compact(front, back, counts, scales)
+
+    halves = [
+        (half - low) / width if width else half.view(np.float16)
+        for half, (low, width) in zip(np.hsplit(counts, 2), scales, strict=True)
+    ]
+    np.testing.assert_allclose(np.hstack(halves), compose(front, back), atol=5e-4)
 
 
 def test_the_views_may_differ_in_size() -> None:

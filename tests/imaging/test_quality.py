@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from numpy.typing import NDArray
 from tests.dicom.objects import header, ref, scan
 
@@ -174,12 +175,13 @@ def test_more_than_four_pixels_at_the_largest_value_are_flagged(
     assert (Flag.SATURATED in found.flags) is is_raised
 
 
+@pytest.mark.parametrize("kind", ["<u2", "<i4"])
 @pytest.mark.parametrize("is_posterior_first", [True, False])
-def test_each_view_is_measured_by_the_bits_of_its_own_object(is_posterior_first: bool) -> None:
+def test_each_view_is_measured_by_the_bits_of_its_own_object(is_posterior_first: bool, kind: str) -> None:
     scans = (scan("A", "a", bits_stored=12), scan("P", "p", bits_stored=16))
     exam = examine(scans[::-1] if is_posterior_first else scans)
 
-    found = quality(with_pixels_at(4095, 7), with_pixels_at(5000, 9), exam)
+    found = quality(with_pixels_at(4095, 7).astype(kind), with_pixels_at(5000, 9).astype(kind), exam)
 
     assert found.saturated_pixels == 7
 
@@ -249,6 +251,13 @@ def test_a_copy_in_another_encoding_has_the_same_pixel_hash(kind: str) -> None:
     assert quality(ANTERIOR.astype(kind), POSTERIOR.astype(kind)).pixel_xxh3 == quality().pixel_xxh3
 
 
+def test_the_pixel_hash_is_that_of_shape_type_and_values() -> None:
+    large = POSTERIOR.astype("<i4") + 70_000
+    content = b"(1024, 256)<u2" + ANTERIOR.astype("<u2").tobytes() + b"(1024, 256)<i4" + large.tobytes()
+
+    assert quality(ANTERIOR.astype(">u2"), large).pixel_xxh3 == xxhash.xxh3_128(content).hexdigest()
+
+
 def test_other_pixels_have_another_hash() -> None:
     reshaped = ANTERIOR.reshape(2048, 128), POSTERIOR.reshape(2048, 128)
     hashes = [
@@ -294,6 +303,15 @@ def test_the_hotspot_ratio_equals_that_of_numpy(shape: tuple[int, int], seed: in
     for image in images:
         found = assess(one_object(), ViewPixels(image), ViewPixels(image))
         assert found.hotspot_ratio_anterior == by_numpy(image.astype(np.float32))
+
+
+@pytest.mark.parametrize(("kind", "slope"), [("<i4", 1.0), ("<u2", 1e-8), ("<u2", 3e6)])
+def test_laterality_depends_neither_on_the_type_nor_on_the_unit_of_the_counts(kind: str, slope: float) -> None:
+    front, back = (ViewPixels(view.astype(kind), slope=slope) for view in (ANTERIOR, POSTERIOR))
+
+    found = assess(one_object(), front, back).laterality_correlation
+
+    assert found == pytest.approx(quality().laterality_correlation, abs=0 if slope == 1.0 else 1e-3)
 
 
 def test_laterality_is_the_difference_of_two_correlations() -> None:

@@ -23,14 +23,14 @@ EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 _RUNS = ["tests/end_to_end/test_resume.py", *sorted(map(str, (ROOT / "tests/end_to_end").glob("test_field_*.py")))]
 TESTS = {
     "dicom": ["tests/dicom", "tests/pipeline", *_RUNS],
-    "imaging": ["tests/imaging", "tests/pipeline", *_RUNS],
+    "imaging": ["tests/imaging", "tests/native/test_view_pairs.py", "tests/pipeline", *_RUNS],
     "pipeline": ["tests/pipeline", "tests/run", *_RUNS],
     "store": ["tests/store", "tests/sinks", "tests/run", "tests/end_to_end/test_hostile_folders.py", *_RUNS],
     "host": ["tests/host", "tests/sources", "tests/store"],
 }
 """The tests of each room: its own, and quick ones of whole runs."""
 _OPTIONS = ["-sq", "--hypothesis-profile=ci", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
-_KILLED = {"killed", "timeout"}
+_KILLED, _UNTRIED = {"killed", "timeout"}, {"on import", "impossible"}
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
 def _report(room: str, results: dict[str, str], of: int) -> Iterator[str]:
     """Yield the survivors that are not equivalent, and the score."""
     equivalent = tomllib.loads(EQUIVALENT.read_text()).get(room, {})
-    tried = {name: result for name, result in results.items() if result != "impossible"}
+    tried = {name: result for name, result in results.items() if result not in _UNTRIED}
     alive = {name: result for name, result in tried.items() if result not in _KILLED}
     yield from (f"{result}: {name}" for name, result in alive.items() if name not in equivalent)
     same, killed = sum(name in equivalent for name in alive), len(tried) - len(alive)

@@ -2,7 +2,7 @@
 
 A process is forked for each mutant. It exchanges the code of one function and runs the tests that reach it until one
 fails: first those whose module is named after the function's, then the quick ones. Tests that fail in a fork without a
-mutant are left out, as are those of more than two seconds and those that need a trained model.
+mutant are left out, as are those of more than six seconds and those that need a trained model.
 """
 
 import functools
@@ -26,7 +26,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 from tests.mutants.mutant import ENGINE, Mutant
 
-_SLOW_SECONDS = 2.0
+_SLOW_SECONDS = 6.0
 _MEMORY = 4 << 30
 Function = tuple[str, str]
 """Path and qualified name."""
@@ -39,17 +39,19 @@ class Trial:
         self._mutants, self._note = mutants, note
         self._reached: defaultdict[str, set[Function]] = defaultdict(set)
         self._by = ""
-        """Test or module that reaches functions now."""
+        """Test or module that reaches functions now; empty while all are imported."""
         self._seconds: dict[str, float] = {}
         self._functions: dict[Function, FunctionType] = {}
         self._caches: list[functools._lru_cache_wrapper[Any]] = []
         """Functions that remember results of unchanged code."""
+        _watch(self._reach)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop over the tests."""
         items = [item for item in session.items if "twin" not in getattr(item, "fixturenames", ())]
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             self._measure(item, following)
+        _watch(None)
         items = [item for item in items if self._seconds[item.nodeid] < _SLOW_SECONDS]
         for thing in gc.get_objects():
             if isinstance(thing, FunctionType):
@@ -61,7 +63,8 @@ class Trial:
         print(f"{len(items)} of {len(session.items)} tests, {sum(self._seconds[item.nodeid] for item in items):.0f} s")
         for mutant in self._mutants:
             chosen = self._chosen(items, mutant)
-            self._note(mutant, self._fork(chosen, mutant) if chosen else "not reached")
+            alone = "on import" if mutant.function in self._reached[""] else "not reached"
+            self._note(mutant, self._fork(chosen, mutant) if chosen else alone)
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -69,18 +72,14 @@ class Trial:
         """Count from now on for the test alone; what its fixtures reach counts for all of its module."""
         self._by = item.nodeid
 
-    def _measure(self, item: pytest.Item, following: pytest.Item) -> None:
-        def note(frame: FrameType, event: str, _: object) -> None:
-            path, name = frame.f_code.co_filename, frame.f_code.co_qualname
-            if event == "call" and path.startswith(str(ENGINE)):
-                self._reached[self._by].add((path, name.split(".<locals>")[0]))
+    def _reach(self, frame: FrameType, event: str, _: object) -> None:
+        path, name = frame.f_code.co_filename, frame.f_code.co_qualname
+        if event == "call" and path.startswith(str(ENGINE)):
+            self._reached[self._by].add((path, name.split(".<locals>")[0]))
 
+    def _measure(self, item: pytest.Item, following: pytest.Item) -> None:
         self._by, started = str(item.path), sum(os.times()[:4])
-        threading.setprofile(note)
-        sys.setprofile(note)
         runtestprotocol(item, nextitem=following, log=False)
-        sys.setprofile(None)
-        threading.setprofile(None)
         self._seconds[item.nodeid] = sum(os.times()[:4]) - started
 
     def _chosen(self, items: Sequence[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
@@ -127,6 +126,11 @@ class Trial:
         resource.setrlimit(resource.RLIMIT_CPU, (used + 8 + 8 * seconds, resource.RLIM_INFINITY))
         signal.alarm(40 + 40 * seconds)
         return any(report.failed for report in runtestprotocol(item, nextitem=following, log=False))
+
+
+def _watch(note: Callable[[FrameType, str, object], None] | None) -> None:
+    sys.setprofile(note)
+    threading.setprofile(note)
 
 
 def _by_module(items: list[pytest.Item]) -> list[list[pytest.Item]]:
