@@ -133,6 +133,8 @@ class RunConfig:
     """File with the key of pseudonyms; None keeps UIDs and paths as they are."""
     fresh: bool = False
     """Delete the tables of earlier runs in ``out`` first."""
+    archive_moved: bool = False
+    """Go on with the tables of an archive that has had another path."""
     dry_run: bool = False
     """Plan only, without a model or tables."""
 

@@ -171,7 +171,7 @@ def test_results_with_and_without_maps_are_not_mixed(archive: Path, tmp_path: Pa
     done = bsbatch("run", archive, "--out", out, "--backend", "fake", "--cam", "all")
 
     assert done.returncode == 2
-    assert "another configuration" in done.stderr
+    assert "another configuration (--cam was none and is all)" in done.stderr
 
 
 def test_maps_of_the_keras_model_are_those_of_the_graph(archive: Path, twin: Path, tmp_path: Path) -> None:

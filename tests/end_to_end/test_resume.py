@@ -108,7 +108,7 @@ def test_another_threshold_is_another_configuration(archive: Path, tmp_path: Pat
     run(archive, tmp_path / "out")
     mixed = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out", "--threshold", "0.7")
     assert mixed.returncode == 2
-    assert "another configuration" in mixed.stderr
+    assert "another configuration (--threshold was 0.5 and is 0.7)" in mixed.stderr
     assert "--fresh" in mixed.stderr
     run(archive, tmp_path / "out", "--threshold", "0.7", "--fresh")
     assert {round(row["threshold"], 6) for row in results(tmp_path / "out")} == {0.7}
@@ -231,3 +231,18 @@ def test_a_strange_parquet_file_among_the_parts_is_refused(archive: Path, tmp_pa
     done = bsbatch("run", archive, "--backend", "fake", "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "move it away" in done.stderr
+
+
+def test_an_archive_that_has_moved_goes_on_where_it_was(tmp_path: Path) -> None:
+    first, second, out = tmp_path / "first", tmp_path / "second", tmp_path / "out"
+    write_mixed(first, 6)
+    run(first, out)
+    before = objects(out), results(out)
+    first.rename(second)
+
+    refused = bsbatch("run", second, "--backend", "fake", "--out", out)
+    run(second, out, "--archive-moved")
+
+    assert refused.returncode == 2
+    assert "--archive-moved" in refused.stderr
+    assert (objects(out), results(out)) == before

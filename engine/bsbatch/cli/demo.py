@@ -34,6 +34,8 @@ def demo(
     Requirement("bsbatch_build").check()
     require_evaluation()
     require_report()
+    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise UsageError(f"{out} is not empty: name a new folder, --out FOLDER, or delete it")
     console = Terminal()
     _make_phantoms(out / "set", studies, console)
     _screen(out, backend, console)

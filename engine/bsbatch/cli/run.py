@@ -86,6 +86,10 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
     ] = False,
+    archive_moved: Annotated[
+        bool,
+        typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
     """Screen an archive: one row for each examination and one for each object.
@@ -108,6 +112,7 @@ def run(
         overlay_format=overlay_format,
         keyfile=pseudonymise,
         fresh=fresh,
+        archive_moved=archive_moved,
         dry_run=dry_run,
     )
     raise typer.Exit(_screen(config, quiet=quiet))
@@ -120,11 +125,13 @@ def _screen(config: RunConfig, *, quiet: bool) -> int:
     faulthandler.enable()  # a crash of compiled code is reported with its stack; the same command goes on
     keep_freed_memory()  # before the import of libraries that start threads
     from bsbatch.cli.progress import reporter_for
-    from bsbatch.cli.summary import exit_code_of, show
+    from bsbatch.cli.summary import exit_code_of, explain_exit, show
     from bsbatch.run.screen import screen
 
     with reporter_for(Terminal(stderr=True), quiet=quiet) as reporter:
         report = screen(config, reporter)
-    if not quiet:
+    if quiet:
+        explain_exit(Terminal(stderr=True), report, config)
+    else:
         show(Terminal(), report, config)
     return exit_code_of(report, config)

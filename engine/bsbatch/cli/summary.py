@@ -26,8 +26,7 @@ def show(console: Console, report: Report, config: RunConfig) -> None:
     console.print(f"Run {_WORDS[report.ending]}.", highlight=False)
     if report.flow.gone:
         console.print(f"{report.flow.gone} files of earlier runs are gone from the archive; their rows stay.")
-    if report.flow.error_rate > config.max_error_rate and report.ending is not Ending.INTERRUPTED:
-        _warn(console, report.flow.error_rate, config.max_error_rate)
+    explain_exit(console, report, config)
     if not is_plan:
         _show_results(console, report, config)
     console.print(SENTENCE, style="dim")
@@ -37,14 +36,25 @@ def exit_code_of(report: Report, config: RunConfig) -> int:
     """Exit code of a run that came to its end or was interrupted."""
     if report.ending is Ending.INTERRUPTED:
         return INTERRUPTED
-    return TOO_MANY_FAILED if report.flow.error_rate > config.max_error_rate else DONE
+    return TOO_MANY_FAILED if _find_excess(report, config) else DONE
 
 
-def _warn(console: Console, error_rate: float, limit: float) -> None:
-    console.print(
-        f"[yellow]{error_rate:.1%} of the examinations failed, more than --max-error-rate {limit:g}: exit code 3.[/]",
-        highlight=False,
-    )
+def explain_exit(console: Console, report: Report, config: RunConfig) -> None:
+    """Print why the exit code is not 0, if the summary does not say so already; with ``--quiet``, too."""
+    excess = _find_excess(report, config)
+    if excess and report.ending is not Ending.INTERRUPTED:
+        console.print(
+            f"[yellow]{excess} failed, more than --max-error-rate {config.max_error_rate:g}: exit code 3.[/]",
+            highlight=False,
+        )
+
+
+def _find_excess(report: Report, config: RunConfig) -> str:
+    """Return the share of the examinations or of the files that failed, if it is too large; else nothing."""
+    flow, most = report.flow, config.max_error_rate
+    if flow.error_rate > most:
+        return f"{flow.error_rate:.1%} of the examinations"
+    return f"{flow.file_error_rate:.1%} of the files" if flow.file_error_rate > most else ""
 
 
 def _show_results(console: Console, report: Report, config: RunConfig) -> None:

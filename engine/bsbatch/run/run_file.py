@@ -1,7 +1,9 @@
 """The content of ``run.json``: configuration, model, versions, counts, seconds by stage."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import bsbatch
 from bsbatch.cuda import gpu
@@ -11,6 +13,7 @@ from bsbatch.notice import NOTICE
 from bsbatch.requirements import version_of
 from bsbatch.run.report import Ending, Report
 from bsbatch.run.setup import RunSetup
+from bsbatch.store.folder import read_run_file
 from bsbatch.store.tables import SCHEMA_VERSION
 from bsbatch.telemetry import Telemetry
 
@@ -54,6 +57,47 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
         "machine": {"processor": platform.machine(), "system": platform.system(), "cpus": usable_cpus()},
         **metrics,
     }
+
+
+_OPTIONS = {
+    "model_id": "--model",
+    "threshold": "--threshold",
+    "precision": "precision of --backend",
+    "preprocessing_version": "preprocessing version",
+    "assume_frame_order": "--assume-frame-order",
+    "max_pixels": "--max-pixels",
+    "tracer": "--tracer",
+    "cam": "--cam",
+    "cam_engine": "--cam-engine",
+    "pseudonymised": "--pseudonymise",
+    "schema_version": "schema version",
+}
+"""Settings that decide the content of rows, and their options."""
+_LONGEST = 40
+"""Characters of a setting in a message."""
+
+
+def find_differences(setup: RunSetup) -> str:
+    """Return the settings that differ from those in ``run.json``, in words; empty if none are known to."""
+    earlier, now = (
+        _decisive(content) for content in (read_run_file(setup.out), run_content(setup, Ending.RUNNING, {}))
+    )
+    return ", ".join(
+        f"{option} was {_shown(earlier[name])} and is {_shown(now[name])}"
+        for name, option in _OPTIONS.items()
+        if name in earlier and earlier[name] != now[name]
+    )
+
+
+def _decisive(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the settings of `_OPTIONS` from ``run.json``, which may be another program's."""
+    config = content.get("config")
+    parts = content, content.get("model"), config, config.get("selection") if isinstance(config, dict) else None
+    return {name: part[name] for part in parts if isinstance(part, Mapping) for name in _OPTIONS if name in part}
+
+
+def _shown(value: object) -> str:
+    return {"True": "on", "False": "off"}.get(str(value), str(value)[:_LONGEST])
 
 
 def _versions() -> dict[str, str]:

@@ -22,7 +22,7 @@ from bsbatch.records import Failure, Inference, ObjectRef, Outcome, Prediction, 
 from bsbatch.run.assembly import execute, make_intake, make_screening
 from bsbatch.run.rehearsal import rehearse
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_undrawn
-from bsbatch.run.run_file import run_content, run_metrics
+from bsbatch.run.run_file import find_differences, run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
@@ -57,7 +57,8 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         setup = resolve(config, reporter)
         with lock_output(setup.out):
             if not config.fresh:
-                check_output(setup.out, setup.archive_names, setup.provenance.config_hash)
+                names = () if config.archive_moved else setup.archive_names
+                check_output(setup.out, names, setup.provenance.config_hash, find_differences(setup))
             # pyarrow imports pandas with its first table, if that is installed: not beside the first images
             ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
             with make_backend(setup) as backend:

@@ -70,8 +70,13 @@ def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
         raise OutputError.of(out, error) from error
 
 
-def check_configuration(out: Path, config_hash: str) -> None:
+def check_configuration(out: Path, config_hash: str, differences: str) -> None:
     """Raise an error if parts in an output folder were written with another configuration.
+
+    Parameters
+    ----------
+    differences
+        What differs, in words, as far as it is known.
 
     Raises
     ------
@@ -81,8 +86,9 @@ def check_configuration(out: Path, config_hash: str) -> None:
     for table in (RESULTS, OBJECTS):
         if any(metadata_of(part).get("bsbatch.config_hash") != config_hash for part in parts_in(out / table)):
             raise ConfigMismatchError(
-                f"{out} holds results of another configuration (model, threshold, precision or selection differ): "
-                "choose another --out, or add --fresh to delete them and start again"
+                f"{out} holds results of another configuration "
+                f"({differences or 'model, threshold, precision or selection differ'}): "
+                "take the settings of that run, or another --out; --fresh would delete its rows"
             )
 
 

@@ -34,6 +34,12 @@ class Flow:
         return self.examinations[Status.FAILED] / total if total else 0.0
 
     @property
+    def file_error_rate(self) -> float:
+        """Failed files divided by all files that have a row, in [0, 1]."""
+        total = self.objects.total()
+        return self.objects[Status.FAILED] / total if total else 0.0
+
+    @property
     def internal_errors(self) -> int:
         """Objects that failed by a bug of ours."""
         return self.object_reasons[Status.FAILED, Reason.INTERNAL_ERROR]
@@ -50,6 +56,7 @@ class Flow:
             "examination_reasons": dict(sorted(self.examination_reasons.items())),
             "positive": self.positive,
             "error_rate": round(self.error_rate, 6),
+            "file_error_rate": round(self.file_error_rate, 6),
         }
 
     def count_object(self, status: str, reason: str | None) -> None:

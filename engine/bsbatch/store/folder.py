@@ -123,7 +123,7 @@ def clear_output(out: Path) -> None:
         raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error
 
 
-def check_output(out: Path, archives: Sequence[str], config_hash: str) -> None:
+def check_output(out: Path, archives: Sequence[str], config_hash: str, differences: str) -> None:
     """Raise an error if the folder holds results of another archive or configuration.
 
     Parameters
@@ -131,9 +131,11 @@ def check_output(out: Path, archives: Sequence[str], config_hash: str) -> None:
     out
         The output folder.
     archives
-        Names that ``run.json`` may give the archive: its absolute path, or a keyed hash of it.
+        Names that ``run.json`` may give the archive: its absolute path, or a keyed hash of it; none if it was moved.
     config_hash
         Hash of the configuration.
+    differences
+        Between the configuration and that of ``run.json``, in words.
 
     Raises
     ------
@@ -147,12 +149,13 @@ def check_output(out: Path, archives: Sequence[str], config_hash: str) -> None:
             raise UsageError(
                 f"{path} was not written by bsbatch, but would be read as a part of the table: move it away"
             )
-    check_configuration(out, config_hash)
+    check_configuration(out, config_hash, differences)
     earlier = read_run_file(out).get("archive")
-    if earlier is not None and earlier not in archives:
+    if archives and earlier is not None and earlier not in archives:
         named = f"the archive {earlier}" if Path(str(earlier)).is_absolute() else "another archive"
         raise ConfigMismatchError(
-            f"{out} holds the results of {named}: choose another --out, or add --fresh to delete them and start again"
+            f"{out} holds the results of {named}: choose another --out, or add --archive-moved if this is the same "
+            "archive under another path"
         )
 
 
