@@ -98,7 +98,7 @@ def test_unreadable_files_and_folders_inside_are_rows(tmp_path: Path) -> None:
     (archive / "000/000001.dcm").chmod(0o000)
     (archive / "hidden").mkdir(mode=0o000)
     done = restricted("run", archive, "--backend", "fake", "--out", tmp_path / "out", "--quiet")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     found = {row["source"]: (row["status"], row["reason"]) for row in objects(tmp_path / "out")}
     assert found["000/000001.dcm"] == ("failed", "permission_denied")
     assert found["hidden/"] == ("failed", "permission_denied")
