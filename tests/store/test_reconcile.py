@@ -47,6 +47,7 @@ def test_every_row_is_counted_once_by_status_and_reason(tmp_path: Path) -> None:
         "examination_reasons": {"single_view_only": 1},
         "positive": 2,
         "error_rate": 0.25,
+        "file_error_rate": 0.25,
     }
     assert flow.internal_errors == 1
     assert reconcile(tmp_path, 8, is_complete=True) == flow

@@ -10,6 +10,9 @@ from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
+_Moved = Annotated[
+    bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT)
+]
 
 
 def run(
@@ -86,10 +89,7 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
     ] = False,
-    archive_moved: Annotated[
-        bool,
-        typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT),
-    ] = False,
+    archive_moved: _Moved = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
     """Screen an archive: one row for each examination and one for each object.
