@@ -10,6 +10,7 @@ from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
+_Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)]
 _Moved = Annotated[
     bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT)
 ]
@@ -86,9 +87,7 @@ def run(
     overlay_format: Annotated[
         OverlayFormat, typer.Option(help="File format of heat maps drawn over the scans.", rich_help_panel=_OUTPUT)
     ] = OverlayFormat.PNG,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)
-    ] = False,
+    fresh: _Fresh = False,
     archive_moved: _Moved = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_OUTPUT)] = False,
 ) -> None:
