@@ -21,11 +21,19 @@ from tests.mutants.trial import Trial
 ROOT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 _RUNS = ["tests/end_to_end/test_resume.py", *sorted(map(str, (ROOT / "tests/end_to_end").glob("test_field_*.py")))]
+_HISTORIES = "tests/end_to_end/test_histories.py"
 TESTS = {
     "dicom": ["tests/dicom", "tests/pipeline", *_RUNS],
     "imaging": ["tests/imaging", "tests/native/test_view_pairs.py", "tests/pipeline", *_RUNS],
-    "pipeline": ["tests/pipeline", "tests/run", *_RUNS],
-    "store": ["tests/store", "tests/sinks", "tests/run", "tests/end_to_end/test_hostile_folders.py", *_RUNS],
+    "pipeline": ["tests/pipeline", "tests/run", *_RUNS, _HISTORIES],
+    "store": [
+        "tests/store",
+        "tests/sinks",
+        "tests/run",
+        "tests/end_to_end/test_hostile_folders.py",
+        *_RUNS,
+        _HISTORIES,
+    ],
     "host": ["tests/host", "tests/sources", "tests/store"],
 }
 """The tests of each room: its own, and quick ones of whole runs."""

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,17 @@ def test_single_views_wait_for_the_end_of_the_listing(holds_all: bool, tmp_path:
     assert sources(unit.exams) == (exams if holds_all else exams[::-1])
     assert intake.is_exhausted
     assert not intake.needs_revision
+
+
+def test_a_view_with_a_defect_fails_together_with_its_partner(tmp_path: Path) -> None:
+    put(tmp_path, "0-ant", Scan(0, "A", 1))
+    put(tmp_path, "1-post", Scan(0, "P", 2))
+    os.truncate(tmp_path / "1-post", (tmp_path / "1-post").stat().st_size - 1000)
+
+    (unit,) = intake_of(DirectorySource(tmp_path)).units(8, None)
+
+    assert sources(unit.exams) == [("0-ant", "1-post")]
+    assert [exam.defect.reason for exam in unit.exams if exam.defect] == [Reason.TRUNCATED_PIXEL_DATA]
 
 
 def test_a_further_object_of_a_study_asks_for_a_revision_and_is_not_decided_before(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from tests.archives import Scan, dataset_of, write
 from tests.dicom.objects import scan
 
 from bsbatch.backends.fake import FakeBackend
-from bsbatch.config import Effort, Selection
+from bsbatch.config import CamMode, Effort, Selection
 from bsbatch.dicom.pairing import examine
 from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
+from bsbatch.imaging.gradcam import NO_MAPS, Explainer
 from bsbatch.native.view_pairs import PairFunctions, pair_functions
 from bsbatch.pipeline import preparation
 from bsbatch.pipeline.batching import Batch, batches
@@ -95,6 +96,13 @@ def preparation_of(archive: Path, pool: ImagePool | None = None) -> Preparation:
     return Preparation(DirectorySource(archive), Telemetry(), Isolation(), image_pool=pool)
 
 
+def predictions(archive: Path, explainer: Explainer, telemetry: Telemetry) -> list[Prediction]:
+    prepare = Preparation(DirectorySource(archive), telemetry, Isolation(), explainer)
+    screen = Screening(prepare, FakeBackend(None, Effort(), with_cams=True), 2, lambda _: None)
+    items = [item for outcome in screen.execute(units_of(archive, 20)) for item in outcome.outcomes]
+    return [item for item in items if isinstance(item, Prediction)]
+
+
 def shape_of(batch: Batch) -> str:
     kinds: dict[Any, str] = {PreparedExam: "s", Failure: "f", Unit: "|"}
     return "".join(kinds[type(item)] for item in batch.items)
@@ -165,6 +173,41 @@ def test_every_unit_comes_back_whole_and_in_order(archive: Path) -> None:
     assert found == [list(unit.exams) for unit in units]
     assert all(isinstance(item, Prediction) for outcome in outcomes for item in outcome.outcomes)
     assert [item for outcome in outcomes for item in outcome.outcomes] == reported
+
+
+@pytest.mark.parametrize("native", [pair_functions(), None], ids=["compiled", "numpy"])
+def test_each_stage_counts_each_examination_once_and_maps_are_made_of_those_wanted(
+    native: PairFunctions | None, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (preparation, preprocess, quality):
+        monkeypatch.setattr(module, "pair_functions", lambda: native)
+    telemetry = Telemetry()
+    scores = [item.p_metastasis for item in predictions(archive, NO_MAPS, telemetry)]
+    explainer = Explainer(CamMode.POSITIVE, threshold=sorted(scores)[7])
+
+    found = predictions(archive, explainer, telemetry)
+
+    assert [item.explanation is not None for item in found] == [score >= explainer.threshold for score in scores]
+    counts = {stage: timing["items"] for stage, timing in telemetry.report().items() if stage != "wait"}
+    both_runs = dict.fromkeys(("pixels", "quality", "preprocess", "infer"), 40)
+    assert counts == {**both_runs, "body": 20, "explain": 13}
+
+
+class Wrong(FakeBackend):
+    """Scores that are probabilities at both ends of their range, and three that are none."""
+
+    def infer(self, images: Images) -> Inference:
+        scores = np.array([0.0, 1.0, np.nan, -0.001, 1.001] * 4, np.float32)[: len(images)]
+        return Inference(np.stack([1 - scores, scores], axis=1), None)
+
+
+def test_a_score_that_is_no_probability_fails_its_examination_alone(archive: Path) -> None:
+    (outcome,) = screening(archive, Wrong(None, Effort(batch_size=20))).execute(units_of(archive, 20))
+
+    failures = [item for item in outcome.outcomes if isinstance(item, Failure)]
+    assert [isinstance(item, Prediction) for item in outcome.outcomes] == [True, True, False, False, False] * 4
+    assert {(item.verdict.stage, item.verdict.reason) for item in failures} == {(Stage.INFER, Reason.SCORE_INVALID)}
+    assert all(item.quality is not None for item in failures)
 
 
 def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> None:
