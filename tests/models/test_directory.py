@@ -152,3 +152,12 @@ def test_a_folder_named_demo_without_a_model_does_not_hide_the_bundled_model(
     assert resolve_folder(Path("demo")).is_absolute()
     Path("demo", "manifest.json").touch()
     assert resolve_folder(Path("demo")) == Path("demo")
+
+
+def test_what_is_no_model_directory_is_refused_with_the_model_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+
+    with pytest.raises(ModelError, match=r"dem0 is no model directory, it has no manifest.json: .*--model demo"):
+        Model.load(tmp_path / "dem0", VERSION)
+    with pytest.raises(ModelError, match=r"README.md is a file, not a model directory: .*--model demo"):
+        Model.load(tmp_path / "README.md", VERSION)

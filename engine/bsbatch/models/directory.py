@@ -235,9 +235,10 @@ def read_manifest(folder: Path) -> Manifest:
         files = {str(name): str(digest) for name, digest in fields["files"].items()}
         derived = {str(name): Derived(**entry) for name, entry in fields.get("derived", {}).items()}
         return Manifest(**{**fields, "files": files, "labels": tuple(fields["labels"]), "derived": derived})
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = "a file, not a model directory" if folder.is_file() else f"no model directory, it has no {MANIFEST}"
         raise ModelError(
-            f"{folder} is no model directory, it has no {MANIFEST}: make one with bsbatch-build export"
+            f"{folder} is {what}: make one with bsbatch-build export, or take the one of bsbatch, --model {DEMO}"
         ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
