@@ -84,7 +84,7 @@ def test_a_folder_without_a_manifest_is_no_model(is_there: bool, tmp_path: Path)
 def test_a_file_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"")
 
-    assert "cannot be read" in refusal(tmp_path / "model.onnx")
+    assert "is a file, not a model directory" in refusal(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
