@@ -1,4 +1,4 @@
-# make demo | make test | make check | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
+# make demo | make test | make check | make docs | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ COUNT ?= 20000
 DURATION ?= 120
 SEED ?= 1
 
-.PHONY: demo test check house fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
+.PHONY: demo test check house docs fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -89,6 +89,10 @@ gpu:
 kernels:
 	cd engine/bsbatch/cuda/kernels && nvcc -std=c++17 -arch=compute_75 -ptx -o normalise.ptx normalise.cu \
 	    && sed -i 's/^\.version .*/.version 6.3/' normalise.ptx
+
+docs: $(VENV)/.docs
+	NO_COLOR=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .
@@ -164,6 +168,10 @@ $(VENV)/.bench: $(VENV)/.build
 $(VENV)/.fuzz: $(VENV)/.test
 	@# not among the packages of .venv: no test may depend on it
 	$(PIP) --upgrade --target $(ATHERIS) atheris
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test

@@ -96,8 +96,10 @@ def screen(
         Smallest ``p_metastasis`` that is predicted positive, in [0, 1]; None for the model's.
     cam
         Examinations that get a heat map (Grad-CAM): ``"none"``, ``"positive"`` or ``"all"``.
-    selection, effort
-        Rules for usable examinations, and use of the machine.
+    selection
+        Rules for usable examinations.
+    effort
+        Use of the machine; changes no result.
     limit
         Largest number of examinations to process.
     keyfile
