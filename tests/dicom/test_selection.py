@@ -150,6 +150,7 @@ def test_a_header_that_ends_early_is_skipped_if_it_is_known_to_be_something_else
         {"sop_class": None},
         {"sop_class": NM, "modality": ""},
         {"image_type": ()},
+        {"image_type": TYPE},
         {"image_type": (), "rows": 512, "columns": 256},
         {"image_type": (*TYPE, "", "EMISSION")},
         {"photometric": "MONOCHROME1"},

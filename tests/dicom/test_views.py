@@ -270,7 +270,7 @@ def test_a_single_named_frame_is_enough() -> None:
 
 @pytest.mark.parametrize("text", ["ANT/POST", "TOTAL BODY ANT POST", "Anterior & Posterior"])
 def test_a_wide_single_frame_whose_label_names_both_views_is_composite(text: str) -> None:
-    wide = bare(1, rows=1024, columns=512, descriptions=(text,))
+    wide = bare(1, rows=1024, columns=512, descriptions=("BONE", text))
     narrow = bare(1, rows=1024, columns=256, descriptions=(text,))
 
     assert hear(wide, 1) is None

@@ -20,11 +20,12 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from types import FrameType, FunctionType
-from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
 from tests.mutants.mutant import ENGINE, Mutant
+
+from bsbatch.dicom.headers.templates import TemplateCache
 
 _SLOW_SECONDS = 6.0
 _MEMORY = 4 << 30
@@ -42,22 +43,17 @@ class Trial:
         """Test or module that reaches functions now; empty while all are imported."""
         self._seconds: dict[str, float] = {}
         self._functions: dict[Function, FunctionType] = {}
-        self._caches: list[functools._lru_cache_wrapper[Any]] = []
-        """Functions that remember results of unchanged code."""
+        self._forgets: list[Callable[[], None]] = []
         _watch(self._reach)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop over the tests."""
         items = [item for item in session.items if "twin" not in getattr(item, "fixturenames", ())]
+        self._find_functions()
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             self._measure(item, following)
         _watch(None)
         items = [item for item in items if self._seconds[item.nodeid] < _SLOW_SECONDS]
-        for thing in gc.get_objects():
-            if isinstance(thing, FunctionType):
-                self._functions[thing.__code__.co_filename, thing.__qualname__] = thing
-            elif isinstance(thing, functools._lru_cache_wrapper):
-                self._caches.append(thing)
         gc.freeze()  # a collection in a fork would copy the memory
         items = [item for module in _by_module(items) for item in self._sound(module)]
         print(f"{len(items)} of {len(session.items)} tests, {sum(self._seconds[item.nodeid] for item in items):.0f} s")
@@ -66,6 +62,20 @@ class Trial:
             alone = "on import" if mutant.function in self._reached[""] else "not reached"
             self._note(mutant, self._fork(chosen, mutant) if chosen else alone)
         return True
+
+    def _find_functions(self) -> None:
+        for thing in gc.get_objects():
+            if isinstance(thing, FunctionType):
+                self._functions[thing.__code__.co_filename, thing.__qualname__] = thing
+            elif isinstance(thing, functools._lru_cache_wrapper):
+                self._forgets.append(thing.cache_clear)
+            elif isinstance(thing, TemplateCache):
+                self._forgets.append(functools.partial(TemplateCache.__init__, thing))
+
+    def _forget(self) -> None:
+        """Clear the results that functions remember: they would hide what a test reaches, and a mutant."""
+        for forget in self._forgets:
+            forget()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
@@ -78,6 +88,8 @@ class Trial:
             self._reached[self._by].add((path, name.split(".<locals>")[0]))
 
     def _measure(self, item: pytest.Item, following: pytest.Item) -> None:
+        self._forget()
+        _watch(self._reach)  # anew: a test may count calls by the same means
         self._by, started = str(item.path), sum(os.times()[:4])
         runtestprotocol(item, nextitem=following, log=False)
         self._seconds[item.nodeid] = sum(os.times()[:4]) - started
@@ -106,8 +118,7 @@ class Trial:
                 _prepare()
                 if mutant is not None:
                     self._functions[mutant.function].__code__ = mutant.code()
-                for cache in self._caches:
-                    cache.cache_clear()
+                self._forget()
                 status = 1
                 status = int(
                     any(self._fails(item, after) for item, after in zip(items, [*items[1:], None], strict=True))
