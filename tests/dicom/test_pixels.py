@@ -24,6 +24,7 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import dataset, encode, header, read, without_preamble
 
+from bsbatch.dicom import pixels as pixels_module
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
@@ -241,6 +242,7 @@ import sys
 for name in ("gdcm", "openjpeg", "jpeg_ls", "PIL", "pylibjpeg"):
     sys.modules[name] = None
 from bsbatch.dicom.headers.read import read_header
+from bsbatch.dicom import pixels as pixels_module
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 with open(sys.argv[1], "rb") as stream:
@@ -271,3 +273,31 @@ def test_a_failing_disk_is_not_reported_as_a_damaged_object() -> None:
 
     with pytest.raises(OSError, match="Input/output"):
         read_frames(Broken(encode(dataset(counts()))), header(), (1,))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("Unable to decompress: no plugin"), Reason.UNSUPPORTED_TRANSFER_SYNTAX),
+        (RuntimeError("bad marker"), Reason.DECODE_FAILED),
+        (ValueError("unable to decompress"), Reason.DECODE_FAILED),
+        (NotImplementedError(), Reason.UNSUPPORTED_TRANSFER_SYNTAX),
+        (ValueError("the data has less than expected"), Reason.TRUNCATED_PIXEL_DATA),
+        (AttributeError("Truncated"), Reason.TRUNCATED_PIXEL_DATA),
+        (OSError("incomplete stream"), Reason.TRUNCATED_PIXEL_DATA),
+        (ItemError(Reason.TOO_LARGE, "as it is"), Reason.TOO_LARGE),
+    ],
+)
+def test_an_error_of_a_decoder_is_a_reason_of_its_own(error: Exception, reason: Reason) -> None:
+    with pytest.raises(ItemError) as caught, pixels_module._errors_of_decoders():
+        raise error
+
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error")])
+def test_an_error_of_the_machine_is_no_reason(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, pixels_module._errors_of_decoders():
+        raise error
+
+    assert caught.value is error

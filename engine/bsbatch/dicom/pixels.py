@@ -134,7 +134,8 @@ def decode_confined(encoded: Encoded, header: Header, frames: Sequence[int]) -> 
         with confined(limits.decoder_bytes(header.rows * header.columns * header.frames)):
             return decode(encoded, header, frames)
     except MemoryError as error:
-        raise ItemError(Reason.DECODE_FAILED, "the decoder needs more memory than such an image can need") from error
+        message = "the decoder needs more memory than such an image can need (docs/tables.md, Limits)"
+        raise ItemError(Reason.DECODE_FAILED, message) from error
 
 
 def decode(encoded: Encoded, header: Header, frames: Sequence[int]) -> tuple[ViewPixels, ...]:
@@ -253,11 +254,6 @@ def _errors_of_decoders() -> Iterator[None]:
 
 def _explain(error: Exception) -> tuple[Reason, str]:
     """Map an error of a decoder to a reason. Its text distinguishes the cases, but is not shown: it may hold a path."""
-    if isinstance(error, MemoryError):
-        return (
-            Reason.DECODE_FAILED,
-            "the decoder needs more memory than such an image can need (docs/tables.md, Limits)",
-        )
     text = str(error).lower()
     has_no_decoder = isinstance(error, RuntimeError) and any(words in text for words in _NO_DECODER)
     if has_no_decoder or isinstance(error, NotImplementedError):
