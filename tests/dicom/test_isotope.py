@@ -98,6 +98,19 @@ def test_of_several_drugs_the_bone_tracer_counts(other: Drug, order: int) -> Non
     assert (tracer.radionuclide, tracer.radiopharmaceutical, tracer.is_other) == ("Tc-99m", "MDP", False)
 
 
+@pytest.mark.parametrize("names", [("I-131", "Tc-99m"), ("Tc-99m", "I-131"), ("Tc-99m and Tl-201",)])
+def test_tc_99m_counts_among_several_nuclides(names: tuple[str, ...]) -> None:
+    assert found(drug(nuclide_texts=names)).radionuclide == "Tc-99m"
+
+
+def test_of_several_other_nuclides_the_first_by_name_is_the_same_in_any_order() -> None:
+    assert found(drug(nuclide_texts=("Tl-201", "I-131"))).radionuclide == "I-131"
+
+
+def test_a_named_nuclide_counts_more_than_another_pharmaceutical_of_an_unknown_one() -> None:
+    assert found(drug(texts=("DTPA",)), drug(nuclide_texts=("I-131",))).radionuclide == "I-131"
+
+
 def test_an_empty_item_beside_another_nuclide_does_not_excuse_it() -> None:
     assert is_other_nuclide(found(NOTHING, drug(nuclide_texts=("I-131",))))
 
@@ -108,6 +121,7 @@ def test_an_empty_item_beside_another_nuclide_does_not_excuse_it() -> None:
         ("081500", "101500", 120.0),
         ("08:15:00", "101500.000", 120.0),
         ("0815", "101530", 120.5),
+        ("101500", "101530", 0.5),
         ("230000", "013000", 150.0),
         ("101500", "101500", None),
         ("102000", "101500", None),

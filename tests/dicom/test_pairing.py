@@ -498,6 +498,25 @@ def test_texts_that_each_name_one_pair_decide_where_nothing_else_does() -> None:
     assert outcomes(scans) == [(("1A", "1P"), None), (("2A", "2P"), None)]
 
 
+def test_a_text_of_several_scans_leaves_those_of_one_undecided_too() -> None:
+    texts = {"a": "SCAN 1 A", "b": "SCAN 1 A", "p": "SCAN 1 P", "c": "SCAN 2 A", "q": "SCAN 2 P"}
+    scans = [
+        texted(scan("P" if name in "pq" else "A", name, acquisition_time=None), text) for name, text in texts.items()
+    ]
+
+    assert outcomes(scans) == [(tuple("abcpq"), Reason.AMBIGUOUS_PAIRING)]
+
+
+@pytest.mark.parametrize(("time", "is_one_scan"), [("104500", True), ("121500", False)])
+def test_times_count_without_days(time: str, is_one_scan: bool) -> None:
+    front = scan("A", "a", acquisition_date=None, acquisition_time="101500")
+    back = scan("P", "p", acquisition_date=None, acquisition_time=time)
+
+    found = outcomes([front, back])
+
+    assert found == ([(("a", "p"), None)] if is_one_scan else [((name,), Reason.SINGLE_VIEW_ONLY) for name in "ap"])
+
+
 def test_a_text_added_to_one_view_alone_decides_nothing() -> None:
     texts = {"a": "WB ANT", "again": "WB ANT REPEAT", "p": "WB POST"}
     scans = [

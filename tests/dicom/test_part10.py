@@ -265,6 +265,13 @@ def test_a_wrong_length_of_the_meta_information_does_not_matter(group_length: in
     assert np.array_equal(pixels(data[:at] + struct.pack("<I", group_length) + data[at + 4 :]), counts())
 
 
+def test_the_pixels_of_a_deflated_data_set_count_as_complete_until_they_are_inflated() -> None:
+    located = read(encode(SOURCE, DeflatedExplicitVRLittleEndian)).pixel_data
+
+    assert located is not None
+    assert located.is_complete
+
+
 def test_a_data_set_behind_a_command_set_is_read() -> None:
     data = encode(SOURCE)
     at = start_of_dataset(data)

@@ -389,7 +389,7 @@ def test_a_mutated_object_gives_a_header_that_fits_the_table_or_an_item_error(dr
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("frames", [b"99999999999 ", b"-3          ", b"2147483648  "])
+@pytest.mark.parametrize("frames", [b"99999999999 ", b"-3          ", b"2147483648  ", b"-2147483649 "])
 def test_a_number_of_frames_beyond_its_range_still_fits_the_table(frames: bytes) -> None:
     data = encode(dataset(NumberOfFrames="123456789012")).replace(b"123456789012", frames)
 
