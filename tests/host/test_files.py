@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bsbatch.host import files
-from bsbatch.host.files import cache_folder, lock_folder, replace_file, replace_text
+from bsbatch.host.files import cache_folder, lock_folder, read_plain, replace_file, replace_text
 
 
 def test_the_cache_is_in_xdg_cache_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -104,3 +104,16 @@ def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == 7
     with lock_folder(tmp_path):
         pass
+
+
+def test_only_a_folder_can_be_locked(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), lock_folder(tmp_path / "file"):
+        pass
+
+
+def test_a_file_of_more_bytes_than_expected_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_plain(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="longer than 4 bytes"):
+        read_plain(tmp_path / "file", 4)

@@ -126,3 +126,9 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     run_in_background(run).result(PATIENCE)
 
     assert inside == [before]
+
+
+def test_a_signal_that_another_thread_has_counted_does_not_end_the_watch() -> None:
+    with handle_interrupts(lambda: None) as interruption:
+        assert interruption._count_signals()
+    assert not interruption.is_requested

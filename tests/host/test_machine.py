@@ -1,4 +1,5 @@
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,60 @@ def test_a_processor_is_identified_by_its_instruction_sets_not_its_speed(
 
     assert "Maker Chip" in found[0]
     assert (found[0] == found[1]) is is_same
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "250000 100000"}, 2),
+        ({"cpu.max": "350000 100000"}, 4),
+        ({"cpu.max": "20000 100000"}, 1),
+        ({"cpu.max": "1600000 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "0"}, 8),
+    ],
+    ids=str,
+)
+def test_the_quota_of_the_control_group_limits_the_processors(
+    files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    write(tmp_path, files)
+    assert usable_cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 2048 * 1024),
+        ({"memory.max": "max"}, 2048 * 1024),
+        ({"memory.max": "5000"}, 5000),
+        ({"memory.max": str(1 << 40)}, 2048 * 1024),
+        ({"memory/memory.limit_in_bytes": "4000", "memory.max": "5000"}, 4000),
+    ],
+    ids=str,
+)
+def test_the_limit_of_the_control_group_limits_the_memory(
+    files: dict[str, str], expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+    write(tmp_path, {"meminfo": "MemAvailable:  2048 kB\n", **files})
+    assert usable_memory() == expected
+
+
+def test_a_value_with_a_colon_belongs_to_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert processor() == platform.machine()
+    write(tmp_path, {"cpuinfo": "vendor_id\t: Maker\nmodel name\t: Chip: 9\nno value\n"})
+    assert processor().startswith(f"{platform.machine()} Maker Chip: 9 ")
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)

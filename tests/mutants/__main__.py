@@ -34,7 +34,7 @@ TESTS = {
         *_RUNS,
         _HISTORIES,
     ],
-    "host": ["tests/host", "tests/sources", "tests/store"],
+    "host": ["tests/host", "tests/sources", "tests/store", "tests/pipeline/test_internal_errors.py"],
 }
 """The tests of each room: its own, and quick ones of whole runs."""
 _OPTIONS = ["-sq", "--hypothesis-profile=ci", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
