@@ -95,3 +95,17 @@ def test_a_plan_decides_every_study_at_once(tmp_path: Path) -> None:
 
     assert [exam.defect.reason for exam in unit.exams if exam.defect] == [Reason.UID_CONFLICT]
     assert sources(unit.exams) == [("0", "1")]
+
+
+def test_frames_of_a_damaged_header_are_not_expanded(tmp_path: Path) -> None:
+    """2^31 of them would need 64 GiB."""
+    dataset = dataset_of(Scan(0))
+    dataset.NumberOfFrames = 2**31 - 1
+    dataset.SeriesDescription = "BODY\x01\x00"  # parts of another element
+    write(dataset, tmp_path / "damaged")
+
+    (unit,) = intake_of(DirectorySource(tmp_path)).units(8, None)
+
+    (exam,) = unit.exams
+    assert exam.defect is not None
+    assert exam.defect.reason is Reason.TOO_LARGE

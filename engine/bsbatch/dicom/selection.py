@@ -92,9 +92,11 @@ def find_defect(header: Header, max_pixels: int) -> Verdict | None:
     """
     if _may_be_small_scan(header):
         return Verdict.of(Stage.HEADER, Reason.MATRIX_TOO_SMALL)
+    if header.rows * header.columns * header.frames > max_pixels or header.frames > limits.FRAMES:
+        return Verdict.of(Stage.HEADER, Reason.TOO_LARGE)
     if header.is_damaged:
         return Verdict.of(Stage.HEADER, Reason.INVALID_VALUE)
-    for reason in (_size_reason(header, max_pixels), _pixel_data_reason(header), _vector_reason(header)):
+    for reason in (_size_reason(header), _pixel_data_reason(header), _vector_reason(header)):
         if reason is not None:
             return Verdict.of(Stage.HEADER, reason)
     return None
@@ -269,11 +271,9 @@ def _has_body_aspect(header: Header) -> bool:
     return header.columns > 0 and _MIN_ASPECT <= header.rows / header.columns <= _MAX_ASPECT
 
 
-def _size_reason(header: Header, max_pixels: int) -> Reason | None:
+def _size_reason(header: Header) -> Reason | None:
     if header.pixel_data is None or header.rows <= 0 or header.columns <= 0 or header.frames <= 0:
         return Reason.NO_PIXEL_DATA
-    if header.rows * header.columns * header.frames > max_pixels or header.frames > limits.FRAMES:
-        return Reason.TOO_LARGE
     return None if _has_body_aspect(header) else Reason.ASPECT_OUT_OF_RANGE
 
 
