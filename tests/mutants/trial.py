@@ -90,9 +90,9 @@ class Trial:
     def _measure(self, item: pytest.Item, following: pytest.Item) -> None:
         self._forget()
         _watch(self._reach)  # anew: a test may count calls by the same means
-        self._by, started = str(item.path), sum(os.times()[:4])
+        self._by, started = str(item.path), (sum(os.times()[:4]), time.monotonic())
         runtestprotocol(item, nextitem=following, log=False)
-        self._seconds[item.nodeid] = sum(os.times()[:4]) - started
+        self._seconds[item.nodeid] = max(sum(os.times()[:4]) - started[0], 0.5 * (time.monotonic() - started[1]))
 
     def _chosen(self, items: Sequence[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
         """Tests that reach the function, by modules: first those with its module's name, then the quick ones."""
@@ -134,8 +134,8 @@ class Trial:
         """Run a test; a signal ends the process if the test needs much more time than before."""
         seconds = math.ceil(self._seconds[item.nodeid])
         used = math.ceil(time.process_time())
-        resource.setrlimit(resource.RLIMIT_CPU, (used + 8 + 8 * seconds, resource.RLIM_INFINITY))
-        signal.alarm(40 + 40 * seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (used + 5 + 5 * seconds, resource.RLIM_INFINITY))
+        signal.alarm(20 + 10 * seconds)
         return any(report.failed for report in runtestprotocol(item, nextitem=following, log=False))
 
 
