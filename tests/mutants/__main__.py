@@ -34,7 +34,13 @@ TESTS = {
         *_RUNS,
         _HISTORIES,
     ],
-    "host": ["tests/host", "tests/sources", "tests/store", "tests/pipeline/test_internal_errors.py"],
+    "host": [
+        "tests/host",
+        "tests/sources",
+        "tests/store",
+        "tests/pipeline/test_internal_errors.py",
+        "tests/cuda/test_worker.py",
+    ],
 }
 """The tests of each room: its own, and quick ones of whole runs."""
 _OPTIONS = ["-sq", "--hypothesis-profile=ci", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]

@@ -16,7 +16,7 @@ from bsbatch.store.tables import OBJECTS, RESULTS, Provenance
 QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "00")
 PAIR = Prediction(examine((scan("A", "a"), scan("P", "p"))), QUALITY, 0.9)
 OTHERS = (
-    Prediction(examine((scan("AP", "b", study_uid="1.8"),)), QUALITY, 0.1),
+    Prediction(examine((scan("AP", "b", study_uid="1.8"),)), QUALITY, 0.6),
     Prediction(examine((scan("AP", "c", study_uid="1.9"),)), QUALITY, 0.5),
     Failure(examine((scan("A", "d", study_uid="1.7"),)), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY), None),
 )
@@ -45,7 +45,7 @@ def test_every_row_is_counted_once_by_status_and_reason(tmp_path: Path) -> None:
         "object_reasons": {"internal_error": 1, "not_dicom": 2, "single_view_only": 1},
         "examinations": {"ok": 3, "failed": 1},
         "examination_reasons": {"single_view_only": 1},
-        "positive": 2,
+        "positive": 3,
         "error_rate": 0.25,
         "file_error_rate": 0.25,
     }
