@@ -31,7 +31,7 @@ def test_a_noted_place_outlives_the_traceback_and_other_notes_are_none() -> None
 
 def test_an_error_from_nowhere_has_no_line() -> None:
     assert describe(ValueError("a secret")) == "ValueError at an unknown line"
-    assert describe(UndocumentedError()) == f"{__name__}.Undocumented at an unknown line"
+    assert describe(UndocumentedError()) == f"{__name__}.UndocumentedError at an unknown line"
 
 
 class UndocumentedError(Exception):
