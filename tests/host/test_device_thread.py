@@ -1,3 +1,5 @@
+from typing import Self
+
 import pytest
 from tests.host.waiting import PATIENCE
 
@@ -17,7 +19,7 @@ class Doubling:
         self.is_left = False
         self._fails_at, self._fails_leaving = fails_at, fails_leaving
 
-    def __enter__(self) -> "Doubling":
+    def __enter__(self) -> Self:
         self.threads.add(thread_identity())
         return self
 
@@ -86,3 +88,13 @@ def test_an_error_of_entering_or_leaving_a_queue_is_raised_by_its_device_thread(
         pass
     with pytest.raises(OSError, match="cannot be left"), DeviceThread(lambda: Doubling(fails_leaving=True), "test"):
         pass
+
+
+class Refusing(Doubling):
+    def begin(self, item: int) -> None:
+        raise OSError(f"no room for {item}")
+
+
+def test_an_item_that_cannot_begin_fails_and_is_not_waited_for() -> None:
+    with pytest.raises(OSError, match="no room for 1"), DeviceThread(Refusing, "test") as thread:
+        thread.put(1).result(PATIENCE)
