@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import closing
 from itertools import islice
 from types import SimpleNamespace
@@ -375,3 +376,12 @@ def test_a_budget_is_given_back_after_an_error() -> None:
         raise ZeroDivisionError
     with budget.spend(1):
         pass
+
+
+def test_a_closed_pool_ends_the_waiting_and_all_later_calls() -> None:
+    free: FreeList[str] = FreeList()
+    waiting = [run_in_background(free.take) for _ in range(2)]
+    free.close()
+    for pending in (*waiting, run_in_background(free.take)):
+        with pytest.raises(CancelledError, match="closed"):
+            pending.result(PATIENCE)
