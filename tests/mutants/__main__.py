@@ -56,7 +56,8 @@ def main() -> None:
     log = ROOT / f".mutants/{options.room}.jsonl"
     log.parent.mkdir(exist_ok=True)
     tried: dict[str, str] = dict(map(json.loads, log.read_text().splitlines())) if log.exists() else {}
-    done = {name for name, result in tried.items() if not options.again or result in _KILLED}
+    settled = {name for name, result in tried.items() if result in _KILLED} | set(_equivalent(options.room))
+    done = settled & set(tried) if options.again else set(tried)
 
     def note(mutant: Mutant, result: str) -> None:
         tried[mutant.name] = result
@@ -77,13 +78,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("room", choices=TESTS)
     parser.add_argument("--sample", type=int, help="number of mutants, drawn at random; all by default")
     parser.add_argument("--seed", type=int, default=1, help="of the sample; a larger one includes a smaller one")
-    parser.add_argument("--again", action="store_true", help="try the survivors again, after a change of the tests")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="try again those that survived and are not equivalent, after a change of the tests",
+    )
     return parser.parse_args()
+
+
+def _equivalent(room: str) -> dict[str, str]:
+    reasons: dict[str, str] = tomllib.loads(EQUIVALENT.read_text()).get(room, {})
+    return reasons
 
 
 def _report(room: str, results: dict[str, str], of: int) -> Iterator[str]:
     """Yield the survivors that are not equivalent, and the score."""
-    equivalent = tomllib.loads(EQUIVALENT.read_text()).get(room, {})
+    equivalent = _equivalent(room)
     tried = {name: result for name, result in results.items() if result not in _UNTRIED}
     alive = {name: result for name, result in tried.items() if result not in _KILLED}
     yield from (f"{result}: {name}" for name, result in alive.items() if name not in equivalent)

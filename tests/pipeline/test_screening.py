@@ -193,6 +193,15 @@ def test_each_stage_counts_each_examination_once_and_maps_are_made_of_those_want
     assert counts == {**both_runs, "body": 20, "explain": 13}
 
 
+def test_compiled_code_counts_each_examination_once(tmp_path: Path) -> None:
+    write(dataset_of(Scan(1, rows=1024, columns=256)), tmp_path / "scan")
+    telemetry = Telemetry()
+
+    predictions(tmp_path, NO_MAPS, telemetry)
+
+    assert {timing["items"] for stage, timing in telemetry.report().items() if stage != "wait"} == {1}
+
+
 class Wrong(FakeBackend):
     """Scores that are probabilities at both ends of their range, and three that are none."""
 
