@@ -1,4 +1,4 @@
-# make demo | make test | make check | make docs | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
+# make demo | make test | make check | make docs | make wheels | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ COUNT ?= 20000
 DURATION ?= 120
 SEED ?= 1
 
-.PHONY: demo test check house docs fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
+.PHONY: demo test check house docs wheels fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -93,6 +93,15 @@ kernels:
 docs: $(VENV)/.docs
 	NO_COLOR=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+wheels: $(VENV)/.wheels
+	rm -rf dist $(VENV)/installed
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m venv $(VENV)/installed
+	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(VENV)/installed/bin/python -m pip install --quiet dist/*.whl
+	$(VENV)/installed/bin/bsbatch info >/dev/null
+	$(BIN)/cyclonedx-py environment $(VENV)/installed --pyproject pyproject.toml --output-reproducible --output-file dist/bsbatch.cdx.json
+	@ls dist
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .
@@ -168,6 +177,10 @@ $(VENV)/.bench: $(VENV)/.build
 $(VENV)/.fuzz: $(VENV)/.test
 	@# not among the packages of .venv: no test may depend on it
 	$(PIP) --upgrade --target $(ATHERIS) atheris
+	@touch $@
+
+$(VENV)/.wheels: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) cyclonedx-bom
 	@touch $@
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
