@@ -28,7 +28,7 @@ from bsbatch.records import (
     UnitOutcome,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
 
