@@ -379,3 +379,9 @@ def test_without_labels_removes_all_free_text() -> None:
         labelled.rows,
         labelled.detector_vector,
     )
+
+
+def test_a_frame_without_a_view_does_no_harm_beside_both_views() -> None:
+    found = resolve(angled(180.0, 0.0, None), (1, 2, 3), assume_order=False)
+
+    assert [(frame, view) for frame, view, _ in named(found)] == [(1, A), (2, P)]

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -117,3 +118,20 @@ def test_a_file_of_more_bytes_than_expected_is_not_read(tmp_path: Path) -> None:
     assert read_plain(tmp_path / "file", 5) == b"12345"
     with pytest.raises(OSError, match="longer than 4 bytes"):
         read_plain(tmp_path / "file", 4)
+
+
+def test_a_pipe_that_comes_between_looking_and_opening_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    plain = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(Path, "stat", lambda _path: plain)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    with pytest.raises(OSError, match="file"):
+        read_plain(path, 4)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
