@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tests.dicom.objects import header, ref, scan
 
 from bsbatch.dicom.pairing import examine
-from bsbatch.imaging.quality import Flag, assess
+from bsbatch.imaging.quality import Flag, _pixel_hash, assess
 from bsbatch.records import EvidenceKind, Examination, FrameView, Quality, ScanObject, View
 from bsbatch.tracers.record import Tracer
 from bsbatch.view_pixels import ViewPixels
@@ -324,3 +324,9 @@ def test_laterality_is_the_difference_of_two_correlations() -> None:
     expected = np.corrcoef(front, mirrored)[0, 1] - np.corrcoef(front, back)[0, 1]
 
     assert quality().laterality_correlation == pytest.approx(expected, abs=1e-5)  # the means are of single precision
+
+
+def test_the_hash_tells_negative_counts_from_large_ones() -> None:
+    negative, large = (ViewPixels(np.full((2, 2), value, np.int32)) for value in (-1, 65535))
+
+    assert _pixel_hash(negative, negative) != _pixel_hash(large, large)
