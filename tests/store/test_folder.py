@@ -110,17 +110,17 @@ def test_contact_sheets_are_the_overlay_of_no_examination(tmp_path: Path) -> Non
 
 
 def test_results_of_another_archive_or_configuration_are_not_continued(tmp_path: Path) -> None:
-    check_output(tmp_path, ["/archive"], "hash", "")
+    check_output(tmp_path, ["/archive"], "hash", str)
     ParquetSink(tmp_path, Provenance("hash", "model", 0.5)).finish()
     write_run_file(tmp_path, {"archive": "/archive"})
     assert read_run_file(tmp_path) == {"archive": "/archive"}
-    check_output(tmp_path, ["/archive", "pseudonym"], "hash", "")
+    check_output(tmp_path, ["/archive", "pseudonym"], "hash", str)
     for archives, config_hash, words in ((["/other"], "hash", "the archive /archive"), (["/archive"], "2", "--fresh")):
         with pytest.raises(ConfigMismatchError, match=words):
-            check_output(tmp_path, archives, config_hash, "")
+            check_output(tmp_path, archives, config_hash, str)
     write_run_file(tmp_path, {"archive": "pseudonym"})
     with pytest.raises(ConfigMismatchError, match="another archive"):
-        check_output(tmp_path, ["/archive"], "hash", "")
+        check_output(tmp_path, ["/archive"], "hash", str)
     (tmp_path / "results/part-x.parquet").touch()
     with pytest.raises(UsageError, match="was not written by bsbatch"):
-        check_output(tmp_path, ["pseudonym"], "hash", "")
+        check_output(tmp_path, ["pseudonym"], "hash", str)

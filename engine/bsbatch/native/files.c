@@ -33,8 +33,8 @@ static int64_t read_at(int file, int64_t offset, int64_t count, void *bytes)
 }
 
 /*
- * Returns a descriptor, or -errno. Waits for nothing: a pipe without a writer would block, a device might never end, and
- * either may have replaced the file since it was listed.
+ * Returns a descriptor, or -errno. Waits for nothing: a pipe without a writer would block, a device might never end,
+ * and either may have replaced the file since it was listed.
  */
 static int open_plain(const char *path)
 {

@@ -58,7 +58,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         with lock_output(setup.out):
             if not config.fresh:
                 names = () if config.archive_moved else setup.archive_names
-                check_output(setup.out, names, setup.provenance.config_hash, find_differences(setup))
+                check_output(setup.out, names, setup.provenance.config_hash, lambda: find_differences(setup))
             # pyarrow imports pandas with its first table, if that is installed: not beside the first images
             ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
             with make_backend(setup) as backend:

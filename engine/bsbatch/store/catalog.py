@@ -9,7 +9,7 @@ Other rows are removed before the run begins, and their objects are processed ag
 - rows that a killed run left without their counterpart in the other table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,13 +70,13 @@ def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
         raise OutputError.of(out, error) from error
 
 
-def check_configuration(out: Path, config_hash: str, differences: str) -> None:
+def check_configuration(out: Path, config_hash: str, differences: Callable[[], str]) -> None:
     """Raise an error if parts in an output folder were written with another configuration.
 
     Parameters
     ----------
     differences
-        What differs, in words, as far as it is known.
+        Called if they differ; returns the differences in words, as far as they are known.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def check_configuration(out: Path, config_hash: str, differences: str) -> None:
         if any(metadata_of(part).get("bsbatch.config_hash") != config_hash for part in parts_in(out / table)):
             raise ConfigMismatchError(
                 f"{out} holds results of another configuration "
-                f"({differences or 'model, threshold, precision or selection differ'}): "
+                f"({differences() or 'model, threshold, precision or selection differ'}): "
                 "take the settings of that run, or another --out; --fresh would delete its rows"
             )
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -123,7 +123,7 @@ def clear_output(out: Path) -> None:
         raise UsageError(f"cannot delete the tables in {out}: {error.strerror}. Choose another --out") from error
 
 
-def check_output(out: Path, archives: Sequence[str], config_hash: str, differences: str) -> None:
+def check_output(out: Path, archives: Sequence[str], config_hash: str, differences: Callable[[], str]) -> None:
     """Raise an error if the folder holds results of another archive or configuration.
 
     Parameters
@@ -135,7 +135,7 @@ def check_output(out: Path, archives: Sequence[str], config_hash: str, differenc
     config_hash
         Hash of the configuration.
     differences
-        Between the configuration and that of ``run.json``, in words.
+        Returns those between the configuration and that of ``run.json``, in words; called if they matter.
 
     Raises
     ------
