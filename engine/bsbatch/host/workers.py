@@ -4,7 +4,8 @@
 loaded model. Through `SharedMemory` they read images that were not copied through a pipe.
 
 Workers are new interpreters, so they inherit no lock and no library of this process. They ignore Ctrl-C, which signals
-the whole process group, and end with this process, even if it is killed.
+the whole process group, and end with this process, even if it is killed. They can open no socket: no library that meets
+bytes of a file needs one.
 """
 
 import mmap
@@ -25,6 +26,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, TypeVarTuple, cast
 from bsbatch.errors import WorkerLostError, WorkerTimeoutError
 from bsbatch.host import limits
 from bsbatch.host.origin import note_place
+from bsbatch.host.seccomp import refuse_sockets
 
 _SECONDS = 60.0
 """Time limit of a call, and of the start of a worker with the packages of its first call."""
@@ -260,6 +262,7 @@ def _result_of(reply: _Reply) -> object:
 
 def serve(descriptor: int, lifeline: int) -> None:
     """Run tasks until the connection is closed: the main loop of a worker."""
+    refuse_sockets()  # before a library can start a thread
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # they go to the whole process group; the run ends its workers
     _end_with(lifeline)
