@@ -24,7 +24,7 @@ from bsbatch_build.phantom.encoding import SHARES, Encoding, encode
 from bsbatch_build.phantom.entries import ArchiveFile, Expectation, PhantomFile, StudyFolder, study_folder
 from bsbatch_build.phantom.headers import Origin
 from bsbatch_build.phantom.identity import Identity, draw_identity, random_stream
-from bsbatch_build.phantom.plan import SetPlan, SetSummary, assign
+from bsbatch_build.phantom.plan import Assignment, SetPlan, SetSummary, assign
 from bsbatch_build.phantom.render import VIEWS
 from bsbatch_build.phantom.study import Study, make_study
 
@@ -127,19 +127,25 @@ def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object
 
 def study_of(plan: SetPlan, index: int) -> Study:
     """Make patient, disease and views of study ``index`` as in the archive of this plan, without its files."""
-    return make_study(assign(plan, index), np.random.SeedSequence([plan.seed, _IMAGES, index]))
+    assignment = assign(plan, index)
+    return make_study(assignment, np.random.SeedSequence(_seeds(plan, assignment, _IMAGES)))
+
+
+def _seeds(plan: SetPlan, assignment: Assignment, *purpose: int) -> tuple[int, ...]:
+    """Seeds of one purpose of a study. The centre is one of them: a seed gives other patients at each centre."""
+    return plan.seed, ord(assignment.centre.name), assignment.index, *purpose
 
 
 def _study_files(plan: SetPlan, index: int) -> StudyFiles:
     study = study_of(plan, index)
     assignment = study.case.assignment
-    rng = random_stream(plan.seed, _HEADERS, index)
+    rng = random_stream(*_seeds(plan, assignment, _HEADERS))
     identity = draw_identity(rng, plan.seed, f"{assignment.centre.name}{index:05d}")
     scan = _scan(study, identity, rng)
     contents = _objects(study, scan, rng)
     files: list[ArchiveFile] = []
     if plan.clutter:
-        clutter = random_stream(plan.seed, _CLUTTER, index)
+        clutter = random_stream(*_seeds(plan, assignment, _CLUTTER))
         companions = draw_companions(index, scan, clutter)
         copies = draw_duplicate(index, contents, clutter) + make_copies(index, scan, contents)
         contents = [*_shuffle([*contents, *companions], clutter), *copies]
@@ -193,9 +199,9 @@ def _extra_studies(plan: SetPlan, index: int) -> list[ArchiveFile]:
     files: list[ArchiveFile] = []
     for number, kind in enumerate(EXTRA_STUDIES):
         assignment = replace(assign(plan, index), positive=False)
-        sequence = np.random.SeedSequence([plan.seed, _EXTRAS, index, number])
-        study = make_study(assignment, sequence)
-        rng = random_stream(plan.seed, _EXTRAS, index, number, _HEADERS)
+        seeds = _seeds(plan, assignment, _EXTRAS, number)
+        study = make_study(assignment, np.random.SeedSequence(seeds))
+        rng = random_stream(*seeds, _HEADERS)
         label = f"{assignment.centre.name}{index:05d}X{number}"
         identity = draw_identity(rng, plan.seed, label)
         scan = _scan(study, identity, rng)

@@ -9,7 +9,7 @@ import pytest
 from tests.build_tools.phantom.conftest import STUDIES, WrittenSet
 
 from bsbatch_build.phantom import archive as phantoms
-from bsbatch_build.phantom.archive import EXPECTED_HEADER, LABEL_HEADER, write_set
+from bsbatch_build.phantom.archive import EXPECTED_HEADER, LABEL_HEADER, study_of, write_set
 from bsbatch_build.phantom.centres import Dialect
 from bsbatch_build.phantom.clutter import COMPANIONS, COPIES, EXTRA_STUDIES
 from bsbatch_build.phantom.plan import SetPlan, Split, assign
@@ -47,6 +47,21 @@ def test_another_seed_gives_other_images(tmp_path: Path) -> None:
     for seed in (5, 6):
         write_set(tmp_path / str(seed), SetPlan(studies=1, seed=seed, clutter=False))
     assert not set(_digests(tmp_path / "5" / "archive").values()) & set(_digests(tmp_path / "6" / "archive").values())
+
+
+def test_a_seed_gives_other_patients_at_another_centre() -> None:
+    plans = [SetPlan(studies=3, seed=5, centres=(name,), clutter=False) for name in "ABC"]
+    patients = [study_of(plan, index).case.patient for plan in plans for index in range(plan.studies)]
+    assert len(set(patients)) == len(patients)
+
+
+def test_a_seed_gives_other_days_at_another_centre(tmp_path: Path) -> None:
+    moments: set[tuple[str, str]] = set()
+    for name in "AC":
+        write_set(tmp_path / name, SetPlan(studies=1, seed=5, centres=(name,), clutter=False))
+        header = pydicom.dcmread(next(path for path in (tmp_path / name / "archive").rglob("*") if path.is_file()))
+        moments.add((header.StudyDate, header.StudyTime))
+    assert len(moments) == 2
 
 
 def test_a_study_does_not_depend_on_the_number_of_studies(tmp_path: Path) -> None:
