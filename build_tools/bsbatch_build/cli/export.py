@@ -11,9 +11,16 @@ from bsbatch.notice import SENTENCE
 
 def export(
     out: Annotated[Path, typer.Argument(help="Model directory to make; must not exist, or be empty.")],
-    weights: Annotated[str, typer.Option(help="random, imagenet, or the path of a .keras or .h5 file.")] = "random",
+    weights: Annotated[
+        str, typer.Option(help="random, imagenet, a folder of bsbatch-build train, or a .keras or .h5 file.")
+    ] = "random",
     seed: Annotated[int, typer.Option(help="Seed of every random weight.")] = 0,
-    width: Annotated[float, typer.Option(help="Factor on the channels; 1 is the paper's VGG16, 0.0625 a twin.")] = 1.0,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            help="Factor on the channels; 1 is the paper's VGG16, 0.0625 a twin.", show_default="the training's, or 1"
+        ),
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Smallest score of a positive scan, in [0, 1].")] = 0.5,
     half_weights: Annotated[
         bool, typer.Option(help="Store weights as fp16, half the bytes; the arithmetic stays fp32.")
@@ -53,11 +60,13 @@ def export(
     """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
     from bsbatch_build.export.export import ExportSettings
     from bsbatch_build.export.export import export as export_model
-    from bsbatch_build.network.network import NetworkSettings
+    from bsbatch_build.export.trained import find_file, network_of
 
+    members = tuple(find_file(path) for path in join or ())
+    is_whole = not (widen or members or mirror or other)
     settings = ExportSettings(
         out,
-        NetworkSettings(weights, seed, width),
+        network_of(weights, seed, width, is_whole=is_whole),
         threshold,
         half_weights,
         name,
@@ -66,7 +75,7 @@ def export(
         made_by,
         keep_keras,
         other,
-        tuple(join or ()),
+        members,
         mirror,
     )
     console = Terminal()

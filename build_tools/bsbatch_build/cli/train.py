@@ -3,6 +3,7 @@
 from functools import partial
 from math import isnan
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Annotated, Self
 
@@ -180,7 +181,7 @@ def _summary(result: TrainingResult) -> str:
         (
             *rows,
             f"trained     {result.out}",
-            f"next        bsbatch-build export MODEL --weights {result.out}",
+            f"next        bsbatch-build export MODEL --weights {quote(str(result.out))}",
             SENTENCE,
         )
     )

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,10 +18,15 @@ from tests.archives import COLUMNS, ROWS, Scan, dataset_of, pixels_of, uid, writ
 
 from bsbatch.backends.keras_cams import KerasTape
 from bsbatch.errors import ModelError, UsageError
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import Model
 from bsbatch_build import toolchain
+from bsbatch_build.cli import main as bsbatch_build
+from bsbatch_build.cli.train import _summary
+from bsbatch_build.export.trained import find_file, network_of
 from bsbatch_build.network.network import SIDE, NetworkSettings, build
 from bsbatch_build.training.dataset import GRID, CachedExam, Dataset
-from bsbatch_build.training.progress import Epoch
+from bsbatch_build.training.progress import Epoch, TrainingResult
 from bsbatch_build.training.recipe import LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
 from bsbatch_build.training.split import SplitSettings, Subset
 from bsbatch_build.training.train import (
@@ -141,6 +149,47 @@ def test_a_training_leaves_model_configuration_split_history_and_logs(trained: P
     assert resolved["network"] == {"width": 0.0625, "early_width": None, "seed": 5}
     assert resolved["studies"]["test C"] == {"positive": 2, "negative": 3}
     assert str(trained.parent) not in json.dumps(resolved)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_the_next_command_that_a_training_prints_exports_its_network(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a training"
+    shutil.copytree(trained, folder)
+    (line,) = (line for line in _summary(TrainingResult(folder, (), {})).splitlines() if line.startswith("next"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", shlex.split(line)[1:])
+
+    with pytest.raises(SystemExit) as done:
+        bsbatch_build()
+
+    assert done.value.code == 0
+    assert Model.load(tmp_path / "MODEL", VERSION).manifest.training["width"] == TWIN.width
+
+
+def test_a_folder_without_a_finished_training_is_no_origin_of_weights(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is no folder of bsbatch-build train"):
+        find_file(tmp_path)
+    shutil.copy(trained / "config.json", tmp_path)
+    with pytest.raises(ModelError, match="is not finished: the same bsbatch-build train goes on"):
+        find_file(tmp_path)
+
+
+def test_a_network_keeps_the_width_of_its_training_unless_it_is_widened_or_joined(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((trained / "config.json").read_text(encoding="utf-8"))
+    config["network"]["early_width"] = 0.03125
+    (tmp_path / "run/config.json").write_text(json.dumps(config), encoding="utf-8")
+    file = str(tmp_path / "run/model.keras")
+
+    assert network_of(str(tmp_path / "run"), 3, None, is_whole=True) == NetworkSettings(file, 3, TWIN.width, 0.03125)
+    assert network_of(file, 3, None, is_whole=True) == NetworkSettings(file, 3, TWIN.width, 0.03125)
+    assert network_of(file, 3, None, is_whole=False) == NetworkSettings(file, 3, 1.0)
+    assert network_of(file, 3, 0.5, is_whole=False) == NetworkSettings(file, 3, 0.5)
+    assert network_of("random", 3, None, is_whole=True) == NetworkSettings("random", 3, 1.0)
 
 
 def test_the_model_is_the_plain_network_without_batch_normalisation(trained: Path) -> None:
