@@ -28,6 +28,10 @@ class BackendName(StrEnum):
     """No model: a score from the mean of the image, for tests and rehearsals."""
 
 
+OFFERED_BACKENDS = tuple(name for name in BackendName if name is not BackendName.FAKE)
+"""All but the one without a model."""
+
+
 class CamMode(StrEnum):
     """Examinations that get a heat map (Grad-CAM)."""
 

@@ -364,7 +364,7 @@ def test_a_file_that_is_no_evaluation_is_refused(text: str | None, message: str,
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no model directory"):
+    with pytest.raises(ModelError, match=r"has no manifest\.json"):
         make_card(CardSettings(tmp_path))
 
 

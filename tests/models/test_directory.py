@@ -77,7 +77,7 @@ def test_a_model_without_its_graph_is_refused(folder: Path) -> None:
 def test_a_folder_without_a_manifest_is_no_model(is_there: bool, tmp_path: Path) -> None:
     message = refusal(tmp_path if is_there else tmp_path / "absent")
 
-    assert "no model directory" in message
+    assert ("has no manifest.json" if is_there else "there is no model") in message
     assert "bsbatch-build export" in message
 
 
@@ -156,8 +156,11 @@ def test_a_folder_named_demo_without_a_model_does_not_hide_the_bundled_model(
 
 def test_what_is_no_model_directory_is_refused_with_the_model_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
+    (tmp_path / "model").mkdir()
 
-    with pytest.raises(ModelError, match=r"dem0 is no model directory, it has no manifest.json: .*--model demo"):
+    with pytest.raises(ModelError, match=r"there is no model .*dem0: .*--model demo"):
         Model.load(tmp_path / "dem0", VERSION)
+    with pytest.raises(ModelError, match=r"model has no manifest.json: .*--model demo"):
+        Model.load(tmp_path / "model", VERSION)
     with pytest.raises(ModelError, match=r"README.md is a file, not a model directory: .*--model demo"):
         Model.load(tmp_path / "README.md", VERSION)

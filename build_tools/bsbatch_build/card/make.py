@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bsbatch.errors import UsageError
+from bsbatch.host.files import refuse_file
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
 from bsbatch_build.card.content import Content, content_of
@@ -60,6 +61,7 @@ def make_card(settings: CardSettings) -> MadeCard:
     metrics = read_metrics(settings.evaluation, model.model_id) if settings.evaluation is not None else None
     content = content_of(model, metrics)
     out = settings.out if settings.out is not None else model.folder
+    refuse_file(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bsbatch.backends.registry import load_backend
 from bsbatch.backends.requirements import REQUIREMENTS, usable_backends
-from bsbatch.config import Effort
+from bsbatch.config import OFFERED_BACKENDS, Effort
 from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, UsageError
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import KERAS, Model
@@ -23,7 +23,6 @@ from bsbatch_build.toolchain import KerasModel
 
 TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3}
 """Largest allowed difference of a probability, by the precision of a backend."""
-FAKE = "fake"
 EXAMINATIONS = 16
 VERSION = 1
 
@@ -48,7 +47,7 @@ class VerifySettings:
 
     def __post_init__(self) -> None:
         """Refuse unknown backends, and the one that computes nothing."""
-        known = [name for name in REQUIREMENTS if name != FAKE]
+        known = [name for name in REQUIREMENTS if name in OFFERED_BACKENDS]
         unknown = sorted(set(self.backends) - set(known))
         if unknown:
             raise UsageError(f"--backend {unknown[0]}: there is no such backend of a model; give {', '.join(known)}")

@@ -21,13 +21,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(phantom)
-app.command()(inspect)
-app.command()(train)
-app.command()(export)
-app.command()(verify)
-app.command("compile")(compile_)
-app.command()(card)
+app.command(epilog="Example: bsbatch-build phantom SET --studies 100 --seed 1")(phantom)
+app.command(epilog="Example: bsbatch-build inspect SET SHEETS")(inspect)
+app.command(epilog="Example: bsbatch-build train /archive --labels labels.csv --out TRAINING")(train)
+app.command(epilog="Example: bsbatch-build export MODEL --weights TRAINING")(export)
+app.command(epilog="Example: bsbatch-build verify MODEL --json parity.json")(verify)
+app.command("compile", epilog="Example: bsbatch-build compile MODEL --batch 1,32")(compile_)
+app.command(epilog="Example: bsbatch-build card MODEL --evaluation REPORT")(card)
 
 
 def main() -> None:

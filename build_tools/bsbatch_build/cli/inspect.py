@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from bsbatch.cli.terminal import Terminal
+from bsbatch.errors import UsageError
 
 
 def inspect(
@@ -22,8 +23,7 @@ def inspect(
     try:
         inspection = inspect_set(set_folder, out, reference, each)
     except (ValueError, OSError) as error:
-        Terminal(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
-        raise typer.Exit(2) from error
+        raise UsageError(str(error)) from error
     table = Table(*HEADER)
     for row in inspection.rows:
         table.add_row(*row)

@@ -7,16 +7,20 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bsbatch.cli.terminal import Terminal
+from bsbatch.errors import UsageError
 
 
 def phantom(
     out: Annotated[Path, typer.Argument(help="New or empty folder for the set.")],
     studies: Annotated[int, typer.Option(help="Number of labelled examinations.")] = 100,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 0,
-    centre: Annotated[list[str] | None, typer.Option(help="A, B or C; repeat for several. All by default.")] = None,
+    centre: Annotated[
+        list[str] | None, typer.Option(metavar="<A|B|C>", help="Repeat for several.", show_default="all")
+    ] = None,
     clutter: Annotated[bool, typer.Option(help="Add other objects that a PACS holds, and faulty ones.")] = True,
     difficulty: Annotated[
-        str, typer.Option(help="default, or easy: bright lesions and nothing that resembles them.")
+        str,
+        typer.Option(metavar="<default|easy>", help="easy: bright lesions and nothing that resembles them."),
     ] = "default",
 ) -> None:
     """Write synthetic whole-body bone scans; not for clinical use."""
@@ -31,8 +35,7 @@ def phantom(
             task = progress.add_task("", total=studies)
             summary = write_set(out, plan, lambda n: progress.update(task, completed=n))
     except (ValueError, OSError) as error:
-        Terminal(stderr=True, soft_wrap=True).print(f"Error: {error}", markup=False)
-        raise typer.Exit(2) from error
+        raise UsageError(str(error)) from error
     console.print(
         f"{summary.studies} examinations ({summary.positives} with metastases) in {summary.files} files: "
         f"{summary.used} to be used, {summary.skipped} skipped, {summary.failed} failed.",

@@ -16,8 +16,11 @@ from bsbatch_build.training.progress import Epoch, TrainingResult
 from bsbatch_build.training.recipe import PAPER, LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
 
 _data = partial(typer.Option, rich_help_panel="Data")
-_start = partial(typer.Option, rich_help_panel="Starting weights")
-_recipe = partial(typer.Option, rich_help_panel="Training (the defaults are the paper's)")
+_recipe = partial(typer.Option, rich_help_panel="Training as in the paper")
+_masks = partial(typer.Option, rich_help_panel="Beyond the paper: lesion masks")
+_network = partial(typer.Option, rich_help_panel="Beyond the paper: other starts and widths")
+_variant = partial(typer.Option, rich_help_panel="Beyond the paper: images, schedule and precision")
+_CRITERIA = ", ".join(ThresholdCriterion)
 
 
 def train(
@@ -27,66 +30,66 @@ def train(
         Path, _data(help="CSV with study_uid, label and, if known, patient_id, centre, split.", show_default=False)
     ],
     out: Annotated[Path, _data(help="Output folder of this training.", show_default=False)],
-    masks: Annotated[
-        Path | None, _data(help="Folder of lesion masks, a second target of the training.", show_default=False)
-    ] = None,
     cache: Annotated[Path | None, _data(help="Folder of the preprocessed images.", show_default="OUT/cache")] = None,
     external: Annotated[
         list[str] | None, _data(help="Centre that training never uses; repeatable.", show_default="C")
     ] = None,
     validation_share: Annotated[float, _data(help="Share of the other patients that validate.")] = 0.12,
     weights: Annotated[
-        str, _start(help="imagenet, random, or a .keras or .h5 file, also of a narrower network.")
+        str, _recipe(help="imagenet, random, or a .keras or .h5 file, also of a narrower network.")
     ] = "imagenet",
-    average: Annotated[
-        Path | None, _start(help="A second file: training starts from the mean of both.", show_default=False)
-    ] = None,
-    width: Annotated[float, _start(help="Factor on all channels; 1.0 is the paper's.")] = 1.0,
-    early_width: Annotated[
-        float | None, _start(help="The same for blocks 1 and 2, which take most of the time.")
-    ] = None,
-    batch_norm: Annotated[
-        bool, _start(help="Batch normalisation, folded in at the end; needs random weights.")
-    ] = PAPER.batch_norm,
     epochs: Annotated[int, _recipe(help="Number of epochs.")] = PAPER.epochs,
     steps: Annotated[int, _recipe(help="Batches in an epoch.")] = PAPER.steps,
     batch_size: Annotated[int, _recipe(help="Examinations in a batch.")] = PAPER.batch_size,
     learning_rate: Annotated[float, _recipe(help="Learning rate of Adam.")] = PAPER.learning_rate,
-    schedule: Annotated[Schedule, _recipe(help="constant, or cosine, which falls to zero.")] = PAPER.schedule,
-    horizon: Annotated[
-        int | None, _recipe(help="Epochs until the cosine reaches zero.", show_default="EPOCHS")
-    ] = PAPER.horizon,
     flip: Annotated[bool, _recipe(help="Mirror every other image.")] = PAPER.flip,
-    blur: Annotated[
-        float, _recipe(help="Largest sigma of the blur of every other image, in pixels of its view.")
-    ] = PAPER.blur,
-    field: Annotated[
-        float, _recipe(help="Largest factor on the width of the field of view of every fourth image.")
-    ] = PAPER.field,
-    crop_epochs: Annotated[
-        int, _recipe(help="Number of first epochs on crops around lesions; needs --masks.")
-    ] = PAPER.crop_epochs,
-    crop_side: Annotated[int, _recipe(help="Rows and columns of a crop.")] = PAPER.crop_side,
-    lesion_weight: Annotated[
-        float, _recipe(help="Weight of the lesion map in the loss, with --masks.")
-    ] = PAPER.lesion_weight,
-    lesion_map: Annotated[
-        LesionMap,
-        _recipe(help="Map to compare with the masks: own, a separate output, or cam, the classification's Grad-CAM."),
-    ] = PAPER.lesion_map,
     validation_limit: Annotated[
         int, _recipe(help="Largest number of examinations that validate.")
     ] = PAPER.validation_limit,
+    seed: Annotated[int, _recipe(help="Seed of weights, split and order.")] = 0,
+    masks: Annotated[
+        Path | None, _masks(help="Folder of lesion masks, a second target of the training.", show_default=False)
+    ] = None,
+    lesion_weight: Annotated[
+        float, _masks(help="Weight of the lesion map in the loss, with --masks.")
+    ] = PAPER.lesion_weight,
+    lesion_map: Annotated[
+        LesionMap,
+        _masks(help="Map to compare with the masks: own, a separate output, or cam, the classification's Grad-CAM."),
+    ] = PAPER.lesion_map,
+    crop_epochs: Annotated[
+        int, _masks(help="Number of first epochs on crops around lesions; needs --masks.")
+    ] = PAPER.crop_epochs,
+    crop_side: Annotated[int, _masks(help="Rows and columns of a crop.")] = PAPER.crop_side,
+    average: Annotated[
+        Path | None, _network(help="A second file: training starts from the mean of both.", show_default=False)
+    ] = None,
+    width: Annotated[float, _network(help="Factor on all channels; 1.0 is the paper's.")] = 1.0,
+    early_width: Annotated[
+        float | None, _network(help="The same for blocks 1 and 2, which take most of the time.")
+    ] = None,
+    batch_norm: Annotated[
+        bool, _network(help="Batch normalisation, folded in at the end; needs random weights.")
+    ] = PAPER.batch_norm,
+    schedule: Annotated[Schedule, _variant(help="constant, or cosine, which falls to zero.")] = PAPER.schedule,
+    horizon: Annotated[
+        int | None, _variant(help="Epochs until the cosine reaches zero.", show_default="EPOCHS")
+    ] = PAPER.horizon,
+    blur: Annotated[
+        float, _variant(help="Largest sigma of the blur of every other image, in pixels of its view.")
+    ] = PAPER.blur,
+    field: Annotated[
+        float, _variant(help="Largest factor on the width of the field of view of every fourth image.")
+    ] = PAPER.field,
+    ema_momentum: Annotated[
+        float, _variant(help="Momentum of a moving average of the weights, such as 0.999; 0 for no average.")
+    ] = PAPER.ema_momentum,
     operating_point: Annotated[
-        ThresholdCriterion, _recipe(help="Point on the validation ROC curve that is moved to a probability of 0.5.")
+        ThresholdCriterion, _variant(metavar="NAME", help=f"Validation ROC point moved to 0.5: {_CRITERIA}.")
     ] = PAPER.operating_point,
     precision: Annotated[
-        Precision, _recipe(help="bfloat16 is faster on CPUs and GPUs with bfloat16 units, slower on others.")
+        Precision, _variant(help="bfloat16 is faster on CPUs and GPUs with bfloat16 units, slower on others.")
     ] = PAPER.precision,
-    ema_momentum: Annotated[
-        float, _recipe(help="Momentum of a moving average of the weights, such as 0.999; 0 for no average.")
-    ] = PAPER.ema_momentum,
-    seed: Annotated[int, _recipe(help="Seed of weights, split and order.")] = 0,
 ) -> None:
     """Train the paper's VGG16 on an archive and a label table. The same command resumes a killed training.
 

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bsbatch.cli.terminal import Terminal
+from bsbatch.config import OFFERED_BACKENDS
 from bsbatch.notice import SENTENCE
 
 
@@ -18,7 +19,12 @@ def verify(
     examinations: Annotated[int, typer.Option(help="Number of golden examinations, phantoms of centre C.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the phantoms.")] = 0,
     backend: Annotated[
-        list[str] | None, typer.Option(help="Repeat for several.", show_default="all that are installed")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(OFFERED_BACKENDS[1:])}; repeat for several.",
+            show_default="all that are installed",
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Write the differences to this file, too.", show_default=False)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.host.files import refuse_file
 from bsbatch_build.phantom.reading import Counts, LabelledExamination, read_set, read_views
 from bsbatch_build.phantom.statistics import (
     CountStatistics,
@@ -53,6 +54,7 @@ def inspect_set(folder: Path, out: Path, reference: Path | None, each: int) -> I
     A sheet shows up to ``each`` positives and as many negatives. Raises ValueError if ``folder`` is
     not a phantom set.
     """
+    refuse_file(out)
     shown: dict[str, list[LabelledExamination]] = {}
     measured: dict[str, list[CountStatistics]] = {}
     for examination in read_set(folder):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bsbatch.errors import ModelError, OutputError, UsageError
 from bsbatch.evaluation.labels import Label, read_labels
-from bsbatch.host.files import replace_file, replace_text
+from bsbatch.host.files import refuse_file, replace_file, replace_text
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.spreadsheet import write_csv
 from bsbatch.host.threads import prefetch
@@ -160,6 +160,7 @@ def read_training(model: Path) -> dict[str, object] | None:
 
 def _claim_folder(out: Path, resolved: dict[str, object]) -> None:
     """Write ``config.json`` into an empty folder; raise UsageError for a folder with anything else in it."""
+    refuse_file(out)
     out.mkdir(parents=True, exist_ok=True)
     path = out / CONFIG
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(resolved)):

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import TypeVar
 
+from bsbatch.config import OFFERED_BACKENDS, BackendName
 from bsbatch.errors import UsageError
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -19,5 +20,6 @@ def choice_of(kind: type[Choice], value: Choice | str, argument: str) -> Choice:
     try:
         return kind(value)
     except ValueError:
-        names = ", ".join(f'"{name}"' for name in kind)
+        offered = OFFERED_BACKENDS if kind is BackendName else tuple(kind)
+        names = ", ".join(f'"{name}"' for name in offered)
         raise UsageError(f'{argument}="{value}" is none of {names}') from None

@@ -23,12 +23,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(run)
-app.command()(evaluate)
-app.command()(report)
-app.command()(bench)
-app.command()(info)
-app.command()(demo)
+app.command(epilog="Example: bsbatch run /archive --model demo --out OUT")(run)
+app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
+app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)
+app.command(epilog="Example: bsbatch bench /archive --model demo")(bench)
+app.command(epilog="Example: bsbatch info --model demo")(info)
+app.command(epilog="Example: bsbatch demo --out bsbatch-demo")(demo)
 
 
 def _show_version(*, is_asked: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bsbatch.bench.settings import SYNTHETIC, BenchConfig, Pace, StageName, Subject
+from bsbatch.cli.options import backend_option
 from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName
 from bsbatch.errors import OutputError, UsageError
@@ -23,7 +24,9 @@ def bench(
     *,
     model: Annotated[
         Path | None,
-        typer.Option(help="Model directory (bsbatch-build export).", show_default=False, rich_help_panel=_WHAT),
+        typer.Option(
+            help="Model directory, or demo. Needed for --stage infer, all.", show_default=False, rich_help_panel=_WHAT
+        ),
     ] = None,
     stage: Annotated[
         StageName, typer.Option(help="Headers, arrays, bare backend, or the whole run.", rich_help_panel=_WHAT)
@@ -32,7 +35,7 @@ def bench(
         int | None,
         typer.Option(help="Number of examinations to make.", show_default=str(SYNTHETIC), rich_help_panel=_WHAT),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="Inference engine.", rich_help_panel=_WHAT)] = BackendName.AUTO,
+    backend: Annotated[BackendName, backend_option(rich_help_panel=_WHAT)] = BackendName.AUTO,
     null_sink: Annotated[bool, typer.Option("--null-sink", help="Discard the rows.", rich_help_panel=_WHAT)] = False,
     batch: Annotated[
         str | None,

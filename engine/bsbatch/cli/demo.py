@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bsbatch.cli.options import backend_option
 from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamMode, RunConfig
 from bsbatch.errors import UsageError
@@ -25,7 +26,7 @@ def demo(
     *,
     studies: Annotated[int, typer.Option(min=4, help="Number of synthetic examinations.")] = 64,
     out: Annotated[Path, typer.Option(help="New or empty folder for all files.")] = Path("bsbatch-demo"),
-    backend: Annotated[BackendName, typer.Option(help="Inference engine.")] = BackendName.AUTO,
+    backend: Annotated[BackendName, backend_option()] = BackendName.AUTO,
 ) -> None:
     """Make synthetic bone scans of a hospital unknown to the model, screen them, and compare scores with labels.
 

@@ -15,6 +15,7 @@ from bsbatch.evaluation.settings import (
     Restriction,
     require_packages,
 )
+from bsbatch.host.files import refuse_file
 
 _WHAT, _HOW = "What to evaluate", "How to evaluate"
 
@@ -72,6 +73,7 @@ def evaluate(
         masks,
     )
     require_packages()
+    refuse_file(out)
     from bsbatch.cli.scorecard import show
     from bsbatch.evaluation.evaluate import evaluate as compare
     from bsbatch.evaluation.report_files import write_report

@@ -10,6 +10,7 @@ from rich.table import Table
 
 import bsbatch
 from bsbatch.backends.requirements import REQUIREMENTS
+from bsbatch.config import OFFERED_BACKENDS
 from bsbatch.cuda.gpu import versions
 from bsbatch.host.machine import processor, usable_cpus, usable_memory
 from bsbatch.native.library import open_library
@@ -87,7 +88,7 @@ def inspect(choices: Sequence[Choice]) -> Installation:
         memory_gib=round(usable_memory() / 2**30, 1),
         compiled_part=open_library() is not None,
         packages={name: version_of(name) for name in _PACKAGES} | versions(),
-        backends=availability(REQUIREMENTS),
+        backends=availability({name: needed for name, needed in REQUIREMENTS.items() if name in OFFERED_BACKENDS}),
         codecs=availability(CODECS),
         auto=choices,
     )

@@ -6,10 +6,17 @@ from typing import Annotated
 
 import typer
 
+from bsbatch.cli.options import backend_option
 from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
 
 _INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
+_Model = Annotated[
+    Path | None,
+    typer.Option(
+        help="Model directory, or demo. Needed but for --dry-run.", show_default=False, rich_help_panel=_INPUT
+    ),
+]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)]
 _Moved = Annotated[
     bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT)
@@ -22,15 +29,12 @@ def run(
         typer.Argument(help="Folder with DICOM files; subfolders, too.", readable=False, show_default=False),
     ],
     *,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Model directory (bsbatch-build export), or demo.", show_default=False, rich_help_panel=_INPUT
-        ),
-    ] = None,
+    model: _Model = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the tables; run again to resume.", show_default=False, rich_help_panel=_OUTPUT),
+        typer.Option(
+            help="Folder for the tables. Needed but for --dry-run.", show_default=False, rich_help_panel=_OUTPUT
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -50,7 +54,7 @@ def run(
         int | None,
         typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=_INPUT),
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="Inference engine.", rich_help_panel=_TUNING)] = BackendName.AUTO,
+    backend: Annotated[BackendName, backend_option(rich_help_panel=_TUNING)] = BackendName.AUTO,
     threads: Annotated[
         int | None,
         typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=_TUNING),
@@ -64,7 +68,8 @@ def run(
         typer.Option(help="Examinations in one commit.", show_default="about a minute's", rich_help_panel=_TUNING),
     ] = None,
     max_error_rate: Annotated[
-        float, typer.Option(help="Exit with 3 above this share of failed examinations.", rich_help_panel=_TUNING)
+        float,
+        typer.Option(help="Exit with 3 above this failed share of examinations or files.", rich_help_panel=_TUNING),
     ] = 0.05,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read only headers and show the plan.", rich_help_panel=_TUNING)

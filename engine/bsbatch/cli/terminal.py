@@ -11,10 +11,14 @@ from rich.text import Text
 from typer import Context
 from typer.core import TyperGroup
 
+from bsbatch.errors import UsageError
+
 _ESCAPES = {number: f"\\x{number:02x}" for number in (*range(0x20), *range(0x7F, 0xA0))}
 _ESCAPES |= {number: f"\\x{number - 0xDC00:02x}" for number in range(0xDC80, 0xDD00)}
 _ESCAPES |= {number: f"\\u{number:04x}" for number in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 """Control characters of ISO/IEC 6429, undecodable bytes (PEP 383), and characters that turn the direction of text."""
+_NO_ARGUMENTS = "NoArgsIsHelpError"
+"""Click's error that shows the help."""
 _IN_LINES = {number: text for number, text in _ESCAPES.items() if chr(number) not in "\n\t"}
 
 
@@ -68,28 +72,39 @@ class _Stream:
 
 
 class CommandGroup(TyperGroup):
-    """The commands; errors in arguments show no control character of them."""
+    """The commands; errors in arguments are ours, with the same exit code."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Context:
         """Parse the arguments before the command."""
-        with _clean_errors():
+        with _map_errors():
             return cast("Context", super().make_context(*arguments, **options))
 
     def invoke(self, ctx: Any) -> Any:
         """Parse the command's arguments and run it."""
-        with _clean_errors():
+        with _map_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _clean_errors() -> Iterator[None]:
+def _map_errors() -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # click's errors, of click or of typer's copy of it, have a message and an exit code
-        message = getattr(error, "message", None)
-        if isinstance(message, str) and hasattr(error, "exit_code"):
-            cast("Any", error).message = printable(message)
-        raise
+    except Exception as error:  # click's errors, of click or of typer's copy of it, have a context and an exit code
+        context = getattr(error, "ctx", None)
+        if context is None or not hasattr(error, "exit_code") or type(error).__name__ == _NO_ARGUMENTS:
+            raise
+        raise UsageError(_describe(cast("Any", error), context)) from error
+
+
+def _describe(error: Any, context: Context) -> str:
+    """Describe an error in arguments: an argument given as an option is one that people try."""
+    option = str(getattr(error, "option_name", ""))
+    arguments = [item.name for item in context.command.params if item.param_type_name == "argument"]
+    name = option.lstrip("-").replace("-", "_")
+    if name in arguments:
+        return f"{option} is an argument, not an option: {context.command_path} {name.upper()} ..."
+    text = str(error.format_message()).replace("Value error, ", "").rstrip(".")
+    return f"{text[:1].lower()}{text[1:]}. See {context.command_path} --help"
 
 
 def open_closed_streams() -> None:

@@ -9,6 +9,8 @@ from fcntl import LOCK_EX, flock
 from io import BufferedReader
 from pathlib import Path
 
+from bsbatch.errors import UsageError
+
 
 def cache_folder() -> Path:
     """``$XDG_CACHE_HOME/bsbatch``, or ``~/.cache/bsbatch`` if that variable is not set. The folder need not exist.
@@ -56,6 +58,18 @@ def replace_file(path: Path, aside: Path | None = None) -> Iterator[Path]:
         flush(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def refuse_file(folder: Path) -> None:
+    """Refuse a file in the place of an output folder.
+
+    Raises
+    ------
+    UsageError
+        There is a file, pipe or device of that name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: --out names a folder")
 
 
 def replace_text(path: Path, text: str) -> None:

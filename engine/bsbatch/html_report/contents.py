@@ -79,6 +79,8 @@ def gather(config: ReportConfig, evaluation: Evaluation | None = None) -> Conten
     if not run and not any(parts_in(out / table) for table in (RESULTS, OBJECTS)):
         raise UsageError(f"{config.results} holds no run: give the --out folder of bsbatch run")
     page = config.out or out / FILE
+    if page.is_dir():
+        raise UsageError(f"{page} is a folder: --out names the file to write, such as {page / FILE}")
     if evaluation is None and config.labels is not None:
         evaluation = _evaluate(EvaluationConfig(out, config.labels, page.parent, masks=config.masks))
     card = _card_of(config.model, run)

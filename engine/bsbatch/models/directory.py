@@ -236,9 +236,9 @@ def read_manifest(folder: Path) -> Manifest:
         derived = {str(name): Derived(**entry) for name, entry in fields.get("derived", {}).items()}
         return Manifest(**{**fields, "files": files, "labels": tuple(fields["labels"]), "derived": derived})
     except (FileNotFoundError, NotADirectoryError) as error:
-        what = "a file, not a model directory" if folder.is_file() else f"no model directory, it has no {MANIFEST}"
         raise ModelError(
-            f"{folder} is {what}: make one with bsbatch-build export, or take the one of bsbatch, --model {DEMO}"
+            f"{_describe(folder)}: name a folder that bsbatch-build export wrote, or --model {DEMO} for the one that "
+            "comes with bsbatch"
         ) from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
@@ -246,6 +246,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise ModelError(
             f"{path} is not a manifest of this version: export the model again with bsbatch-build export"
         ) from error
+
+
+def _describe(folder: Path) -> str:
+    """Say why a path is no model directory."""
+    if not folder.exists():
+        return f"there is no model {folder}"
+    return f"{folder} is a file, not a model directory" if folder.is_file() else f"{folder} has no {MANIFEST}"
 
 
 def _check_types(fields: Mapping[str, object]) -> None:

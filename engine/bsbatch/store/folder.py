@@ -12,7 +12,7 @@ from types import UnionType
 from typing import Any
 
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
-from bsbatch.host.files import read_plain, replace_file
+from bsbatch.host.files import read_plain, refuse_file, replace_file
 from bsbatch.store.catalog import check_configuration
 from bsbatch.store.parts import foreign_files_in, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS
@@ -40,7 +40,7 @@ def open_output(out: Path, archive: Path) -> Path:
     Raises
     ------
     UsageError
-        The folder cannot be written to, lies in the archive, or holds the archive among its results.
+        The folder is a file, cannot be written to, lies in the archive, or holds the archive among its results.
     """
     for name in (RESULTS, OBJECTS, OVERLAYS, SCANS):
         if archive.resolve().is_relative_to((out / name).resolve()):
@@ -49,6 +49,7 @@ def open_output(out: Path, archive: Path) -> Path:
             )
     if out.resolve().is_relative_to(archive.resolve()):
         raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
+    refuse_file(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".probe-{os.getpid()}"
