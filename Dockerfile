@@ -1,8 +1,27 @@
-# bsbatch with TensorRT on NVIDIA GPUs. docs/gpu.md describes how to build and run it. Research use only.
+# Two images: bsbatch on a CPU (--target cpu, docs/container.md), and with TensorRT on NVIDIA GPUs (docs/gpu.md). Research use only.
 #
+# The image that compiles has a C compiler; the one that runs has none.
+ARG BASE=debian:bookworm-slim
+ARG CUDA=13.0.1
+FROM ${BASE} AS cpu-wheels
+RUN apt-get update && apt-get install -y --no-install-recommends python3-venv gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+RUN python3 -m venv /opt/bsbatch
+COPY . /source
+ARG EXTRAS=codecs,evaluate,report
+RUN BSBATCH_NATIVE=1 /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[$EXTRAS]"
+
+FROM ${BASE} AS cpu
+RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/* \
+    && useradd --no-create-home bsbatch && install -d -m 1777 /work
+COPY --from=cpu-wheels /opt/bsbatch /opt/bsbatch
+# any user (--user) may write here; with a volume on /work/.cache, measurements of a machine and model are kept
+ENV HOME=/work
+USER bsbatch
+WORKDIR /work
+ENTRYPOINT ["/opt/bsbatch/bin/bsbatch"]
+
 # pycuda has no wheel, so one is built where nvcc and the CUDA headers are; the image that runs has neither.
 # CUDA 13 needs driver 580 or newer; for older ones 12.8.1, with the extra tensorrt-cu12 in place of tensorrt
-ARG CUDA=13.0.1
 FROM nvidia/cuda:${CUDA}-devel-ubuntu24.04 AS wheels
 RUN apt-get update && apt-get install -y --no-install-recommends python3-dev python3-venv g++ && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/bsbatch

@@ -13,17 +13,25 @@ _LIBRARY = _ROOM / "libviews.so"
 
 
 class CompiledPart(BuildHookInterface):
-    """Build hook; ``BSBATCH_NATIVE=0`` leaves the library out."""
+    """Build hook; ``BSBATCH_NATIVE=0`` leaves the library out, with ``BSBATCH_NATIVE=1`` a build without it fails."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the interface's
-        """Compile the library and set the platform of the wheel, or warn why not."""
+        """Compile the library and set the platform of the wheel, or warn why not.
+
+        Raises
+        ------
+        RuntimeError
+            It cannot be compiled, and ``BSBATCH_NATIVE=1``.
+        """
         library = Path(self.root) / _LIBRARY
         library.unlink(missing_ok=True)  # from an earlier build
-        problem = "BSBATCH_NATIVE=0"
-        if os.environ.get("BSBATCH_NATIVE") != "0":
+        wanted, problem = os.environ.get("BSBATCH_NATIVE"), "BSBATCH_NATIVE=0"
+        if wanted != "0":
             problem = runpy.run_path(str(Path(self.root) / _ROOM / "build.py"))["compile_views"](library)
+        if problem and wanted == "1":
+            raise RuntimeError(f"bsbatch: no compiled part: {problem}")
         if problem:
             self.app.display_warning(f"bsbatch: no compiled part, numpy replaces it: {problem}")
             return

@@ -15,6 +15,7 @@ from bsbatch.config import Effort
 from bsbatch.errors import BackendError, ModelError
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import GRAPH, Manifest, Model, sha256_of, write_manifest
+from bsbatch.native import library
 
 pytestmark = pytest.mark.skipif(REQUIREMENTS["winograd"].missing is not None, reason="installed without a C compiler")
 TWO = Effort(threads=2)
@@ -121,10 +122,11 @@ def test_a_graph_of_another_kind_is_refused_with_advice(model: Model, tmp_path: 
         WinogradBackend(Model.load(tmp_path, VERSION), TWO).__enter__()
 
 
-def test_without_its_compiled_part_it_gives_advice(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "open_library", lambda: None)
-    with pytest.raises(ModelError, match=r"install a C compiler.*--backend mnn"):
+def test_a_library_of_another_version_is_refused_with_advice(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "VERSION", 99)
+    with pytest.raises(ModelError, match=r"needs 99: install a wheel.*--backend mnn"):
         WinogradBackend(model, TWO).__enter__()
+    assert "needs 99" in str(REQUIREMENTS["winograd"].problem)
 
 
 def test_scoring_before_entering_is_refused(model: Model) -> None:

@@ -13,6 +13,7 @@ from tests.end_to_end.tables import bsbatch, bsbatch_process, objects, results
 
 import bsbatch as package
 from bsbatch.cli.installation import CODECS, availability, inspect, show
+from bsbatch.native import library
 from bsbatch.requirements import Requirement
 
 
@@ -84,6 +85,14 @@ def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture
     needed = Requirement("no_such_package", 'pip install "bsbatch[codecs]"')
     show(Console(width=200), replace(inspect([]), backends=availability({"x": needed})))
     assert 'no_such_package is missing: pip install "bsbatch[codecs]"' in capsys.readouterr().out
+
+
+def test_info_says_why_the_compiled_part_is_not_in_use(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "VERSION", 99)
+    show(Console(width=400), inspect([]))
+    assert "not in use, numpy replaces it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("needed", CODECS.values(), ids=CODECS)

@@ -7,6 +7,8 @@ from bsbatch.config import OFFERED_BACKENDS, BackendName
 from bsbatch.cuda.gpu import INSTALL, ONNXRUNTIME_INSTALL, driver_problem
 from bsbatch.cuda.library import nvinfer_problem, tensorrt_problem
 from bsbatch.errors import MissingPackageError
+from bsbatch.native.library import INSTALL as LIBRARY_INSTALL
+from bsbatch.native.library import problem_of
 from bsbatch.requirements import Requirement
 
 REQUIREMENTS: dict[str, Requirement] = {
@@ -17,9 +19,7 @@ REQUIREMENTS: dict[str, Requirement] = {
     BackendName.ONNXRUNTIME_CUDA: Requirement(
         "onnxruntime", ONNXRUNTIME_INSTALL, "onnxruntime-gpu", other_problem=driver_problem
     ),
-    BackendName.WINOGRAD: Requirement(
-        "bsbatch.native.libviews", "install a C compiler, then pip install --force-reinstall --no-deps bsbatch"
-    ),
+    BackendName.WINOGRAD: Requirement("bsbatch.native.libviews", LIBRARY_INSTALL, other_problem=problem_of),
     BackendName.MNN: Requirement("MNN", "pip install MNN"),
     BackendName.ONNXRUNTIME: Requirement("onnxruntime"),
     BackendName.FAKE: Requirement(),

@@ -24,7 +24,7 @@ from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Model, require_model
 from bsbatch.models.onnx.pruning import prune_to_outputs
 from bsbatch.models.onnx.trunk import split
-from bsbatch.native.library import VERSION, open_library
+from bsbatch.native.library import VERSION, open_library, problem_of
 from bsbatch.native.winograd import Convolutions, Floats
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
@@ -131,10 +131,7 @@ class _SplitGraph:
     def __init__(self, model: Model, outputs: tuple[str, ...]) -> None:
         library = open_library()
         if library is None:
-            raise ModelError(
-                "bsbatch was installed without its compiled part: install a C compiler and bsbatch again, "
-                "or use --backend mnn"
-            )
+            raise ModelError(f"the winograd backend: {problem_of()}; or use --backend mnn")
         try:
             graph = prune_to_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
             parts = split(graph, *IMAGE_SHAPE)

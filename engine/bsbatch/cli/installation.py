@@ -13,7 +13,7 @@ from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.config import OFFERED_BACKENDS
 from bsbatch.cuda.gpu import versions
 from bsbatch.host.machine import processor, usable_cpus, usable_memory
-from bsbatch.native.library import open_library
+from bsbatch.native.library import open_library, problem_of
 from bsbatch.notice import NOTICE, SENTENCE
 from bsbatch.requirements import Requirement, version_of
 from bsbatch.run.backend_rates import Choice
@@ -40,7 +40,6 @@ CODECS = {
 }
 """Optional decoders; pydicom uses those that are installed."""
 _COMPILED = "[green]in use[/]"
-_NOT_COMPILED = "[yellow]not installed[/], numpy replaces it: pip install bsbatch on a machine with a C compiler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def show(console: Console, installation: Installation) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name in ("bsbatch", "python", "system", "processor", "cpus", "memory_gib"):
         table.add_row(name, str(getattr(installation, name)))
-    table.add_row("compiled part", _COMPILED if installation.compiled_part else _NOT_COMPILED)
+    table.add_row("compiled part", _COMPILED if installation.compiled_part else _not_compiled())
     for name, version in installation.packages.items():
         table.add_row(name, version or "[dim]not installed[/]")
     _add_states(table, "backends", installation.backends)
@@ -113,6 +112,10 @@ def show(console: Console, installation: Installation) -> None:
     _add_choices(table, installation.auto)
     console.print(table)
     console.print(SENTENCE, style="dim")
+
+
+def _not_compiled() -> str:
+    return f"[yellow]not in use[/], numpy replaces it: {escape(problem_of() or '')}"
 
 
 def _add_states(table: Table, kind: str, states: Mapping[str, Availability]) -> None:
