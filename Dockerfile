@@ -1,4 +1,4 @@
-# Two images: bsbatch on a CPU (--target cpu, docs/container.md), and with TensorRT on NVIDIA GPUs (docs/gpu.md). Research use only.
+# Two images: bsbatch on a CPU (--target cpu, docs/install.md), and with TensorRT on NVIDIA GPUs (docs/gpu.md). Research use only.
 #
 # The image that compiles has a C compiler; the one that runs has none.
 ARG BASE=debian:bookworm-slim
