@@ -1,9 +1,11 @@
+import threading
+from collections.abc import Iterator
 from typing import Self
 
 import pytest
-from tests.host.waiting import PATIENCE
+from tests.host.waiting import PATIENCE, threads_named, wait_until
 
-from bsbatch.host.device_thread import DeviceThread, distribute
+from bsbatch.host.device_thread import DeviceThread, distribute, put_to_least
 from bsbatch.host.threads import thread_identity
 
 
@@ -98,3 +100,74 @@ class Refusing(Doubling):
 def test_an_item_that_cannot_begin_fails_and_is_not_waited_for() -> None:
     with pytest.raises(OSError, match="no room for 1"), DeviceThread(Refusing, "test") as thread:
         thread.put(1).result(PATIENCE)
+
+
+class Held(Doubling):
+    """A queue that finishes nothing before it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_free = threading.Event()
+
+    def finish(self) -> int:
+        assert self.is_free.wait(PATIENCE)
+        return super().finish()
+
+
+def test_items_are_pending_until_they_have_finished() -> None:
+    queue = Held()
+    with DeviceThread(lambda: queue, "test") as thread:
+        assert thread.pending == 0
+        results = [thread.put(number) for number in range(5)]
+        assert wait_until(lambda: len(queue.begun) == 2)
+        assert thread.pending == 5
+        queue.is_free.set()
+        results[-1].result(PATIENCE)
+        assert wait_until(lambda: thread.pending == 0)
+    assert threads_named("bsbatch-test") == []
+
+
+def test_an_item_goes_to_the_thread_with_the_fewest_pending_ones() -> None:
+    held, quick = Held(), Doubling()
+    with DeviceThread(lambda: held, "held") as slow, DeviceThread(lambda: quick, "quick") as fast:
+        slow.put(1)
+        for number in range(3):
+            assert put_to_least([slow, fast], number).result(PATIENCE) == 2 * number
+            assert wait_until(lambda: fast.pending == 0)
+        held.is_free.set()
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_items_are_read_only_as_far_ahead_as_allowed(ahead: int) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    with DeviceThread(Doubling, "one") as one, DeviceThread(Doubling, "other") as other:
+        results = distribute([one, other], items(), ahead)
+        assert next(results) == 0
+        assert len(taken) == 2 * ahead + 1
+        assert list(results) == [2 * number for number in range(1, 20)]
+
+
+def test_a_failure_is_raised_after_all_submitted_items_have_ended() -> None:
+    queue = Held()
+
+    def fail() -> Iterator[int]:
+        yield from (1, 2)
+        threading.Timer(0.1, queue.is_free.set).start()
+        raise OSError("no third")
+
+    with DeviceThread(lambda: queue, "test") as thread:
+        with pytest.raises(OSError, match="no third"):
+            list(distribute([thread], fail(), ahead=4))
+        assert queue.is_free.is_set()
+        assert thread.pending == 0
+
+
+def test_an_error_of_the_block_comes_before_that_of_leaving_the_queue() -> None:
+    with pytest.raises(KeyError), DeviceThread(lambda: Doubling(fails_leaving=True), "test"):
+        raise KeyError

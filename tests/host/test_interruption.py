@@ -132,3 +132,17 @@ def test_a_signal_that_another_thread_has_counted_does_not_end_the_watch() -> No
     with handle_interrupts(lambda: None) as interruption:
         assert interruption._count_signals()
     assert not interruption.is_requested
+
+
+def test_the_wake_up_of_before_is_restored() -> None:
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    before = signal.set_wakeup_fd(write_end)
+    try:
+        with handle_interrupts(lambda: None):
+            pass
+        assert signal.set_wakeup_fd(write_end) == write_end
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read_end)
+        os.close(write_end)

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import platform
 from pathlib import Path
@@ -104,3 +105,37 @@ def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+
+
+def test_memory_is_that_of_the_machine_where_the_system_has_no_account(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    for text in (None, "MemTotal: 1 kB\n", "MemAvailable: many kB\n"):
+        monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+        write(tmp_path, {} if text is None else {"meminfo": text})
+        assert usable_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_processors_are_counted_where_there_is_no_affinity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, expected in ((5, 5), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert usable_cpus() == expected
+
+
+ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n\n"
+
+
+def test_the_name_of_a_processor_ends_with_a_digest_of_its_instruction_sets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    for text, known, flags in (
+        (X86.format(n=0, mhz=1, flags="avx"), "Maker Chip", "avx "),
+        (ARM, "0x41 0xd0c", " fp asimd"),
+    ):
+        write(tmp_path, {"cpuinfo": text})
+        digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
+        assert processor() == f"{platform.machine()} {known} {digest}"

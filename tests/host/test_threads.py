@@ -117,7 +117,8 @@ def test_calls_that_do_not_wait_stay_in_the_calling_thread(monkeypatch: pytest.M
     assert used == {threading.current_thread()}
 
 
-def test_threads_take_over_while_calls_wait() -> None:
+@pytest.mark.parametrize("workers", [2, 3])
+def test_threads_take_over_while_calls_wait(workers: int) -> None:
     slow = threading.Event()
     slow.set()
 
@@ -126,16 +127,59 @@ def test_threads_take_over_while_calls_wait() -> None:
             time.sleep(0.003)
         return threading.current_thread()
 
-    results = adaptive_map(work, iter(range(10_000)), 3, 2)
+    results = adaptive_map(work, iter(range(10_000)), workers, 2)
     here = threading.current_thread()
     first = [next(results) for _ in range(20)]
     slow.clear()
     later = list(results)
 
     assert [thread is here for thread in first] == [True] * 2 + [False] * 18
-    assert len(set(first[2:])) == 3
+    assert len(set(first[2:])) == workers
     assert later[-1] is here
     assert threads_named("bsbatch_") == []
+
+
+def test_without_other_workers_the_calling_thread_waits_itself() -> None:
+    def work(_: int) -> threading.Thread:
+        time.sleep(0.001)
+        return threading.current_thread()
+
+    assert set(adaptive_map(work, range(20), 1, 2)) == {threading.current_thread()}
+
+
+def test_a_call_of_a_tenth_of_a_millisecond_of_waiting_is_worth_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    for waiting, turns in ((0.9e-4, 12), (1.1e-4, 1)):
+        clock = iter(float(tick) for tick in range(1000))
+        monkeypatch.setattr(
+            threads,
+            "time",
+            SimpleNamespace(perf_counter=lambda w=waiting, c=clock: next(c) * 5 * w, thread_time=lambda: 0.0),
+        )
+        used = [thread is threading.current_thread() for thread in adaptive_map(here, range(60), 2, 5)]
+        assert sum(used[::5]) == turns
+
+
+def here(_: int) -> threading.Thread:
+    return threading.current_thread()
+
+
+def test_turns_of_threads_double_up_to_the_longest_and_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_LONGEST_TURN", 40)
+    lengths, waits = [], iter([1, 1, 1, 0, 1])
+
+    def chunks_taken(_function: object, items: Iterator[list[int]], _workers: int) -> Iterator[list[int]]:
+        taken = list(items)
+        lengths.append(len(taken))
+        yield from taken
+
+    ticks = (number for wait in waits for number in (0.0, float(wait)))
+    monkeypatch.setattr(threads, "ordered_map", chunks_taken)
+    monkeypatch.setattr(
+        threads, "time", SimpleNamespace(perf_counter=lambda: next(ticks, 0.0), thread_time=lambda: 0.0)
+    )
+
+    assert list(adaptive_map(lambda item: item, range(400), 2, 2)) == list(range(400))
+    assert lengths == [16, 32, 40, 16]
 
 
 def test_leaving_an_adaptive_map_leaves_no_worker_behind() -> None:
@@ -368,6 +412,34 @@ def test_threads_that_spend_a_budget_wait_for_one_another() -> None:
         worker.join(PATIENCE)
         assert not worker.is_alive()
     assert 0 < most <= 10
+
+
+def test_what_is_given_back_of_a_budget_wakes_all_that_wait() -> None:
+    budget, entered, leave = Budget(3), threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        with budget.spend(1):
+            entered.release()
+            assert leave.wait(PATIENCE)
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    with budget.spend(3):
+        for worker in workers:
+            worker.start()
+        time.sleep(0.05)
+        assert not entered.acquire(blocking=False)
+    assert all(entered.acquire(timeout=PATIENCE) for _ in workers)
+    leave.set()
+    for worker in workers:
+        worker.join()
+
+
+def test_a_map_in_threads_submits_chunks_of_the_given_size() -> None:
+    items = Counting(100)
+    results = ordered_map(lambda item: item, items, 2, chunk=3, ahead=1)
+    next(results)
+    assert items.taken == 6
+    results.close()
 
 
 def test_a_budget_is_given_back_after_an_error() -> None:

@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bsbatch.errors import ItemError, WorkerLostError, WorkerTimeoutError
-from bsbatch.host import limits
+from bsbatch.host import limits, workers
+from bsbatch.host.files import open_plain
 from bsbatch.host.machine import output_of
+from bsbatch.host.origin import place_of
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 
 
@@ -29,8 +32,8 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def isolation() -> Iterator[Isolation]:
-    with Isolation(seconds=60.0) as workers:
-        yield workers
+    with Isolation(seconds=60.0) as isolated:
+        yield isolated
 
 
 KEPT: list[bytearray] = []
@@ -103,6 +106,36 @@ def test_calls_of_several_threads_do_not_disturb_one_another(isolation: Isolatio
         thread.join()
 
     assert answers == {number: divmod(number, 3) for number in range(4)}
+
+
+def test_a_worker_whose_connection_is_closed_ends_by_itself_without_an_error() -> None:
+    ours, theirs = Pipe()
+    lifeline, end = os.pipe()
+    command = [sys.executable, "-P", "-c", workers._PROGRAM, str(theirs.fileno()), str(lifeline)]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno(), lifeline], stderr=subprocess.PIPE) as worker:
+        theirs.close()
+        ours.send((workers._Task.CALL, divmod, (7, 3), {}))
+        assert ours.recv() == (True, (2, 1))
+        ours.close()
+        assert (worker.wait(60), worker.stderr and worker.stderr.read()) == (0, b"")
+    for descriptor in (lifeline, end):
+        os.close(descriptor)
+
+
+def test_an_error_in_a_worker_names_its_line(isolation: Isolation) -> None:
+    with pytest.raises(OSError, match="not a plain file") as caught:
+        isolation.call(open_plain, Path("/"))
+    assert place_of(caught.value).startswith("host.files:")
+
+
+def test_workers_leave_no_file_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with Isolation() as isolation:
+        isolation.call(divmod, 7, 3)
+    with pool_of(2) as (pool, numbers):
+        pool.map([(0,), (1,)])
+    del numbers  # keeps the memory mapped
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_no_process_is_left_behind() -> None:

@@ -23,7 +23,9 @@ from tests.imaging.wrong_pictures import (
     phantoms_with_arms_up,
 )
 
+from bsbatch.imaging import position
 from bsbatch.imaging.quality import Flag
+from bsbatch.native.view_pairs import IS_CUT, IS_TURNED
 
 OF_POSITION: set[str] = {flag.value for flag in WRONG}
 FAULTS = [(flag, name) for flag, faults in WRONG.items() for name in faults]
@@ -137,3 +139,65 @@ def test_noise_raises_no_flag() -> None:
     for mean in (0.3, 5, 300):
         front, back = random.poisson(mean, (2, 1024, 256)).astype(np.uint16)
         assert not raised((front, back))
+
+
+@pytest.mark.parametrize(
+    ("views", "cells", "totals", "expected"),
+    [
+        ((0, 0), (100, 5), (1.0, 3.0), (False, False, False)),
+        ((0, 0), (100, 6), (1.0, 1.0), (False, False, True)),
+        ((0, 0), (200, 10), (3.0, 1.0), (False, False, False)),
+        ((0, 0), (200, 0), (1.0, 3.01), (False, False, True)),
+        ((0, 0), (200, 0), (3.01, 1.0), (False, False, True)),
+        ((IS_TURNED, 0), (100, 50), (1.0, 1.0), (True, False, False)),
+        ((0, IS_TURNED), (100, 50), (1.0, 4.0), (True, False, True)),
+        ((IS_CUT, 0), (100, 50), (1.0, 1.0), (False, True, True)),
+        ((IS_CUT, IS_TURNED), (100, 0), (1.0, 1.0), (True, True, False)),
+    ],
+)
+def test_a_fault_of_either_view_is_one_of_the_pair_and_views_are_compared_unless_turned(
+    views: tuple[int, int], cells: tuple[int, int], totals: tuple[float, float], expected: tuple[bool, bool, bool]
+) -> None:
+    assert position._combine(views, cells, totals) == expected
+
+
+WIDE = np.interp(np.linspace(0, 39, 32), np.arange(40), position._STANDING) * 1000
+"""Widths of a standing body in half of the 64 bands of rows."""
+
+
+@pytest.mark.parametrize(("squareness", "fault"), [(0.2, 0), (0.1999999, IS_TURNED), (0.05, IS_TURNED)])
+def test_a_body_lies_across_if_it_is_less_than_four_fifths_as_high_as_wide(squareness: float, fault: int) -> None:
+    rows, columns = np.zeros(64, np.uint32), np.zeros(16, np.uint32)
+    rows[10:42], columns[2:10] = WIDE, np.hanning(10)[1:-1] * 1000
+    assert position._judge_view(rows, columns, squareness) == fault
+
+
+@pytest.mark.parametrize(
+    ("squareness", "edge", "fault"), [(0.54, 660, IS_CUT), (0.52, 660, 0), (0.54, 650, 0), (0.54, 651, IS_CUT)]
+)
+@pytest.mark.parametrize("side", [1, -1])
+def test_half_a_body_is_slim_and_ends_abruptly_at_one_side(side: int, squareness: float, edge: int, fault: int) -> None:
+    rows, columns = np.zeros(64, np.uint32), np.zeros(16, np.uint32)
+    rows[10:42], columns[4:8] = WIDE, np.array([edge, 1000, 700, 300])[::side]
+    assert position._judge_view(rows, columns, squareness) == fault
+
+
+def test_a_piece_of_a_body_has_a_mean_of_zero_and_a_norm_of_one() -> None:
+    for body in (position._STANDING, position._ARMS_UP):
+        piece = position._piece(body, 0.1, 0.9)
+        assert piece.sum() == pytest.approx(0)
+        assert piece @ piece == pytest.approx(1)
+    linear = position._piece(np.arange(40.0), 0.1, 0.9)
+    np.testing.assert_allclose(linear, (np.arange(32) - 15.5) / np.linalg.norm(np.arange(32) - 15.5))
+    above = np.concatenate((np.full(8, 5.0), np.arange(40.0)))  # by the forearms
+    np.testing.assert_allclose(position._piece(above, 0.1, 0.9), linear)
+
+
+def test_samples_are_the_means_of_equal_parts() -> None:
+    np.testing.assert_allclose(position._means(np.array([1.0, 3.0, 5.0, 7.0]), (0, 4), 2), [2, 6])
+    np.testing.assert_allclose(position._means(np.array([1.0, 3.0, 5.0, 7.0]), (0.5, 3.5), 3), [2, 4, 6])
+
+
+@pytest.mark.parametrize("shape", [(1024, 256), (512, 512), (300, 140)])
+def test_a_band_of_rows_is_compared_with_a_band_of_columns(shape: tuple[int, int]) -> None:
+    assert position._squareness(shape) == pytest.approx((shape[0] / 64) / (shape[1] / 16))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bsbatch.imaging.profiles import count_missing, profile_pair, sum_cells
+from bsbatch.imaging.profiles import _cover, count_missing, profile_pair, sum_cells
 
 BODY = np.zeros((1024, 256), np.uint16)
 BODY[50:900, 60:200] = 5
@@ -79,3 +79,66 @@ def test_cells_that_one_view_lacks_are_counted_where_the_other_shows_the_body() 
     assert whole.absent_cells == 0
     assert half.body_cells == whole.body_cells
     assert half.absent_cells == pytest.approx(whole.body_cells / 2, rel=0.1)
+
+
+def picture(rows: list[tuple[int, int, int]]) -> NDArray[np.uint16]:
+    """A view of 1024 x 256 from bands: number of rows, pixels with counts in each, counts of such a pixel."""
+    counts = np.zeros((1024, 256), np.uint16)
+    first = 0
+    for number, width, value in rows:
+        counts[first : first + number, :width] = value
+        first += number
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("pixels", "value", "number"),
+    [(59, 4, 1), (60, 4, 0), (24, 10, 1), (25, 10, 0), (50, 5, 0), (83, 3, 0), (1, 249, 1)],
+)
+def test_a_row_is_missing_below_a_quarter_of_the_counts_and_three_fifths_of_the_pixels(
+    pixels: int, value: int, number: int
+) -> None:
+    """The rows around it have 100 pixels of 10 counts: a quarter is 250 counts."""
+    assert count_missing(picture([(100, 100, 10), (1, pixels, value), (100, 100, 10)])) == number
+
+
+@pytest.mark.parametrize(("value", "number"), [(8, 1), (7, 0)])
+def test_a_row_can_be_missing_from_128_counts_on(value: int, number: int) -> None:
+    assert count_missing(picture([(9, 16, value), (1, 1, 1), (9, 16, value)])) == number
+
+
+@pytest.mark.parametrize(("width", "number"), [(50, 1), (49, 0)])
+def test_a_row_can_be_missing_where_the_body_has_a_third_of_its_largest_width(width: int, number: int) -> None:
+    assert count_missing(picture([(4, width, 90), (1, 0, 0), (4, width, 90), (4, 150, 30)])) == number
+
+
+@pytest.mark.parametrize(("value", "number"), [(51, 0), (52, 1)])
+def test_a_row_can_be_missing_where_half_the_mean_counts_are_promised(value: int, number: int) -> None:
+    """With 51 counts in each pixel of the faint rows, all rows have 163,200: in the mean of 16 twice the 5100 promised."""
+    counts = np.zeros((16, 256), np.uint32)
+    counts[0:3, :100], counts[3:6, :100], counts[1] = value, 510, 0
+    assert count_missing(counts) == number
+
+
+def test_rows_are_counted_in_both_views() -> None:
+    assert profile_pair(alter(slice(300, 303)), alter(slice(400, 405))).missing_rows == 8
+
+
+def test_a_cell_belongs_to_the_body_by_the_roots_of_its_counts() -> None:
+    cells = np.zeros((64, 16))
+    cells[10:50, 4:12] = 100.0
+    cells[20, 4], cells[21, 4], cells[22, 4] = 15.1, 15.5, 900.0  # 15 % of the mean, and nine times it
+
+    covers = _cover(cells)
+
+    assert (covers[0, 0], covers[30, 8]) == (0, 160)
+    assert (covers[20, 4], covers[21, 4], covers[22, 4]) == (0, 63, 278)
+
+
+def test_a_cell_of_a_view_lacks_the_body_below_a_tenth_of_the_counts_of_the_other() -> None:
+    cells = np.zeros((64, 16), np.uint16)
+    cells[10:50, 4:12] = 100
+    front, back = (np.repeat(np.repeat(view, 2, axis=0), 2, axis=1) for view in (cells, cells.copy()))
+    back[40:42, 8:10], back[42:44, 8:10], back[80:82, 8:10] = 10, 9, 0
+    both = profile_pair(front, back)
+    assert (both.body_cells, both.absent_cells) == (320, 2)

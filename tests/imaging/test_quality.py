@@ -330,3 +330,10 @@ def test_the_hash_tells_negative_counts_from_large_ones() -> None:
     negative, large = (ViewPixels(np.full((2, 2), value, np.int32)) for value in (-1, 65535))
 
     assert _pixel_hash(negative, negative) != _pixel_hash(large, large)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, "<u2"), (65535, "<u2"), (65536, "<i4"), (-1, "<i4")])
+def test_the_hash_is_of_16_bits_as_far_as_they_hold_the_values(value: int, kind: str) -> None:
+    view = ViewPixels(np.array([[7, value]], np.int32))
+    content = (b"(1, 2)" + kind.encode() + np.array([7, value], kind).tobytes()) * 2
+    assert _pixel_hash(view, view) == xxhash.xxh3_128(content).hexdigest()

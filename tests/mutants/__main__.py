@@ -2,7 +2,7 @@
 
 Prints each mutant as it is tried, and at the end the survivors that `equivalent.toml` does not name, and the score.
 Results go to ``.mutants/ROOM.jsonl``; the command goes on where it was stopped. Code that runs on import, signatures,
-decorators, compiled code and what worker processes execute are not changed.
+decorators and compiled code are not changed.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def main() -> None:
     left = [mutant for mutant in drawn if mutant.name not in done]
     if left:
         with TemporaryDirectory() as folder:
-            pytest.main([*_OPTIONS, f"--basetemp={folder}/tests", *TESTS[options.room]], plugins=[Trial(left, note)])
+            trial = Trial(left, note, Path(folder))
+            pytest.main([*_OPTIONS, f"--basetemp={folder}/tests", *TESTS[options.room]], plugins=[trial])
     results = {mutant.name: tried[mutant.name] for mutant in drawn if mutant.name in tried}
     print("\n".join(_report(options.room, results, len(mutants))))
 

@@ -25,14 +25,17 @@ class Mutant:
     name: str
     """Module, function, source before and after: it stays the same if the lines move."""
 
-    def code(self) -> CodeType:
-        """Compile the changed function."""
+    def module(self) -> CodeType:
+        """Compile the module with the change."""
         path, name = self.function
         module = ast.parse(Path(path).read_text())
         function = next(node for node, qualified in _functions(module) if qualified == name)
         list(changes(function))[self.number]()
-        codes = _codes(compile(ast.fix_missing_locations(module), path, "exec"))
-        return next(code for code in codes if code.co_qualname == name)
+        return compile(ast.fix_missing_locations(module), path, "exec")
+
+    def code(self) -> CodeType:
+        """Compile the changed function."""
+        return next(code for code in _codes(self.module()) if code.co_qualname == self.function[1])
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:

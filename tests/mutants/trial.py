@@ -1,12 +1,14 @@
 """A pytest plugin that runs the tests once, to find which functions each of them reaches, and again for each mutant.
 
 A process is forked for each mutant. It exchanges the code of one function and runs the tests that reach it until one
-fails: first those whose module is named after the function's, then the quick ones. Tests that fail in a fork without a
-mutant are left out, as are those of more than six seconds and those that need a trained model.
+fails: first those whose module is named after the function's, then the quick ones. Python processes that tests start,
+such as workers, are watched and changed like it (`child/sitecustomize.py`). Tests that fail in a fork without a mutant
+are left out, as are those of more than six seconds and those that need a trained model.
 """
 
 import functools
 import gc
+import marshal
 import math
 import os
 import resource
@@ -27,6 +29,7 @@ from tests.mutants.mutant import ENGINE, Mutant
 
 from bsbatch.dicom.headers.templates import TemplateCache
 
+CHILD = Path(__file__).with_name("child")
 _SLOW_SECONDS = 6.0
 _MEMORY = 4 << 30
 Function = tuple[str, str]
@@ -36,23 +39,30 @@ Function = tuple[str, str]
 class Trial:
     """A pytest plugin: runs the tests once, then again for each mutant."""
 
-    def __init__(self, mutants: Sequence[Mutant], note: Callable[[Mutant, str], None]) -> None:
+    def __init__(self, mutants: Sequence[Mutant], note: Callable[[Mutant, str], None], folder: Path) -> None:
+        """Try nothing yet; ``folder`` passes what other processes reach, and the changed module to them."""
         self._mutants, self._note = mutants, note
+        self._reached_by_others, self._module = folder / "reached", folder / "module"
         self._reached: defaultdict[str, set[Function]] = defaultdict(set)
         self._by = ""
         """Test or module that reaches functions now; empty while all are imported."""
         self._seconds: dict[str, float] = {}
         self._functions: dict[Function, FunctionType] = {}
         self._forgets: list[Callable[[], None]] = []
+        sys.path.insert(0, str(CHILD))  # some tests set PYTHONPATH to it
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         _watch(self._reach)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Take the place of pytest's own loop over the tests."""
         items = [item for item in session.items if "twin" not in getattr(item, "fixturenames", ())]
         self._find_functions()
+        os.environ["BSBATCH_REACHED"] = str(self._reached_by_others)
         for item, following in zip(items, [*items[1:], items[0]], strict=True):
             self._measure(item, following)
         _watch(None)
+        del os.environ["BSBATCH_REACHED"]
+        self._find_functions()  # of modules that tests have imported
         items = [item for item in items if self._seconds[item.nodeid] < _SLOW_SECONDS]
         gc.freeze()  # a collection in a fork would copy the memory
         items = [item for module in _by_module(items) for item in self._sound(module)]
@@ -80,6 +90,7 @@ class Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         """Count from now on for the test alone; what its fixtures reach counts for all of its module."""
+        self._count_others()
         self._by = item.nodeid
 
     def _reach(self, frame: FrameType, event: str, _: object) -> None:
@@ -87,11 +98,20 @@ class Trial:
         if event == "call" and path.startswith(str(ENGINE)):
             self._reached[self._by].add((path, name.split(".<locals>")[0]))
 
+    def _count_others(self) -> None:
+        """Count what other processes have reached for the test or module that reaches functions now."""
+        if self._reached_by_others.exists():
+            lines = self._reached_by_others.read_text().splitlines()
+            reached = {(path, name) for path, name in (line.split("\t") for line in lines)}
+            self._reached[self._by] |= reached - self._reached[""]  # they import modules, too
+            os.truncate(self._reached_by_others, 0)
+
     def _measure(self, item: pytest.Item, following: pytest.Item) -> None:
         self._forget()
         _watch(self._reach)  # anew: a test may count calls by the same means
         self._by, started = str(item.path), (sum(os.times()[:4]), time.monotonic())
         runtestprotocol(item, nextitem=following, log=False)
+        self._count_others()
         self._seconds[item.nodeid] = max(sum(os.times()[:4]) - started[0], 0.5 * (time.monotonic() - started[1]))
 
     def _chosen(self, items: Sequence[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
@@ -117,7 +137,7 @@ class Trial:
             try:
                 _prepare()
                 if mutant is not None:
-                    self._functions[mutant.function].__code__ = mutant.code()
+                    self._change(mutant)
                 self._forget()
                 status = 1
                 status = int(
@@ -129,6 +149,13 @@ class Trial:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)  # its workers
         return {0: "survived", 1: "killed", 3: "impossible"}.get(status, "timeout")
+
+    def _change(self, mutant: Mutant) -> None:
+        """Change a function in this process, if it has it, and in all that it starts."""
+        if mutant.function in self._functions:
+            self._functions[mutant.function].__code__ = mutant.code()
+        self._module.write_bytes(marshal.dumps((mutant.function[0], mutant.module())))
+        os.environ["BSBATCH_MUTANT"] = str(self._module)
 
     def _fails(self, item: pytest.Item, following: pytest.Item | None) -> bool:
         """Run a test; a signal ends the process if the test needs much more time than before."""
