@@ -114,7 +114,7 @@ def test_a_row_can_be_missing_where_the_body_has_a_third_of_its_largest_width(wi
 
 @pytest.mark.parametrize(("value", "number"), [(51, 0), (52, 1)])
 def test_a_row_can_be_missing_where_half_the_mean_counts_are_promised(value: int, number: int) -> None:
-    """With 51 counts in each pixel of the faint rows, all rows have 163,200: in the mean of 16 twice the 5100 promised."""
+    """With 51 counts a pixel in the faint rows, all rows have 163,200: the mean of 16 is twice the 5100 promised."""
     counts = np.zeros((16, 256), np.uint32)
     counts[0:3, :100], counts[3:6, :100], counts[1] = value, 510, 0
     assert count_missing(counts) == number
