@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.archives import Scan, dataset_of, pixels_of, write
+from tests.dicom.objects import ref, scan
 
 from bsbatch.config import Selection
+from bsbatch.dicom.pairing import examine
 from bsbatch.host.workers import Isolation
-from bsbatch.pipeline.intake import Intake
-from bsbatch.reasons import Reason
-from bsbatch.records import Examination, ObjectRef
+from bsbatch.pipeline import intake as module
+from bsbatch.pipeline.intake import Intake, _cut
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Examination, ObjectRef, SettledObject
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.catalog import Catalog
 from bsbatch.telemetry import Telemetry
@@ -22,9 +25,9 @@ class Watched(DirectorySource):
     listed = 0
 
     def __iter__(self) -> Iterator[ObjectRef]:
-        for ref in super().__iter__():
+        for listed in super().__iter__():
             self.listed += 1
-            yield ref
+            yield listed
 
 
 def put(archive: Path, name: str, scan: Scan, added: int = 0) -> None:
@@ -109,3 +112,77 @@ def test_frames_of_a_damaged_header_are_not_expanded(tmp_path: Path) -> None:
     (exam,) = unit.exams
     assert exam.defect is not None
     assert exam.defect.reason is Reason.TOO_LARGE
+
+
+EXAM = examine((scan("AP", "a"),))
+SETTLED = SettledObject(ref("b"), None, Verdict.of(Stage.HEADER, Reason.NOT_DICOM))
+
+
+@pytest.mark.parametrize(
+    ("events", "most", "first", "units"),
+    [
+        ("", 4, 4, []),
+        ("e", 4, 4, [(1, 0)]),
+        ("s", 4, 4, [(0, 1)]),
+        ("eeeee", 2, 2, [(2, 0), (2, 0), (1, 0)]),
+        ("eeeeeeeeee", 4, 1, [(1, 0), (2, 0), (4, 0), (3, 0)]),
+        ("sesesese", 3, 2, [(2, 2), (2, 2)]),
+        ("ssssss", 4, 4, [(0, 5), (0, 1)]),
+        ("esssssee", 4, 4, [(1, 5), (2, 0)]),
+    ],
+)
+def test_a_unit_ends_when_it_has_enough_examinations_or_too_many_other_objects(
+    events: str, most: int, first: int, units: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_SETTLED", 5)
+    cut = _cut((EXAM if kind == "e" else SETTLED for kind in events), most, first)
+    assert [(len(unit.exams), len(unit.settled)) for unit in cut] == units
+
+
+@pytest.mark.parametrize(("limit", "number"), [(None, 6), (1, 1), (3, 3), (6, 6), (7, 6)])
+def test_a_limit_counts_new_examinations(limit: int | None, number: int, tmp_path: Path) -> None:
+    for study in range(6):
+        put(tmp_path, f"{study}", Scan(study))
+    intake = intake_of(DirectorySource(tmp_path))
+
+    (unit,) = intake.units(8, limit)
+
+    assert len(unit.exams) == number
+    assert intake.is_exhausted is (limit is None or limit > 6)
+
+
+def test_a_limit_does_not_count_examinations_that_are_tried_again(tmp_path: Path) -> None:
+    for study in range(6):
+        put(tmp_path, f"{study}", Scan(study))
+    (all_of_them,) = intake_of(DirectorySource(tmp_path)).units(8, None)
+    again = intake_of(DirectorySource(tmp_path))
+    again.catalog.retried.update(exam.exam_id for exam in all_of_them.exams[:2])
+
+    (unit,) = again.units(8, 3)
+
+    assert len(unit.exams) == 5
+
+
+def test_objects_and_their_headers_are_counted(tmp_path: Path) -> None:
+    for study in range(3):
+        put(tmp_path, f"{study}", Scan(study))
+    (tmp_path / "text").write_text("no image")
+    intake = intake_of(DirectorySource(tmp_path))
+
+    list(intake.units(8, None))
+
+    assert intake.seen == 4
+    assert intake.telemetry.report()["header"]["items"] == 4
+
+
+def test_a_header_that_is_longer_than_its_first_bytes_is_read_to_its_end(tmp_path: Path) -> None:
+    dataset = dataset_of(Scan(1))
+    dataset.ImageComments = "x" * 10_000
+    block = dataset.private_block(0x0009, "TEST", create=True)
+    for number in range(8):
+        block.add_new(number, "OB", bytes(50_000))
+    write(dataset, tmp_path / "long")
+
+    (unit,) = intake_of(DirectorySource(tmp_path)).units(8, None)
+
+    assert [exam.defect for exam in unit.exams] == [None]

@@ -29,7 +29,7 @@ from bsbatch.pipeline import preparation
 from bsbatch.pipeline.batching import Batch, batches
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
-from bsbatch.pipeline.screening import Screening
+from bsbatch.pipeline.screening import Screening, _cut_into_pieces
 from bsbatch.protocols import ImagePool, Images, LendsImages
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
@@ -301,6 +301,56 @@ def test_leaving_early_leaves_no_thread_behind(archive: Path, make: Callable[[],
 def test_the_first_unit_is_small_and_each_one_after_it_at_most_twice_as_large(archive: Path) -> None:
     assert [len(unit.exams) for unit in units_of(archive, 8, first=2)] == [2, 4, 8, 6]
     assert [len(unit.exams) for unit in units_of(archive, 3, first=16)] == [3, 3, 3, 3, 3, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("exams", "threads", "pieces"),
+    [
+        (0, 2, ["|"]),
+        (1, 2, ["e|"]),
+        (4, 2, ["ee", "ee|"]),
+        (5, 2, ["ee", "ee", "e|"]),
+        (20, 2, ["eeeeeeee", "eeeeeeee", "eeee|"]),
+        (3, 4, ["e", "e", "e|"]),
+        (16, 1, ["eeeeeeee", "eeeeeeee|"]),
+    ],
+)
+def test_a_unit_is_cut_into_pieces_of_few_examinations_one_for_each_thread(
+    exams: int, threads: int, pieces: list[str]
+) -> None:
+    found = _cut_into_pieces([Unit((EXAM,) * exams, ())], threads)
+    assert ["".join("|" if isinstance(item, Unit) else "e" for item in piece) for piece in found] == pieces
+
+
+def test_a_bug_in_a_heat_map_fails_its_examination_alone(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, sound = list[int](), Explainer.explain
+
+    def fail_once(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise ZeroDivisionError
+        return sound(*arguments)
+
+    monkeypatch.setattr(Explainer, "explain", fail_once)
+    prepare = Preparation(DirectorySource(archive), Telemetry(), Isolation(), Explainer(CamMode.ALL, 0.5))
+    screen = Screening(prepare, FakeBackend(None, Effort(), with_cams=True), 2, lambda _: None)
+
+    (outcome,) = screen.execute(units_of(archive, 20))
+
+    (failure,) = (item for item in outcome.outcomes if isinstance(item, Failure))
+    assert failure is outcome.outcomes[2]
+    assert (failure.verdict.stage, failure.verdict.reason) == (Stage.INFER, Reason.INTERNAL_ERROR)
+    assert failure.quality is not None
+
+
+def test_the_wait_of_the_backend_is_measured_once_for_each_batch_and_once_for_the_end(archive: Path) -> None:
+    telemetry = Telemetry()
+    prepare = Preparation(DirectorySource(archive), telemetry, Isolation())
+    screen = Screening(prepare, FakeBackend(None, Effort(batch_size=5)), 2, lambda _: None)
+
+    list(screen.execute(units_of(archive, 20)))
+
+    assert {stage: telemetry.report()[stage]["items"] for stage in ("wait", "infer")} == {"wait": 5, "infer": 20}
 
 
 NOTHING = np.zeros((2, 1024, 256), np.uint16)

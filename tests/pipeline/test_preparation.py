@@ -1,0 +1,149 @@
+"""An examination with all that a run may want of it: halves, views for overlays, the body, seconds of the stages."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.archives import Scan, dataset_of, pixels_of, write
+
+from bsbatch.config import CamMode, Selection
+from bsbatch.host.threads import FreeList
+from bsbatch.host.workers import Isolation
+from bsbatch.imaging import preprocess, quality
+from bsbatch.imaging.body import body_of
+from bsbatch.imaging.gradcam import NO_MAPS, Explainer
+from bsbatch.native.view_pairs import pair_functions
+from bsbatch.pipeline import preparation
+from bsbatch.pipeline.intake import Intake
+from bsbatch.pipeline.preparation import Preparation
+from bsbatch.protocols import ImagePool
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Examination, Failure, PinnedImage, PreparedExam
+from bsbatch.sources.directory import DirectorySource
+from bsbatch.store.catalog import Catalog
+from bsbatch.telemetry import Telemetry
+
+MAPS = Explainer(CamMode.ALL, threshold=0.5, keeps_views=True)
+
+
+@pytest.fixture(params=["compiled", "numpy"], autouse=True)
+def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (preparation, preprocess, quality):
+        monkeypatch.setattr(module, "pair_functions", pair_functions if request.param == "compiled" else lambda: None)
+
+
+def exam_in(folder: Path) -> Examination:
+    source = DirectorySource(folder)
+    (unit,) = Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=1).units(8, None)
+    return unit.exams[0]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    write(dataset_of(Scan(1, rows=1024, columns=256)), tmp_path / "archive/both")
+    return tmp_path / "archive"
+
+
+def prepare(
+    archive: Path, explainer: Explainer = NO_MAPS, pool: ImagePool | None = None, *, in_halves: bool = False
+) -> PreparedExam:
+    made = Preparation(DirectorySource(archive), Telemetry(), Isolation(), explainer, pool, in_halves)
+    prepared = made.prepare(exam_in(archive))
+    assert isinstance(prepared, PreparedExam)
+    return prepared
+
+
+def lent() -> FreeList[PinnedImage]:
+    pool: FreeList[PinnedImage] = FreeList()
+    pool.give_back(PinnedImage(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
+    return pool
+
+
+def test_images_in_halves_are_the_same_rounded_and_lent_ones_stay_as_they_are(archive: Path) -> None:
+    single, half = prepare(archive).image, prepare(archive, in_halves=True).image
+    assert isinstance(single, np.ndarray)
+    assert isinstance(half, np.ndarray)
+    assert (single.dtype.name, half.dtype.name) == ("float32", "float16")
+    np.testing.assert_array_equal(half, single.astype(np.float16))
+    assert isinstance(prepare(archive, pool=lent(), in_halves=True).image, PinnedImage)
+
+
+def test_views_are_kept_for_overlays_alone(archive: Path) -> None:
+    assert prepare(archive).views is None
+    views = prepare(archive, MAPS).views
+    assert views is not None
+    np.testing.assert_array_equal([view.stored for view in views], pixels_of(Scan(1, rows=1024, columns=256)))
+
+
+def test_the_body_is_that_of_the_image_also_where_the_backend_lends_memory(archive: Path) -> None:
+    plain = prepare(archive)
+    assert isinstance(plain.image, np.ndarray)
+    assert plain.body is None
+    expected = body_of(plain.image.astype(np.float32))
+    for found in (prepare(archive, MAPS), prepare(archive, MAPS, lent())):
+        assert found.body is not None
+        np.testing.assert_array_equal(found.body.cells, expected.cells)
+        assert (found.body.anterior, found.body.posterior) == (expected.anterior, expected.posterior)
+
+
+def test_two_objects_of_a_view_each_give_the_image_of_one_object_with_both(archive: Path) -> None:
+    front, back = pixels_of(Scan(1, rows=1024, columns=256))
+    apart = archive.parent / "apart"
+    write(dataset_of(Scan(1, "P", 3, rows=1024, columns=256), back[np.newaxis]), apart / "a")
+    write(dataset_of(Scan(1, "A", 2, rows=1024, columns=256), front[np.newaxis]), apart / "b")
+
+    found, expected = prepare(apart, MAPS), prepare(archive, MAPS)
+
+    assert isinstance(found.image, np.ndarray)
+    assert isinstance(expected.image, np.ndarray)
+    assert found.image.tobytes() == expected.image.tobytes()
+    assert found.quality == expected.quality
+
+
+def test_an_examination_that_lacks_a_view_or_has_a_defect_is_not_read(archive: Path) -> None:
+    exam = exam_in(archive)
+    (archive / "both").unlink()
+    prepare = Preparation(DirectorySource(archive), Telemetry(), Isolation()).prepare
+    single = Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY)
+    lossy = Verdict.of(Stage.HEADER, Reason.TOO_LARGE)
+    for made, verdict in (
+        (replace(exam, anterior=None), single),
+        (replace(exam, posterior=None), single),
+        (replace(exam, posterior=None, defect=lossy), lossy),
+        (replace(exam, defect=lossy), lossy),
+        (exam, Verdict.of(Stage.PIXELS, Reason.READ_ERROR)),
+    ):
+        found = prepare(made)
+        assert isinstance(found, Failure)
+        assert (found.exam, found.verdict, found.quality) == (made, verdict, None)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize(("value", "reason"), [(0, Reason.ALL_ZERO), (7, Reason.CONSTANT_IMAGE)])
+@pytest.mark.parametrize("is_lent", [True, False])
+def test_a_view_that_cannot_be_scaled_is_a_failure_with_its_quality_and_gives_memory_back(
+    side: int, value: int, reason: Reason, is_lent: bool, tmp_path: Path
+) -> None:
+    scan = Scan(1, rows=1024, columns=256)
+    pixels = pixels_of(scan)
+    pixels[side] = value
+    write(dataset_of(scan, pixels), tmp_path / "flat")
+    pool = lent() if is_lent else None
+
+    found = Preparation(DirectorySource(tmp_path), Telemetry(), Isolation(), image_pool=pool).prepare(exam_in(tmp_path))
+
+    assert isinstance(found, Failure)
+    assert (found.verdict.stage, found.verdict.reason) == (Stage.PREPROCESS, reason)
+    assert found.quality is not None
+    assert (found.quality.counts_anterior, found.quality.counts_posterior)[side] == value * 1024 * 256
+    assert pool is None or pool.take().counts.shape == (512, 512)
+
+
+def test_each_stage_of_an_examination_is_counted_once(archive: Path) -> None:
+    telemetry = Telemetry()
+    Preparation(DirectorySource(archive), telemetry, Isolation(), MAPS).prepare(exam_in(archive))
+    found = telemetry.report()
+    assert {stage: timing["items"] for stage, timing in found.items()} == dict.fromkeys(
+        ("pixels", "quality", "preprocess", "body"), 1
+    )
