@@ -42,11 +42,11 @@ check: $(VENV)/.check
 house: $(BIN)/python
 	@$(BIN)/python -m tests.architecture.house
 
+mutants: $(VENV)/.test
+	$(BIN)/python -m tests.mutants $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE)) --seed $(SEED)
+
 # COUNT mutated objects, then inputs that reach new branches, DURATION seconds for each target. Needs clang with libclang-rt-dev.
 # Findings lie in FUZZ, each beside the command that shows it again.
-mutants: $(VENV)/.test
-	$(BIN)/python -m tests.mutants $(ROOM) $(if $(SAMPLE),--sample $(SAMPLE))
-
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.dicom.headers.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)
 	$(BIN)/python -m tests.dicom.headers.canary --count $(COUNT) --seed $(SEED)

@@ -1,7 +1,9 @@
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -55,6 +57,27 @@ def test_two_signals_during_one_long_call_count_as_two() -> None:
 def work_and_wait() -> None:
     sum(range(30_000_000))  # half a second during which Python handles no signal
     idle()
+
+
+def test_the_first_signal_is_announced_during_a_call_into_c_that_no_signal_interrupts() -> None:
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    is_held, is_announced, in_time = threading.Event(), threading.Event(), list[bool]()
+
+    def hold() -> None:
+        libc.pthread_mutex_lock(mutex)
+        is_held.set()
+        in_time.append(is_announced.wait(PATIENCE))
+        libc.pthread_mutex_unlock(mutex)
+
+    holder = threading.Thread(target=hold)
+    with handle_interrupts(is_announced.set):
+        holder.start()
+        assert is_held.wait(PATIENCE)
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        libc.pthread_mutex_lock(mutex)
+    holder.join()
+
+    assert in_time == [True]
 
 
 TWO_KINDS_AT_ONCE = """

@@ -86,16 +86,17 @@ def test_what_a_worker_starts_has_no_network_either(isolation: Isolation) -> Non
 
 
 def seccomp_of_threads() -> set[str]:
-    """Return the modes of seccomp of all threads of this process, 2 with a filter; numpy has started its own."""
+    """Return the states of all threads of this process, 2 with a filter; numpy has started its own."""
     np.linalg.inv(np.ones((200, 200)) + np.eye(200))
     thread = threading.Thread(target=threading.Event().wait, args=(5.0,), daemon=True)
     thread.start()
     status = [path.read_text() for path in Path("/proc/self/task").glob("*/status")]
-    return {line.split()[1] for text in status for line in text.splitlines() if line.startswith("Seccomp:")}
+    lines = {line for text in status for line in text.splitlines()}
+    return {line for line in lines if line.startswith(("Seccomp:", "NoNewPrivs:"))}
 
 
 def test_the_filter_is_in_force_in_all_threads_of_a_worker(isolation: Isolation) -> None:
-    assert isolation.call(seccomp_of_threads) == {"2"}
+    assert isolation.call(seccomp_of_threads) == {"Seccomp:\t2", "NoNewPrivs:\t1"}
 
 
 def test_a_worker_of_a_pool_has_no_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -372,6 +372,10 @@ def test_a_background_call_returns_its_result() -> None:
     assert run_in_background(lambda: 7).result(PATIENCE) == 7
 
 
+def test_a_background_call_does_not_keep_the_program_alive() -> None:
+    assert run_in_background(lambda: threading.current_thread().daemon).result(PATIENCE)
+
+
 def test_a_background_call_raises_its_error() -> None:
     def fail() -> None:
         raise ValueError("behind")

@@ -55,18 +55,15 @@ def refuse_sockets() -> bool:
 
 
 def _filter_of(machine: _Machine) -> bytes:
-    """Return the instructions of the filter, 8 bytes each."""
-    to_refuse = range(len(machine.refused) + 1, 0, -1)
+    """Return the instructions of the filter, 8 bytes each; the last one refuses, and the one before it allows."""
+    number = len(machine.refused)
     return b"".join(
         (
             _instruction(_LOAD, _ARCHITECTURE),
-            _instruction(_JUMP_IF_EQUAL, machine.architecture, 0, to_refuse[0] + 2),
+            _instruction(_JUMP_IF_EQUAL, machine.architecture, 0, number + 3),
             _instruction(_LOAD, _NUMBER),
-            _instruction(_JUMP_IF_AT_LEAST, _X32, to_refuse[0]),
-            *(
-                _instruction(_JUMP_IF_EQUAL, number, distance)
-                for number, distance in zip(machine.refused, to_refuse[1:], strict=True)
-            ),
+            _instruction(_JUMP_IF_AT_LEAST, _X32, number + 1),
+            *(_instruction(_JUMP_IF_EQUAL, call, number - index) for index, call in enumerate(machine.refused)),
             _instruction(_RETURN, _ALLOW),
             _instruction(_RETURN, _REFUSE),
         )
