@@ -1,6 +1,7 @@
 """`pip install` makes a platform wheel with the library, or without a compiler a wheel for every platform."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,11 @@ def test_a_wheel_holds_the_library_and_names_its_platform(source: Path, tmp_path
     assert (source / "engine/bsbatch/native/libviews.so").read_bytes() != b"of another version"
 
 
+def test_the_library_asks_for_no_newer_glibc_than_wheels_promise(library: Path) -> None:
+    versions = {int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", library.read_bytes())}
+    assert max(versions) <= 17
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
@@ -69,3 +75,10 @@ def test_without_a_compiler_the_wheel_is_for_every_platform(
     assert "bsbatch/native/view_pairs.py" in files
     assert words in log
     assert not (source / "engine/bsbatch/native/libviews.so").exists()
+
+
+def test_a_build_that_requires_the_library_fails_without_it(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        wheel_of(source, tmp_path / "out", BSBATCH_NATIVE="1", CC="no-such-compiler")
+    assert "no compiled part: no-such-compiler cannot be run" in raised.value.stderr
+    assert not list((tmp_path / "out").iterdir())

@@ -29,7 +29,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))
         os.chdir(folder)
-        _run("bsbatch", "demo", "--out", "demo", "--quiet")
+        _run("bsbatch", "demo", "--out", "demo")
         _report("bsbatch demo")
         _report(f"{run_examples()} examples of Python in README and docs/python.md")
         for notebook in sorted(_ROOT.glob("docs/**/*.ipynb")):
@@ -38,7 +38,9 @@ def main() -> None:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
 def _report(part: str) -> None:
