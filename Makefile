@@ -183,12 +183,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
-	@echo "Installing into $(VENV) (once, a minute) ..."
+	@echo "Installing into $(VENV), once: about a minute ..."
 	$(PIP) --editable '.[codecs,evaluate,report]'
 	@touch $@
 
 $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
-	@echo "Installing into $(VENV) (once, some minutes) ..."
+	@echo "Installing into $(VENV), once: some minutes ..."
 	$(PIP) --editable '.[codecs,build]'
 	@touch $@
 

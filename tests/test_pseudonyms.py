@@ -83,7 +83,7 @@ def test_a_key_is_read_without_its_trailing_newline(tmp_path: Path) -> None:
 def test_the_error_about_a_short_key_has_the_command_that_makes_one(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(content)
 
-    with pytest.raises(UsageError, match="openssl rand"):
+    with pytest.raises(UsageError, match="bsbatch key FILE makes one"):
         Pseudonymiser.from_file(tmp_path / "key")
 
 

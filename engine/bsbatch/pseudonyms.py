@@ -36,9 +36,13 @@ class Pseudonymiser:
         try:
             key = path.read_bytes().strip()
         except OSError as error:
-            raise UsageError(f"the key file {path} cannot be read: {error.strerror}") from error
+            raise UsageError(
+                f"the key file {path} cannot be read: {error.strerror}. bsbatch key FILE makes a new one"
+            ) from error
         if len(key) < _MIN_KEY_BYTES:
-            raise UsageError(f"the key in {path} is shorter than {_MIN_KEY_BYTES} bytes: openssl rand -hex 32 > {path}")
+            raise UsageError(
+                f"the key in {path} has {len(key)} bytes, fewer than {_MIN_KEY_BYTES}: bsbatch key FILE makes one"
+            )
         return cls(key)
 
     @property
@@ -69,6 +73,23 @@ class Pseudonymiser:
 
     def _hash(self, text: str) -> bytes:
         return hmac.new(self.key, text.encode(errors="surrogatepass"), hashlib.sha256).digest()[:32]
+
+
+def make_key(path: Path) -> None:
+    """Write a random key of 256 bits, as 64 hexadecimal digits that only this user may read.
+
+    Raises
+    ------
+    UsageError
+        The file exists, or cannot be written.
+    """
+    try:
+        path.touch(0o600, exist_ok=False)
+        path.write_text(f"{secrets.token_hex()}\n", encoding="ascii")
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists: a key is never replaced, as its pseudonyms would be lost") from error
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

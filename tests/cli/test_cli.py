@@ -13,8 +13,10 @@ from tests.end_to_end.tables import bsbatch, bsbatch_process, objects, results
 
 import bsbatch as package
 from bsbatch.cli.installation import CODECS, availability, inspect, show
+from bsbatch.config import OFFERED_BACKENDS, Effort
 from bsbatch.native import library
 from bsbatch.requirements import Requirement
+from bsbatch.run.backend_rates import Choice, Situation
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,19 @@ def test_info_shows_what_works_and_why_the_rest_does_not() -> None:
     assert facts["cpus"] >= 1
     assert isinstance(facts["compiled_part"], bool)
     assert {"pycuda", "tensorrt", "tensorrt-rtx", "nvidia driver"} <= facts["packages"].keys()
+    assert set(facts["backends"]) == set(OFFERED_BACKENDS[1:])
     shown = bsbatch_process("info").stdout
     assert "onnxruntime" in shown
     assert "compiled part" in shown
+
+
+def test_info_shows_why_a_backend_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "MNN cannot load /a/model.onnx (a probability differs)"
+    choice = Choice(Situation.now("f" * 16, Effort()), "winograd", {"winograd": 2.0}, "2026-11-30", {"mnn": reason})
+
+    show(Console(width=200), inspect([choice]))
+
+    assert f"mnn left out: {reason}" in capsys.readouterr().out
 
 
 def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:

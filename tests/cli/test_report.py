@@ -28,6 +28,26 @@ def test_the_page_is_written_and_named_and_made_again_to_the_byte(out: Path, tmp
     assert (tmp_path / "again.html").read_bytes() == (out / "report.html").read_bytes()
 
 
+def test_a_later_run_says_that_the_page_shows_an_earlier_state(tmp_path: Path) -> None:
+    write_plain(tmp_path / "archive", 2)
+    out = tmp_path / "out"
+    words = f"report.html shows an earlier state of the tables: bsbatch report {out} writes it anew"
+
+    def is_said(*options: str) -> bool:
+        done = bsbatch("run", tmp_path / "archive", "--backend", "fake", "--out", out, *options)
+        return "".join(words.split()) in "".join(done.stderr.split())
+
+    assert not is_said()
+    assert bsbatch("report", out).returncode == 0
+    assert not is_said()
+    write_plain(tmp_path / "archive/more", 1)
+    assert is_said("--quiet")
+    assert is_said()
+    assert bsbatch("report", out).returncode == 0
+    assert not is_said()
+    assert is_said("--fresh")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -173,7 +173,9 @@ def test_a_backend_that_fails_is_not_chosen_and_the_reason_is_shown(monkeypatch:
     name, remarks = choose()
 
     assert name == "slow"
-    assert list(backend_rates.list_choices()[0].rates) == ["slow"]
+    (choice,) = backend_rates.list_choices()
+    assert list(choice.rates) == ["slow"]
+    assert list(choice.refusals) == ["broken", "picky", "deviceless"]
     assert remarks[1:-1] == [
         "Left out: broken: it broke at 1.",
         "Left out: picky: not this one.",

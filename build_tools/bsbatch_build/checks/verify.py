@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bsbatch.backends.registry import load_backend
 from bsbatch.backends.requirements import REQUIREMENTS, usable_backends
-from bsbatch.config import OFFERED_BACKENDS, Effort
+from bsbatch.config import BackendName, Effort
 from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, UsageError
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import KERAS, Model
@@ -47,7 +47,7 @@ class VerifySettings:
 
     def __post_init__(self) -> None:
         """Refuse unknown backends, and the one that computes nothing."""
-        known = [name for name in REQUIREMENTS if name in OFFERED_BACKENDS]
+        known = [name for name in REQUIREMENTS if name != BackendName.FAKE]
         unknown = sorted(set(self.backends) - set(known))
         if unknown:
             raise UsageError(f"--backend {unknown[0]}: there is no such backend of a model; give {', '.join(known)}")

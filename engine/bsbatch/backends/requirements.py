@@ -3,7 +3,7 @@
 In order of preference, the fastest first; `bsbatch.run.autotune` measures which is the fastest on this machine.
 """
 
-from bsbatch.config import OFFERED_BACKENDS, BackendName
+from bsbatch.config import BackendName
 from bsbatch.cuda.gpu import INSTALL, ONNXRUNTIME_INSTALL, driver_problem
 from bsbatch.cuda.library import nvinfer_problem, tensorrt_problem
 from bsbatch.errors import MissingPackageError
@@ -35,7 +35,7 @@ def usable_backends() -> list[str]:
     MissingPackageError
         There is none; the message names the problem of each, with its install line.
     """
-    problems = {name: needed.problem for name, needed in REQUIREMENTS.items() if name in OFFERED_BACKENDS}
+    problems = {name: needed.problem for name, needed in REQUIREMENTS.items() if name != BackendName.FAKE}
     names = [name for name, problem in problems.items() if problem is None]
     if not names:
         lines = "; ".join(f"{name}: {problem}" for name, problem in problems.items())

@@ -10,6 +10,7 @@ from bsbatch.cli.demo import demo
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
 from bsbatch.cli.info import info
+from bsbatch.cli.key import key
 from bsbatch.cli.report import report
 from bsbatch.cli.run import run
 from bsbatch.cli.terminal import CommandGroup
@@ -28,6 +29,7 @@ app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPO
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)
 app.command(epilog="Example: bsbatch bench /archive --model demo")(bench)
 app.command(epilog="Example: bsbatch info --model demo")(info)
+app.command(epilog="Example: bsbatch key bsbatch.key")(key)
 app.command(epilog="Example: bsbatch demo --out bsbatch-demo")(demo)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 import bsbatch
 from bsbatch.backends.requirements import REQUIREMENTS
-from bsbatch.config import OFFERED_BACKENDS
+from bsbatch.config import BackendName
 from bsbatch.cuda.gpu import versions
 from bsbatch.host.machine import processor, usable_cpus, usable_memory
 from bsbatch.native.library import open_library, problem_of
@@ -87,7 +87,7 @@ def inspect(choices: Sequence[Choice]) -> Installation:
         memory_gib=round(usable_memory() / 2**30, 1),
         compiled_part=open_library() is not None,
         packages={name: version_of(name) for name in _PACKAGES} | versions(),
-        backends=availability({name: needed for name, needed in REQUIREMENTS.items() if name in OFFERED_BACKENDS}),
+        backends=availability({name: needed for name, needed in REQUIREMENTS.items() if name != BackendName.FAKE}),
         codecs=availability(CODECS),
         auto=choices,
     )
@@ -102,6 +102,8 @@ def availability(requirements: Mapping[str, Requirement]) -> dict[str, Availabil
 def show(console: Console, installation: Installation) -> None:
     """Print the installation as a table."""
     table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path in a reason is shown whole
     for name in ("bsbatch", "python", "system", "processor", "cpus", "memory_gib"):
         table.add_row(name, str(getattr(installation, name)))
     table.add_row("compiled part", _COMPILED if installation.compiled_part else _not_compiled())
@@ -134,3 +136,5 @@ def _add_choices(table: Table, choices: Sequence[Choice]) -> None:
         given = [f"{name} {value}" for name, value in options.items() if value is not None]
         words = ", ".join([f"{rates} scans/s", *given, choice.measured])
         table.add_row(f"  {situation.model_id}", f"[green]{choice.backend}[/] ({words})")
+        for name, reason in choice.refusals.items():
+            table.add_row("", f"[yellow]{name} left out: {escape(reason)}[/]")

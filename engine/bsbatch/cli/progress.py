@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bsbatch.cli.terminal import printable
 from bsbatch.host.threads import Pending
+from bsbatch.run.forecast import duration
 
 _LINE_SECONDS = 10.0
 
@@ -19,12 +20,14 @@ class _Tally:
 
     def __init__(self) -> None:
         self.objects = self.ok = self.failed = 0
+        self._done = 0
         self._total: Pending[int] | None = None
         self._started = time.monotonic()
 
     def start(self, total: "Pending[int]", done: int) -> None:
         """Start to count, from the number of objects that earlier runs settled."""
         self._total, self.objects, self._started = total, done, time.monotonic()
+        self._done = done
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
         """Add settled objects, scored and failed examinations."""
@@ -43,6 +46,14 @@ class _Tally:
         """Examinations per second."""
         elapsed = time.monotonic() - self._started
         return (self.ok + self.failed) / elapsed if elapsed > 0 else 0.0
+
+    @property
+    def left(self) -> str:
+        """The time left as words, by the share of the files; empty while it is unknown."""
+        done = self.objects - self._done
+        if self.total is None or done <= 0:
+            return ""
+        return f", {duration((time.monotonic() - self._started) * (self.total - self.objects) / done)} left"
 
 
 class QuietReporter(_Tally):
@@ -78,7 +89,8 @@ class LineReporter(QuietReporter):
             self._last = time.monotonic()
             total = f" of {self.total}" if self.total is not None else ""
             self._console.print(
-                f"{self.objects}{total} files, {self.ok} scored, {self.failed} failed, {self.rate:.2f} scans/s",
+                f"{self.objects}{total} files, {self.ok} scored, {self.failed} failed, {self.rate:.2f} scans/s"
+                f"{self.left}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -27,7 +27,9 @@ def show(console: Console, report: Report, config: RunConfig) -> None:
     if report.flow.gone:
         console.print(f"{report.flow.gone} files of earlier runs are gone from the archive; their rows stay.")
     explain_exit(console, report, config)
-    if not is_plan:
+    if is_plan:
+        _show_forecast(console, report)
+    else:
         _show_results(console, report, config)
     console.print(SENTENCE, style="dim")
 
@@ -55,6 +57,17 @@ def _find_excess(report: Report, config: RunConfig) -> str:
     if flow.error_rate > most:
         return f"{flow.error_rate:.1%} of the examinations"
     return f"{flow.file_error_rate:.1%} of the files" if flow.file_error_rate > most else ""
+
+
+def _show_forecast(console: Console, report: Report) -> None:
+    scans = report.flow.examinations["ok"]
+    if not scans:
+        return
+    if report.rate is None:
+        words = "how long that takes here is measured by the first run with a model, or by bsbatch bench --model MODEL"
+    else:
+        words = f"about {report.rate.forecast(scans)}, measured {report.rate.measured}"
+    console.print(f"To be scored: {scans} examinations; {words}.", highlight=False, soft_wrap=True)
 
 
 def _show_results(console: Console, report: Report, config: RunConfig) -> None:

@@ -12,11 +12,11 @@ from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.host.files import read_plain
 from bsbatch.html_report.examinations import ExaminationRow, read_examinations
 from bsbatch.html_report.gallery import Picture, links_of, pictures_of
-from bsbatch.html_report.settings import FILE, ReportConfig
+from bsbatch.html_report.settings import ReportConfig
 from bsbatch.models.directory import DEMO, GRAPH, read_manifest, resolve_folder
 from bsbatch.requirements import require
 from bsbatch.store.flow import Flow
-from bsbatch.store.folder import read_run_file
+from bsbatch.store.folder import PAGE, read_run_file
 from bsbatch.store.parts import parts_in
 from bsbatch.store.reconcile import add_up
 from bsbatch.store.tables import OBJECTS, RESULTS
@@ -78,9 +78,9 @@ def gather(config: ReportConfig, evaluation: Evaluation | None = None) -> Conten
     run = read_run_file(out)
     if not run and not any(parts_in(out / table) for table in (RESULTS, OBJECTS)):
         raise UsageError(f"{config.results} holds no run: give the --out folder of bsbatch run")
-    page = config.out or out / FILE
+    page = config.out or out / PAGE
     if page.is_dir():
-        raise UsageError(f"{page} is a folder: --out names the file to write, such as {page / FILE}")
+        raise UsageError(f"{page} is a folder: --out names the file to write, such as {page / PAGE}")
     if evaluation is None and config.labels is not None:
         evaluation = _evaluate(EvaluationConfig(out, config.labels, page.parent, masks=config.masks))
     card = _card_of(config.model, run)

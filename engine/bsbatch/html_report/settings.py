@@ -6,7 +6,6 @@ from pathlib import Path
 from bsbatch.errors import UsageError
 from bsbatch.requirements import require
 
-FILE = "report.html"
 GALLERY = 500
 PACKAGES = ("jinja2", "vl_convert")
 """Import names of the packages of the extra ``report``."""

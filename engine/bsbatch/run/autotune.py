@@ -79,17 +79,18 @@ def _measure_all(
     situation: Situation, names: list[str], model: Model, effort: Effort, remark: Callable[[str], None]
 ) -> Choice:
     rates: dict[str, float] = {}
-    refusals: list[str] = []
+    refusals: dict[str, str] = {}
     for name in names:
         try:
             rates[name] = round(measure_rate(load_backend(name)(model, effort)), 4)
         except (UsageError, BackendError) as error:  # another backend may suit the model and the machine
-            refusals.append(f"{name}: {error}")
+            refusals[name] = str(error)
+    left_out = [f"{name}: {reason}" for name, reason in refusals.items()]
     if not rates:
-        raise ModelError(f"no backend can use this model. {'. '.join(refusals)}")
-    for refusal in refusals:
+        raise ModelError(f"no backend can use this model. {'. '.join(left_out)}")
+    for refusal in left_out:
         remark(f"Left out: {refusal}.")
-    return Choice(situation, max(rates, key=rates.__getitem__), rates, date.today().isoformat())
+    return Choice(situation, max(rates, key=rates.__getitem__), rates, date.today().isoformat(), refusals)
 
 
 def _remember(choice: Choice, remark: Callable[[str], None]) -> None:

@@ -59,6 +59,8 @@ class Choice:
     """Scans per second of every backend that worked, by name."""
     measured: str
     """Day, ISO 8601."""
+    refusals: Mapping[str, str]
+    """Reasons of the backends that could not score this model, by name."""
 
     def __str__(self) -> str:
         """Return the choice as words for a person."""
@@ -126,4 +128,5 @@ def _read(path: Path) -> Choice:
     if fields["backend"] != max(rates, key=rates.__getitem__) or not set(rates) <= set(REQUIREMENTS):
         raise ValueError(f"{path} is no measurement")
     situation = Situation(**fields["situation"])
-    return Choice(situation, fields["backend"], rates, str(fields["measured"]))
+    refusals = {str(name): str(reason) for name, reason in fields["refusals"].items()}
+    return Choice(situation, fields["backend"], rates, str(fields["measured"]), refusals)

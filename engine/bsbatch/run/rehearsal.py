@@ -1,4 +1,4 @@
-"""``--dry-run``: plan from headers, without a model, and write nothing."""
+"""``--dry-run``: plan from headers, and write nothing."""
 
 import time
 
@@ -6,9 +6,12 @@ from bsbatch.config import RunConfig
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import run_in_background
 from bsbatch.host.workers import Isolation
+from bsbatch.imaging.preprocess import VERSION
+from bsbatch.models.directory import Model
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Status
 from bsbatch.records import Unit
+from bsbatch.run.forecast import find_rate
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs
 from bsbatch.run.setup import MAX_UNIT, open_source
 from bsbatch.store.catalog import Catalog
@@ -18,7 +21,13 @@ from bsbatch.telemetry import Telemetry
 
 
 def rehearse(config: RunConfig, reporter: Reporter) -> Report:
-    """Plan without a model and write nothing."""
+    """Plan without scoring and write nothing; a model decides which measured rate applies.
+
+    Raises
+    ------
+    UsageError
+        The archive is empty, or the model cannot be used.
+    """
     started = time.monotonic()
     source, flow = open_source(config), Flow()
     threads = config.effort.threads or usable_cpus()
@@ -30,7 +39,9 @@ def rehearse(config: RunConfig, reporter: Reporter) -> Report:
             reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)
     flow.seen, flow.pending = intake.seen, intake.seen - flow.objects.total()
     note_bugs(flow, reporter)
-    return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None)
+    model_id = Model.load(config.model, VERSION).model_id if config.model is not None else None
+    rate = find_rate(model_id, config.backend, config.effort)
+    return Report(Ending.PLANNED, flow, time.monotonic() - started, 0, None, rate)
 
 
 def _count_unit(flow: Flow, unit: Unit) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from bsbatch.host.threads import Pending
+from bsbatch.run.forecast import Rate
 from bsbatch.store.flow import Flow
+from bsbatch.store.folder import PAGE, has_old_page
 
 
 class Ending(StrEnum):
@@ -31,6 +34,8 @@ class Report:
     scored: int
     """Examinations scored by this run, not by earlier ones."""
     model_name: str | None
+    rate: Rate | None = None
+    """Of a plan: the measured rate of the backend that would score it, if there is one."""
 
 
 class Reporter(Protocol):
@@ -41,7 +46,7 @@ class Reporter(Protocol):
         ...
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
-        """Count settled objects, scored and failed examinations."""
+        """Count settled objects, scored and failed examinations; negative at an interruption, for what is not kept."""
         ...
 
     def remark(self, message: str) -> None:
@@ -72,6 +77,12 @@ def note_undrawn(bugs: Sequence[str], reporter: Reporter) -> None:
             f"Internal errors: {images} could not be drawn ({bugs[0]}); the rows are complete. Please report this "
             "line: it names no patient."
         )
+
+
+def note_old_page(out: Path, reporter: Reporter) -> None:
+    """Show that the page of an earlier run is out of date, if there is one."""
+    if has_old_page(out):
+        reporter.note(f"{out / PAGE} shows an earlier state of the tables: bsbatch report {out} writes it anew.")
 
 
 class SilentReporter:

@@ -18,10 +18,11 @@ from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.screening import Screening
 from bsbatch.protocols import Backend, Sink
-from bsbatch.records import Failure, Inference, ObjectRef, Outcome, Prediction, Unit, UnitOutcome
+from bsbatch.records import Inference, ObjectRef, Prediction, Unit, UnitOutcome
 from bsbatch.run.assembly import execute, make_intake, make_screening
+from bsbatch.run.progress import Progress
 from bsbatch.run.rehearsal import rehearse
-from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_undrawn
+from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_old_page, note_undrawn
 from bsbatch.run.run_file import find_differences, run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
@@ -66,7 +67,8 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
                 ready.result()
                 if config.fresh:
                     clear_output(setup.out)
-                return _Run(setup, backend, reporter).complete(config.effort.unit_size or unit_size)
+                run = _Run(setup, backend, reporter, Progress(reporter, setup.rate))
+                return run.complete(config.effort.unit_size or unit_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class _Run:
     setup: RunSetup
     backend: Backend
     reporter: Reporter
+    progress: Progress
 
     def complete(self, unit_size: int) -> Report:
         """Execute what earlier runs left undone, and report; ``run.json`` is written before and after."""
@@ -90,6 +93,7 @@ class _Run:
             raise
         report = Report(ending, flow, time.monotonic() - started, scored, setup.model_name)
         note_bugs(flow, self.reporter)
+        note_old_page(setup.out, self.reporter)
         write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry)))
         return report
 
@@ -100,8 +104,8 @@ class _Run:
         sinks: list[Sink] = [parquet] if overlays is None else [overlays, parquet]
         with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
             intake = make_intake(setup, catalog, telemetry, isolation)
-            screening = make_screening(setup, self.backend, telemetry, isolation, self._report_progress)
-            reporter.start(run_in_background(lambda: sum(1 for _ in setup.source)), len(catalog.settled))
+            screening = make_screening(setup, self.backend, telemetry, isolation, self.progress.add)
+            self.progress.start(run_in_background(lambda: sum(1 for _ in setup.source)), len(catalog.settled))
             # as many as are scored at once: their rows are committed within seconds, and no lane waits
             first = setup.config.effort.unit_size or self.backend.lanes
             size = min(unit_size, MAX_UNIT)
@@ -136,16 +140,12 @@ class _Run:
         with run_behind(commit) as commit_behind, execute(units, screening) as outcomes:
             for outcome in outcomes:
                 commit_behind(outcome)
-                self.reporter.advance(len(outcome.settled), 0, 0)
+                self.progress.commit(outcome)
                 scored += sum(isinstance(item, Prediction) for item in outcome.outcomes)
                 if interruption.is_requested:
+                    self.progress.take_back()
                     return Ending.INTERRUPTED, scored
         return (Ending.COMPLETE if intake.is_exhausted else Ending.LIMITED), scored
-
-    def _report_progress(self, outcomes: Iterable[Outcome]) -> None:
-        items = list(outcomes)
-        failed = sum(isinstance(item, Failure) for item in items)
-        self.reporter.advance(sum(len(item.exam.scans) for item in items), len(items) - failed, failed)
 
     def _open_overlays(self) -> OverlaySink | None:
         config = self.setup.config

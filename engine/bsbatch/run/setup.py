@@ -18,6 +18,7 @@ from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.requirements import require
 from bsbatch.run.autotune import choose
+from bsbatch.run.forecast import Rate, find_rate
 from bsbatch.run.report import Reporter
 from bsbatch.sources.directory import DirectorySource
 from bsbatch.store.folder import open_output, open_patient_key
@@ -57,6 +58,11 @@ class RunSetup:
         """Names of the archive in ``run.json``: its absolute path; with pseudonyms its keyed hash, once the path."""
         path = str(self.config.archive.resolve())
         return (path,) if self.pseudonymiser is None else (self.pseudonymiser.archive(path), path)
+
+    @property
+    def rate(self) -> Rate | None:
+        """The measured rate of the backend with this model on this machine; None if it was not measured."""
+        return find_rate(self.model.model_id, self.backend_name, self.config.effort) if self.model is not None else None
 
     @property
     def model_name(self) -> str | None:

@@ -22,6 +22,8 @@ PATIENT_KEY = "patient.key"
 """File with the key of the column ``patient_key``. The key is needed to test a guess at a Patient ID."""
 _KEY_BYTES, _LONGEST_KEY = 32, 1 << 16
 _LARGEST_RUN_FILE = 1 << 24
+PAGE = "report.html"
+"""File of ``bsbatch report``."""
 OVERLAYS, SCANS = "overlays", "scans"
 _SHAPES: dict[str, type | UnionType] = {
     **dict.fromkeys(("archive", "status", "config_hash"), str),
@@ -190,6 +192,15 @@ def _is_of_a_run(content: Mapping[str, Any]) -> bool:
     training = (content.get("model") or {}).get("training")
     counts = [content.get("counts", {}).get(name, 0) for name in ("seen", "pending", "gone")]
     return isinstance(training, dict | None) and all(isinstance(count, int) for count in counts)
+
+
+def has_old_page(out: Path) -> bool:
+    """Return True if the page of ``bsbatch report`` is older than the tables."""
+    try:
+        page = (out / PAGE).stat().st_mtime_ns
+        return any(page < (out / table).stat().st_mtime_ns for table in (RESULTS, OBJECTS))
+    except OSError:  # there is no page
+        return False
 
 
 def overlay_files(out: Path) -> list[Path]:

@@ -1,0 +1,71 @@
+"""Progress of a run for its reporter: how long it takes at most, and counts that agree with the tables at the end."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from bsbatch.host.threads import Pending
+from bsbatch.records import Failure, Outcome, UnitOutcome
+from bsbatch.run.forecast import Rate
+from bsbatch.run.report import Reporter
+
+
+class Progress:
+    """Counts what is scored, and what of it is committed. Used in the main thread."""
+
+    def __init__(self, reporter: Reporter, rate: Rate | None) -> None:
+        self._reporter, self._rate = reporter, rate
+        self._files: Pending[int] | None = None
+        self._settled = 0
+        self._ahead: Counter[str] = Counter()
+        """Objects and examinations that are reported and not committed yet."""
+
+    def start(self, files: "Pending[int]", settled: int) -> None:
+        """Begin, with the number of files once they are counted, and the number that earlier runs settled."""
+        self._files, self._settled = files, settled
+        self._reporter.start(files, settled)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Report the outcomes of a batch."""
+        counts = _count(outcomes)
+        self._ahead += counts
+        self._advance(counts)
+        self._announce()
+
+    def commit(self, outcome: UnitOutcome) -> None:
+        """Report the objects of a committed unit that belong to no examination."""
+        self._ahead -= _count(outcome.outcomes)
+        self._reporter.advance(len(outcome.settled), 0, 0)
+        self._announce()
+
+    def take_back(self) -> None:
+        """Take back what is not committed: an interrupted run has scored beyond its last unit."""
+        if self._ahead["objects"]:
+            self._advance({name: -count for name, count in self._ahead.items()})
+            number = self._ahead["ok"] + self._ahead["failed"]
+            words = f"Done beyond the last complete unit, so not kept: {number}. The next run does it again."
+            self._reporter.remark(words)
+            self._ahead.clear()
+
+    def _advance(self, counts: Mapping[str, int]) -> None:
+        self._reporter.advance(*(counts.get(name, 0) for name in ("objects", "ok", "failed")))
+
+    def _announce(self) -> None:
+        """Show once, when the files are counted, how long the run takes at most."""
+        files = self._files
+        if files is None or not files.done():
+            return
+        self._files = None
+        if self._rate is not None and files.exception() is None and files.result() > self._settled:
+            left = files.result() - self._settled
+            self._reporter.remark(
+                f"{left} files to do: at most {self._rate.forecast(left)}, if each were an examination; "
+                "bsbatch run --dry-run counts them."
+            )
+
+
+def _count(outcomes: Iterable[Outcome]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for item in outcomes:
+        counts["objects"] += len(item.exam.scans)
+        counts["failed" if isinstance(item, Failure) else "ok"] += 1
+    return counts

@@ -1,0 +1,76 @@
+"""Counts that a reporter shows, and those of the tables."""
+
+import signal
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from tests.archives import write_plain
+from tests.end_to_end.tables import objects, results
+
+from bsbatch.config import BackendName, Effort, RunConfig
+from bsbatch.run.forecast import Rate
+from bsbatch.run.progress import Progress
+from bsbatch.run.report import Ending, SilentReporter
+from bsbatch.run.screen import screen
+
+
+class Counter(SilentReporter):
+    """Counts as a progress bar does; interrupts the run at its first scores."""
+
+    def __init__(self) -> None:
+        self.objects = self.examinations = 0
+        self.remarks: list[str] = []
+
+    def advance(self, objects: int, ok: int, failed: int) -> None:
+        self.objects += objects
+        self.examinations += ok + failed
+        if self.examinations and not self.remarks:
+            self.remark("interrupted here")
+            signal.raise_signal(signal.SIGINT)
+
+    def remark(self, message: str) -> None:
+        self.remarks.append(message)
+
+
+@pytest.mark.parametrize(("unit", "batch", "is_beyond"), [(1, 1, False), (3, 2, True), (3, 4, False), (4, 3, True)])
+def test_after_an_interruption_the_counter_is_that_of_the_tables(
+    unit: int, batch: int, is_beyond: bool, tmp_path: Path
+) -> None:
+    write_plain(tmp_path / "archive", 20)
+    (tmp_path / "archive/000/note.txt").write_text("no DICOM", encoding="utf-8")
+    effort, reporter = Effort(threads=1, unit_size=unit, batch_size=batch), Counter()
+    config = RunConfig(tmp_path / "archive", tmp_path / "out", backend=BackendName.FAKE, effort=effort)
+
+    report = screen(config, reporter)
+
+    assert report.ending is Ending.INTERRUPTED
+    assert 0 < reporter.examinations == len(results(tmp_path / "out")) == report.scored < 20
+    assert reporter.objects == len(objects(tmp_path / "out"))
+    assert any("beyond the last complete unit, so not kept: " in words for words in reporter.remarks) is is_beyond
+
+
+def test_the_longest_time_is_shown_once_when_the_files_are_counted() -> None:
+    reporter, files = Counter(), Future[int]()
+    progress = Progress(reporter, Rate("mnn", 2.0, "2026-11-30"))
+
+    progress.start(files, 20)
+    progress.add([])
+    assert reporter.remarks == []
+    files.set_result(260)
+    progress.add([])
+    progress.add([])
+
+    (remark,) = reporter.remarks
+    assert remark.startswith("240 files to do: at most 2 min (mnn, 2.00 scans/s), if each were an examination")
+
+
+def test_files_that_cannot_be_counted_have_no_forecast() -> None:
+    reporter, files = Counter(), Future[int]()
+    progress = Progress(reporter, Rate("mnn", 2.0, "2026-11-30"))
+
+    progress.start(files, 0)
+    files.set_exception(OSError("the mount is gone"))
+    progress.add([])
+
+    assert reporter.remarks == []
