@@ -74,7 +74,17 @@ def test_every_examination_is_evaluated_or_listed(out: Path, evaluated: "subproc
 def test_the_tables_fit_into_80_columns(evaluated: "subprocess.CompletedProcess[str]") -> None:
     lines = evaluated.stdout.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Report: ")) <= 80
-    for words in ("ROC AUC", "Sensitivity at 0.5", "Youden", "PPV and NPV", "centre A", "lesions", "Research use only"):
+    for words in (
+        "ROC AUC",
+        "Sensitivity at 0.5",
+        "Youden",
+        "net benefit",
+        "Calibration slope",
+        "B -> A",
+        "centre A",
+        "lesions",
+        "Research use only",
+    ):
         assert words in evaluated.stdout
     text = " ".join(evaluated.stdout.split())
     assert "1 labelled studies without an examination in the results" in text
@@ -103,13 +113,29 @@ def test_a_report_can_be_made_again_to_the_byte_from_the_results_folder(
 
 def test_options_reach_the_report(out: Path, labels: Path, tmp_path: Path) -> None:
     options = {"split": "test", "threshold": 0.7, "sensitivity": 0.8, "prevalence": 0.1, "resamples": 100, "seed": 9}
+    options["width"] = 0.2
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
     done = CliRunner().invoke(app, ["evaluate", str(out), "--labels", str(labels), "--out", str(tmp_path), *words])
     assert done.exit_code == 0, done.output
     metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["operating_points"]["threshold"]["threshold"] == options.pop("threshold")
+    assert metrics["planning"]["wanted_width"] == options.pop("width")
     assert {name: metrics["settings"][name] for name in options} == options
     assert "left out by --split or --centre" in " ".join(done.stdout.split())
+
+
+def test_subgroups_and_another_run_are_compared(out: Path, labels: Path, tmp_path: Path) -> None:
+    arguments = ["--by", "split", "--compare", str(out), "--resamples", "20", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, ["evaluate", str(out), "--labels", str(labels), *arguments], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics["subgroups"]["split"]) == {"train", "test"}
+    assert [(item["kind"], item["group"]) for item in metrics["fairness"]] == [("split", "train")]
+    assert metrics["comparison"]["auc"]["difference"] == {"value": 0, "low": 0, "high": 0}
+    assert metrics["comparison"]["auc"]["p_value"] is None
+    assert metrics["comparison"]["right_by_one_alone"]["all"] == {"first": 0, "second": 0, "p_value": 1.0}
+    assert "ROC AUC (DeLong)" in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("Report: ")) <= 80
 
 
 def test_labels_without_patients_are_reported(out: Path, tmp_path: Path) -> None:

@@ -99,6 +99,29 @@ def test_each_fault_is_named(tmp_path: Path, text: str | bytes, words: str) -> N
         read_labels(written(tmp_path, text))
 
 
+def test_columns_that_are_named_are_read_and_others_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "study_uid,label,sex,age,ward\n1,0,F,71,north\n2,1,,,\n")
+    with pytest.raises(UsageError, match=r"unknown column 'ward'.*--by NAME admits another column"):
+        read_labels(file)
+    with pytest.raises(UsageError, match="lacks 'camera'"):
+        read_labels(file, ("ward", "camera"))
+    one, other = read_labels(file, ("ward",)).labels.values()
+    assert (one.sex, one.age, one.others) == ("F", 71, ("north",))
+    assert (other.sex, other.age, other.others) == (None, None, (None,))
+
+
+@pytest.mark.parametrize("age", ["young", "-1", "131", "7.5"])
+def test_an_age_is_a_number_of_years(tmp_path: Path, age: str) -> None:
+    with pytest.raises(UsageError, match=r"line 3 .*: age must be a whole number from 0 to 130"):
+        read_labels(written(tmp_path, f"study_uid,label,age\n1,0,44\n2,1,{age}\n"))
+
+
+def test_rows_that_differ_in_a_named_column_contradict_each_other(tmp_path: Path) -> None:
+    rows = "study_uid,label,ward\n1,0,north\n2,1,north\n1,0,south\n"
+    with pytest.raises(UsageError, match="another value of a column that --by names"):
+        read_labels(written(tmp_path, rows), ("ward",))
+
+
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the labels .* No such file"):
         read_labels(tmp_path / "labels.csv")

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 from tests.evaluation.made import like_the_paper, sample_of
 
 from bsbatch.evaluation import metrics, weighted
-from bsbatch.evaluation.performance import BINS, RATES, Confusion
+from bsbatch.evaluation.performance import RATES, Confusion
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.weighted import Ranking
 
@@ -75,19 +74,6 @@ def test_rates_of_a_resample_are_those_of_its_examinations(
 
 
 @SETTINGS
-@given(CASES, st.integers(0, 99))
-def test_brier_score_and_calibration_of_a_resample_are_those_of_its_examinations(
-    cases: list[tuple[float, bool]], seed: int
-) -> None:
-    sample = sample_from(cases)
-    resample, weights = draw_once(sample, seed)
-    assert weighted.brier(sample, weights)[0] == pytest.approx(metrics.brier(resample), abs=1e-12)
-    np.testing.assert_allclose(
-        weighted.calibration(sample, weights)[0], metrics.calibration(resample).fractions, atol=1e-12
-    )
-
-
-@SETTINGS
 @given(CASES)
 def test_rates_follow_from_the_confusion_matrix(cases: list[tuple[float, bool]]) -> None:
     sample = sample_from(cases)
@@ -104,19 +90,20 @@ def test_rates_follow_from_the_confusion_matrix(cases: list[tuple[float, bool]])
         assert rates[name] == pytest.approx(part / whole if whole else nan, nan_ok=True), name
 
 
-def test_predictive_values_at_the_samples_own_prevalence_are_shares_of_its_counts() -> None:
+def test_rates_at_the_samples_own_prevalence_are_shares_of_its_counts() -> None:
     sample = like_the_paper()
     own = metrics.rates(sample, 0.5, None)
     stated = metrics.rates(sample, 0.5, sample.positives / sample.size)
-    assert stated["ppv"] == pytest.approx(own["ppv"])
-    assert stated["npv"] == pytest.approx(own["npv"])
+    assert stated == pytest.approx(own)
 
 
 def test_predictive_values_at_a_stated_prevalence() -> None:
     """Sensitivity and specificity of 90 % at a prevalence of 1 %: 9 of 108 positives are ill."""
-    ppv, npv = metrics.predictive_values(np.array(0.9), np.array(0.9), np.array(0.01))
-    assert ppv == pytest.approx(9 / 108)
-    assert npv == pytest.approx(891 / 892)
+    found = metrics.at_prevalence(np.array(0.9), np.array(0.9), 0.01)
+    assert found["ppv"] == pytest.approx(9 / 108)
+    assert found["npv"] == pytest.approx(891 / 892)
+    assert found["accuracy"] == pytest.approx(0.9)
+    assert found["f1"] == pytest.approx(2 * 9 / (2 * 9 + 99 + 1))
 
 
 def test_a_division_by_zero_is_undefined() -> None:
@@ -145,17 +132,6 @@ def test_the_papers_confusion_matrix_gives_the_papers_rates() -> None:
 
 
 _PRINTED = ((411, 82.2), (587, 80.45))
-
-
-def test_calibration_is_scikit_learns_with_its_empty_bins() -> None:
-    sample = sample_of([0.05, 0.1, 0.15, 0.95, 1.0, 0.0], [0, 1, 0, 1, 1, 0])
-    found = metrics.calibration(sample)
-    fractions, means = calibration_curve(sample.labels, sample.scores.astype(float), n_bins=BINS)
-    filled = np.array(found.sizes) > 0
-    np.testing.assert_array_equal(found.fractions[filled], fractions)
-    np.testing.assert_array_equal(found.mean_scores[filled], means)
-    assert sum(found.sizes) == sample.size
-    assert np.isnan(found.fractions[~filled]).all()
 
 
 def test_the_roc_curve_on_the_grid_is_that_of_the_sample_and_ends_at_one() -> None:

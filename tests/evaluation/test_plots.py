@@ -10,7 +10,15 @@ from tests.evaluation.made import Exam, files_of, like_the_paper, write_labels, 
 
 from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.performance import Evaluation
-from bsbatch.evaluation.plots import calibration_plot, confusion_plot, distinct, roc_plot, score_plot
+from bsbatch.evaluation.plots import (
+    calibration_plot,
+    confusion_plot,
+    decision_plot,
+    distinct,
+    precision_plot,
+    roc_plot,
+    score_plot,
+)
 from bsbatch.evaluation.settings import DecisionSettings, EvaluationConfig, Resampling
 
 
@@ -66,6 +74,27 @@ def test_empty_bins_are_left_out_of_the_calibration_plot(tmp_path: Path) -> None
     assert [row["share"] for row in rows] == [0.0, 1.0]
 
 
+def test_the_decision_curve_is_drawn_as_far_as_it_matters(evaluation: Evaluation) -> None:
+    plot = decision_plot(evaluation)
+
+    _, everyone, model = layers_of(plot, "line")
+    assert [row["value"] for row in model][:50] == [item.value for item in evaluation.curves.net_benefit][:50]
+    lowest, highest = plot["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    assert all(lowest <= row["value"] <= highest for row in (*everyone, *model))
+    assert everyone[0]["value"] == pytest.approx(411 / 998 - 587 / 998 / 99)
+    assert legend_of(plot)[1:] == ["All positive", "None positive"]
+
+
+def test_the_precision_curve_ends_at_the_prevalence(evaluation: Evaluation) -> None:
+    plot = precision_plot(evaluation)
+
+    chance, curve = layers_of(plot, "line")
+    assert [row["precision"] for row in curve] == [item.value for item in evaluation.curves.precision]
+    assert {row["precision"] for row in chance} == {evaluation.curves.prevalence}
+    found = evaluation.whole.average_precision
+    assert f"Average precision {found.value:.3f} ({found.low:.3f} to {found.high:.3f})" in legend_of(plot)
+
+
 def test_cells_of_the_confusion_matrix_are_shares_of_their_rows(evaluation: Evaluation) -> None:
     cells = {row["rate"][:3]: row for row in confusion_plot(evaluation)["data"]["values"]}
 
@@ -85,7 +114,7 @@ def test_scores_are_counted_in_20_bins_and_the_last_one_holds_1() -> None:
     assert legend_of(plot) == ["one (n = 4)", "other (n = 1)", "Threshold 0.25"]
 
 
-@pytest.mark.parametrize("plot", [roc_plot, calibration_plot, confusion_plot])
+@pytest.mark.parametrize("plot", [roc_plot, calibration_plot, confusion_plot, precision_plot, decision_plot])
 def test_undefined_values_are_null(plot: Callable[[Evaluation], dict[str, Any]], tmp_path: Path) -> None:
     json.dumps(plot(small(tmp_path)), allow_nan=False)
 

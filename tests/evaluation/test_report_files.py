@@ -19,7 +19,8 @@ from bsbatch.evaluation.metrics_json import content_of
 from bsbatch.evaluation.report_files import write_report
 from bsbatch.evaluation.settings import DecisionSettings, EvaluationConfig, Resampling, Restriction
 
-FIGURES = {f"{name}.{kind}" for name in ("roc", "confusion", "calibration", "scores") for kind in ("png", "svg")}
+NAMES = ("roc", "confusion", "calibration", "scores", "precision_recall", "decision_curve")
+FIGURES = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,8 @@ def test_metrics_name_their_version_run_and_settings(metrics: dict[str, Any]) ->
 def test_each_metric_has_a_value_in_an_interval(metrics: dict[str, Any]) -> None:
     points = metrics["operating_points"]
     assert list(points) == ["threshold", "half", "youden", "sensitivity"]
+    fits = {name: metrics["metrics"].pop(name) for name in ("calibration_slope", "calibration_intercept")}
+    assert all(metric["low"] <= metric["value"] <= metric["high"] for metric in fits.values())
     blocks = [metrics["metrics"], *(point["metrics"] for point in points.values())]
     blocks += [{name: point["confusion"][name] for name in ("tpr", "tnr", "fpr", "fnr")} for point in points.values()]
     for block in blocks:
@@ -115,7 +118,7 @@ def test_no_patient_id_leaves_the_label_file(report: Path) -> None:
     assert "P799" not in (report / "metrics.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["roc", "confusion", "calibration", "scores"])
+@pytest.mark.parametrize("name", NAMES)
 def test_figures_are_one_column_wide_and_carry_the_notice(report: Path, name: str) -> None:
     with Image.open(report / "figures" / f"{name}.png") as image:
         assert image.width == 1050

@@ -9,6 +9,7 @@ from bsbatch.cli.terminal import Terminal
 from bsbatch.evaluation.settings import (
     RESAMPLES,
     SENSITIVITY,
+    WIDTH,
     DecisionSettings,
     EvaluationConfig,
     Resampling,
@@ -37,6 +38,18 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder of lesion masks, for heat maps.", show_default=False, rich_help_panel=_WHAT),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of the labels that forms subgroups; repeatable.", show_default=False, rich_help_panel=_WHAT
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results of another model on the same examinations.", show_default=False, rich_help_panel=_WHAT
+        ),
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="Only studies of this split.", show_default=False, rich_help_panel=_WHAT)
     ] = None,
@@ -52,8 +65,13 @@ def evaluate(
     ] = SENSITIVITY,
     prevalence: Annotated[
         float | None,
-        typer.Option(help="Prevalence for PPV and NPV.", show_default="the sample's", rich_help_panel=_HOW),
+        typer.Option(
+            help="Prevalence to which the sample is re-weighted.", show_default="the sample's", rich_help_panel=_HOW
+        ),
     ] = None,
+    width: Annotated[
+        float, typer.Option(help="Wanted width of intervals, to plan the number of examinations.", rich_help_panel=_HOW)
+    ] = WIDTH,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", rich_help_panel=_HOW)] = RESAMPLES,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", rich_help_panel=_HOW)] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No tables; errors only.", rich_help_panel=_HOW)] = False,
@@ -68,17 +86,19 @@ def evaluate(
         labels,
         out,
         Restriction(split, centre),
-        DecisionSettings(threshold, sensitivity, prevalence),
+        DecisionSettings(threshold, sensitivity, prevalence, width),
         Resampling(resamples, seed),
         masks,
+        tuple(by or ()),
+        compare,
     )
     require_packages()
     refuse_file(out)
     from bsbatch.cli.scorecard import show
-    from bsbatch.evaluation.evaluate import evaluate as compare
+    from bsbatch.evaluation.evaluate import evaluate as evaluate_run
     from bsbatch.evaluation.report_files import write_report
 
-    evaluation = compare(config)
+    evaluation = evaluate_run(config)
     write_report(evaluation)
     if not quiet:
         show(Terminal(), evaluation)

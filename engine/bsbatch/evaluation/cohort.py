@@ -14,6 +14,8 @@ from bsbatch.evaluation.sample import Mask, Sample
 from bsbatch.evaluation.settings import Restriction
 
 UNKNOWN = "unknown"
+_OLDEST = 1000
+"""Above every age."""
 
 
 class Exclusion(StrEnum):
@@ -147,12 +149,14 @@ def _check(results: Results, cases: Iterable[Case]) -> None:
         )
 
 
-def _sample(cases: Iterable[Case], unit: str) -> Sample:
+def _sample(cases: Sequence[Case], unit: str) -> Sample:
     scores = np.array([case.examination.score for case in cases], np.float32)
     labels = np.array([case.label.is_positive for case in cases], bool)
     units = [str(getattr(case.examination if unit == "patient_key" else case.label, unit)) for case in cases]
     _, patients = np.unique(units, return_inverse=True)
-    return Sample(scores, labels, patients.astype(np.intp))
+    logits = [case.examination.logit for case in cases]
+    exact = None if None in logits else np.array(logits, np.float64)
+    return Sample(scores, labels, patients.astype(np.intp), exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,8 @@ class Group:
     """Part of the cohort."""
 
     kind: str
-    """centre, manufacturer or lesions."""
+    """One of `bsbatch.evaluation.settings.OWN_GROUPS`, another column of the label file, manufacturer or
+    unlike_training."""
     name: str
     members: Mask
     """``(N,)`` True for the examinations of the group."""
@@ -170,28 +175,55 @@ _LOADS = (("1", 1, 1), ("2 to 5", 2, 5), ("6 to 20", 6, 20), ("more than 20", 21
 """Soloway et al., Cancer 1988;61:195-202: fewer than 6, 6 to 20, more than 20; a single lesion is separate here."""
 
 
-def groups_of(cohort: Cohort) -> list[Group]:
-    """Group the cohort by centre, by manufacturer and, if the label file counts lesions, by lesion load.
+_BANDS = ((50, "0 to 49"), (65, "50 to 64"), (75, "65 to 74"), (_OLDEST, "75 and over"))
+"""Upper ends of bands of age in years; those from 65 on are of ICH E7."""
+_MOST_GROUPS = 50
+
+
+def groups_of(cohort: Cohort, columns: Sequence[str] = ()) -> list[Group]:
+    """Group the cohort by what is known of it, and by the `columns` that were read into `Label.others`.
 
     Only positives have a lesion load, so each load is compared with **all** negatives.
+
+    Raises
+    ------
+    UsageError
+        A column has too many different values.
     """
     labels = [case.label for case in cohort.cases]
-    groups = _by_name("manufacturer", [case.examination.manufacturer for case in cohort.cases])
-    if any(label.centre for label in labels):
-        groups = _by_name("centre", [label.centre for label in labels]) + groups
-    if any(label.lesions is not None for label in labels):
-        loads = np.array([load_of(label.lesions) for label in labels])
-        negatives = ~cohort.sample.labels
-        for name in ("0", *(load[0] for load in _LOADS), UNKNOWN):
-            members = (loads == name) & cohort.sample.labels
-            if members.any():
-                groups.append(Group("lesions", name, members | negatives))
-    return groups
+    unlike = [case.examination.is_unlike_training for case in cohort.cases]
+    names: dict[str, list[str | None]] = {
+        "centre": [label.centre for label in labels],
+        "sex": [label.sex for label in labels],
+        "age": [None if label.age is None else band_of(label.age) for label in labels],
+        **{column: [label.others[index] for label in labels] for index, column in enumerate(columns)},
+        "unlike_training": [None if is_unlike is None else ("no", "yes")[is_unlike] for is_unlike in unlike],
+    }
+    groups = [group for kind, values in names.items() if any(values) for group in _by_name(kind, values)]
+    groups += _by_name("manufacturer", [case.examination.manufacturer for case in cohort.cases])
+    return groups + _by_load(labels, cohort.sample)
+
+
+def _by_load(labels: Sequence[Label], sample: Sample) -> list[Group]:
+    if all(label.lesions is None for label in labels):
+        return []
+    loads = np.array([load_of(label.lesions) for label in labels])
+    names = ("0", *(load[0] for load in _LOADS), UNKNOWN)
+    positives = {name: (loads == name) & sample.labels for name in names}
+    return [Group("lesions", name, members | ~sample.labels) for name, members in positives.items() if members.any()]
 
 
 def _by_name(kind: str, names: list[str | None]) -> list[Group]:
     groups = np.array([(name or "").strip() or UNKNOWN for name in names])
-    return [Group(kind, str(name), groups == name) for name in np.unique(groups)]
+    found = np.unique(groups)
+    if len(found) > _MOST_GROUPS:
+        raise UsageError(f"{kind} has {len(found)} different values, more than {_MOST_GROUPS}: join some into groups")
+    return [Group(kind, str(name), groups == name) for name in found]
+
+
+def band_of(age: int) -> str:
+    """Name of the band of an age in years."""
+    return next(name for end, name in _BANDS if age < end)
 
 
 def load_of(lesions: int | None) -> str:

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from bsbatch.errors import UsageError
 from bsbatch.evaluation import metrics, weighted
 from bsbatch.evaluation.bootstrap import Interval, Replicates, bootstrap, interval
 from bsbatch.evaluation.cohort import Cohort, gather, groups_of
+from bsbatch.evaluation.fairness import differences
 from bsbatch.evaluation.labels import read_labels
 from bsbatch.evaluation.localisation import localise
+from bsbatch.evaluation.metrics import bin_of
 from bsbatch.evaluation.operating import operating_points, shortest
 from bsbatch.evaluation.performance import (
+    BINS,
+    Calibration,
     Curves,
     Evaluation,
     GroupPerformance,
@@ -18,9 +24,13 @@ from bsbatch.evaluation.performance import (
     PointPerformance,
 )
 from bsbatch.evaluation.results import lies_in_tables, read_results
+from bsbatch.evaluation.rivals import compare
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig
-from bsbatch.evaluation.weighted import Ranking
+from bsbatch.evaluation.statistics.calibration import Reliability, calibration_error, intercept, murphy, slope
+from bsbatch.evaluation.statistics.utility import net_benefit
+from bsbatch.evaluation.transfer import transfer
+from bsbatch.evaluation.weighted import Ranking, reweight
 
 
 def evaluate(config: EvaluationConfig) -> Evaluation:
@@ -33,9 +43,10 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
     """
     if lies_in_tables(config.out, config.results):
         raise UsageError(f"{config.out} is a table of the run: choose another --out, or it would be read as results")
-    file, results = read_labels(config.labels), read_results(config.results)
+    file, results = read_labels(config.labels, config.columns), read_results(config.results)
     cohort = gather(results, file, config.restriction)
     points = operating_points(cohort.sample, config.decisions, shortest(results.run.threshold))
+    threshold = points[0].threshold
     return Evaluation(
         config,
         results.run,
@@ -43,7 +54,11 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
         file.repeated,
         assess(cohort.sample, points, config),
         trace(cohort.sample, config),
+        calibrate(cohort.sample, config),
         _assess_groups(cohort, points[0], config),
+        differences(cohort, threshold, config),
+        transfer(cohort, config),
+        None if config.rival is None else compare(cohort, threshold, config.rival),
         localise(cohort, config),
     )
 
@@ -57,32 +72,55 @@ def assess(sample: Sample, points: tuple[OperatingPoint, ...], config: Evaluatio
         values = metrics.rates(sample, point.threshold, prevalence)
         rates = {name: replicates.interval(f"{point.name}.{name}", value) for name, value in values.items()}
         performances.append(PointPerformance(point, metrics.confusion(sample, point.threshold), rates))
-    return Performance(
-        sample,
-        replicates.interval("auc", metrics.auc(sample)),
-        replicates.interval("brier", metrics.brier(sample)),
-        tuple(performances),
-        replicates.redrawn,
-    )
+    once = _metrics_of_resamples(sample, (), prevalence)(np.ones((1, sample.size)))
+    whole = {name: replicates.interval(name, float(value[0])) for name, value in once.items()}
+    return Performance(sample, **whole, points=tuple(performances), redrawn=replicates.redrawn)
 
 
 def trace(sample: Sample, config: EvaluationConfig) -> Curves:
     """Compute the curves of a sample of both classes, over the same resamples as `assess`."""
-    ranking = Ranking.of(sample)
+    ranking, prevalence = Ranking.of(sample), config.decisions.prevalence
 
     def compute(weights: Floats) -> Mapping[str, Floats]:
-        return {"roc": weighted.roc(ranking, weights), "calibration": weighted.calibration(sample, weights)}
+        scaled = reweight(sample, weights, prevalence)
+        return {
+            "roc": weighted.roc(ranking, weights),
+            "calibration": Reliability.of(sample, scaled).fractions,
+            "precision": weighted.precision(ranking, scaled),
+            "net_benefit": net_benefit(sample, scaled),
+        }
 
     replicates = bootstrap(sample, config.resampling, compute)
-    fpr, tpr, _ = metrics.roc(sample)
-    on_grid = weighted.at_grid(fpr, tpr)
-    calibration = metrics.calibration(sample)
+    ones = np.ones((1, sample.size))
+    intervals = {name: _intervals_by_column(replicates, name, value[0]) for name, value in compute(ones).items()}
+    bins = Reliability.of(sample, reweight(sample, ones, prevalence))
+    sizes = np.bincount(bin_of(sample.scores), minlength=BINS)
     return Curves(
-        (fpr, tpr),
-        _intervals_by_column(replicates, "roc", on_grid),
-        calibration,
-        _intervals_by_column(replicates, "calibration", calibration.fractions),
+        metrics.roc(sample)[:2],
+        intervals["roc"],
+        Calibration(tuple(map(int, sizes)), bins.mean_scores[0], bins.fractions[0]),
+        intervals["calibration"],
+        intervals["precision"],
+        intervals["net_benefit"],
+        float(bins.prevalence[0]),
     )
+
+
+def calibrate(sample: Sample, config: EvaluationConfig) -> dict[str, Interval]:
+    """Compute slope and intercept of the calibration and the parts of the Brier score, over the same resamples."""
+
+    def compute(weights: Floats) -> Mapping[str, Floats]:
+        scaled = reweight(sample, weights, config.decisions.prevalence)
+        parts = murphy(Reliability.of(sample, scaled), weighted.brier(sample, scaled))
+        return {
+            "calibration_slope": slope(sample, scaled),
+            "calibration_intercept": intercept(sample, scaled),
+            **{f"brier_{name}": part for name, part in parts.items()},
+        }
+
+    replicates = bootstrap(sample, config.resampling, compute)
+    once = compute(np.ones((1, sample.size)))
+    return {name: replicates.interval(name, float(value[0])) for name, value in once.items()}
 
 
 def _metrics_of_resamples(
@@ -91,7 +129,13 @@ def _metrics_of_resamples(
     ranking = Ranking.of(sample)
 
     def compute(weights: Floats) -> Mapping[str, Floats]:
-        values = {"auc": weighted.auc(ranking, weights), "brier": weighted.brier(sample, weights)}
+        scaled = reweight(sample, weights, prevalence)
+        values = {
+            "auc": weighted.auc(ranking, weights),
+            "brier": weighted.brier(sample, scaled),
+            "average_precision": weighted.average_precision(ranking, scaled),
+            "calibration_error": calibration_error(Reliability.of(sample, scaled)),
+        }
         for point in points:
             rates = weighted.rates(sample, point.threshold, prevalence, weights)
             values |= {f"{point.name}.{name}": rate for name, rate in rates.items()}
@@ -108,5 +152,5 @@ def _intervals_by_column(replicates: Replicates, name: str, values: Floats) -> t
 def _assess_groups(cohort: Cohort, point: OperatingPoint, config: EvaluationConfig) -> tuple[GroupPerformance, ...]:
     return tuple(
         GroupPerformance(group.kind, group.name, assess(cohort.sample.take(group.members), (point,), config))
-        for group in groups_of(cohort)
+        for group in groups_of(cohort, config.columns)
     )

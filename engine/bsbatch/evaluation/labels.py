@@ -1,13 +1,13 @@
 """The label file: one row for each study, checked before anything is computed.
 
 A CSV file in UTF-8, separated by commas, with a header. The columns ``study_uid`` and ``label`` (0 or 1) are required;
-``patient_id``, ``centre``, ``split`` and ``lesions`` are optional. Any other column is refused, because a misspelt
-``patient_id`` would silently change the unit of resampling. Repeated rows that agree are counted; rows that contradict
-one another are refused.
+``patient_id``, ``centre``, ``split``, ``lesions``, ``sex`` and ``age`` are optional, and any column that ``--by``
+names. Every other one is refused, because a misspelt ``patient_id`` would silently change the unit of resampling.
+Repeated rows that agree are counted; rows that contradict one another are refused.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -18,8 +18,8 @@ from bsbatch.host.files import read_plain
 from bsbatch.host.spreadsheet import unprotect
 
 REQUIRED = ("study_uid", "label")
-OPTIONAL = ("patient_id", "centre", "split", "lesions")
-_MOST_LESIONS = 100_000
+OPTIONAL = ("patient_id", "centre", "split", "lesions", "sex", "age")
+_MOST_LESIONS, _MOST_YEARS = 100_000, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Label:
     split: str | None = None
     lesions: int | None = None
     """Number of lesions, 0 or more."""
+    sex: str | None = None
+    age: int | None = None
+    """Years."""
+    others: tuple[str | None, ...] = ()
+    """Values of the columns that ``--by`` names, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,8 @@ class LabelFile:
         return "patient_id" in self.columns
 
 
-def read_labels(path: Path) -> LabelFile:
-    """Read and check a label file.
+def read_labels(path: Path, by: Sequence[str] = ()) -> LabelFile:
+    """Read and check a label file, with the columns `by` that it may have beside those of `OPTIONAL`.
 
     Raises
     ------
@@ -62,12 +67,12 @@ def read_labels(path: Path) -> LabelFile:
         The file is absent or unreadable; or has a wrong header, an invalid row, rows that contradict one another, no
         row, or rows of one class only. The message names the lines.
     """
-    columns, rows = _table(path)
+    columns, rows = _table(path, by)
     lines: dict[str, int] = {}
     labels: dict[str, Label] = {}
     repeated = 0
     for line, row in rows:
-        label = _label(path, line, row)
+        label = _label(path, line, row, by)
         earlier = labels.setdefault(label.study_uid, label)
         if earlier != label:
             raise UsageError(
@@ -80,14 +85,14 @@ def read_labels(path: Path) -> LabelFile:
     return LabelFile(labels, columns, repeated)
 
 
-def _table(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+def _table(path: Path, by: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
     """Read the header, and (line, row) for each row that is not empty."""
     try:
         content = BytesIO(read_plain(path, limits.LABEL_BYTES))
         with TextIOWrapper(content, encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
             columns = tuple(name.strip() for name in next(reader, []))
-            _check_header(path, columns)
+            _check_header(path, columns, by)
             return columns, list(_rows(path, columns, reader))
     except OSError as error:
         raise UsageError(f"cannot read the labels {path}: {error.strerror or error}") from error
@@ -97,12 +102,15 @@ def _table(path: Path) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]
         raise UsageError(f"{path} is not a CSV file: {error}") from error
 
 
-def _check_header(path: Path, columns: tuple[str, ...]) -> None:
-    wanted = f"the header must be {','.join(REQUIRED)} and optionally {','.join(OPTIONAL)}, separated by commas"
+def _check_header(path: Path, columns: tuple[str, ...], by: Sequence[str]) -> None:
+    wanted = (
+        f"the header must be {','.join(REQUIRED)} and optionally {','.join(OPTIONAL)}, separated by commas; "
+        "--by NAME admits another column"
+    )
     if not any(columns):
         raise UsageError(f"{path} is empty: {wanted}")
-    missing = [name for name in REQUIRED if name not in columns]
-    unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    missing = [name for name in (*REQUIRED, *by) if name not in columns]
+    unknown = [name for name in columns if name not in (*REQUIRED, *OPTIONAL, *by)]
     twice = sorted({name for name in columns if columns.count(name) > 1})
     found = [("lacks", missing), ("has the unknown column", unknown), ("has twice", twice)]
     faults = [f"{words} {', '.join(map(repr, names))}" for words, names in found if names]
@@ -123,7 +131,7 @@ def _rows(path: Path, columns: tuple[str, ...], reader: Iterable[list[str]]) -> 
         yield line, {name: unprotect(field.strip()) for name, field in zip(columns, fields, strict=True)}
 
 
-def _label(path: Path, line: int, row: dict[str, str]) -> Label:
+def _label(path: Path, line: int, row: dict[str, str], by: Sequence[str]) -> Label:
     if not row["study_uid"]:
         raise UsageError(f"line {line} of {path} has no study_uid")
     if row["label"] not in {"0", "1"}:
@@ -139,23 +147,24 @@ def _label(path: Path, line: int, row: dict[str, str]) -> Label:
         row.get("patient_id"),
         row.get("centre") or None,
         row.get("split") or None,
-        _lesions(path, line, row.get("lesions") or None),
+        _whole(f"line {line} of {path}: lesions", row.get("lesions"), _MOST_LESIONS),
+        row.get("sex") or None,
+        _whole(f"line {line} of {path}: age", row.get("age"), _MOST_YEARS),
+        tuple(row[name] or None for name in by),
     )
 
 
-def _lesions(path: Path, line: int, text: str | None) -> int | None:
-    if text is None:
+def _whole(place: str, text: str | None, most: int) -> int | None:
+    if not text:
         return None
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_MOST_LESIONS))
-    if not is_number or int(text) > _MOST_LESIONS:
-        raise UsageError(
-            f"line {line} of {path}: lesions must be a whole number from 0 to {_MOST_LESIONS}, or empty if unknown"
-        )
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    if not is_number or int(text) > most:
+        raise UsageError(f"{place} must be a whole number from 0 to {most}, or empty if unknown")
     return int(text)
 
 
 def _difference(one: Label, other: Label) -> str:
-    names = {"is_positive": "label"}
+    names = {"is_positive": "label", "others": "value of a column that --by names"}
     return " and ".join(names.get(name, name) for name in Label.__slots__ if getattr(one, name) != getattr(other, name))
 
 

@@ -3,10 +3,8 @@
 from math import nan
 
 import numpy as np
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
-    brier_score_loss,
     confusion_matrix,
     f1_score,
     precision_score,
@@ -15,7 +13,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from bsbatch.evaluation.performance import BINS, Calibration, Confusion
+from bsbatch.evaluation.performance import BINS, Confusion
 from bsbatch.evaluation.sample import Floats, Sample
 
 
@@ -27,14 +25,6 @@ def auc(sample: Sample) -> float:
     if not sample.positives or not sample.negatives:
         return nan
     return float(roc_auc_score(sample.labels, sample.scores))
-
-
-def brier(sample: Sample) -> float:
-    """Mean squared difference between score and label, in [0, 1], 0 the best.
-
-    Source: Brier, Monthly Weather Review 1950;78:1-3.
-    """
-    return float(brier_score_loss(sample.labels, sample.scores.astype(np.float64), labels=[False, True]))
 
 
 def confusion(sample: Sample, threshold: float) -> Confusion:
@@ -54,36 +44,41 @@ def rates(sample: Sample, threshold: float, prevalence: float | None) -> dict[st
     threshold
         Smallest score that counts as positive.
     prevalence
-        Share of positives for which PPV and NPV are computed (`predictive_values`); None uses the sample's.
+        Share of positives for which accuracy, F1, PPV and NPV are computed (`at_prevalence`); None uses the sample's.
     """
     labels, decisions = sample.labels, sample.scores >= np.float32(threshold)
     sensitivity = float(recall_score(labels, decisions, zero_division=nan))
     specificity = float(recall_score(~labels, ~decisions, zero_division=nan))
-    ppv = float(precision_score(labels, decisions, zero_division=nan))
-    npv = float(precision_score(~labels, ~decisions, zero_division=nan))
-    if prevalence is not None:
-        ppv, npv = map(float, predictive_values(np.array(sensitivity), np.array(specificity), np.array(prevalence)))
-    return {
+    values = {
         "sensitivity": sensitivity,
         "specificity": specificity,
         "fpr": 1.0 - specificity,
         "fnr": 1.0 - sensitivity,
         "accuracy": float(accuracy_score(labels, decisions)),
         "f1": float(f1_score(labels, decisions, zero_division=nan)),
-        "ppv": ppv,
-        "npv": npv,
+        "ppv": float(precision_score(labels, decisions, zero_division=nan)),
+        "npv": float(precision_score(~labels, ~decisions, zero_division=nan)),
     }
+    if prevalence is not None:
+        stated = at_prevalence(np.array(sensitivity), np.array(specificity), prevalence)
+        values |= {name: float(value) for name, value in stated.items()}
+    return values
 
 
-def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: Floats) -> tuple[Floats, Floats]:
-    """Compute PPV and NPV at a prevalence by Bayes' theorem; NaN if nothing is predicted positive or negative.
+def at_prevalence(sensitivity: Floats, specificity: Floats, prevalence: float) -> dict[str, Floats]:
+    """Compute the rates that depend on the prevalence by Bayes' theorem; NaN if a share is of nothing.
 
     ``PPV = se p / (se p + (1 - sp)(1 - p))``, ``NPV = sp (1 - p) / (sp (1 - p) + (1 - se) p)``.
     Source: Altman and Bland, BMJ 1994;309:102.
     """
     positive, false_positive = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
     negative, false_negative = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-    return ratio(positive, positive + false_positive), ratio(negative, negative + false_negative)
+    return {
+        "accuracy": positive + negative,
+        "f1": ratio(2 * positive, 2 * positive + false_positive + false_negative),
+        "ppv": ratio(positive, positive + false_positive),
+        "npv": ratio(negative, negative + false_negative),
+    }
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
@@ -98,18 +93,6 @@ def roc(sample: Sample) -> tuple[Floats, Floats, Floats]:
     """FPR, TPR and threshold of every point of the ROC curve, from (0, 0) to (1, 1); needs both classes."""
     fpr, tpr, thresholds = roc_curve(sample.labels, sample.scores, drop_intermediate=False)
     return fpr, tpr, thresholds.astype(np.float64)
-
-
-def calibration(sample: Sample) -> Calibration:
-    """Compute the share of positives and the mean score in `BINS` equally wide bins.
-
-    Source: Niculescu-Mizil and Caruana, ICML 2005. Empty bins, which scikit-learn leaves out, are NaN here.
-    """
-    sizes = np.bincount(bin_of(sample.scores), minlength=BINS)
-    fractions, means = np.full(BINS, nan), np.full(BINS, nan)
-    scores = sample.scores.astype(np.float64)
-    fractions[sizes > 0], means[sizes > 0] = calibration_curve(sample.labels, scores, n_bins=BINS, strategy="uniform")
-    return Calibration(tuple(map(int, sizes)), means, fractions)
 
 
 def bin_of(scores: np.ndarray[tuple[int], np.dtype[np.float32]]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -14,15 +14,22 @@ from bsbatch.evaluation.performance import (
     GRID,
     PREVALENCE_FREE,
     Curves,
+    Difference,
     Evaluation,
     GroupPerformance,
     Performance,
     PointPerformance,
+    Rivalry,
+    Transfer,
 )
+from bsbatch.evaluation.sizes import plan
+from bsbatch.evaluation.statistics.utility import THRESHOLDS, treat_all
 from bsbatch.notice import NOTICE
 
 VERSION = 1
 _DIGITS = 6
+_PART = "brier_"
+"""Prefix of the parts of the Brier score among the statistics of probabilities."""
 _MATRIX_RATES = {"tpr": "sensitivity", "tnr": "specificity", "fpr": "fpr", "fnr": "fnr"}
 _SUMMARY = ("sensitivity", "specificity", "accuracy", "f1", "ppv", "npv")
 
@@ -40,10 +47,17 @@ def content_of(evaluation: Evaluation) -> Content:
         "run_status": evaluation.run.status,
         "settings": _settings(evaluation),
         "counts": _counts(evaluation),
-        **_performance(evaluation.whole),
+        **_performance(evaluation.whole, evaluation.probabilities),
         "roc": _roc(evaluation.curves),
         "calibration": _calibration(evaluation.curves),
+        "brier_parts": _parts(evaluation),
+        "precision_recall": _precision(evaluation.curves),
+        "decision_curve": _decisions(evaluation.curves),
+        "planning": plan(evaluation),
         "subgroups": _subgroups(evaluation.groups),
+        "fairness": [_difference(item) for item in evaluation.fairness],
+        "transferred_thresholds": [_transfer(item) for item in evaluation.transfers],
+        **({} if evaluation.rivalry is None else {"comparison": _rivalry(evaluation.rivalry)}),
         **({} if evaluation.localisation is None else {"localisation": _localisation(evaluation.localisation)}),
     }
 
@@ -95,10 +109,11 @@ def _sizes(performance: Performance) -> Content:
     }
 
 
-def _performance(performance: Performance) -> Content:
+def _performance(performance: Performance, probabilities: Mapping[str, Interval]) -> Content:
+    fits = {name: item for name, item in probabilities.items() if not name.startswith(_PART)}
     return {
         "redrawn_resamples": performance.redrawn,
-        **_intervals({"auc": performance.auc, "brier": performance.brier}),
+        **_intervals(_prevalent(performance) | fits),
         "operating_points": {item.point.name: _point(item) for item in performance.points},
     }
 
@@ -154,7 +169,7 @@ def _calibration(curves: Curves) -> list[Content]:
 def _subgroups(groups: tuple[GroupPerformance, ...]) -> Content:
     content: Content = {"centre": {}, "manufacturer": {}, "lesions": {}}
     for group in groups:
-        content[group.kind][group.name] = _sizes(group.performance) | _group_metrics(group)
+        content.setdefault(group.kind, {})[group.name] = _sizes(group.performance) | _group_metrics(group)
     return content
 
 
@@ -164,12 +179,73 @@ def _group_metrics(group: GroupPerformance) -> Content:
     if group.kind == "lesions":
         metrics |= {name: point.rates[name] for name in PREVALENCE_FREE}
     else:
-        metrics |= {"brier": performance.brier} | point.rates
+        metrics = _prevalent(performance) | point.rates
     return {
         "threshold": point.point.threshold,
         "redrawn_resamples": performance.redrawn,
         **_intervals(metrics),
         "confusion": asdict(point.confusion),
+    }
+
+
+def _prevalent(performance: Performance) -> dict[str, Interval]:
+    return {
+        "auc": performance.auc,
+        "brier": performance.brier,
+        "average_precision": performance.average_precision,
+        "calibration_error": performance.calibration_error,
+    }
+
+
+def _parts(evaluation: Evaluation) -> Content:
+    parts = evaluation.probabilities.items()
+    return {name.removeprefix(_PART): _interval(item) for name, item in parts if name.startswith(_PART)}
+
+
+def _precision(curves: Curves) -> Content:
+    return {
+        "recall": [_number(value) for value in GRID],
+        "precision": [_number(item.value) for item in curves.precision],
+        "low": [_number(item.low) for item in curves.precision],
+        "high": [_number(item.high) for item in curves.precision],
+    }
+
+
+def _decisions(curves: Curves) -> Content:
+    return {
+        "threshold": [_number(value) for value in THRESHOLDS],
+        "net_benefit": [_number(item.value) for item in curves.net_benefit],
+        "low": [_number(item.low) for item in curves.net_benefit],
+        "high": [_number(item.high) for item in curves.net_benefit],
+        "treat_all": [_number(value) for value in treat_all(curves.prevalence)],
+    }
+
+
+def _difference(item: Difference) -> Content:
+    values = {name: _interval(value) for name, value in item.differences.items()}
+    return {"kind": item.kind, "group": item.name, "reference": item.reference, "differences": values}
+
+
+def _transfer(item: Transfer) -> Content:
+    rates = {name: _interval(value) for name, value in item.rates.items()}
+    return {"from": item.origin, "to": item.target, "rule": item.rule, "threshold": item.threshold, "metrics": rates}
+
+
+def _rivalry(rivalry: Rivalry) -> Content:
+    auc, first, second = rivalry.auc, *rivalry.thresholds
+    return {
+        "model_id": rivalry.rival.model_id,
+        "config_hash": rivalry.rival.config_hash,
+        "n": rivalry.n,
+        "positives": rivalry.positives,
+        "auc": {
+            "first": _number(auc.first),
+            "second": _number(auc.second),
+            "difference": _interval(auc.difference),
+            "p_value": _number(auc.p_value),
+        },
+        "thresholds": {"first": first, "second": second},
+        "right_by_one_alone": {name: asdict(item) for name, item in rivalry.decisions.items()},
     }
 
 

@@ -10,6 +10,7 @@ from bsbatch.evaluation.localisation import Localisation
 from bsbatch.evaluation.results import Run
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig
+from bsbatch.evaluation.statistics.paired import Delong, Mcnemar
 
 RATES = ("sensitivity", "specificity", "fpr", "fnr", "accuracy", "f1", "ppv", "npv")
 """Metrics of one operating point; sensitivity is the TPR, specificity the TNR."""
@@ -72,6 +73,9 @@ class Performance:
     sample: Sample
     auc: Interval
     brier: Interval
+    average_precision: Interval
+    calibration_error: Interval
+    """Expected calibration error over `BINS`."""
     points: tuple[PointPerformance, ...]
     redrawn: int
     """Resamples that held one class only and were drawn again."""
@@ -88,7 +92,7 @@ class GroupPerformance:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """ROC and calibration curve with pointwise intervals."""
+    """Curves of a sample with pointwise intervals."""
 
     roc: tuple[Floats, Floats]
     """FPR and TPR of the sample, from (0, 0) to (1, 1)."""
@@ -97,6 +101,52 @@ class Curves:
     calibration: Calibration
     fractions: tuple[Interval, ...]
     """Share of positives in each bin."""
+    precision: tuple[Interval, ...]
+    """Precision at the recall of `GRID`."""
+    net_benefit: tuple[Interval, ...]
+    """At each of `bsbatch.evaluation.statistics.utility.THRESHOLDS`."""
+    prevalence: float
+    """Share of positives to which calibration, precision and net benefit belong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A subgroup less the largest one of its kind."""
+
+    kind: str
+    name: str
+    reference: str
+    """Name of the largest subgroup of the kind."""
+    differences: dict[str, Interval]
+    """By the names in `bsbatch.evaluation.fairness.DIFFERENCES`, at the first operating point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A threshold of one centre at another one."""
+
+    origin: str
+    """Centre whose examinations the threshold was chosen on."""
+    target: str
+    """Centre of the examinations that it is used on."""
+    rule: str
+    """``youden`` or ``sensitivity``, see `bsbatch.evaluation.operating`."""
+    threshold: float
+    rates: dict[str, Interval]
+    """By the names in `bsbatch.evaluation.transfer.SIDES`, at the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rivalry:
+    """Comparison of the evaluated run (first) with another one (second), on the examinations that both have scored."""
+
+    rival: Run
+    n: int
+    positives: int
+    thresholds: tuple[float, float]
+    auc: Delong
+    decisions: dict[str, Mcnemar]
+    """Right decisions about ``positives``, ``negatives`` and ``all``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +160,12 @@ class Evaluation:
     """Label rows that repeat an earlier one."""
     whole: Performance
     curves: Curves
+    probabilities: dict[str, Interval]
+    """Slope and intercept of the calibration, and the parts of the Brier score."""
     groups: tuple[GroupPerformance, ...]
+    fairness: tuple[Difference, ...]
+    transfers: tuple[Transfer, ...]
+    rivalry: Rivalry | None
+    """Comparison with another run; None without ``--compare``."""
     localisation: Localisation | None
     """Comparison of heat maps with masks; None without ``--masks``."""

@@ -6,7 +6,17 @@ Equal evaluations give equal bytes.
 from vl_convert import svg_to_png, vegalite_to_svg
 
 from bsbatch.evaluation.performance import Evaluation
-from bsbatch.evaluation.plots import NEGATIVE, POSITIVE, PRINT, calibration_plot, confusion_plot, roc_plot, score_plot
+from bsbatch.evaluation.plots import (
+    NEGATIVE,
+    POSITIVE,
+    PRINT,
+    calibration_plot,
+    confusion_plot,
+    decision_plot,
+    precision_plot,
+    roc_plot,
+    score_plot,
+)
 from bsbatch.evaluation.vega_lite import Spec, layer
 from bsbatch.notice import SENTENCE
 
@@ -52,6 +62,8 @@ def draw_plots(evaluation: Evaluation) -> dict[str, bytes]:
         "confusion": (confusion_plot(evaluation), 298),
         "calibration": (calibration_plot(evaluation), 378),
         "scores": (score_plot(scores, threshold), 300),
+        "precision_recall": (precision_plot(evaluation), 375),
+        "decision_curve": (decision_plot(evaluation), 375),
     }
     files: dict[str, bytes] = {}
     for name, (plot, height) in plots.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from bsbatch.evaluation.bootstrap import Interval
 from bsbatch.evaluation.performance import BINS, GRID, Curves, Evaluation, PointPerformance
+from bsbatch.evaluation.statistics.utility import THRESHOLDS, treat_all
 from bsbatch.evaluation.vega_lite import LegendEntry, Palette, Row, Spec, layer, legend, plot, quantity
 
 PRINT = Palette("#0072B2", "#D55E00", "#6B6B6B")
@@ -50,7 +51,7 @@ def roc_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
     ]
     return plot(
         "ROC curve",
-        layer({"type": "area", "color": palette.model, "opacity": 0.2}, band, _band_rows(evaluation.curves)),
+        layer(_band(palette), band, _band_rows(evaluation.curves)),
         _diagonal(x, y, palette),
         layer(_line(palette), {"x": x, "y": y}, ({"fpr": fpr, "tpr": tpr} for fpr, tpr in curve.tolist())),
         *(_point_marker(item, x, y, palette) for item in points),
@@ -80,6 +81,60 @@ def calibration_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
         layer(text, {"x": x, "y": above, "text": {"field": "examinations"}}, rows),
         layer(text | {"text": "n", "fontStyle": "italic", "align": "right"}, {"x": {"value": -5}, "y": above}, [{}]),
         legend(entries, orient=_emptier_corner(evaluation.curves)),
+    )
+
+
+def precision_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
+    """Plot the precision at each recall with its pointwise interval, and the precision of chance."""
+    curves = evaluation.curves
+    rows = [
+        interval_row(item) | {"recall": recall, "precision": _number(item.value)}
+        for recall, item in zip(GRID.tolist(), curves.precision, strict=True)
+    ]
+    x = quantity("recall", "Recall (sensitivity)", **_UNIT)
+    y = quantity("precision", "Precision (PPV)", **_UNIT)
+    ends = [{"recall": end, "precision": curves.prevalence} for end in (0, 1)]
+    entries = [
+        LegendEntry("95 % interval, pointwise", "transparent", palette.model, "square", opacity=0.2),
+        LegendEntry(f"Average precision {_with_interval(evaluation.whole.average_precision)}", palette.model),
+        LegendEntry(f"Chance (prevalence {curves.prevalence:.3f})", palette.reference, dash=(1, 2)),
+    ]
+    return plot(
+        "Precision and recall",
+        layer(_band(palette), {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}, rows),
+        layer(_reference(palette), {"x": x, "y": y}, ends),
+        layer(_line(palette), {"x": x, "y": y}, rows),
+        legend(entries, orient="bottom-left"),
+    )
+
+
+def decision_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
+    """Plot the net benefit at each threshold with its interval, and those of treating all and none."""
+    curves = evaluation.curves
+    lowest, highest = -0.1 * curves.prevalence, 1.1 * curves.prevalence
+    rows = [
+        {name: _clamp(value, lowest, highest) for name, value in interval_row(item).items()} | {"threshold": threshold}
+        for threshold, item in zip(THRESHOLDS.tolist(), curves.net_benefit, strict=True)
+    ]
+    all_rows = [
+        {"threshold": threshold, "value": value}
+        for threshold, value in zip(THRESHOLDS.tolist(), treat_all(curves.prevalence).tolist(), strict=True)
+        if value >= lowest
+    ]
+    x = quantity("threshold", "Threshold probability", **_UNIT)
+    y = quantity("value", "Net benefit", scale={"domain": [lowest, highest]})
+    entries = [
+        LegendEntry("Model with 95 % interval, pointwise", palette.model),
+        LegendEntry("All positive", palette.positive, dash=(4, 3)),
+        LegendEntry("None positive", palette.reference, dash=(1, 2)),
+    ]
+    return plot(
+        "Decision curve",
+        layer(_band(palette), {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}, rows),
+        layer(_reference(palette), {"x": x, "y": y}, [{"threshold": end, "value": 0} for end in (0, 1)]),
+        layer(_reference(palette) | {"color": palette.positive, "strokeDash": [4, 3]}, {"x": x, "y": y}, all_rows),
+        layer(_line(palette), {"x": x, "y": y}, rows),
+        legend(entries, orient="top-right"),
     )
 
 
@@ -193,9 +248,20 @@ def _emptier_corner(curves: Curves) -> str:
 
 
 def _diagonal(x: Spec, y: Spec, palette: Palette) -> Spec:
-    mark = {"type": "line", "strokeDash": [1, 2], "color": palette.reference, "strokeWidth": 1.1}
     encoding = {"x": x | {"field": "end"}, "y": y | {"field": "end"}}
-    return layer(mark, encoding, [{"end": 0}, {"end": 1}])
+    return layer(_reference(palette), encoding, [{"end": 0}, {"end": 1}])
+
+
+def _reference(palette: Palette) -> Spec:
+    return {"type": "line", "strokeDash": [1, 2], "color": palette.reference, "strokeWidth": 1.1}
+
+
+def _band(palette: Palette) -> Spec:
+    return {"type": "area", "color": palette.model, "opacity": 0.2}
+
+
+def _clamp(value: float | None, low: float, high: float) -> float | None:
+    return None if value is None else min(max(value, low), high)
 
 
 def _line(palette: Palette) -> Spec:

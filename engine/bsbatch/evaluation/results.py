@@ -23,12 +23,16 @@ _COLUMNS = [
     "status",
     "reason",
     "p_metastasis",
+    "logit",
+    "distance",
+    "qc_flags",
     "threshold",
     "manufacturer",
     "model_id",
     "config_hash",
 ]
 _MAP = "cam_map"
+_UNLIKE_TRAINING = "unlike_training"
 
 RunFile = Mapping[str, Any]
 """Content of ``run.json``: plain JSON values."""
@@ -47,6 +51,10 @@ class ResultRow:
     manufacturer: str | None
     patient_key: str | None
     """None if the archive has no Patient ID, or the run is of schema version 2."""
+    logit: float | None = None
+    """Log odds of the score, not rounded; None before schema version 5."""
+    is_unlike_training: bool | None = None
+    """True if it resembles nothing that the model was trained on; None if the model has no statistics of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,7 @@ def _check_parts(results: Path, out: Path) -> None:
 
 def _result_row(row: Row) -> ResultRow:
     is_scored = row["status"] == OK
+    flags = row.get("qc_flags") or ()
     return ResultRow(
         row["exam_id"],
         row["study_uid"],
@@ -153,6 +162,8 @@ def _result_row(row: Row) -> ResultRow:
         None if is_scored else row["reason"] or str(Status.FAILED),
         row["manufacturer"],
         row.get("patient_key"),
+        row.get("logit") if is_scored else None,
+        None if row.get("distance") is None else _UNLIKE_TRAINING in flags,
     )
 
 

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+_LEAST = 2.0**-24
+"""Distance from 1 of the largest float32 below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,17 @@ class Sample:
     """``(N,)`` True with metastasis, by the reference standard."""
     patients: NDArray[np.intp]
     """``(N,)`` number of the patient, from 0 without gaps."""
+    exact_logits: Floats | None = None
+    """``(N,)`` logits that the run wrote beside the scores; None if it wrote none."""
+
+    @property
+    def logits(self) -> Floats:
+        """``(N,)`` log odds of the scores; finite, because a score of 0 or 1 counts as the next one in float32."""
+        if self.exact_logits is not None:
+            return self.exact_logits
+        scores = np.clip(self.scores.astype(np.float64), _LEAST, 1 - _LEAST)
+        logits: Floats = np.log(scores) - np.log1p(-scores)
+        return logits
 
     @property
     def size(self) -> int:
@@ -43,4 +56,5 @@ class Sample:
     def take(self, chosen: Mask) -> "Sample":
         """Select the examinations that are True in ``(N,)`` `chosen`, and number their patients anew."""
         _, patients = np.unique(self.patients[chosen], return_inverse=True)
-        return Sample(self.scores[chosen], self.labels[chosen], patients.astype(np.intp))
+        logits = None if self.exact_logits is None else self.exact_logits[chosen]
+        return Sample(self.scores[chosen], self.labels[chosen], patients.astype(np.intp), logits)

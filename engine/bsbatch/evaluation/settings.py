@@ -8,6 +8,11 @@ from bsbatch.requirements import require
 
 RESAMPLES = 2000
 SENSITIVITY = 0.9
+WIDTH = 0.1
+OWN_GROUPS = ("centre", "lesions", "sex", "age")
+"""Columns of the label file that form subgroups wherever they are filled."""
+_NO_GROUPS = ("study_uid", "patient_id", "label", "manufacturer", "unlike_training")
+"""Columns that form no subgroups, and names of those that results form."""
 PACKAGES = ("sklearn", "vl_convert")
 """Import names of the packages of the extra ``evaluate``."""
 
@@ -52,7 +57,9 @@ class DecisionSettings:
     sensitivity: float = SENSITIVITY
     """Sensitivity that one of the operating points must reach, in (0, 1]."""
     prevalence: float | None = None
-    """Share of positives for which PPV and NPV are computed, in (0, 1); None uses that of the sample."""
+    """Share of positives to which the sample is re-weighted, in (0, 1); None leaves it as it is."""
+    width: float = WIDTH
+    """Wanted width of the intervals for which sample sizes are computed, in (0, 1)."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for values out of range."""
@@ -62,6 +69,8 @@ class DecisionSettings:
             raise UsageError("--sensitivity must be above 0 and at most 1")
         if self.prevalence is not None and not 0.0 < self.prevalence < 1.0:
             raise UsageError("--prevalence must lie between 0 and 1")
+        if not 0.0 < self.width < 1.0:
+            raise UsageError("--width must lie between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +88,21 @@ class EvaluationConfig:
     resampling: Resampling = field(default_factory=Resampling)
     masks: Path | None = None
     """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves out the comparison with heat maps."""
+    by: tuple[str, ...] = ()
+    """Further columns of the label file that form subgroups."""
+    rival: Path | None = None
+    """Results of another model on the same examinations, as `results`; None compares with no other."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the label file in `by` that form no subgroups of their own accord."""
+        return tuple(name for name in dict.fromkeys(self.by) if name not in OWN_GROUPS)
 
     def __post_init__(self) -> None:
         """Raise UsageError for values out of range."""
+        for name in self.by:
+            if name in _NO_GROUPS:
+                raise UsageError(f"--by {name}: this column forms no subgroups")
         if self.masks is not None and not self.masks.is_dir():
             raise UsageError(
                 f"--masks {self.masks} is no folder: name the folder with <study_uid>_anterior.png, .nii.gz or .dcm"

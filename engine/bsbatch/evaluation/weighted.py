@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.evaluation.metrics import bin_of, predictive_values, ratio
-from bsbatch.evaluation.performance import BINS, GRID
+from bsbatch.evaluation.metrics import at_prevalence, ratio
+from bsbatch.evaluation.performance import GRID
 from bsbatch.evaluation.sample import Floats, Sample
+
+_ROUNDING = 1e-12
+"""Difference of two equal recalls that sums in another order may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,40 @@ def at_grid(fpr: Floats, tpr: Floats) -> Floats:
     return np.interp(GRID, fpr, tpr)
 
 
+def precision(ranking: Ranking, weights: Floats) -> Floats:
+    """Precision at the recall of `GRID`, ``(R, len(GRID))``: of the highest threshold that reaches that recall."""
+    false, true = ranking.counts(weights)
+    recall, shares = ratio(true, true[:, -1:]), ratio(true, true + false)
+    return np.stack([_precision_at_grid(*curve) for curve in zip(recall, shares, strict=True)])
+
+
+def average_precision(ranking: Ranking, weights: Floats) -> Floats:
+    """Mean precision, each weighted by the step of recall that it comes with, ``(R,)``; NaN without a positive.
+
+    Source: Zhu, Recall, Precision and Average Precision, University of Waterloo 2004; as in scikit-learn.
+    """
+    false, true = ranking.counts(weights)
+    shares = np.nan_to_num(ratio(true, true + false))
+    return ratio((np.diff(true, axis=1) * shares[:, 1:]).sum(axis=1), true[:, -1])
+
+
+def reweight(sample: Sample, weights: Floats, prevalence: float | None) -> Floats:
+    """Scale the weights of either class so that positives have the share `prevalence`; None leaves them as they are.
+
+    A row without one of the classes becomes NaN.
+    """
+    if prevalence is None:
+        return weights
+    share = ratio(weights @ sample.labels, weights.sum(axis=1))[:, None]
+    positive, negative = ratio(np.array(prevalence), share), ratio(np.array(1 - prevalence), 1 - share)
+    return weights * np.where(sample.labels, positive, negative) + 0.0 * (positive + negative)
+
+
 def brier(sample: Sample, weights: Floats) -> Floats:
-    """Brier scores, ``(R,)``."""
+    """Brier scores, ``(R,)``: mean squared differences between score and label, in [0, 1], 0 the best.
+
+    Source: Brier, Monthly Weather Review 1950;78:1-3.
+    """
     errors = (sample.scores.astype(np.float64) - sample.labels) ** 2
     return ratio(weights @ errors, weights.sum(axis=1))
 
@@ -73,25 +108,24 @@ def rates(sample: Sample, threshold: float, prevalence: float | None, weights: F
     negatives = total - positives
     true_negatives = negatives - (decided_positive - true_positives)
     sensitivity, specificity = ratio(true_positives, positives), ratio(true_negatives, negatives)
-    ppv, npv = ratio(true_positives, decided_positive), ratio(true_negatives, total - decided_positive)
-    if prevalence is not None:
-        ppv, npv = predictive_values(sensitivity, specificity, np.array(prevalence))
-    return {
+    values = {
         "sensitivity": sensitivity,
         "specificity": specificity,
         "fpr": 1.0 - specificity,
         "fnr": 1.0 - sensitivity,
         "accuracy": ratio(true_positives + true_negatives, total),
         "f1": ratio(2 * true_positives, positives + decided_positive),
-        "ppv": ppv,
-        "npv": npv,
+        "ppv": ratio(true_positives, decided_positive),
+        "npv": ratio(true_negatives, total - decided_positive),
     }
+    return values if prevalence is None else values | at_prevalence(sensitivity, specificity, prevalence)
 
 
-def calibration(sample: Sample, weights: Floats) -> Floats:
-    """Shares of positives in the bins, ``(R, BINS)``; NaN in bins that a resample leaves empty."""
-    members = bin_of(sample.scores)[:, None] == np.arange(BINS)
-    return ratio(weights @ (members & sample.labels[:, None]), weights @ members)
+def _precision_at_grid(recall: Floats, shares: Floats) -> Floats:
+    """Look up the precision of one curve at the recall of `GRID`; nothing is found before the first examination."""
+    first = int(np.argmax(~np.isnan(shares)))
+    steps = np.maximum(np.searchsorted(recall, GRID - _ROUNDING), first)
+    return shares[np.minimum(steps, len(shares) - 1)]
 
 
 def _from_zero(steps: Floats) -> Floats:

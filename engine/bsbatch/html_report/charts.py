@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Mapping
 
 from bsbatch.evaluation.performance import Evaluation
-from bsbatch.evaluation.plots import NEGATIVE, POSITIVE, calibration_plot, interval_row, roc_plot, score_plot
+from bsbatch.evaluation.plots import (
+    NEGATIVE,
+    POSITIVE,
+    calibration_plot,
+    decision_plot,
+    interval_row,
+    precision_plot,
+    roc_plot,
+    score_plot,
+)
 from bsbatch.evaluation.vega_lite import Palette, Spec, layer, plot, quantity
 from bsbatch.html_report.examinations import ExaminationRow
 from bsbatch.html_report.words import STAGES
@@ -53,6 +62,16 @@ def roc_chart(evaluation: Evaluation) -> Spec:
 def calibration_chart(evaluation: Evaluation) -> Spec:
     """Plot the share of positives against the mean score of each bin."""
     return _fit(calibration_plot(evaluation, SCREEN), 340)
+
+
+def precision_chart(evaluation: Evaluation) -> Spec:
+    """Plot the precision at each recall."""
+    return _fit(precision_plot(evaluation, SCREEN), 340)
+
+
+def decision_chart(evaluation: Evaluation) -> Spec:
+    """Plot the net benefit at each threshold."""
+    return _fit(decision_plot(evaluation, SCREEN), 340)
 
 
 def group_chart(evaluation: Evaluation) -> Spec | None:

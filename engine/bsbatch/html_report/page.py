@@ -160,6 +160,8 @@ def _charts(contents: Contents) -> dict[str, Spec]:
     if contents.evaluation is not None:
         specs["roc"] = charts.roc_chart(contents.evaluation)
         specs["calibration"] = charts.calibration_chart(contents.evaluation)
+        specs["precision_recall"] = charts.precision_chart(contents.evaluation)
+        specs["decision_curve"] = charts.decision_chart(contents.evaluation)
         groups = charts.group_chart(contents.evaluation)
         specs |= {} if groups is None else {"groups": groups}
     return specs
