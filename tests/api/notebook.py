@@ -32,16 +32,11 @@ def run_notebook() -> list[list[Output]]:
 def _run(code: str, number: int, names: dict[str, object]) -> Iterator[Output]:
     """Run one cell as Jupyter does: what it prints, then the value of its last expression."""
     tree = ast.parse(code)
-    last = tree.body[-1]
-    if isinstance(last, ast.Expr):
-        tree.body.pop()
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else ast.Pass()
+    shown = ast.Expression(last.value if isinstance(last, ast.Expr) else ast.Constant(None))
     with redirect_stdout(io.StringIO()) as printed:
         exec(compile(tree, f"cell {number}", "exec"), names)
-        value = (
-            eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
-            if isinstance(last, ast.Expr)
-            else None
-        )
+        value = eval(compile(ast.fix_missing_locations(shown), f"cell {number}", "eval"), names)
     if printed.getvalue():
         yield {"output_type": "stream", "name": "stdout", "text": printed.getvalue().splitlines(keepends=True)}
     if value is not None:
