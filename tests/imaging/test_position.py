@@ -173,7 +173,8 @@ def test_a_body_lies_across_if_it_is_less_than_four_fifths_as_high_as_wide(squar
 
 
 @pytest.mark.parametrize(
-    ("squareness", "edge", "fault"), [(0.54, 660, IS_CUT), (0.52, 660, 0), (0.54, 650, 0), (0.54, 651, IS_CUT)]
+    ("squareness", "edge", "fault"),
+    [(0.54, 660, IS_CUT), (0.525, 660, 0), (0.52, 660, 0), (0.54, 650, 0), (0.54, 651, IS_CUT)],
 )
 @pytest.mark.parametrize("side", [1, -1])
 def test_half_a_body_is_slim_and_ends_abruptly_at_one_side(side: int, squareness: float, edge: int, fault: int) -> None:

@@ -142,3 +142,9 @@ def test_a_cell_of_a_view_lacks_the_body_below_a_tenth_of_the_counts_of_the_othe
     back[40:42, 8:10], back[42:44, 8:10], back[80:82, 8:10] = 10, 9, 0
     both = profile_pair(front, back)
     assert (both.body_cells, both.absent_cells) == (320, 2)
+
+
+def test_counts_of_any_unit_show_a_body() -> None:
+    """The root of a cell of 0.004 counts is one step."""
+    faint = np.where(BODY > 0, np.float32(0.004 / 256), np.float32(0))
+    assert profile_pair(faint, faint).body_cells == profile_pair(BODY, BODY).body_cells > 0
