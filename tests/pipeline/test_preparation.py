@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.archives import Scan, dataset_of, pixels_of, write
+from tests.dicom.objects import header
 
 from bsbatch.config import CamMode, Selection
 from bsbatch.host.threads import FreeList
@@ -13,7 +14,7 @@ from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
-from bsbatch.native.view_pairs import pair_functions
+from bsbatch.native.view_pairs import LoadedPair, PairStatistics, pair_functions
 from bsbatch.pipeline import preparation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
@@ -147,3 +148,14 @@ def test_each_stage_of_an_examination_is_counted_once(archive: Path) -> None:
     assert {stage: timing["items"] for stage, timing in found.items()} == dict.fromkeys(
         ("pixels", "quality", "preprocess", "body"), 1
     )
+
+
+@pytest.mark.parametrize(
+    ("highs", "keeps"), [((4095, 4095), True), ((4096, 4095), False), ((4095, 4096), False), ((0, 0), True)]
+)
+def test_compiled_code_keeps_views_up_to_the_largest_sample(highs: tuple[int, int], keeps: bool) -> None:
+    statistics = PairStatistics()
+    statistics.views[0].high, statistics.views[1].high = highs
+    loaded = LoadedPair(np.zeros((2, 1024, 256), np.uint16), statistics, (0, 0, 0, 0), (0.0, 0.0, 0.0))
+    twelve_bits = header(bits_stored=12, high_bit=11)
+    assert preparation._is_plain(loaded, twelve_bits, twelve_bits) is keeps

@@ -51,7 +51,7 @@ def refuse_sockets() -> bool:
     program = _filter_of(machine)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), none, none, none)
     argument = ctypes.byref(_Program(len(program) // 8, program))
-    return bool(libc.syscall(machine.seccomp, _SECCOMP_SET_MODE_FILTER, _SPEC_ALLOW, argument) == 0)
+    return bool(libc.syscall(ctypes.c_long(machine.seccomp), _SECCOMP_SET_MODE_FILTER, _SPEC_ALLOW, argument) == 0)
 
 
 def _filter_of(machine: _Machine) -> bytes:
