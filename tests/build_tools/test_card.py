@@ -35,10 +35,23 @@ TRAINING: dict[str, Any] = {
     "commands": ["bsbatch-build phantom SET --seed 1", "bsbatch-build train SET/archive --out RUN"],
     "weights_count": 58950,
 }
-OPEN_OF_PHANTOMS = {"CLAIM 2020": {2, 4, 19, 31, 40, 42}, "STARD 2015": {2, 4, 18, 28, 30}}
+OPEN_OF_PHANTOMS = {
+    "CLAIM 2020": {2, 4, 31, 40, 42},
+    "CLAIM 2024": {2, 4, 31, 44},
+    "STARD 2015": {2, 4, 28, 30},
+    "STARD-AI 2025": {2, 4, 23, 36, 38, 39},
+    "TRIPOD+AI": {2, 4, 14, 18},
+}
 """Items that only the authors of a study can answer."""
-PARTS = {"10", "12", "13", "21"}
-"""Items of STARD that have parts a and b."""
+PARTS: dict[str, dict[str, str]] = {
+    "STARD 2015": dict.fromkeys(("10", "12", "13", "21"), "ab"),
+    "STARD-AI 2025": {"15": "abcd", "16": "abc", "17": "ab", "26": "ab", "40": "ab"},
+    "TRIPOD+AI": {
+        **{"3": "abc", "5": "ab", "6": "abc", "8": "abc", "9": "abc", "12": "abcdefg", "18": "abcdef"},
+        **{"20": "abc", "23": "ab", "27": "abc"},
+    },
+}
+"""Parts of the items that have any."""
 
 
 @pytest.fixture(scope="module")
@@ -81,22 +94,33 @@ def card_of(model: Path, evaluation: Path | None, out: Path) -> tuple[dict[str, 
 
 
 def row(markdown: str, *cells: str) -> list[str]:
-    """The cells of the one table row that begins with these."""
+    """The cells of the first table row that begins with these; the lists of 2020 and 2015 are before the newer ones."""
     start = "| " + " | ".join(cells) + " |"
-    (line,) = [line for line in markdown.splitlines() if line.startswith(start)]
+    line = next(line for line in markdown.splitlines() if line.startswith(start))
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
 def open_items(checklist: dict[str, Any]) -> set[int]:
-    return {int(re.sub("[ab]$", "", item["number"])) for item in checklist["items"] if item["status"] == "open"}
+    return {int(re.sub("[a-z]$", "", item["number"])) for item in checklist["items"] if item["status"] == "open"}
 
 
-@pytest.mark.parametrize(("position", "items", "parts"), [(0, 42, set[str]()), (1, 30, PARTS)])
-def test_a_checklist_has_every_number_once_and_in_order(position: int, items: int, parts: set[str], twin: Path) -> None:
+@pytest.mark.parametrize(
+    ("position", "title", "items"),
+    [
+        (0, "CLAIM 2020", 42),
+        (1, "CLAIM 2024", 44),
+        (2, "STARD 2015", 30),
+        (3, "STARD-AI 2025", 40),
+        (4, "TRIPOD+AI", 27),
+    ],
+)
+def test_a_checklist_has_every_number_once_and_in_order(position: int, title: str, items: int, twin: Path) -> None:
     checklist = answers.checklists(facts_of(model_of(twin), None))[position]
+    assert checklist.title == title
     expected = []
     for number in map(str, range(1, items + 1)):
-        expected += [f"{number}a", f"{number}b"] if number in parts else [number]
+        parts = PARTS.get(title, {}).get(number)
+        expected += [f"{number}{part}" for part in parts] if parts else [number]
     assert [item.number for item in checklist.items] == expected
     assert sum(checklist.count(status) for status in answers.ItemStatus) == items
     assert all(item.item and item.section for item in checklist.items)
@@ -105,7 +129,7 @@ def test_a_checklist_has_every_number_once_and_in_order(position: int, items: in
 def test_every_fact_that_a_text_quotes_can_be_known(trained: Path, report: Path) -> None:
     evaluation = {**metrics.read_metrics(report, model_of(trained).model_id), **unfinished(report)}
     known = set(facts_of(model_of(trained), metrics.ReportedEvaluation.parse(evaluation)).known)
-    known |= {"untrained", "training_weights"}.union(*read_models().values())
+    known |= {"untrained", "training_weights", "fairness", "unlike"}.union(*read_models().values())
     wordings = [wording for name in (*answers.CHECKLISTS, answers.STATEMENTS) for wording in texts_of(name)]
     assert len(wordings) >= 100
     for wording in wordings:
@@ -116,7 +140,7 @@ def texts_of(name: str) -> list[str]:
     """Every wording in a TOML file of the card, and every name of a fact as one."""
     file = tomllib.loads((Path(answers.__file__).parent / name).read_text(encoding="utf-8"))
     entries = [entry for value in file.values() if isinstance(value, list) for entry in value]
-    values = [entry[key] for entry in entries for key in ("text", "phantoms") if key in entry]
+    values = [entry[key] for entry in entries for key in ("text", "phantoms", "inapplicable") if key in entry]
     needed = [f"${entry['needs']}" for entry in entries if "needs" in entry]
     return needed + [text for value in values for text in ([value] if isinstance(value, str) else value)]
 
@@ -161,12 +185,27 @@ def test_a_card_of_patients_claims_nothing_of_phantoms_and_leaves_the_study_open
 ) -> None:
     model = with_training(twin, tmp_path / "hospital", TRAINING | {"data": {"kind": "archive of one hospital"}})
     content, markdown = card_of(model, report, tmp_path / "card")
-    claim, stard = content["checklists"]
+    claim, _, stard, *_ = content["checklists"]
     assert "phantom" not in " ".join([*content["notices"], *content["limits"], *content["intended_use"]]).lower()
-    assert "phantom" not in json.dumps([claim, stard]).lower()
+    assert "phantom" not in json.dumps(content["checklists"]).lower()
+    assert all(checklist["counts"]["not applicable"] == 0 for checklist in content["checklists"])
     assert {5, 6, 14, 15, 16, 17, 18, 34} <= open_items(claim)
     assert {5, 7, 8, 9, 11, 20, 22, 25} <= open_items(stard)
     assert OPEN in row(markdown, "14", "Ground truth")[3]
+
+
+def test_what_does_not_apply_to_phantoms_is_counted_apart(trained: Path, report: Path, tmp_path: Path) -> None:
+    content, markdown = card_of(trained, report, tmp_path / "card")
+    counts = {checklist["title"]: checklist["counts"] for checklist in content["checklists"]}
+    assert {title: count["not applicable"] for title, count in counts.items()} == {
+        "CLAIM 2020": 4,
+        "CLAIM 2024": 5,
+        "STARD 2015": 4,
+        "STARD-AI 2025": 6,
+        "TRIPOD+AI": 2,
+    }
+    assert "4 that do not apply to phantoms" in markdown
+    assert row(markdown, "7", "Participants")[3] == "Does not apply to phantoms: there are no participants."
 
 
 def test_an_item_that_is_answered_in_part_says_what_is_left(trained: Path, report: Path, tmp_path: Path) -> None:
@@ -181,14 +220,25 @@ def test_an_item_that_is_answered_in_part_says_what_is_left(trained: Path, repor
 def test_the_metrics_are_those_of_the_evaluation(trained: Path, report: Path, tmp_path: Path) -> None:
     content, markdown = card_of(trained, report, tmp_path / "card")
     expected = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
-    assert content["evaluation"] == {
-        name: part for name, part in expected.items() if name not in {"roc", "calibration"}
-    }
+    kept = {name: part for name, part in expected.items() if name not in {"roc", "calibration", "precision_recall"}}
+    curve = kept.pop("decision_curve")
+    few = content["evaluation"].pop("decision_curve")
+    assert content["evaluation"] == kept
+    assert few["threshold"] == [0.05, 0.1, 0.2, 0.3, 0.5, 0.7]
+    assert few["net_benefit"][1] == curve["net_benefit"][9]
 
     def shown(figure: dict[str, float]) -> str:
         return "{value:.3f} ({low:.3f} to {high:.3f})".format(**figure)
 
     assert row(markdown, "ROC AUC")[1] == shown(expected["metrics"]["auc"])
+    assert row(markdown, "calibration slope (1 is ideal)")[1] == shown(expected["metrics"]["calibration_slope"])
+    assert row(markdown, "0.1")[1:] == [
+        shown(
+            {name: curve[column][9] for name, column in (("value", "net_benefit"), ("low", "low"), ("high", "high"))}
+        ),
+        f"{curve['treat_all'][9]:.3f}",
+        "0",
+    ]
     for point in expected["operating_points"].values():
         cells = row(markdown, f"{point['threshold']:g}", point["rule"])
         assert (cells[2], cells[7]) == (shown(point["metrics"]["sensitivity"]), shown(point["metrics"]["npv"]))
@@ -381,7 +431,7 @@ def test_the_command_puts_the_card_into_the_model_directory_which_still_loads(tr
     done = CliRunner().invoke(app, ["card", str(trained), "--evaluation", str(report)])
     assert done.exit_code == 0, done.output
     assert {"card.json", "card.md"} <= {path.name for path in trained.iterdir()}
-    assert re.search(r"CLAIM 2020 +\d+ filled, \d+ partly, 6 open", done.stdout)
-    assert re.search(r"STARD 2015 +\d+ filled, \d+ partly, 5 open", done.stdout)
+    assert re.search(r"CLAIM 2020 +\d+ filled, \d+ partly, 5 open", done.stdout)
+    assert re.search(r"STARD 2015 +\d+ filled, \d+ partly, 4 open", done.stdout)
     assert "not for clinical use" in done.stdout
     model_of(trained)

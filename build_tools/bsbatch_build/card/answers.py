@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
-from string import Template
+from string import Template, ascii_lowercase
 from typing import Any
 
 from bsbatch_build.card.facts import Facts
 
-CHECKLISTS = ("claim.toml", "stard.toml")
+CHECKLISTS = ("claim.toml", "claim2024.toml", "stard.toml", "stardai.toml", "tripodai.toml")
 STATEMENTS = "statements.toml"
 
 Entry = Mapping[str, Any]
@@ -24,6 +24,8 @@ class ItemStatus(StrEnum):
     PARTLY = "partly"
     """The user answers the rest."""
     OPEN = "open"
+    INAPPLICABLE = "not applicable"
+    """It does not apply to phantoms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class Item:
     """Request of the checklist, in our own words."""
     status: ItemStatus
     text: str
-    """The answer; empty if the item is open."""
+    """The answer, or why the item does not apply; empty if it is open."""
     remainder: str
     """The part that the user must answer; empty unless the status is partly."""
 
     @property
     def base(self) -> str:
         """Number without the letter of the part."""
-        return self.number.rstrip("ab")
+        return self.number.rstrip(ascii_lowercase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,14 @@ class Checklist:
     items: tuple[Item, ...]
 
     def count(self, status: ItemStatus) -> int:
-        """Count the numbered items of a status; an item in two parts of different status counts as partly."""
+        """Count the numbered items of a status; an item in parts of different status counts as partly.
+
+        Parts that do not apply count only where no other part does.
+        """
         parts: dict[str, set[ItemStatus]] = {}
         for item in self.items:
             parts.setdefault(item.base, set()).add(item.status)
+        parts = {base: statuses - {ItemStatus.INAPPLICABLE} or statuses for base, statuses in parts.items()}
         whole = [statuses.pop() if len(statuses) == 1 else ItemStatus.PARTLY for statuses in parts.values()]
         return whole.count(status)
 
@@ -81,7 +87,10 @@ def statements(kind: str, facts: Facts) -> list[str]:
 
 def _item(entry: Entry, facts: Facts) -> Item:
     text, remainder = _answer(entry, facts)
-    status = ItemStatus.OPEN if not text else ItemStatus.PARTLY if remainder else ItemStatus.FILLED
+    if facts.is_of_phantoms and "inapplicable" in entry:
+        status, text, remainder = ItemStatus.INAPPLICABLE, entry["inapplicable"], ""
+    else:
+        status = ItemStatus.OPEN if not text else ItemStatus.PARTLY if remainder else ItemStatus.FILLED
     return Item(entry["number"], entry["section"], entry["item"], status, text, remainder)
 
 

@@ -11,15 +11,17 @@ from bsbatch_build.card.facts import Facts, facts_of
 from bsbatch_build.card.lineage import NESTED
 from bsbatch_build.card.metrics import ReportedEvaluation
 
-VERSION = 2
+VERSION = 3
 NOTICE = "Research use only. Not a medical device, not for clinical use."
 OF_PHANTOMS = (
     "Trained on synthetic phantoms, not for clinical use: no patient's image was used, and its scores say nothing "
     "about patients."
 )
 ASSUMED = "Answered for phantoms in training and in evaluation: if patients were evaluated, answer anew."
-_CURVES = frozenset({"roc", "calibration"})
+_CURVES = frozenset({"roc", "calibration", "precision_recall"})
 """Too long for a card, and drawn in the report."""
+_DECISIONS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
+"""Thresholds of the decision curve that a card shows."""
 
 Content = dict[str, Any]
 """A JSON object."""
@@ -46,11 +48,21 @@ def content_of(model: Model, metrics: Content | None) -> Content:
         "out_of_scope": statements("out_of_scope", facts),
         "training": _finite({name: value for name, value in training.items() if name not in in_trainings}),
         "trainings": _finite([asdict(training) for training in facts.trainings]),
-        "evaluation": metrics and {name: part for name, part in metrics.items() if name not in _CURVES},
+        "evaluation": metrics and _evaluation(metrics),
         "limits": statements("limits", facts),
         "assumptions": [ASSUMED] if facts.is_of_phantoms else [],
         "checklists": [_checklist(checklist) for checklist in checklists(facts)],
     }
+
+
+def _evaluation(metrics: Content) -> Content:
+    """Leave out the curves, but for a few points of the decision curve."""
+    parts = {name: part for name, part in metrics.items() if name not in _CURVES}
+    if "decision_curve" in metrics:
+        curve = metrics["decision_curve"]
+        chosen = [index for index, threshold in enumerate(curve["threshold"]) if threshold in _DECISIONS]
+        parts["decision_curve"] = {name: [column[index] for index in chosen] for name, column in curve.items()}
+    return parts
 
 
 def _notices(model: Model, facts: Facts) -> list[str]:

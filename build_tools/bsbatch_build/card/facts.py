@@ -9,7 +9,7 @@ from importlib import resources
 import bsbatch
 from bsbatch.models.directory import Model
 from bsbatch_build.card.lineage import Training, lineage, summary
-from bsbatch_build.card.metrics import ReportedEvaluation, ReportedPoint, Subgroup
+from bsbatch_build.card.metrics import Estimate, ReportedEvaluation, ReportedPoint, Subgroup
 from bsbatch_build.card.words import with_interval, words
 
 MODELS = "models.toml"
@@ -79,12 +79,21 @@ def _evaluation_facts(evaluation: ReportedEvaluation) -> dict[str, str]:
         "interval": _interval(evaluation),
         "prevalence": f"{evaluation.prevalence:.1%}{_SOURCES[settings['prevalence_source']]}",
         "auc": with_interval(evaluation.metrics["auc"]),
+        "auc_width": _width(evaluation.metrics["auc"]),
         **{name: with_interval(point.metrics[name]) for name in ("sensitivity", "specificity")},
         "operating_threshold": f"{point.threshold:g}",
         **{name: str(count) for name, count in point.confusion.items()},
         "operating_points": _points(evaluation.operating_points),
         **_subgroup_facts(evaluation.subgroups),
     }
+
+
+def _size(groups: Mapping[str, Subgroup], name: str) -> int:
+    return groups[name].n if name in groups else 0
+
+
+def _width(metric: Estimate) -> str:
+    return "" if metric.low is None or metric.high is None else f"{metric.high - metric.low:.3f}"
 
 
 def _count(value: object) -> str:
@@ -105,9 +114,14 @@ def _points(points: Mapping[str, ReportedPoint]) -> str:
 
 
 def _subgroup_facts(subgroups: Mapping[str, Mapping[str, Subgroup]]) -> dict[str, str]:
+    people = [kind for kind in ("sex", "age") if subgroups.get(kind)]
+    unlike = subgroups.get("unlike_training", {})
+    total = sum(group.n for group in unlike.values())
     kinds = [kind for kind, groups in subgroups.items() if groups]
     loads = {name: group.positives for name, group in subgroups["lesions"].items()}
     return {
+        "fairness": f"Metrics by {' and '.join(people)}, and their differences." if people else "",
+        "unlike": f"{_size(unlike, 'yes')} of {total} examinations were unlike the training data." if unlike else "",
         "subgroups": f"Metrics by {', '.join(kinds)}" if kinds else "",
         "evaluation_centres": ", ".join(f"centre {name}" for name in subgroups["centre"]),
         "lesion_loads": ", ".join(f"{count} with {name}" for name, count in loads.items()),

@@ -39,7 +39,7 @@ class MadeCard:
         lines = [f"card        {self.out / MARKDOWN}", f"            {self.out / JSON}"]
         for checklist in self.content["checklists"]:
             counts = ", ".join(f"{count} {status}" for status, count in checklist["counts"].items())
-            lines.append(f"{checklist['title']:<12}{counts}")
+            lines.append(f"{checklist['title']:<14}{counts}")
         if self.content["evaluation"] is None:
             lines.append("No metrics: give the report of bsbatch evaluate as --evaluation.")
         return [*lines, *self.content["notices"]]

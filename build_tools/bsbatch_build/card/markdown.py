@@ -11,6 +11,18 @@ from bsbatch_build.card.words import name_of, with_interval, words
 
 OPEN = "open: for the user to fill in"
 _RATES = ("sensitivity", "specificity", "accuracy", "f1", "ppv", "npv")
+_METRICS = {
+    "auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "calibration_error": "expected calibration error",
+    "calibration_slope": "calibration slope (1 is ideal)",
+    "calibration_intercept": "calibration intercept (0 is ideal)",
+}
+_BENEFIT = (
+    "For somebody who acts from this probability of metastasis on: true positives for each examination, less the "
+    "false positives at the price that the threshold puts on them. The model is of use where it exceeds both others."
+)
 _SHORT = frozenset({"auc", "f1", "ppv", "npv"})
 _OWN_SECTIONS = ("data", "split")
 """Entries of ``manifest.training`` with a heading of their own."""
@@ -65,9 +77,10 @@ def _evaluation(evaluation: ReportedEvaluation | None) -> Iterator[str]:
         yield from _section("Metrics", [f"Not evaluated ({OPEN}): `bsbatch-build card MODEL --evaluation REPORT`."])
         return
     yield from _section("Metrics", [_cohort(evaluation)])
-    labels = {"auc": "ROC AUC", "brier": "Brier score"}
-    rows = [(label, with_interval(evaluation.metrics[name])) for name, label in labels.items()]
+    found = evaluation.metrics
+    rows = [(label, with_interval(found[name])) for name, label in _METRICS.items() if name in found]
     yield from ("", *_table(("metric", "value (95 % interval)"), rows))
+    yield from _decisions(evaluation)
     points = evaluation.operating_points.values()
     yield from ("", "### Operating points", "")
     yield from _table(("threshold", "rule", *map(_label, _RATES)), map(_point, points))
@@ -78,6 +91,16 @@ def _evaluation(evaluation: ReportedEvaluation | None) -> Iterator[str]:
     for kind, groups in evaluation.subgroups.items():
         if groups:
             yield from ("", f"### By {kind}", "", *_groups(kind, groups))
+
+
+def _decisions(evaluation: ReportedEvaluation) -> Iterator[str]:
+    if evaluation.decisions:
+        yield from ("", "### Net benefit of decisions", "", _BENEFIT, "")
+        rows = [
+            (f"{item.threshold:g}", with_interval(item.net_benefit), f"{item.treat_all:.3f}", "0")
+            for item in evaluation.decisions
+        ]
+        yield from _table(("threshold probability", "model", "all positive", "none positive"), rows)
 
 
 def _cohort(evaluation: ReportedEvaluation) -> str:
@@ -118,13 +141,16 @@ def _count_line(checklist: Content) -> str:
     counts = checklist["counts"]
     return (
         f"{counts[ItemStatus.FILLED]} items filled in, {counts[ItemStatus.PARTLY]} partly, "
-        f"{counts[ItemStatus.OPEN]} open. The wording is ours; the checklist: {checklist['source']}."
+        f"{counts[ItemStatus.OPEN]} open, {counts[ItemStatus.INAPPLICABLE]} that do not apply to phantoms. "
+        f"The wording is ours; the checklist: {checklist['source']}."
     )
 
 
 def _answer_row(item: Content) -> Row:
     if item["status"] == ItemStatus.OPEN:
         return item["number"], item["section"], item["item"], f"**{OPEN}**"
+    if item["status"] == ItemStatus.INAPPLICABLE:
+        return item["number"], item["section"], item["item"], f"Does not apply to phantoms: {_plain(item['text'])}"
     rest = f" **{OPEN}: {item['open']}**" if item["open"] else ""
     return item["number"], item["section"], item["item"], _plain(item["text"]) + rest
 

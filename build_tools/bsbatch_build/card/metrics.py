@@ -1,7 +1,7 @@
 """Reads the ``metrics.json`` of ``bsbatch evaluate`` for the model of a card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +50,16 @@ class Subgroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A threshold of the decision curve."""
+
+    threshold: float
+    net_benefit: Estimate
+    treat_all: float
+    """Net benefit of calling all examinations positive."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedEvaluation:
     """An evaluation as far as a card quotes it."""
 
@@ -68,6 +78,8 @@ class ReportedEvaluation:
     metrics: Mapping[str, Estimate]
     operating_points: Mapping[str, ReportedPoint]
     subgroups: Mapping[str, Mapping[str, Subgroup]]
+    decisions: tuple[Decision, ...]
+    """At the thresholds of the decision curve that the content holds."""
 
     @classmethod
     def parse(cls, content: Mapping[str, Any]) -> Self:
@@ -86,11 +98,18 @@ class ReportedEvaluation:
             _parse_estimates(content["metrics"]),
             {name: ReportedPoint.parse(point) for name, point in points.items()},
             {kind: _parse_subgroups(groups) for kind, groups in subgroups.items()},
+            tuple(_parse_decisions(content.get("decision_curve", {}))),
         )
 
 
 def _parse_estimates(metrics: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: Estimate(entry["value"], entry["low"], entry["high"]) for name, entry in metrics.items()}
+
+
+def _parse_decisions(curve: Mapping[str, Any]) -> Iterator[Decision]:
+    columns = [curve.get(name, []) for name in ("threshold", "net_benefit", "low", "high", "treat_all")]
+    for threshold, value, low, high, treat_all in zip(*columns, strict=True):
+        yield Decision(threshold, Estimate(value, low, high), treat_all)
 
 
 def _parse_subgroups(groups: Mapping[str, Any]) -> dict[str, Subgroup]:
