@@ -33,12 +33,14 @@ def main() -> None:
         _report("bsbatch demo")
         _report(f"{run_examples()} examples of Python in README and docs/python.md")
         for notebook in sorted(_ROOT.glob("docs/**/*.ipynb")):
-            _run("jupyter", "execute", str(shutil.copy(notebook, folder)))
+            room = Path(folder, notebook.stem)
+            room.mkdir()
+            _run("jupyter", "execute", str(shutil.copy(notebook, room)), cwd=room)
             _report(str(notebook.relative_to(_ROOT)))
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+def _run(*command: str, cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
