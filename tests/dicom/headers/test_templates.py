@@ -130,7 +130,7 @@ def test_a_changed_header_matches_with_the_result_of_a_walk_or_not_at_all(draws:
 
     found = cache.recall(bytes(data))
 
-    if found is not None and fast._decide(may_be_scan, *map(found.raw.get, fast._OF_KIND)) == found.is_wanted:
+    if found is not None and fast._decide(may_be_scan, found.shared[: fast._KIND]) == found.is_wanted:
         assert found == walk(bytes(data))
 
 

@@ -97,6 +97,13 @@ def test_a_value_that_does_not_fit_is_dropped_and_named(value: str, field: str, 
     assert found.is_damaged == (value is SWALLOWED or keyword in {"SOPInstanceUID", "StudyInstanceUID", "SOPClassUID"})
 
 
+@pytest.mark.parametrize("field", ["sop_uid", "acquisition_date", "frame_of_reference_uid", "content_date"])
+def test_a_value_of_two_lines_does_not_pass_as_two_values(field: str) -> None:
+    found = drop_unfit(header(**{field: "20\nNobody"}))
+
+    assert getattr(found, field) is None
+
+
 @pytest.mark.parametrize("field", TEXTS)
 def test_a_text_that_swallowed_other_elements_fails_the_scan_although_it_is_not_written(field: str) -> None:
     found = drop_unfit(header(**{field: TEXTS[field]}))

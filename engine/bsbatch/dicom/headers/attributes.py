@@ -1,6 +1,6 @@
 """Tags, keywords and VRs of the DICOM attributes that both header readers extract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -99,6 +99,41 @@ FULL = (
 
 EVERY = META | FULL
 """Attributes of a whole file."""
+
+OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformationSequence"
+"""Keywords that name what was injected."""
+
+
+class Order(NamedTuple):
+    """Keywords of the attributes that make a `bsbatch.records.Header`, in the order in which their values are kept."""
+
+    own: tuple[str, ...]
+    """In these the objects of a series, or of a camera, differ."""
+    shared: tuple[str, ...]
+
+    def arrange(self, raw: Mapping[str, bytes]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Return the values of `own` and of `shared`, empty where one is absent."""
+        own, shared = (tuple(raw.get(keyword, b"") for keyword in keywords) for keywords in self)
+        return own, shared
+
+
+def _order(table: dict[int, Attribute], *own: str) -> Order:
+    first = "Modality", "SOPClassUID", "MediaStorageSOPClassUID", "SpecificCharacterSet", "TransferSyntaxUID"
+    rest = {attribute.keyword for attribute in table.values()} - {*own, *first, "FileMetaInformationGroupLength"}
+    return Order(own, (*first, *sorted(rest)))
+
+
+_OF_INSTANCE = "SOPInstanceUID", "MediaStorageSOPInstanceUID", "AcquisitionTime", "AcquisitionDateTime"
+ORDER_OF_OUTLINE = _order(META | OUTLINE, *_OF_INSTANCE)
+"""Of an object of which no more than `OUTLINE` is wanted; a series shares the rest."""
+ORDER = _order(
+    EVERY,
+    *_OF_INSTANCE,
+    *("AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    *("PatientID", "IssuerOfPatientID", "PatientName", "ContentDate", "CountsAccumulated"),
+    *OF_DRUGS,
+)
+"""Of any other object; the objects of a camera share the rest."""
 
 CODE = CHARACTER_SET | _table("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 DETECTOR = CHARACTER_SET | _table("StartAngle", "ViewCodeSequence")

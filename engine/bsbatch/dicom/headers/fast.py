@@ -23,7 +23,6 @@ from bsbatch.dicom.headers.elements import (
 )
 from bsbatch.dicom.headers.energies import windows_of
 from bsbatch.dicom.headers.sequences import (
-    OF_DRUGS,
     centre_of,
     read_detectors,
     read_drugs,
@@ -31,7 +30,8 @@ from bsbatch.dicom.headers.sequences import (
     read_view_texts,
     read_windows,
 )
-from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Walk
+from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Values, Walk
+from bsbatch.dicom.headers.validity import drop_unfit, first_known
 from bsbatch.dicom.moments import acquisition
 from bsbatch.records import Header, PixelData
 
@@ -57,6 +57,8 @@ _COMPRESSED = re.compile(r"1\.2\.840\.10008\.1\.2\.(1|4\.\d+|5)")
 
 def parse(stream: BinaryIO | None, head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
     """Read a header for `bsbatch.dicom.headers.read.read_header`; return None to leave it to pydicom.
+
+    Values that do not fit their attributes are dropped.
 
     Parameters
     ----------
@@ -88,36 +90,47 @@ class _Source(NamedTuple):
 
 def _header(source: _Source, is_wanted: IsWanted) -> Header:
     walk = _TEMPLATES.recall(source.data)
-    if walk is None or walk.is_wanted != _decide(is_wanted, *map(walk.raw.get, _OF_KIND)):
+    if walk is None or walk.is_wanted != _decide(is_wanted, walk.shared[:_KIND]):
         walk = _walk(source, is_wanted)
         _TEMPLATES.remember(source.data, walk, walk.stop == source.size < HEAD)
-    raw, codec = walk.raw, values.codec(walk.raw)
-    sop_uid = values.unique_text(raw, "SOPInstanceUID") or values.unique_text(raw, "MediaStorageSOPInstanceUID")
-    time = values.unique_text(raw, "AcquisitionTime")
-    if not walk.is_wanted:
-        header = Header._make((sop_uid, time, *_outline_fields(tuple(map(raw.get, _OUTLINE_KEYWORDS)), codec)))
-        return _complete_date(header, raw, None) if "AcquisitionDateTime" in raw else header
-    own = (
-        sop_uid,
-        time,
-        *(values.unique_text(raw, keyword) for keyword in _OF_SERIES),
-        *(values.unique_free_text(raw[keyword], codec) if keyword in raw else None for keyword in _OF_PATIENT),
-        *_UNREAD_OF_PATIENT,
-        values.integer(raw, "CountsAccumulated"),
-        read_drugs(tuple(map(raw.get, OF_DRUGS)), codec, walk.is_implicit),
-        _locate(source, walk),
+    return _complete(source, walk) if walk.is_wanted else _outline(walk)
+
+
+def _outline(walk: Walk) -> Header:
+    instance, media_instance, time, moment = walk.own
+    sop_uid = values.unique_text(instance) or values.unique_text(media_instance)
+    fields, known_from = _outline_fields(walk.shared)
+    header = Header._make((sop_uid, values.unique_text(time), *fields))
+    return drop_unfit(_complete_date(header, moment, None)) if moment else drop_unfit(header, known_from)
+
+
+def _complete(source: _Source, walk: Walk) -> Header:
+    instance, media_instance, time, moment, *series, patient, issuer, name, content_date, total = walk.own[:_DRUGS]
+    codec = values.codec_of(walk.shared[_CHARACTER_SET])
+    fields, known_from = _camera_fields(walk.shared, walk.is_implicit)
+    patient_id = values.unique_free_text(patient, codec)
+    header = Header._make(
+        (
+            values.unique_text(instance) or values.unique_text(media_instance),
+            values.unique_text(time),
+            *map(values.unique_text, series),
+            patient_id,
+            values.unique_free_text(issuer, codec),
+            *(None, None, None if patient_id else values.simple_name(name)),
+            values.integer(total),
+            read_drugs(walk.own[_DRUGS:], codec, walk.is_implicit),
+            _locate(source, walk),
+            *fields,
+        )
     )
-    header = Header._make(own + _camera_fields(tuple(map(raw.get, _CAMERA_KEYWORDS)), codec, walk.is_implicit))
-    if header.patient_id is None and "PatientName" in raw:
-        header = header._replace(patient_name=values.simple_name(raw["PatientName"]))
-    if "AcquisitionDateTime" in raw or (header.acquisition_date is None and "ContentDate" in raw):
-        header = _complete_date(header, raw, values.unique_text(raw, "ContentDate"))
-    return header
+    if moment or (content_date and header.acquisition_date is None):
+        header = _complete_date(header, moment, values.unique_text(content_date))
+    return drop_unfit(header, known_from)
 
 
-def _complete_date(header: Header, raw: RawValues, content_date: str | None) -> Header:
+def _complete_date(header: Header, acquisition_datetime: bytes, content_date: str | None) -> Header:
     """Fill in dates from Acquisition DateTime, which few cameras write, or else Content Date."""
-    moment = values.unique_text(raw, "AcquisitionDateTime")
+    moment = values.unique_text(acquisition_datetime)
     date, time = acquisition(header.acquisition_date, header.acquisition_time, moment)
     content_date = None if date else content_date
     return header._replace(
@@ -134,19 +147,20 @@ def _walk(source: _Source, is_wanted: IsWanted) -> Walk:
     walker = Walker(data, is_implicit=_syntax(raw) == ImplicitVRLittleEndian)
     check(walker.is_implicit != _starts_explicit(data, start))
     first, stop = walker.dataset(start, size, _BEFORE_DECISION, attributes.BEGINNING)
-    is_more_wanted = _decide(is_wanted, *map((raw | first).get, _OF_KIND))
+    kind = attributes.ORDER_OF_OUTLINE.arrange(raw | first)[1][:_KIND]
+    is_more_wanted = _decide(is_wanted, kind)
     tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
     rest, stop = walker.dataset(stop, size, tags, wanted)
     check(stop <= size and data[stop : stop + 4] != _FILL)
-    return Walk(raw | first | rest, start, stop, walker.is_implicit, is_more_wanted)
+    order = attributes.ORDER if is_more_wanted else attributes.ORDER_OF_OUTLINE
+    return Walk(*order.arrange(raw | first | rest), start, stop, walker.is_implicit, is_more_wanted)
 
 
 @lru_cache(_REMEMBERED)
-def _decide(is_wanted: IsWanted, *kind: bytes | None) -> bool:
-    """Call ``is_wanted`` with the decoded values of `_OF_KIND`."""
-    raw = _restore(_OF_KIND, kind)
-    sop_class = values.text(raw, "SOPClassUID") or values.text(raw, "MediaStorageSOPClassUID")
-    return is_wanted(values.text(raw, "Modality") or "", sop_class or "")
+def _decide(is_wanted: IsWanted, kind: Values) -> bool:
+    """Call ``is_wanted`` with the kind of an object: Modality, and its SOP class by either of two attributes."""
+    modality, sop_class, media_class = map(values.unique_text, kind)
+    return is_wanted(modality or "", sop_class or media_class or "")
 
 
 def _syntax(raw: RawValues) -> str:
@@ -191,61 +205,53 @@ _UNREAD: dict[str, object] = {
 }
 """Defaults of the fields that are not read of objects of another modality, but for ``is_lossy``."""
 
-_OF_KIND = "Modality", "SOPClassUID", "MediaStorageSOPClassUID"
-_OF_OBJECT = {
-    "FileMetaInformationGroupLength",
-    "MediaStorageSOPInstanceUID",
-    "SOPInstanceUID",
-    "AcquisitionTime",
-    "AcquisitionDateTime",
-    "ContentDate",
-    "PatientName",
-}
 _OF_SERIES = "AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
-_OF_PATIENT = "PatientID", "IssuerOfPatientID"
-_UNREAD_OF_PATIENT = None, None, None
-"""Acquisition DateTime, Content Date and Patient's Name, of which most objects need none."""
-_OUTLINE_KEYWORDS = tuple(
-    sorted({attribute.keyword for attribute in (attributes.META | attributes.OUTLINE).values()} - _OF_OBJECT)
-)
-"""Keywords whose values the objects of a series share."""
-_CAMERA_KEYWORDS = tuple(
-    sorted(
-        {attribute.keyword for attribute in attributes.EVERY.values()}
-        - _OF_OBJECT
-        - {*_OF_SERIES, *_OF_PATIENT, *OF_DRUGS, "CountsAccumulated"}
-    )
-)
-"""Keywords whose values the objects of a camera share."""
+_KIND, _CHARACTER_SET, _SYNTAX = 3, 3, 4
+"""Number of the first shared values of an `attributes.Order`, which name the kind, and the positions of two others."""
+_DRUGS = -len(attributes.OF_DRUGS)
+"""Position of the first own value that names what was injected."""
+
+
+class _Shared(NamedTuple):
+    """Fields of a `Header`, decoded once for all objects that share them."""
+
+    fields: tuple[object, ...]
+    """The last ones of the header."""
+    known_from: int
+    """See `drop_unfit`."""
 
 
 @lru_cache(_REMEMBERED)
-def _outline_fields(packed: tuple[bytes | None, ...], codec: str) -> tuple[object, ...]:
+def _outline_fields(packed: Values) -> _Shared:
     """Return the fields of a `Header` after the first two, for an object whose modality is not wanted."""
-    raw = _restore(_OUTLINE_KEYWORDS, packed)
+    raw = dict(zip(attributes.ORDER_OF_OUTLINE.shared, packed, strict=True))
+    codec = values.codec_of(packed[_CHARACTER_SET])
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
     unread = _UNREAD | {"is_lossy": lossy.is_lossy(None, values.text(raw, "TransferSyntaxUID") or "")}
-    return *series, None, None, *_UNREAD_OF_PATIENT, None, (), None, *_order(_object_fields(raw, codec) | unread)
+    return _share((*series, *(None,) * 6, (), None, *_order(_object_fields(raw, codec) | unread)))
 
 
 @lru_cache(_REMEMBERED)
-def _camera_fields(packed: tuple[bytes | None, ...], codec: str, is_implicit: bool) -> tuple[object, ...]:
+def _camera_fields(packed: Values, is_implicit: bool) -> _Shared:
     """Return the last fields of a `Header`, from ``sop_class`` on, for an object whose modality is wanted."""
-    raw = _restore(_CAMERA_KEYWORDS, packed)
-    return _order(
-        _object_fields(raw, codec)
-        | _image_fields(raw)
-        | _acquisition_fields(raw, codec, is_implicit)
-        | _sample_fields(raw, is_implicit)
+    raw = dict(zip(attributes.ORDER.shared, packed, strict=True))
+    codec = values.codec_of(packed[_CHARACTER_SET])
+    return _share(
+        _order(
+            _object_fields(raw, codec)
+            | _image_fields(raw)
+            | _acquisition_fields(raw, codec, is_implicit)
+            | _sample_fields(raw, is_implicit)
+        )
     )
+
+
+def _share(fields: tuple[object, ...]) -> _Shared:
+    return _Shared(fields, first_known(fields))
 
 
 def _order(fields: dict[str, object]) -> tuple[object, ...]:
     return tuple(fields[name] for name in Header._fields[-len(fields) :])
-
-
-def _restore(keywords: tuple[str, ...], packed: tuple[bytes | None, ...]) -> RawValues:
-    return {keyword: value for keyword, value in zip(keywords, packed, strict=True) if value is not None}
 
 
 def _object_fields(raw: RawValues, codec: str) -> dict[str, object]:
@@ -258,7 +264,7 @@ def _object_fields(raw: RawValues, codec: str) -> dict[str, object]:
         "transfer_syntax": values.text(raw, "TransferSyntaxUID"),
         "rows": values.short(raw, "Rows") or 0,
         "columns": values.short(raw, "Columns") or 0,
-        "frames": values.integer(raw, "NumberOfFrames") or 1,
+        "frames": values.integer(raw["NumberOfFrames"]) or 1,
     }
 
 
@@ -294,7 +300,7 @@ def _sample_fields(raw: RawValues, is_implicit: bool) -> dict[str, object]:
 
 
 def _acquisition_fields(raw: RawValues, codec: str, is_implicit: bool) -> dict[str, object]:
-    length = values.whole(raw, "ScanLength")
+    length = values.whole(raw["ScanLength"])
     detectors = raw.get("DetectorInformationSequence", b"")
     return {
         "scan_length": None if length is None else float(length),
@@ -333,11 +339,7 @@ def _locate(source: _Source, walk: Walk) -> PixelData | None:
         return None
     (length,) = struct.unpack_from("<I", source.data, offset - 4)
     is_native = length != UNDEFINED
-    if (
-        tag != _PIXELS
-        or not (is_implicit or vr in _PIXEL_VRS)
-        or is_native != (walk.raw["TransferSyntaxUID"] in _NATIVE)
-    ):
+    if tag != _PIXELS or not (is_implicit or vr in _PIXEL_VRS) or is_native != (walk.shared[_SYNTAX] in _NATIVE):
         raise UnclearError
     if length == UNDEFINED:
         if source.stream is None:

@@ -8,7 +8,6 @@ from typing import BinaryIO, cast
 from bsbatch.dicom.encoding import AFTER_PREFIX, find_first_element
 from bsbatch.dicom.headers import fast, with_pydicom
 from bsbatch.dicom.headers.attributes import IsWanted
-from bsbatch.dicom.headers.validity import drop_unfit
 from bsbatch.errors import ItemError
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
@@ -59,11 +58,12 @@ def header_in(head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
 def _check(header: Header, is_directory: bool) -> Header:
     if is_directory or header.sop_class == with_pydicom.MEDIA_STORAGE_DIRECTORY:
         raise ItemError(Reason.DICOMDIR, EXPLANATIONS[Reason.DICOMDIR])
-    if not (header.modality or header.sop_class or header.rows):  # pydicom parses such files without an error
+    is_empty = not (header.modality or header.sop_class or header.rows or header.unfit)
+    if is_empty:  # pydicom parses such files without an error
         raise ItemError(
             Reason.DECODE_FAILED, "the header holds neither a modality, a SOP class nor an image: copy the file again"
         )
-    return drop_unfit(header)
+    return header
 
 
 @contextmanager

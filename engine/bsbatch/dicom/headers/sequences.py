@@ -8,8 +8,6 @@ from bsbatch.dicom.headers.energies import ranges_of
 from bsbatch.records import Detector, EnergyRange
 from bsbatch.tracers.record import Drug
 
-OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformationSequence"
-"""Keywords that name what was injected."""
 _REMEMBERED = 256
 """Size of the caches: a camera writes the same detectors and windows into every header."""
 
@@ -34,11 +32,11 @@ def centre_of(raw: RawValues) -> tuple[bytes | None, bytes | None]:
 
 
 @lru_cache(_REMEMBERED)
-def read_drugs(packed: tuple[bytes | None, ...], codec: str, is_implicit: bool) -> tuple[Drug, ...]:
+def read_drugs(packed: tuple[bytes, ...], codec: str, is_implicit: bool) -> tuple[Drug, ...]:
     """Read Radiopharmaceutical Information Sequence, else the attributes at the root that older objects have."""
-    raw = {keyword: value for keyword, value in zip(OF_DRUGS, packed, strict=True) if value is not None}
+    raw = {keyword: value for keyword, value in zip(attributes.OF_DRUGS, packed, strict=True) if value}
     items = read_items(raw, "RadiopharmaceuticalInformationSequence", is_implicit, attributes.DRUG)
-    nuclides, names = (values.free_texts(raw, keyword, codec) for keyword in OF_DRUGS[:2])
+    nuclides, names = (values.free_texts(raw, keyword, codec) for keyword in attributes.OF_DRUGS[:2])
     if items or not (nuclides or names):
         return tuple(_drug(item, codec, is_implicit) for item in items)
     return (Drug((), nuclides, (), names, None, None),)
@@ -53,8 +51,8 @@ def _drug(item: RawValues, codec: str, is_implicit: bool) -> Drug:
         nuclide_texts=_texts_of(nuclides, "CodeMeaning", codec),
         codes=_texts_of(codes, "CodeValue", codec),
         texts=((name,) if name else ()) + _texts_of(codes, "CodeMeaning", codec),
-        start_time=values.unique_text(item, "RadiopharmaceuticalStartTime"),
-        start_datetime=values.unique_text(item, "RadiopharmaceuticalStartDateTime"),
+        start_time=values.unique_text(item.get("RadiopharmaceuticalStartTime", b"")),
+        start_datetime=values.unique_text(item.get("RadiopharmaceuticalStartDateTime", b"")),
     )
 
 

@@ -4,8 +4,8 @@ A header with the tags, VRs and lengths of an earlier one has each value at the 
 scans of one camera differ in little but their values.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.dicom.headers import attributes
-from bsbatch.dicom.headers.elements import RawValues, Span, Walker
+from bsbatch.dicom.headers.elements import Span, Walker
+
+Values = tuple[bytes, ...]
+"""Undecoded values of attributes; empty where one is absent."""
 
 DATASET = 132
 """Offset of the file meta information, after preamble and prefix, PS3.10 section 7.1."""
@@ -25,16 +28,18 @@ _NEXT = 8
 """Bytes that must match in the element before which the walk stopped."""
 _DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
 """Attributes whose values determine how the rest is walked."""
+_ABSENT = slice(0)
 _MOST_BEGINNINGS, _MOST_ALIKE = 256, 8
 _MOST_MISSES, _RARELY = 24, 64
-_FEWEST = 2
-"""Minimum number of values of a template; every image has more."""
 
 
 class Walk(NamedTuple):
     """Result of a walk through a header. A tuple, because one is made for every file."""
 
-    raw: RawValues
+    own: Values
+    """Of the attributes in which the objects of a series or of a camera differ, `attributes.Order.own`."""
+    shared: Values
+    """Of those that they share. It is the same tuple for objects that follow each other and are alike in them."""
     start: int
     """Offset of the first byte after the file meta information."""
     stop: int
@@ -44,7 +49,7 @@ class Walk(NamedTuple):
     """True if more than `attributes.OUTLINE` was extracted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Template:
     end: int
     """Number of bytes that the template covers."""
@@ -54,19 +59,29 @@ class _Template:
     """Ones in every byte that must match, as words; zeros after `end`."""
     expected: bytes
     """The bytes under the mask."""
-    keywords: tuple[str, ...]
-    values: Callable[[bytes], tuple[bytes, ...]]
-    """Returns the bytes of their values, in the order of `keywords`."""
+    mask_of_shared: NDArray[np.uint64]
+    """Ones also in the bytes of shared values."""
+    own: Callable[[bytes], Values]
+    shared: Callable[[bytes], Values]
+    """Return the values of the `Walk`."""
     outcome: tuple[int, int, bool, bool]
-    """Fields of the `Walk` after `Walk.raw`."""
+    """Fields of the `Walk` after its values."""
+    latest: tuple[bytes, Values] = field(default=(b"", ()))
+    """The bytes under `mask_of_shared` in the latest header, and its shared values."""
 
-    def matches(self, data: bytes) -> bool:
-        """Return True if a file with these first bytes has a header of this template."""
+    def recall(self, data: bytes) -> Walk | None:
+        """Return what a walk would, if a file with these first bytes has a header of this template."""
         size = len(data)
         if size < self.end or (self.is_whole and size != self.end):
-            return False
-        whole_words = data.ljust(self.mask.nbytes, b"\0")
-        return (np.frombuffer(whole_words, np.uint64, len(self.mask)) & self.mask).tobytes() == self.expected
+            return None
+        words = np.frombuffer(data.ljust(self.mask.nbytes, b"\0"), np.uint64, len(self.mask))
+        alike, shared = self.latest
+        if (words & self.mask_of_shared).tobytes() != alike:
+            if (words & self.mask).tobytes() != self.expected:
+                return None
+            shared = self.shared(data)
+            self.latest = (words & self.mask_of_shared).tobytes(), shared
+        return Walk(self.own(data), shared, *self.outcome)
 
 
 class TemplateCache:
@@ -87,9 +102,10 @@ class TemplateCache:
         if group is None or not group.templates:
             return None
         for template in group.templates:
-            if template.matches(data):
+            walk = template.recall(data)
+            if walk is not None:
                 group.misses = 0
-                return Walk(dict(zip(template.keywords, template.values(data), strict=True)), *template.outcome)
+                return walk
         return None
 
     def remember(self, data: bytes, walk: Walk, is_whole: bool) -> None:
@@ -105,7 +121,7 @@ class TemplateCache:
             True if the walk reached the end of the file, and `recall` is given all bytes of such a file.
         """
         end = walk.stop if is_whole else walk.stop + _NEXT
-        if end > len(data) or len(walk.raw) < _FEWEST:
+        if end > len(data):
             return
         if len(self._groups) >= _MOST_BEGINNINGS:
             self._groups = {}
@@ -128,20 +144,41 @@ class _Group:
 
 
 def _make_template(data: bytes, walk: Walk, is_whole: bool) -> _Template:
-    mask, slices = bytearray(-(-len(data) // _WORD) * _WORD), {}
+    order = attributes.ORDER if walk.is_wanted else attributes.ORDER_OF_OUTLINE
+    fixed, shared = bytearray(len(data)), bytearray(len(data))
+    slices: dict[str, slice] = {}
     for span in _spans(data, walk):
-        attribute = attributes.EVERY.get(span.tag)
-        is_kept = attribute is not None and attribute.keyword in walk.raw
-        if attribute is not None and is_kept:
-            slices[attribute.keyword] = slice(span.value, span.end)
-        is_fixed = span.is_nested or (attribute is not None and attribute.keyword in _DECISIVE)
-        fixed = slice(span.start, span.end if is_fixed else span.value)
-        mask[fixed] = b"\xff" * (fixed.stop - fixed.start)
+        keyword = attributes.EVERY[span.tag].keyword if span.tag in attributes.EVERY else ""
+        is_fixed = span.is_nested or keyword in _DECISIVE
+        _mark(fixed, slice(span.start, span.end if is_fixed else span.value))
+        if keyword in order.own or keyword in order.shared:
+            slices[keyword] = slice(span.value, span.end)
+            _mark(shared, slices[keyword] if keyword in order.shared else _ABSENT)
     if not is_whole:
-        mask[len(data) - _NEXT : len(data)] = b"\xff" * _NEXT
-    words = np.frombuffer(bytes(mask), np.uint64)
-    expected = (np.frombuffer(data.ljust(len(mask), b"\0"), np.uint64) & words).tobytes()
-    return _Template(len(data), is_whole, words, expected, tuple(slices), itemgetter(*slices.values()), walk[1:])
+        _mark(fixed, slice(len(data) - _NEXT, len(data)))
+    mask = _to_words(fixed)
+    return _Template(
+        end=len(data),
+        is_whole=is_whole,
+        mask=mask,
+        expected=(_to_words(data) & mask).tobytes(),
+        mask_of_shared=mask | _to_words(shared),
+        own=_getter(order.own, slices),
+        shared=_getter(order.shared, slices),
+        outcome=walk[2:],
+    )
+
+
+def _mark(mask: bytearray, part: slice) -> None:
+    mask[part] = b"\xff" * len(mask[part])
+
+
+def _to_words(data: bytes | bytearray) -> NDArray[np.uint64]:
+    return np.frombuffer(bytes(data) + bytes(-len(data) % _WORD), np.uint64)
+
+
+def _getter(keywords: tuple[str, ...], slices: Mapping[str, slice]) -> Callable[[bytes], Values]:
+    return itemgetter(*(slices.get(keyword, _ABSENT) for keyword in keywords))
 
 
 def _spans(data: bytes, walk: Walk) -> Iterator[Span]:

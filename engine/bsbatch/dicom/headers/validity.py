@@ -8,6 +8,7 @@ not known, so the object must not be used.
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from bsbatch.dicom.headers.attributes import GENIE_LABELS
@@ -44,8 +45,11 @@ _OWN_FORMS = (
 """Keywords and forms of the first fields of a `Header`, in its order; the objects of a camera do not share them."""
 _OF_SERIES = 2
 """Position of the first field that the objects of a series share."""
-_OBJECT, _SERIES = (
-    re.compile("\n".join(form for _, form in forms)) for forms in (_OWN_FORMS[:_OF_SERIES], _OWN_FORMS[_OF_SERIES:])
+_BETWEEN = "\0"
+"""Separator of values that are checked together; no form has it."""
+_OBJECT, _OWN = (
+    (re.compile(_BETWEEN.join(form for _, form in _OWN_FORMS[:number])), number)
+    for number in (_OF_SERIES, len(_OWN_FORMS))
 )
 _OWN_CHECKS = tuple(
     (keyword, re.compile("(?s:.*)" if form is _TEXT else form).fullmatch) for keyword, form in _OWN_FORMS
@@ -53,6 +57,7 @@ _OWN_CHECKS = tuple(
 _DECISIVE = frozenset({"SOPInstanceUID", "StudyInstanceUID", "SOPClassUID", "TransferSyntaxUID"})
 """Attributes without which an object, its study or its kind is not known."""
 _SHARED = Header._fields.index("sop_class")
+_NOTHING = tuple(() if name == "drugs" else None for name in Header._fields)
 
 
 class _Fault(NamedTuple):
@@ -65,16 +70,25 @@ class _Fault(NamedTuple):
     """Fields of the `Header` to replace."""
 
 
-def drop_unfit(header: Header) -> Header:
+def drop_unfit(header: Header, known_from: int = len(Header._fields)) -> Header:
     """Return the header without the values that do not fit their attributes; `Header.unfit` names them.
 
-    Most headers are returned as they are, after one match and two or three calls of a cache.
+    Most headers are returned as they are, after a match.
+
+    Parameters
+    ----------
+    header
+        As it was read.
+    known_from
+        Position of the first of the last fields that are known to fit, from `first_known`, to save time.
     """
-    is_fit = _OBJECT.fullmatch(f"{header.sop_uid or ''}\n{header.acquisition_time or ''}") is not None
-    is_fit = is_fit and _is_series_fit(header[_OF_SERIES : len(_OWN_FORMS)]) and _is_fit(header[_SHARED:])
-    if is_fit and (not header.drugs or _are_sound(header.drugs)):
+    pattern, number = _OBJECT if known_from <= _OF_SERIES else _OWN
+    own = _BETWEEN.join([str(value or "") for value in header[:number]])
+    if known_from <= _SHARED and pattern.fullmatch(own) and (not header.drugs or _are_sound(header.drugs)):
         return header
     faults = (*_faults_of_object(header), *_faults_of_camera(header))
+    if not faults:
+        return header
     unfit = dict.fromkeys((*header.unfit, *(fault.keyword for fault in faults)))
     is_damaged = header.is_damaged or any(fault.is_foreign or fault.keyword in _DECISIVE for fault in faults)
     changes: dict[str, object] = {"unfit": tuple(unfit), "is_damaged": is_damaged}
@@ -89,16 +103,11 @@ def _are_sound(drugs: tuple[Drug, ...]) -> bool:
     return not _are_foreign(drugs)
 
 
-@lru_cache(_REMEMBERED)
-def _is_series_fit(values: tuple[str | None, ...]) -> bool:
-    return _SERIES.fullmatch("\n".join(value or "" for value in values)) is not None
-
-
-@lru_cache(_REMEMBERED)
-def _is_fit(shared: tuple[object, ...]) -> bool:
-    """Return True for the fields from ``sop_class`` on, which the objects of a camera share, if none has a fault."""
-    header = Header._make((*(None,) * _SHARED, *shared))
-    return next(_faults_of_camera(header), None) is None
+def first_known(fields: tuple[object, ...]) -> int:
+    """Return the position of the first of the last fields of a header if all of them fit, else the number of fields."""
+    header = Header._make((*_NOTHING[: -len(fields)], *fields))
+    is_fit = next(chain(_faults_of_object(header), _faults_of_camera(header)), None) is None
+    return len(header) - len(fields) if is_fit else len(header)
 
 
 def _faults_of_object(header: Header) -> Iterator[_Fault]:

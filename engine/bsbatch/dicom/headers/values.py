@@ -23,13 +23,12 @@ _EXTENDED = frozenset(f"ISO 2022 IR {number}" for number in (6, 13, 58, 87, 149,
 _CODECS = {"": "latin-1", "ISO_IR 6": "latin-1", "ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8"}
 
 
-def codec(raw: RawValues) -> str:
-    """Python codec of free text, PS3.3 section C.12.1.1.2; ``ascii`` if only the ASCII part is supported."""
-    return _codec_of(raw.get("SpecificCharacterSet", b""))
-
-
 @lru_cache(_REMEMBERED)
-def _codec_of(value: bytes) -> str:
+def codec_of(value: bytes) -> str:
+    """Python codec of free text for a Specific Character Set, PS3.3 section C.12.1.1.2.
+
+    It is ``ascii`` if only the ASCII part is supported.
+    """
     names = value.decode("latin-1").rstrip(" \0").split("\\")
     if len(names) == 1 and names[0] in _CODECS:
         return _CODECS[names[0]]
@@ -48,10 +47,9 @@ def texts(raw: RawValues, keyword: str) -> tuple[str, ...]:
     return _codes(raw[keyword]) if keyword in raw else ()
 
 
-def unique_text(raw: RawValues, keyword: str) -> str | None:
-    """`text` without a cache, for values that differ in every object."""
-    value = raw.get(keyword)
-    if value is None:
+def unique_text(value: bytes) -> str | None:
+    """Do what `text` does, without a cache, for values that differ in every object."""
+    if not value:
         return None
     first, _, _ = value.decode("latin-1").rstrip(" \0").partition("\\")
     return first.strip() or None
@@ -77,6 +75,8 @@ def free_text(raw: RawValues, keyword: str, codec: str) -> str | None:
 
 def unique_free_text(value: bytes, codec: str) -> str | None:
     """First value of LO or SH, for values that differ between patients."""
+    if not value:
+        return None
     check(_ESCAPE not in value)
     first, _, _ = value.decode(codec).partition("\\")
     return first.rstrip(" \0").strip() or None
@@ -112,15 +112,15 @@ def short(raw: RawValues, keyword: str) -> int | None:
     return values[0] if values else None
 
 
-def integer(raw: RawValues, keyword: str) -> int | None:
+def integer(value: bytes) -> int | None:
     """`whole`, clipped to 32 bits."""
-    value = whole(raw, keyword)
-    return None if value is None else max(-_INT32 - 1, min(_INT32, value))
+    number = whole(value)
+    return None if number is None else max(-_INT32 - 1, min(_INT32, number))
 
 
-def whole(raw: RawValues, keyword: str) -> int | None:
+def whole(value: bytes) -> int | None:
     """First value of IS."""
-    value = raw.get(keyword, b"").rstrip(b" \0")
+    value = value.rstrip(b" \0")
     if not value:
         return None
     parts = value.split(b"\\")

@@ -15,6 +15,7 @@ from bsbatch.dicom.headers.attributes import IsWanted
 from bsbatch.dicom.headers.damage import find_unreadable
 from bsbatch.dicom.headers.elements import are_fragments_whole
 from bsbatch.dicom.headers.energies import ranges_of, windows_of
+from bsbatch.dicom.headers.validity import drop_unfit
 from bsbatch.dicom.moments import acquisition
 from bsbatch.dicom.part10 import Part10, open_file
 from bsbatch.errors import ItemError
@@ -37,6 +38,8 @@ _UINT16 = 2**16 - 1
 def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple[Header, bool]:
     """Read a header for `bsbatch.dicom.headers.read.read_header`; return also True if it is that of a DICOMDIR.
 
+    Values that do not fit their attributes are dropped.
+
     Raises
     ------
     ItemError
@@ -47,11 +50,11 @@ def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple
         _check_kind(file)
         dataset = file.read(_is_beyond_outline, _OUTLINE)
         if not is_wanted(_text(dataset, "Modality") or "", _sop_class(file.meta, dataset) or ""):
-            return _to_header(file.meta, dataset, None, _syntax(file, dataset, None)), False
+            return drop_unfit(_to_header(file.meta, dataset, None, _syntax(file, dataset, None))), False
         dataset = file.read(_PIXELS.__contains__, _FULL)
         pixels = _locate_pixels(file, size)
         header = _to_header(file.meta, dataset, pixels, _syntax(file, dataset, pixels))
-        return header, "DirectoryRecordSequence" in dataset
+        return drop_unfit(header), "DirectoryRecordSequence" in dataset
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
