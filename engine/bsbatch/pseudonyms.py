@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +14,7 @@ from bsbatch.records import Header, ObjectRef
 _MIN_KEY_BYTES = 16
 _NAME_PARTS = re.compile(r"[\s^=,.]+")
 """Separators of the components of a name, PS3.5 section 6.2.1."""
+_replace_patient = Header.replacer("patient_id", "patient_issuer", "patient_name")
 _UID_BITS = 128
 _KEY_BYTES = 16
 
@@ -52,7 +53,7 @@ class Pseudonymiser:
 
     def ref(self, ref: ObjectRef) -> ObjectRef:
         """Return the reference with a pseudonymous source; the object can still be opened."""
-        return replace(ref, source=self._hash("source:" + ref.source).hex())
+        return ref._replace(source=self._hash("source:" + ref.source).hex())
 
     def archive(self, path: str) -> str:
         """Return 64 hexadecimal digits for the absolute path of an archive."""
@@ -116,11 +117,8 @@ class PatientKeys:
             return header
         if name is not None:
             name = " ".join(_NAME_PARTS.split(name.casefold())).strip()
-        return header._replace(
-            patient_id=self._hash("patient:", header.patient_id),
-            patient_issuer=self._hash("issuer:", header.patient_issuer),
-            patient_name=self._hash("name:", name),
-        )
+        patient, issuer = self._hash("patient:", header.patient_id), self._hash("issuer:", header.patient_issuer)
+        return _replace_patient(header, (patient, issuer, self._hash("name:", name)))
 
     def _hash(self, kind: str, text: str | None) -> str | None:
         if text is None:

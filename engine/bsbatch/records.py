@@ -1,7 +1,12 @@
-"""Frozen records that the stages of a run pass to one another."""
+"""Records that the stages of a run pass to one another.
 
+Those made for every object or examination are tuples, which are made several times as fast as dataclasses.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +17,7 @@ from bsbatch.tracers.record import UNKNOWN_TRACER, Drug, Tracer
 from bsbatch.view_pixels import ViewPixels
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRef:
+class ObjectRef(NamedTuple):
     """One object of a source, not yet opened."""
 
     source: str
@@ -79,7 +83,7 @@ class PixelData:
 class Header(NamedTuple):
     """The part of a DICOM header that later stages use, under the standard's names.
 
-    A tuple: it is made several times as fast as a dataclass. Only the view resolver reads texts; no row has them.
+    Only the view resolver reads texts; no row has them.
     """
 
     sop_uid: str | None
@@ -104,7 +108,7 @@ class Header(NamedTuple):
     """Items of Radiopharmaceutical Information Sequence; without one, the retired attributes at the root."""
     pixel_data: PixelData | None
     sop_class: str | None
-    """From here on, objects of one camera have the same values, see `Header.without_instance_values`."""
+    """From here on, objects of one camera have the same values, see `Header.shared`."""
     modality: str
     image_type: tuple[str, ...]
     manufacturer: str | None
@@ -152,28 +156,27 @@ class Header(NamedTuple):
     is_damaged: bool = False
     """True if one of them held parts of other elements, or identifies the object: it must not be used."""
 
-    def without_instance_values(self) -> "Header":
+    def shared(self) -> tuple[object, ...]:
         """Return the values that the objects of one camera share, as a key for a cache."""
-        return self._replace(
-            sop_uid=None,
-            acquisition_time=None,
-            acquisition_date=None,
-            acquisition_datetime=None,
-            content_date=None,
-            study_uid=None,
-            series_uid=None,
-            frame_of_reference_uid=None,
-            patient_id=None,
-            patient_issuer=None,
-            patient_name=None,
-            counts_accumulated=None,
-            drugs=(),
-            pixel_data=None,
-        )
+        return self[Header._fields.index("sop_class") :]
+
+    @classmethod
+    def of_last(cls, values: tuple[object, ...]) -> "Header":
+        """Return a header of its last values alone, such as `shared` ones."""
+        return cls._make(_NO_OWN_VALUES[: len(cls._fields) - len(values)] + values)
+
+    @classmethod
+    def replacer(cls, *names: str) -> "Callable[[Header, tuple[object, ...]], Header]":
+        """Return a function that replaces fields by values, in half of the time that `_replace` takes."""
+        size = len(cls._fields)
+        pick = itemgetter(*(size + names.index(name) if name in names else at for at, name in enumerate(cls._fields)))
+        return lambda header, values: cls._make(pick(header + values))
 
 
-@dataclass(frozen=True, slots=True)
-class FrameView:
+_NO_OWN_VALUES = tuple(() if name == "drugs" else None for name in Header._fields)
+
+
+class FrameView(NamedTuple):
     """A frame and its view."""
 
     frame: int
@@ -192,8 +195,7 @@ class ScanLabel:
     """Phases that they name: ``4 h``, ``20 min``, ``early``, ``late``."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScanObject:
+class ScanObject(NamedTuple):
     """An object recognised as a whole-body bone scan; its pixels are not read yet."""
 
     ref: ObjectRef
@@ -206,16 +208,14 @@ class ScanObject:
     tracer: Tracer = UNKNOWN_TRACER
 
 
-@dataclass(frozen=True, slots=True)
-class ExamView:
+class ExamView(NamedTuple):
     """One view of an examination: a frame of an object."""
 
     scan: ScanObject
     frame: FrameView
 
 
-@dataclass(frozen=True, slots=True)
-class Examination:
+class Examination(NamedTuple):
     """An anterior and a posterior frame of one acquisition; one of them may be missing."""
 
     exam_id: str
@@ -228,8 +228,7 @@ class Examination:
     """Set if it fails before its pixels are read."""
 
 
-@dataclass(frozen=True, slots=True)
-class SettledObject:
+class SettledObject(NamedTuple):
     """An object with a verdict of its own, outside any examination."""
 
     ref: ObjectRef
@@ -237,8 +236,7 @@ class SettledObject:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Quality:
+class Quality(NamedTuple):
     """Quality metrics; they raise flags and never exclude an examination."""
 
     counts_anterior: float
@@ -349,8 +347,7 @@ class Explanation:
     """Anterior and posterior; None if no overlay is drawn."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedExam:
+class PreparedExam(NamedTuple):
     """An examination with the input of the model; its body only with heat maps, its views only for overlays."""
 
     exam: Examination
@@ -361,8 +358,7 @@ class PreparedExam:
     views: tuple[ViewPixels, ViewPixels] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An examination that gets no score."""
 
     exam: Examination
@@ -370,8 +366,7 @@ class Failure:
     quality: Quality | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A scored examination; its score is in [0, 1]."""
 
     exam: Examination

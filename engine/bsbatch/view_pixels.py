@@ -1,6 +1,7 @@
 """Pixels of one view, and the counts that they stand for."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,8 @@ class LookupTable:
         return np.asarray(self.entries[entry], np.uint16)
 
 
-@dataclass(frozen=True, slots=True)
-class ViewPixels:
-    """The pixels of one view, before preprocessing."""
+class ViewPixels(NamedTuple):
+    """The pixels of one view, before preprocessing. A tuple, see `bsbatch.records`."""
 
     stored: NDArray[np.generic]
     """``(rows, columns)`` samples without the unused bits of their containers; displays inverted, padding replaced."""

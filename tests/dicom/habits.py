@@ -8,7 +8,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.dicom.objects import ref, scan
@@ -206,7 +206,7 @@ def _make(views: list[_View], number: int, habits: Habits, luck: random.Random) 
         patient_id=f"{truth.patient}" if patient else None,
         descriptions=(text,) if text else (),
     )
-    return replace(made, label=label_of(made.header))
+    return made._replace(label=label_of(made.header))
 
 
 def _stamp(start: float, habits: Habits) -> tuple[str | None, str | None]:
@@ -228,7 +228,7 @@ def _copy(item: ScanObject, habits: Habits, luck: random.Random) -> ScanObject |
     header = item.header if kind == "objects sent twice" else item.header._replace(sop_uid=f"{uid}.{source[:9]}")
     if kind == "processed copies beside the originals":
         header = header._replace(image_type=_DERIVED)
-    return replace(item, ref=ref(source), header=header)
+    return item._replace(ref=ref(source), header=header)
 
 
 def main() -> None:

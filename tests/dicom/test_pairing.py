@@ -1,5 +1,4 @@
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -27,7 +26,7 @@ def clock(seconds: float) -> str:
 
 def texted(item: ScanObject, text: str) -> ScanObject:
     """The object with a Series Description."""
-    return replace(item, label=label_of(item.header._replace(descriptions=(text,))))
+    return item._replace(label=label_of(item.header._replace(descriptions=(text,))))
 
 
 def events_of(scans: Iterable[ScanObject], pixels: Mapping[str, str] | None = None) -> list[Event]:
@@ -141,7 +140,7 @@ def test_days_in_the_form_of_older_standards_are_days(dates: tuple[str, str]) ->
     views = [scan(view, view, acquisition_date=date) for view, date in zip("AP", dates, strict=True)]
 
     assert [why for _, why in outcomes(views)] == [Reason.SINGLE_VIEW_ONLY] * 2
-    untimed = [replace(view, header=view.header._replace(acquisition_time=None)) for view in views]
+    untimed = [view._replace(header=view.header._replace(acquisition_time=None)) for view in views]
     assert [why for _, why in outcomes(untimed)] == [Reason.SINGLE_VIEW_ONLY] * 2
 
 

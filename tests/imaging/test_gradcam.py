@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ def body() -> Body:
 
 
 BODY = body()
-EXAM = examine((replace(scan("AP", "both"), header=header(rows=1024, columns=256)),))
+EXAM = examine((scan("AP", "both")._replace(header=header(rows=1024, columns=256)),))
 SAMPLE = PreparedExam(EXAM, np.zeros((512, 512), np.float32), Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64), BODY)
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -86,7 +84,7 @@ def test_the_threshold_of_the_run_selects_the_class_that_is_shown() -> None:
 
 
 def test_without_the_body_there_is_no_explanation() -> None:
-    assert Explainer(CamMode.ALL, threshold=0.3).explain(0.4, cam(2, -1), replace(SAMPLE, body=None)) is None
+    assert Explainer(CamMode.ALL, threshold=0.3).explain(0.4, cam(2, -1), SAMPLE._replace(body=None)) is None
 
 
 def at(*spots: tuple[int, int, float]) -> MapLocation:

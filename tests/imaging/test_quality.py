@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -242,7 +241,7 @@ def test_an_assumed_order_is_flagged(kind: EvidenceKind) -> None:
 def test_the_tracer_of_either_object_is_flagged(tracer: Tracer, flag: Flag) -> None:
     front, back = two_objects({}, {}).scans
 
-    assert flag in quality(exam=examine((front, replace(back, tracer=tracer)))).flags
+    assert flag in quality(exam=examine((front, back._replace(tracer=tracer)))).flags
     assert flag not in quality(exam=examine((front, back))).flags
 
 

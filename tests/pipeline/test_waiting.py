@@ -1,5 +1,4 @@
 import tracemalloc
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ def single(number: int) -> ScanObject:
         acquisition_time=f"{number % 24:02d}{tail[:4]}",
     )
     path = f"archive/2020/{number // 500:04d}/study-{number // 2:07d}/series-1/image-{number:07d}.dcm"
-    return replace(made, ref=replace(ref(path), size=525000 + number % 7, mtime_ns=1_600_000_000_000_000_000 + number))
+    return made._replace(ref=ref(path)._replace(size=525000 + number % 7, mtime_ns=1_600_000_000_000_000_000 + number))
 
 
 @settings(deadline=None)

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +136,23 @@ def test_a_pair_takes_its_series_from_the_anterior_object() -> None:
 
 
 def test_the_tracer_is_written_and_the_posterior_object_completes_it() -> None:
-    front = replace(scan("A", "a"), tracer=Tracer("Tc-99m", None, None))
-    back = replace(scan("P", "p"), tracer=Tracer("Tc-99m", "HDP", 185.5))
+    front = scan("A", "a")._replace(tracer=Tracer("Tc-99m", None, None))
+    back = scan("P", "p")._replace(tracer=Tracer("Tc-99m", "HDP", 185.5))
 
     row = result_of(failure(examine((front, back))))
 
     assert (row["radionuclide"], row["radiopharmaceutical"]) == ("Tc-99m", "HDP")
     assert row["minutes_from_injection"] == 185.5
-    other = result_of(failure(examine((replace(front, tracer=Tracer(None, "MDP", 0.0)), back))))
+    other = result_of(failure(examine((front._replace(tracer=Tracer(None, "MDP", 0.0)), back))))
     assert (other["radionuclide"], other["radiopharmaceutical"]) == ("Tc-99m", "MDP")
     assert other["minutes_from_injection"] == 0.0
     assert result_of(failure(BOTH))["radionuclide"] is None
 
 
 def test_every_column_of_a_result_has_its_own_value() -> None:
-    front = replace(scan("A", "a", patient_id="key"), tracer=Tracer("Tc-99m", "HDP", 185.5))
+    front = scan("A", "a", patient_id="key")._replace(tracer=Tracer("Tc-99m", "HDP", 185.5))
     back = scan("P", "p")
-    exam = examine((front, replace(back, frames=(replace(back.frames[0], frame=2),))))
+    exam = examine((front, back._replace(frames=(back.frames[0]._replace(frame=2),))))
     quality = Quality(1.0, 2.0, 3.0, 4.0, 5.0, 6, ("lossy",), "f" * 32)
 
     assert result_of(Prediction(exam, quality, 0.75)) == {
@@ -195,7 +194,7 @@ def test_every_column_of_a_result_has_its_own_value() -> None:
 def test_every_column_of_an_object_has_its_own_value() -> None:
     whole = header(frame_of_reference_uid="1.2.9", patient_id="key", rows=12, columns=34, unfit=("PatientSex",))
     item = SettledObject(ObjectRef("ct.dcm", "/ct.dcm", 5, 6), whole, CT.verdict)
-    empty = replace(item, header=whole._replace(modality="", rows=0, columns=0, image_type=(), unfit=()))
+    empty = item._replace(header=whole._replace(modality="", rows=0, columns=0, image_type=(), unfit=()))
 
     first, second = objects_of(unit(settled=(item, empty)))
 
@@ -299,7 +298,7 @@ def test_an_object_without_a_header_has_null_columns() -> None:
 
 def test_no_text_of_the_header_reaches_a_row() -> None:
     secret = header(descriptions=("Secret^Patience",), view_position=("Secret",), private_labels=(("Secret",),))
-    settled = replace(CT, header=secret)
+    settled = CT._replace(header=secret)
 
     assert "Secret" not in str(object_rows(unit(settled=(settled,))))
 

@@ -4,8 +4,6 @@ A sample occupies Bits Stored bits, of which High Bit is the most significant. T
 overlays or nothing, so they are removed, whatever the encoding.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,7 +117,7 @@ def _replace(view: ViewPixels, is_padding: NDArray[np.bool_], header: Header) ->
     nothing = np.asarray(_sample_of_no_counts(view, header), view.stored.dtype)
     if not (is_padding & (view.stored != nothing)).any():
         return view
-    return replace(view, stored=np.where(is_padding, nothing, view.stored), has_padding=True)
+    return view._replace(stored=np.where(is_padding, nothing, view.stored), has_padding=True)
 
 
 def _sample_of_no_counts(view: ViewPixels, header: Header) -> int:

@@ -71,13 +71,10 @@ def decline(header: Header) -> Verdict | None:
     """
     if _is_unread(header):
         return _UNREAD
-    for check in (_other_modality, _display_capture, _other_nuclear_medicine):
-        reason = check(header)
-        if reason is not None:
-            return Verdict.of(
-                Stage.HEADER, Reason.INVALID_VALUE if header.unfit and _hides_its_kind(header) else reason
-            )
-    return None
+    reason = _other_modality(header) or _display_capture(header) or _other_nuclear_medicine(header)
+    if reason is None:
+        return None
+    return Verdict.of(Stage.HEADER, Reason.INVALID_VALUE if header.unfit and _hides_its_kind(header) else reason)
 
 
 def find_defect(header: Header, max_pixels: int) -> Verdict | None:

@@ -56,13 +56,15 @@ def resolve(header: Header, frames: tuple[int, ...], *, assume_order: bool) -> t
     One or two `FrameView`, anterior first; or the verdict ``view_unresolved``, ``view_conflict``, ``composite_views``,
     ``too_many_frames`` or ``lateral_view``.
     """
-    return _resolve(header.without_instance_values(), frames, assume_order)
+    return _resolve(header.shared(), frames, assume_order)
 
 
 @lru_cache(_REMEMBERED)
-def _resolve(header: Header, frames: tuple[int, ...], assume_order: bool) -> tuple[FrameView, ...] | Verdict:
-    """Resolve the views of a header without its object's own values, so that a camera's objects share the cache."""
-    named: list[FrameView] = []
+def _resolve(
+    shared: tuple[object, ...], frames: tuple[int, ...], assume_order: bool
+) -> tuple[FrameView, ...] | Verdict:
+    """Resolve the views of a header by the values that a camera's objects share, and so this cache."""
+    header, named = Header.of_last(shared), list[FrameView]()
     for frame in frames:
         found = testify(header, frame)
         if isinstance(found, Reason):
@@ -78,9 +80,12 @@ def _resolve(header: Header, frames: tuple[int, ...], assume_order: bool) -> tup
 
 def without_labels(header: Header) -> Header:
     """Remove what only this module needs, so that waiting objects hold no free text and less memory."""
-    return header._replace(
-        detectors=(), view_texts=(), private_labels=(), view_position=(), image_ids=(), descriptions=(), drugs=()
-    )
+    return _replace_labels(header, _NO_LABELS)
+
+
+_OF_LABELS = "detectors", "view_texts", "private_labels", "view_position", "image_ids", "descriptions", "drugs"
+_NO_LABELS = ((),) * len(_OF_LABELS)
+_replace_labels = Header.replacer(*_OF_LABELS)
 
 
 def testify(header: Header, frame: int) -> FrameView | Reason | None:

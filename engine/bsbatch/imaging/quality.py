@@ -2,6 +2,7 @@
 
 import math
 from enum import StrEnum
+from itertools import compress
 from typing import NamedTuple
 
 import cv2
@@ -72,6 +73,9 @@ class Flag(StrEnum):
     """A value of the header does not fit its attribute and is not used; ``unfit_values`` of ``objects`` names it."""
 
 
+_FLAGS = tuple(flag.value for flag in Flag)
+
+
 class _Statistics(NamedTuple):
     """Statistics of one view."""
 
@@ -107,26 +111,26 @@ def assess(
     front, back, laterality, position, missing_rows = _measure(exam, anterior, posterior, statistics)
     saturated = front.saturated + back.saturated
     first, last = exam.scans[0].header, exam.scans[-1].header
-    flags = (  # no dictionary: hashing members costs more than all else here
-        (Flag.COUNTS_MISMATCH, not _counts_agree(exam, front.total + back.total)),
-        (Flag.COUNTS_TOO_LOW, min(front.total, back.total) < _LOW_COUNTS),
-        (Flag.NEGATIVE_COUNTS, min(front.low, back.low) < 0),
-        (Flag.LOSSY, first.is_lossy or last.is_lossy),
-        (Flag.EIGHT_BIT_ORIGIN, first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS),
-        (Flag.HOTSPOT_DOMINATES, max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT),
-        (Flag.SATURATED, saturated > _FEW_SATURATED),
-        (Flag.ORIENTATION_SUSPECT, position.is_turned),
-        (Flag.BODY_TRUNCATED, position.is_cut),
-        (Flag.VIEW_INCOMPLETE, position.is_uneven),
-        (Flag.ROWS_MISSING, missing_rows > 0),
-        (Flag.LATERALITY_SUSPECT, laterality < 0),
-        (Flag.PADDING_REMOVED, anterior.has_padding or posterior.has_padding),
-        (Flag.MODALITY_LUT, first.has_modality_lut or last.has_modality_lut),
-        (Flag.MONOCHROME1, "MONOCHROME1" in {first.photometric, last.photometric}),
-        (Flag.VIEW_ASSUMED, _is_assumed(exam)),
-        (Flag.OTHER_TRACER, exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other),
-        (Flag.EARLY_PHASE, exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early),
-        (Flag.VALUES_DROPPED, bool(first.unfit or last.unfit)),
+    is_raised = (  # in the order of `Flag`; hashing or naming members costs more than all else here
+        not _counts_agree(exam, front.total + back.total),  # counts_mismatch
+        min(front.total, back.total) < _LOW_COUNTS,  # counts_too_low
+        min(front.low, back.low) < 0,  # negative_counts
+        first.is_lossy or last.is_lossy,  # lossy
+        first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS,  # 8bit_origin
+        max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT,  # hotspot_dominates
+        saturated > _FEW_SATURATED,  # saturated
+        position.is_turned,  # orientation_suspect
+        position.is_cut,  # body_truncated
+        position.is_uneven,  # view_incomplete
+        missing_rows > 0,  # rows_missing
+        laterality < 0,  # laterality_suspect
+        anterior.has_padding or posterior.has_padding,  # padding_removed
+        first.has_modality_lut or last.has_modality_lut,  # modality_lut
+        "MONOCHROME1" in {first.photometric, last.photometric},  # monochrome1
+        _is_assumed(exam.anterior) or _is_assumed(exam.posterior),  # view_assumed
+        exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other,  # other_tracer
+        exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early,  # early_phase
+        bool(first.unfit or last.unfit),  # values_dropped
     )
     return Quality(
         counts_anterior=front.total,
@@ -135,16 +139,13 @@ def assess(
         hotspot_ratio_posterior=back.hotspot_ratio,
         laterality_correlation=laterality,
         saturated_pixels=saturated,
-        flags=tuple(flag.value for flag, is_raised in flags if is_raised),
+        flags=tuple(compress(_FLAGS, is_raised)),
         pixel_xxh3=_pixel_hash(anterior, posterior),
     )
 
 
-def _is_assumed(exam: Examination) -> bool:
-    return any(
-        view is not None and view.frame.evidence is EvidenceKind.ASSUMED_ORDER
-        for view in (exam.anterior, exam.posterior)
-    )
+def _is_assumed(view: ExamView | None) -> bool:
+    return view is not None and view.frame.evidence is EvidenceKind.ASSUMED_ORDER
 
 
 def limits_of(exam: Examination) -> tuple[int, int]:
@@ -197,10 +198,10 @@ def _total(values: Pixels) -> float:
 
 def _counts_agree(exam: Examination, total: float) -> bool:
     """Compare with Counts Accumulated of the headers, if all have it: for one object the sum over all its frames."""
-    promised = [scan.header.counts_accumulated for scan in exam.scans]
-    if any(not counts for counts in promised) or any(scan.header.frames > len(scan.frames) for scan in exam.scans):
+    promised = [scan.header.counts_accumulated or 0 for scan in exam.scans]
+    if 0 in promised or any(scan.header.frames > len(scan.frames) for scan in exam.scans):
         return True
-    return round(total) == sum(counts for counts in promised if counts)
+    return round(total) == sum(promised)
 
 
 def _hotspot_ratio(values: Pixels) -> float:

@@ -9,7 +9,7 @@
 enum { VERSION = 6, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
-/* Mirrored by `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
+/* Mirrored by `_TWO_VIEWS`, `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
 struct view_statistics {
     uint64_t total;
     uint64_t positive;

@@ -92,26 +92,25 @@ INLINED size_t at_least(const uint16_t *counts, size_t number, uint16_t limit)
 }
 
 /*
- * The count of a given rank, where the largest has rank 1. It lies in [low, high], mostly near low, so the search
- * doubles its steps first and halves them then.
+ * The count of a given rank, where the largest has rank 1, and the number of larger counts. It lies in [low, high],
+ * mostly near low, so the search doubles its steps first and halves them then.
  */
-INLINED uint16_t count_of_rank(const uint16_t *counts, size_t number, size_t rank, uint16_t low, uint16_t high)
+INLINED uint16_t count_of_rank(const uint16_t *counts, size_t number, size_t rank, uint16_t low, uint16_t high,
+                               size_t *beyond)
 {
-    uint32_t least = low, most = high, step = 1;
-    while (least + step <= most) {
-        if (at_least(counts, number, (uint16_t)(least + step)) >= rank) {
-            least += step;
+    uint32_t least = low, most = high, step = 1, is_near = 1;
+    *beyond = 0;
+    while (least < most) {
+        uint32_t middle = is_near && least + step <= most ? least + step : (least + most + 1) / 2;
+        size_t found = at_least(counts, number, (uint16_t)middle);
+        if (found >= rank) {
+            least = middle;
             step *= 2;
         } else {
-            most = least + step - 1;
-        }
-    }
-    while (least < most) {
-        uint32_t middle = (least + most + 1) / 2;
-        if (at_least(counts, number, (uint16_t)middle) >= rank)
-            least = middle;
-        else
             most = middle - 1;
+            *beyond = found;
+            is_near = 0;
+        }
     }
     return (uint16_t)least;
 }
@@ -126,7 +125,7 @@ INLINED void hotspot_ratio(const uint16_t *view, size_t pixels, const uint16_t *
                            struct view_statistics *statistics)
 {
     uint16_t *chosen = (uint16_t *)(indices + pixels / BLOCK);
-    size_t blocks = pixels / BLOCK, number = 0;
+    size_t blocks = pixels / BLOCK, number = 0, beyond;
     if (statistics->positive == 0)
         return;
     uint64_t last = statistics->positive - 1;
@@ -134,7 +133,7 @@ INLINED void hotspot_ratio(const uint16_t *view, size_t pixels, const uint16_t *
     size_t above = (size_t)(last - (uint64_t)rank);
     uint16_t low = (uint16_t)statistics->low, high = (uint16_t)statistics->high;
     if (above + 1 <= blocks)
-        low = count_of_rank(maxima, blocks, above + 1, low, high);
+        low = count_of_rank(maxima, blocks, above + 1, low, high, &beyond);
     for (size_t block = 0; block < blocks; block++) { /* without a branch, which would be mispredicted */
         indices[number] = (uint32_t)block;
         number += maxima[block] >= low;
@@ -142,8 +141,8 @@ INLINED void hotspot_ratio(const uint16_t *view, size_t pixels, const uint16_t *
     for (size_t i = 0; i < number; i++)
         memcpy(chosen + i * BLOCK, view + indices[i] * BLOCK, BLOCK * sizeof *view);
     number *= BLOCK;
-    uint16_t lower = count_of_rank(chosen, number, above + 1, low, high), higher = lower;
-    if (above > 0 && lower < high && at_least(chosen, number, (uint16_t)(lower + 1)) == above)
+    uint16_t lower = count_of_rank(chosen, number, above + 1, low, high, &beyond), higher = lower;
+    if (above > 0 && beyond == above)
         higher = least_beyond(chosen, number, lower);
     float step = (float)(higher - lower);
     float between = share < 0.5 ? lower + step * (float)share : higher - step * (float)(1 - share);
@@ -251,12 +250,16 @@ INLINED void cover(const uint32_t *cells, uint32_t *roots)
 
 INLINED void add_profile(const uint32_t *roots, uint32_t *profile)
 {
-    for (size_t row = 0; row < CELL_ROWS; row++) {
+    uint32_t columns[CELL_COLUMNS] = {0};
+    for (size_t row = 0; row < CELL_ROWS; row++, roots += CELL_COLUMNS) {
+        uint32_t width = 0;
         for (size_t column = 0; column < CELL_COLUMNS; column++) {
-            profile[row] += roots[row * CELL_COLUMNS + column];
-            profile[CELL_ROWS + column] += roots[row * CELL_COLUMNS + column];
+            width += roots[column];
+            columns[column] += roots[column];
         }
+        profile[row] = width;
     }
+    memcpy(profile + CELL_ROWS, columns, sizeof columns);
 }
 
 /* Profiles of both views, and the cells of the body that one view lacks. Compiled apart, which is 5 % faster. */
@@ -404,8 +407,8 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
     return result;
 }
 
-/* Minimum and maximum of the sums of two rows. */
-INLINED void find_range(const uint16_t *view, uint32_t range[2])
+/* Minimum and maximum of the sums of two rows, any counts. */
+INLINED void find_wide_range(const uint16_t *view, uint32_t range[2])
 {
     int32_t low = INT32_MAX, high = 0;
     for (size_t row = 0; row < VIEW_ROWS; row++, view += 2 * VIEW_COLUMNS) {
@@ -417,6 +420,25 @@ INLINED void find_range(const uint16_t *view, uint32_t range[2])
     }
     range[0] = (uint32_t)low;
     range[1] = (uint32_t)high;
+}
+
+/* The same in half of the time where no sum exceeds 16 bits, as in nearly every scan. */
+INLINED void find_range(const uint16_t *view, uint32_t range[2])
+{
+    uint16_t low = UINT16_MAX, high = 0, used = 0;
+    for (size_t row = 0; row < VIEW_ROWS; row++) {
+        const uint16_t *upper = view + 2 * row * VIEW_COLUMNS, *below = upper + VIEW_COLUMNS;
+        for (size_t i = 0; i < VIEW_COLUMNS; i++) {
+            uint16_t both = (uint16_t)(upper[i] + below[i]);
+            low = both < low ? both : low;
+            high = both > high ? both : high;
+            used |= upper[i] | below[i];
+        }
+    }
+    range[0] = low;
+    range[1] = high;
+    if (used > UINT16_MAX / 2)
+        find_wide_range(view, range);
 }
 
 INLINED void scale(const uint16_t *view, const uint32_t range[2], float *image)

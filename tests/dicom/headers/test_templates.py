@@ -27,7 +27,7 @@ SLICE = {"Modality": "CT", "SOPClassUID": CT, "InstanceNumber": 1}
 def walk(data: bytes) -> Walk | None:
     """Result of a walk; None if it leaves the header to pydicom."""
     try:
-        return fast._walk(fast._Source(BytesIO(data), data, len(data)), may_be_scan)
+        return fast._walk(data, len(data), may_be_scan)
     except (UnclearError, struct.error):
         return None
 
@@ -130,8 +130,7 @@ def test_a_changed_header_matches_with_the_result_of_a_walk_or_not_at_all(draws:
 
     found = cache.recall(bytes(data))
 
-    if found is not None and fast._decide(may_be_scan, found.shared[: fast._KIND]) == found.is_wanted:
-        assert found == walk(bytes(data))
+    assert found is None or found == walk(bytes(data))
 
 
 @pytest.mark.parametrize("length", [0, 100, 140, 300])

@@ -118,7 +118,7 @@ class Order(NamedTuple):
 
 
 def _order(table: dict[int, Attribute], *own: str) -> Order:
-    first = "Modality", "SOPClassUID", "MediaStorageSOPClassUID", "SpecificCharacterSet", "TransferSyntaxUID"
+    first = "SpecificCharacterSet", "TransferSyntaxUID"
     rest = {attribute.keyword for attribute in table.values()} - {*own, *first, "FileMetaInformationGroupLength"}
     return Order(own, (*first, *sorted(rest)))
 

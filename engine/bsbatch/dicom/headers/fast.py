@@ -44,6 +44,8 @@ _OF_OUTLINE = range(_BEFORE_DECISION.stop, attributes.LAST_OF_OUTLINE + 1)
 _BEFORE_PIXELS = range(_BEFORE_DECISION.stop, 0x7FE00008)
 _REMEMBERED = 256
 """Size of the caches of decoded values: a camera writes the same detectors and windows into every header."""
+_CHOICES = 4
+"""Size of the cache of the functions that choose attributes; a run has one."""
 _PIXEL_VRS = frozenset({b"OB", b"OW"})
 _FLOAT_PIXELS, _PIXELS = {0x7FE00008, 0x7FE00009}, 0x7FE00010
 
@@ -72,7 +74,7 @@ def parse(stream: BinaryIO | None, head: bytes, size: int, is_wanted: IsWanted) 
     data = head
     for enough in (*_SIZES[1:], None):
         try:
-            return _header(_Source(stream, data, size), is_wanted)
+            return _header(stream, data, size, is_wanted)
         except struct.error:  # the header is longer than the data
             if enough is None or stream is None or len(data) >= size:
                 return None
@@ -82,18 +84,13 @@ def parse(stream: BinaryIO | None, head: bytes, size: int, is_wanted: IsWanted) 
     return None
 
 
-class _Source(NamedTuple):
-    stream: BinaryIO | None
-    data: bytes
-    size: int
-
-
-def _header(source: _Source, is_wanted: IsWanted) -> Header:
-    walk = _TEMPLATES.recall(source.data)
-    if walk is None or walk.is_wanted != _decide(is_wanted, walk.shared[:_KIND]):
-        walk = _walk(source, is_wanted)
-        _TEMPLATES.remember(source.data, walk, walk.stop == source.size < HEAD)
-    return _complete(source, walk) if walk.is_wanted else _outline(walk)
+def _header(stream: BinaryIO | None, data: bytes, size: int, is_wanted: IsWanted) -> Header:
+    templates = _templates_of(is_wanted)
+    walk = templates.recall(data)
+    if walk is None:
+        walk = _walk(data, size, is_wanted)
+        templates.remember(data, walk, walk.stop == size < HEAD)
+    return _complete(walk, _locate(stream, data, size, walk)) if walk.is_wanted else _outline(walk)
 
 
 def _outline(walk: Walk) -> Header:
@@ -104,7 +101,7 @@ def _outline(walk: Walk) -> Header:
     return drop_unfit(_complete_date(header, moment, None)) if moment else drop_unfit(header, known_from)
 
 
-def _complete(source: _Source, walk: Walk) -> Header:
+def _complete(walk: Walk, pixel_data: PixelData | None) -> Header:
     instance, media_instance, time, moment, *series, patient, issuer, name, content_date, total = walk.own[:_DRUGS]
     codec = values.codec_of(walk.shared[_CHARACTER_SET])
     fields, known_from = _camera_fields(walk.shared, walk.is_implicit)
@@ -119,7 +116,7 @@ def _complete(source: _Source, walk: Walk) -> Header:
             *(None, None, None if patient_id else values.simple_name(name)),
             values.integer(total),
             read_drugs(walk.own[_DRUGS:], codec, walk.is_implicit),
-            _locate(source, walk),
+            pixel_data,
             *fields,
         )
     )
@@ -138,17 +135,18 @@ def _complete_date(header: Header, acquisition_datetime: bytes, content_date: st
     )
 
 
-_TEMPLATES = TemplateCache()
+@lru_cache(_CHOICES)
+def _templates_of(_is_wanted: IsWanted) -> TemplateCache:
+    """Return the templates for one choice of attributes: it follows from the kind, which a template fixes."""
+    return TemplateCache()
 
 
-def _walk(source: _Source, is_wanted: IsWanted) -> Walk:
-    data, size = source.data, source.size
+def _walk(data: bytes, size: int, is_wanted: IsWanted) -> Walk:
     raw, start = Walker(data, is_implicit=False).dataset(DATASET, size, _OF_META, attributes.META)
     walker = Walker(data, is_implicit=_syntax(raw) == ImplicitVRLittleEndian)
     check(walker.is_implicit != _starts_explicit(data, start))
     first, stop = walker.dataset(start, size, _BEFORE_DECISION, attributes.BEGINNING)
-    kind = attributes.ORDER_OF_OUTLINE.arrange(raw | first)[1][:_KIND]
-    is_more_wanted = _decide(is_wanted, kind)
+    is_more_wanted = _decide(is_wanted, raw | first)
     tags, wanted = (_BEFORE_PIXELS, attributes.FULL) if is_more_wanted else (_OF_OUTLINE, attributes.OUTLINE)
     rest, stop = walker.dataset(stop, size, tags, wanted)
     check(stop <= size and data[stop : stop + 4] != _FILL)
@@ -156,11 +154,9 @@ def _walk(source: _Source, is_wanted: IsWanted) -> Walk:
     return Walk(*order.arrange(raw | first | rest), start, stop, walker.is_implicit, is_more_wanted)
 
 
-@lru_cache(_REMEMBERED)
-def _decide(is_wanted: IsWanted, kind: Values) -> bool:
-    """Call ``is_wanted`` with the kind of an object: Modality, and its SOP class by either of two attributes."""
-    modality, sop_class, media_class = map(values.unique_text, kind)
-    return is_wanted(modality or "", sop_class or media_class or "")
+def _decide(is_wanted: IsWanted, raw: RawValues) -> bool:
+    sop_class = values.text(raw, "SOPClassUID") or values.text(raw, "MediaStorageSOPClassUID")
+    return is_wanted(values.text(raw, "Modality") or "", sop_class or "")
 
 
 def _syntax(raw: RawValues) -> str:
@@ -206,8 +202,8 @@ _UNREAD: dict[str, object] = {
 """Defaults of the fields that are not read of objects of another modality, but for ``is_lossy``."""
 
 _OF_SERIES = "AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"
-_KIND, _CHARACTER_SET, _SYNTAX = 3, 3, 4
-"""Number of the first shared values of an `attributes.Order`, which name the kind, and the positions of two others."""
+_CHARACTER_SET, _SYNTAX = 0, 1
+"""Positions of Specific Character Set and Transfer Syntax UID in the shared values of an `attributes.Order`."""
 _DRUGS = -len(attributes.OF_DRUGS)
 """Position of the first own value that names what was injected."""
 
@@ -327,22 +323,22 @@ def _private_labels(raw: RawValues, codec: str) -> tuple[tuple[str, ...], ...]:
     return tuple(label for label in labels if label)
 
 
-def _locate(source: _Source, walk: Walk) -> PixelData | None:
+def _locate(stream: BinaryIO | None, data: bytes, size: int, walk: Walk) -> PixelData | None:
     """Read the element before which the walk stopped: Pixel Data, or the end of the file."""
     stop, is_implicit = walk.stop, walk.is_implicit
-    if stop >= source.size:
-        check(stop == source.size)
+    if stop >= size:
+        check(stop == size)
         return None
-    group, element, vr = struct.unpack_from("<HH2s", source.data, stop)
+    group, element, vr = struct.unpack_from("<HH2s", data, stop)
     tag, offset = group << 16 | element, stop + (8 if is_implicit else 12)
     if tag in _FLOAT_PIXELS:
         return None
-    (length,) = struct.unpack_from("<I", source.data, offset - 4)
+    (length,) = struct.unpack_from("<I", data, offset - 4)
     is_native = length != UNDEFINED
     if tag != _PIXELS or not (is_implicit or vr in _PIXEL_VRS) or is_native != (walk.shared[_SYNTAX] in _NATIVE):
         raise UnclearError
     if length == UNDEFINED:
-        if source.stream is None:
+        if stream is None:
             raise UnclearError
-        return PixelData(offset, -1, are_fragments_whole(source.stream, offset, source.size))
-    return PixelData(offset, length, offset + length <= source.size)
+        return PixelData(offset, -1, are_fragments_whole(stream, offset, size))
+    return PixelData(offset, length, offset + length <= size)

@@ -26,8 +26,8 @@ _WORD = 8
 """Bytes compared at a time."""
 _NEXT = 8
 """Bytes that must match in the element before which the walk stopped."""
-_DECISIVE = frozenset({"TransferSyntaxUID", "Modality"})
-"""Attributes whose values determine how the rest is walked."""
+_DECISIVE = frozenset({"TransferSyntaxUID", "Modality", "SOPClassUID", "MediaStorageSOPClassUID"})
+"""Attributes whose values determine how, and how far, the rest is walked."""
 _ABSENT = slice(0)
 _MOST_BEGINNINGS, _MOST_ALIKE = 256, 8
 _MOST_MISSES, _RARELY = 24, 64
@@ -85,7 +85,7 @@ class _Template:
 
 
 class TemplateCache:
-    """The templates of recent headers; threads may share it."""
+    """The templates of recent headers, all walked with one choice of attributes; threads may share it."""
 
     def __init__(self) -> None:
         self._groups: dict[bytes, _Group] = {}

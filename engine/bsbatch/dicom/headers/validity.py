@@ -48,8 +48,7 @@ _OF_SERIES = 2
 _BETWEEN = "\0"
 """Separator of values that are checked together; no form has it."""
 _OBJECT, _OWN = (
-    (re.compile(_BETWEEN.join(form for _, form in _OWN_FORMS[:number])), number)
-    for number in (_OF_SERIES, len(_OWN_FORMS))
+    re.compile(_BETWEEN.join(form for _, form in forms)) for forms in (_OWN_FORMS[:_OF_SERIES], _OWN_FORMS)
 )
 _OWN_CHECKS = tuple(
     (keyword, re.compile("(?s:.*)" if form is _TEXT else form).fullmatch) for keyword, form in _OWN_FORMS
@@ -57,7 +56,6 @@ _OWN_CHECKS = tuple(
 _DECISIVE = frozenset({"SOPInstanceUID", "StudyInstanceUID", "SOPClassUID", "TransferSyntaxUID"})
 """Attributes without which an object, its study or its kind is not known."""
 _SHARED = Header._fields.index("sop_class")
-_NOTHING = tuple(() if name == "drugs" else None for name in Header._fields)
 
 
 class _Fault(NamedTuple):
@@ -82,9 +80,12 @@ def drop_unfit(header: Header, known_from: int = len(Header._fields)) -> Header:
     known_from
         Position of the first of the last fields that are known to fit, from `first_known`, to save time.
     """
-    pattern, number = _OBJECT if known_from <= _OF_SERIES else _OWN
-    own = _BETWEEN.join([str(value or "") for value in header[:number]])
-    if known_from <= _SHARED and pattern.fullmatch(own) and (not header.drugs or _are_sound(header.drugs)):
+    if known_from <= _OF_SERIES:
+        is_fit = _OBJECT.fullmatch(f"{header.sop_uid or ''}{_BETWEEN}{header.acquisition_time or ''}")
+    else:
+        own = _BETWEEN.join([str(value or "") for value in header[: len(_OWN_FORMS)]])
+        is_fit = _OWN.fullmatch(own) if known_from <= _SHARED else None
+    if is_fit and (not header.drugs or _are_sound(header.drugs)):
         return header
     faults = (*_faults_of_object(header), *_faults_of_camera(header))
     if not faults:
@@ -105,7 +106,7 @@ def _are_sound(drugs: tuple[Drug, ...]) -> bool:
 
 def first_known(fields: tuple[object, ...]) -> int:
     """Return the position of the first of the last fields of a header if all of them fit, else the number of fields."""
-    header = Header._make((*_NOTHING[: -len(fields)], *fields))
+    header = Header.of_last(fields)
     is_fit = next(chain(_faults_of_object(header), _faults_of_camera(header)), None) is None
     return len(header) - len(fields) if is_fit else len(header)
 
