@@ -1,6 +1,7 @@
 """An examination with all that a run may want of it: halves, views for overlays, the body, seconds of the stages."""
 
-from dataclasses import replace
+import ctypes
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +110,10 @@ def test_an_examination_that_lacks_a_view_or_has_a_defect_is_not_read(archive: P
     single = Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY)
     lossy = Verdict.of(Stage.HEADER, Reason.TOO_LARGE)
     for made, verdict in (
-        (replace(exam, anterior=None), single),
-        (replace(exam, posterior=None), single),
-        (replace(exam, posterior=None, defect=lossy), lossy),
-        (replace(exam, defect=lossy), lossy),
+        (exam._replace(anterior=None), single),
+        (exam._replace(posterior=None), single),
+        (exam._replace(posterior=None, defect=lossy), lossy),
+        (exam._replace(defect=lossy), lossy),
         (exam, Verdict.of(Stage.PIXELS, Reason.READ_ERROR)),
     ):
         found = prepare(made)
@@ -154,8 +155,8 @@ def test_each_stage_of_an_examination_is_counted_once(archive: Path) -> None:
     ("highs", "keeps"), [((4095, 4095), True), ((4096, 4095), False), ((4095, 4096), False), ((0, 0), True)]
 )
 def test_compiled_code_keeps_views_up_to_the_largest_sample(highs: tuple[int, int], keeps: bool) -> None:
-    statistics = PairStatistics()
-    statistics.views[0].high, statistics.views[1].high = highs
+    packed = b"".join(struct.pack("=4Qd4I", *(0,) * 6, high, 0, 0) for high in highs)
+    statistics = PairStatistics.from_buffer_copy(packed.ljust(ctypes.sizeof(PairStatistics), b"\0"))
     loaded = LoadedPair(np.zeros((2, 1024, 256), np.uint16), statistics, (0, 0, 0, 0), (0.0, 0.0, 0.0))
     twelve_bits = header(bits_stored=12, high_bit=11)
     assert preparation._is_plain(loaded, twelve_bits, twelve_bits) is keeps
