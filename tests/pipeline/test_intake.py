@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 from tests.archives import Scan, dataset_of, pixels_of, write
 from tests.dicom.objects import ref, scan
 
-from bsbatch.config import Selection
+from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.pairing import examine
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline import intake as module
@@ -186,3 +187,24 @@ def test_a_header_that_is_longer_than_its_first_bytes_is_read_to_its_end(tmp_pat
     (unit,) = intake_of(DirectorySource(tmp_path)).units(8, None)
 
     assert [exam.defect for exam in unit.exams] == [None]
+
+
+@pytest.mark.parametrize(("window", "is_other"), [((126, 154), False), ((327, 400), True), (None, False)])
+def test_where_any_tracer_is_used_a_window_without_140_kev_names_another_one(
+    window: tuple[int, int] | None, is_other: bool, tmp_path: Path
+) -> None:
+    dataset = dataset_of(Scan(1))
+    if window is not None:
+        limits = Dataset()
+        limits.EnergyWindowLowerLimit, limits.EnergyWindowUpperLimit = window
+        info = Dataset()
+        info.EnergyWindowRangeSequence = [limits]
+        dataset.EnergyWindowInformationSequence = [info]
+    write(dataset, tmp_path / "a")
+    source, selection = DirectorySource(tmp_path), Selection(tracer=TracerRule.ANY)
+
+    (unit,) = Intake(source, selection, Catalog(), Telemetry(), Isolation(), threads=1).units(8, None)
+
+    (exam,) = unit.exams
+    assert exam.defect is None
+    assert exam.scans[0].tracer.is_other is is_other
