@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ import pytest
 from tests.archives import write_plain
 from tests.end_to_end.tables import bsbatch, results
 
-from bsbatch.store.folder import read_run_file
+from bsbatch.store.folder import read_run_file, write_run_file
 
 
 @pytest.fixture
@@ -54,11 +55,29 @@ def test_an_archive_among_the_results_is_refused(archive: Path, tmp_path: Path, 
         '{"model": {"training": []}}',
         '{"counts": {"seen": "many"}}',
         '{"counts": null}',
+        '{"archive": 7, "config": {}}',
+        '{"archive": "a", "config": []}',
+        '{"counts": {"seen": 1, "pending": "many"}}',
     ],
 )
 def test_a_run_file_of_another_kind_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text, encoding="utf-8")
     assert read_run_file(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"archive": "a", "config": {}, "model": None, "counts": {}},
+        {"model": {"training": None}, "counts": {"seen": 1, "pending": 2, "gone": 3}, "more": []},
+        {"model": {"training": {"images": 7}}},
+    ],
+)
+def test_a_run_file_of_ours_is_read_as_it_was_written_for_people_too(tmp_path: Path, content: dict[str, Any]) -> None:
+    write_run_file(tmp_path, content)
+    assert read_run_file(tmp_path) == content
+    assert (tmp_path / "run.json").read_text() == json.dumps(content, indent=2) + "\n"
 
 
 def test_a_run_goes_on_beside_a_run_file_of_another_kind(archive: Path, tmp_path: Path) -> None:
