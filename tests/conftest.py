@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.graphs import give_distance
 
 from bsbatch_build.export.export import ExportSettings, export
 from bsbatch_build.network.network import NetworkSettings
@@ -22,9 +23,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model directory of the small twin."""
+    """A model directory of the small twin, with a distance whose limit no image reaches."""
     folder = tmp_path_factory.mktemp("model") / "twin"
     export(ExportSettings(folder, NetworkSettings(seed=1, width=0.0625)))
+    give_distance(folder, channels=32, limit=1e9)
     return folder
 
 

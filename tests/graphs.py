@@ -1,13 +1,17 @@
 """Small ONNX graphs, and changes of graphs that keep their function."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.directory import GRAPH, Manifest, sha256_of, write_manifest
+from bsbatch.models.directory import GRAPH, Manifest, read_manifest, sha256_of, write_manifest
+from bsbatch_build.export.distance import DISTANCE, Moments, add_distance
 
 Values = Mapping[str, Sequence[int | str]]
 """Name -> shape of inputs or outputs of a graph."""
@@ -38,6 +42,16 @@ def write_model(folder: Path, graph: bytes, **manifest: Any) -> Path:
     files = {GRAPH: sha256_of(folder / GRAPH)}
     write_manifest(folder, Manifest(**{"files": files, "preprocessing_version": VERSION, "name": "small", **manifest}))
     return folder
+
+
+def give_distance(folder: Path, channels: int, limit: float) -> None:
+    """Add a distance of the features from 0, in hundredths, to graph and manifest of a model directory, in place."""
+    graph = onnx.load(folder / GRAPH)
+    add_distance(graph, Moments(np.zeros(channels, np.float32), 100 * np.eye(channels, dtype=np.float32)))
+    onnx.save(graph, folder / GRAPH)
+    files = {GRAPH: sha256_of(folder / GRAPH)}
+    manifest = replace(read_manifest(folder), files=files, distance_name=DISTANCE, distance_limit=limit)
+    write_manifest(folder, manifest)
 
 
 def with_float16_weights(graph: ModelProto) -> ModelProto:

@@ -34,7 +34,7 @@ def _write_thin_model(folder: Path) -> None:
     content = onnx.load(Model.load(Path(DEMO), VERSION).graph)
     graph = content.graph
     for items in (graph.node, graph.initializer):
-        others = [item for item in items if not item.name.startswith("cam/")]
+        others = [item for item in items if not item.name.startswith(("cam/", "distance/"))]
         del items[:]
         items.extend(others)
     del graph.output[1:]

@@ -21,6 +21,8 @@ from bsbatch.geometry import IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.models.onnx.trunk import split
 
 _DENSE = ("fc1", "predictions")
+_MOMENTS = ("distance/mean", "distance/whitening")
+"""As `bsbatch_build.export.distance` names them."""
 
 
 class _Span:
@@ -41,7 +43,9 @@ class TorchNetwork:
         self._device = device
         trunk = split(graph.read_bytes(), *IMAGE_SHAPE).trunk
         self._layers = [(self._half(layer.kernels), self._half(layer.bias), layer.is_pooled) for layer in trunk]
-        self._dense = [tuple(map(self._put, pair)) for pair in _dense_weights(graph)]
+        tensors = _tensors_of(graph)
+        self._dense = [(self._put(tensors[f"{name}/kernel"]), self._put(tensors[f"{name}/bias"])) for name in _DENSE]
+        self._moments = [self._put(tensors[name]) for name in _MOMENTS if name in tensors]
         if self._has_cuda:
             self._warm_up(largest)
 
@@ -54,8 +58,10 @@ class TorchNetwork:
         try:
             with torch.inference_mode(), torch.cuda.stream(target) if target is not None else nullcontext():
                 images = self._tensor(image, (batch, *INPUT_SHAPE), "<f2")
-                scores = self._score(images, lambda: stream.record(consumed))
+                scores, distances = self._score(images, lambda: stream.record(consumed))
                 self._tensor(outputs[0], (batch, CLASSES), "<f4").copy_(scores)
+                for address in outputs[1:]:  # that of the distances, if the model has any
+                    self._tensor(address, (batch,), "<f4").copy_(distances)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(str(error)) from error
@@ -68,6 +74,7 @@ class TorchNetwork:
         """Free the weights, and the memory that torch keeps."""
         self._layers.clear()
         self._dense.clear()
+        self._moments.clear()
         if self._has_cuda:
             with suppress(RuntimeError):  # of a device that failed before
                 self._torch.cuda.empty_cache()
@@ -87,7 +94,13 @@ class TorchNetwork:
                 features = layers.max_pool2d(features, 2)
         (first, second), means = self._dense, layers.max_pool2d(features, 2).float().mean((2, 3))
         hidden = self._torch.relu(means @ first[0] + first[1])
-        return self._torch.softmax(hidden @ second[0] + second[1], 1)
+        return self._torch.softmax(hidden @ second[0] + second[1], 1), self._measure_distances(means)
+
+    def _measure_distances(self, means: Any) -> Any:
+        if not self._moments:
+            return None
+        mean, whitening = self._moments
+        return (((means - mean) @ whitening) ** 2).sum(1)
 
     def _warm_up(self, largest: int) -> None:
         images = self._put(np.random.default_rng(0).random((largest, *INPUT_SHAPE), np.float32)).half()
@@ -129,12 +142,8 @@ def load_torch_network(device: Device, graph: Path, largest: int) -> Iterator[To
         network.close()
 
 
-def _dense_weights(graph: Path) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernel and bias of each dense layer, as `bsbatch_build.export.convert` names them."""
+def _tensors_of(graph: Path) -> dict[str, NDArray[np.float32]]:
+    """Weights of a graph in float32, as `bsbatch_build.export` names them."""
     onnx: Any = import_module("onnx")
-    tensors = {tensor.name: tensor for tensor in onnx.load(graph).graph.initializer}
-
-    def array_of(name: str) -> NDArray[np.float32]:
-        return np.array(onnx.numpy_helper.to_array(tensors[name]), np.float32)
-
-    return [(array_of(f"{layer}/kernel"), array_of(f"{layer}/bias")) for layer in _DENSE]
+    tensors = onnx.load(graph).graph.initializer
+    return {tensor.name: np.array(onnx.numpy_helper.to_array(tensor), np.float32) for tensor in tensors}

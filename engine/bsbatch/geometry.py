@@ -1,4 +1,4 @@
-"""Shapes of the network's input and of its heat map: anterior view on the left, posterior on the right.
+"""Shapes of the network's input and of its outputs: anterior view on the left, posterior on the right.
 
 Ibrahim et al., Cancer Imaging 2023; 23:12: each view is resized to 256 wide x 512 high. VGG16's four poolings before
 its last convolution leave one cell of the heat map for 16 x 16 pixels.
@@ -16,3 +16,5 @@ CAM_ROWS, CAM_COLUMNS = VIEW_ROWS // CELL, VIEW_COLUMNS // CELL
 """Cells of the heat map in one view."""
 CAM_SHAPE = (CAM_ROWS, 2 * CAM_COLUMNS)
 """Rows and columns of the heat map."""
+OUTPUT_SHAPES: dict[str, tuple[int, ...]] = {"probabilities": (2,), "distances": (), "cams": CAM_SHAPE}
+"""Shape of each output of the network for one examination, by its field of `bsbatch.records.Inference`."""

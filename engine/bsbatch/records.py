@@ -240,7 +240,6 @@ class Quality(NamedTuple):
     """Quality metrics; they raise flags and never exclude an examination."""
 
     counts_anterior: float
-    """Sum of the pixels."""
     counts_posterior: float
     hotspot_ratio_anterior: float
     """Maximum over the 99th percentile of the non-zero pixels."""
@@ -267,13 +266,14 @@ class PinnedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
-    """Output of a backend for a batch."""
+    """Output of a backend for a batch; the names of its fields are those of `bsbatch.geometry.OUTPUT_SHAPES`."""
 
     probabilities: NDArray[np.float32]
     """``(N, 2)`` in [0, 1], column 1 metastasis."""
+    distances: NDArray[np.float32] | None = None
+    """``(N,)`` squared Mahalanobis distances from the training data; None if the model has no statistics of them."""
     cams: NDArray[np.float32] | None = None
-    """``(N, 32, 32)``, anterior left: evidence of metastasis (above 0) or of its absence (below 0), in a unit of the
-    model's own; None without heat maps."""
+    """``(N, 32, 32)``, anterior left: evidence of metastasis (above 0) or its absence (below 0); None without maps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,15 +324,12 @@ class MapLocation:
     """Location of a heat map on the body; shares are of the sum of its values, in [0, 1], None if the sum is 0."""
 
     peak_anterior: Peak | None
-    """None if the heat map is 0 in this view."""
     peak_posterior: Peak | None
     body: float | None
     pelvis: float | None
     periphery: float | None
     left: float | None
-    """On the patient's left; the rest is on the right."""
     anterior: float | None
-    """In the anterior view; the rest is in the posterior one."""
     warnings: tuple[str, ...]
     """Names of `bsbatch.imaging.gradcam.CamWarning`."""
 
@@ -367,13 +364,16 @@ class Failure(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """A scored examination; its score is in [0, 1]."""
+    """A scored examination: its score in [0, 1], and ``ln(p / (1 - p))``, which is not rounded to 1."""
 
     exam: Examination
     quality: Quality
     p_metastasis: float
     explanation: Explanation | None = None
     """For the predicted class; None if the examination gets no heat map."""
+    logit: float | None = None
+    distance: float | None = None
+    """See `Inference.distances`."""
 
 
 Outcome = Prediction | Failure

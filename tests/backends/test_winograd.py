@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -63,8 +64,8 @@ def differences(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The difference of each comparison with ONNX Runtime."""
     values: list[float] = []
 
-    def compare(graph: Path, names: tuple[str, ...], score: comparison.ScoreImage) -> float:
-        values.append(comparison.compare_with_onnxruntime(graph, names, score))
+    def compare(graph: Path, image: str, outputs: Mapping[str, str], score: comparison.ScoreImage) -> float:
+        values.append(comparison.compare_with_onnxruntime(graph, image, outputs, score))
         return values[-1]
 
     monkeypatch.setattr(winograd, "compare_with_onnxruntime", compare)

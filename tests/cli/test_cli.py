@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from tests.archives import PATIENT_NAME, write_mixed
 from tests.end_to_end.tables import bsbatch, bsbatch_process, objects, results
+from tests.graphs import SOFTMAX, graph_of, write_model
 
 import bsbatch as package
 from bsbatch.cli.installation import CODECS, availability, inspect, show
@@ -91,6 +92,16 @@ def test_info_shows_why_a_backend_was_left_out(capsys: pytest.CaptureFixture[str
     show(Console(width=200), inspect([choice]))
 
     assert f"mnn left out: {reason}" in capsys.readouterr().out
+
+
+def test_info_shows_what_the_scores_of_a_model_mean(twin: Path, tmp_path: Path) -> None:
+    plain = write_model(tmp_path / "plain", graph_of(SOFTMAX))
+    facts = json.loads(bsbatch("info", "--json", "--model", twin).stdout)["model"]
+
+    assert (facts["is_calibrated"], facts["distance_limit"]) == (False, 1e9)
+    shown = " ".join(bsbatch("info", "--model", plain).stdout.split())
+    assert "scores not calibrated: no probabilities" in shown
+    assert "the column distance is null" in shown
 
 
 def test_info_shows_install_lines_with_their_extra(capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,6 +155,30 @@ def test_maps_are_those_of_the_graph_in_onnx_runtime(name: str, model: Model) ->
 
 
 @pytest.mark.parametrize("name", NEED_MODEL)
+@pytest.mark.parametrize("with_cams", [False, True])
+def test_distances_are_those_of_the_graph_in_onnx_runtime(name: str, with_cams: bool, model: Model) -> None:
+    session = InferenceSession(model.graph, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(["distance"], {"image": images(3)})
+
+    with load_backend(name)(model, EFFORT, with_cams=with_cams) as backend:
+        found, none = backend.infer(images(3)).distances, backend.infer(images(3)[:0]).distances
+
+    assert found is not None
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert none is not None
+    assert none.shape == (0,)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_model_without_statistics_has_no_distances(name: str, model: Model) -> None:
+    manifest = replace(model.manifest, distance_name=None, distance_limit=None)
+
+    with load_backend(name)(replace(model, manifest=manifest), EFFORT) as backend:
+        assert backend.infer(images(1)).distances is None
+
+
+@pytest.mark.parametrize("name", NEED_MODEL)
 def test_a_model_without_maps_is_refused_if_maps_are_wanted(name: str, model: Model) -> None:
     blind = replace(model, manifest=replace(model.manifest, cam_name=None))
 

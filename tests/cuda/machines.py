@@ -14,7 +14,7 @@ from bsbatch.cuda.ring import Network, NetworkShape
 from bsbatch.records import PinnedImage
 
 SMALL = NetworkShape(4, 8)
-SMALL_WITH_CAMS = NetworkShape(4, 8, cam=(2, 4))
+SMALL_WITH_ALL = NetworkShape(4, 8, {"probabilities": (2,), "distances": (), "cams": (2, 4)})
 NUMBERS = np.arange(8, dtype=np.float32).reshape(2, 4)
 PLENTY = 1 << 20
 
@@ -36,7 +36,7 @@ def normalise_on(shape: NetworkShape) -> Callable[[FakeDevice, Sequence[int]], N
 
 
 class FakeNetwork:
-    """Scores an image by its mean; its heat map is every second pixel plus the number of the cell.
+    """Scores an image by its mean; ten times that is its distance, every second pixel plus the cell's number its map.
 
     It may run out of memory for large batches, or fail as a device does.
     """
@@ -59,13 +59,15 @@ class FakeNetwork:
         halves = self.device.bytes_at(image, 2 * batch * SMALL.pixels).view(np.float16)
         return halves.reshape(batch, -1).copy()
 
-    def _score(self, number: int, halves: NDArray[np.float16], scores: int, cams: int | None = None) -> None:
+    def _score(self, number: int, halves: NDArray[np.float16], scores: int, *others: int) -> None:
         if number == self._fails_at:
             raise DeviceError("an illegal memory access was encountered")
         batch = len(halves)
         means = halves.astype(np.float32).mean(axis=1)
         self.device.bytes_at(scores, 8 * batch)[:] = np.stack([1 - means, means], axis=1).reshape(-1).view(np.uint8)
-        if cams is not None:
+        if others:
+            distances, cams = others
+            self.device.bytes_at(distances, 4 * batch)[:] = (10 * means).view(np.uint8)
             cells = halves.astype(np.float32).reshape(batch, SMALL.rows, SMALL.columns)[:, ::2, ::2] + NUMBERS
             self.device.bytes_at(cams, cells.nbytes)[:] = cells.reshape(-1).view(np.uint8)
 
@@ -102,6 +104,11 @@ def scores_of(numbers: Sequence[int]) -> NDArray[np.float32]:
     """The expected probabilities, computed without the network."""
     means = (np.asarray(numbers, np.float32) / np.float32(60_000)).astype(np.float16).astype(np.float32)
     return np.stack([1 - means, means], axis=1)
+
+
+def distances_of(numbers: Sequence[int]) -> NDArray[np.float32]:
+    """The expected distances, computed without the network."""
+    return 10 * scores_of(numbers)[:, 1]
 
 
 def cams_of(numbers: Sequence[int]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.cuda.machines import SMALL, SMALL_WITH_CAMS, cams_of, device, fill, network, scores_of
+from tests.cuda.machines import SMALL, SMALL_WITH_ALL, cams_of, device, distances_of, fill, network, scores_of
 
 from bsbatch.cuda.device import Device, MisuseError
 from bsbatch.cuda.fake import FakeDevice, FakeHost, Kernel
@@ -97,9 +97,9 @@ def test_a_device_without_memory_for_one_examination_is_refused_with_advice() ->
         work(device(), [[1]], network(largest=0))
 
 
-def test_maps_come_back_with_their_scores_through_slots_that_are_halved() -> None:
+def test_maps_and_distances_come_back_with_their_scores_through_slots_that_are_halved() -> None:
     images, batches = Images(), [[1, 2, 3], [], list(range(10, 21))]
-    settings = WorkerSettings(batch=4, slots=3, pinned_images=40, shape=SMALL_WITH_CAMS)
+    settings = WorkerSettings(batch=4, slots=3, pinned_images=40, shape=SMALL_WITH_ALL)
     with GpuWorker(device(), network(largest=2), settings, images.give_back) as worker:
         for batch in batches:
             worker.begin([images.fill(number) for number in batch])
@@ -107,6 +107,8 @@ def test_maps_come_back_with_their_scores_through_slots_that_are_halved() -> Non
     for batch, inference in zip(batches, found, strict=True):
         assert inference.cams is not None
         assert np.array_equal(inference.cams, cams_of(batch))
+        assert inference.distances is not None
+        assert np.array_equal(inference.distances, distances_of(batch))
         assert np.array_equal(inference.probabilities, scores_of(batch))
 
 

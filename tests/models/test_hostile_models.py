@@ -139,8 +139,8 @@ def test_pipes_devices_and_folders_are_no_files_of_a_model(model: Path, name: st
 
 
 def test_outputs_of_other_shapes_are_no_inference() -> None:
-    assert stack_outputs([], 2).probabilities.shape == (0, 2)
+    assert stack_outputs([], ["probabilities", "distances"]).probabilities.shape == (0, 2)
     with pytest.raises(BackendError, match=r"\(3,\)"):
-        stack_outputs([[np.zeros(3, np.float32)]], 1)
+        stack_outputs([[np.zeros(3, np.float32)]], ["probabilities"])
     with pytest.raises(BackendError, match=r"\(16, 64\)"):
-        stack_outputs([[np.zeros(2, np.float32), np.zeros((16, 64), np.float32)]], 2)
+        stack_outputs([[np.zeros(2, np.float32), np.zeros((16, 64), np.float32)]], ["probabilities", "cams"])

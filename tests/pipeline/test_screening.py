@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
+from bsbatch.imaging.quality import Flag
 from bsbatch.native.view_pairs import PairFunctions, pair_functions
 from bsbatch.pipeline import preparation
 from bsbatch.pipeline.batching import Batch, batches
@@ -217,6 +219,29 @@ def test_a_score_that_is_no_probability_fails_its_examination_alone(archive: Pat
     assert [isinstance(item, Prediction) for item in outcome.outcomes] == [True, True, False, False, False] * 4
     assert {(item.verdict.stage, item.verdict.reason) for item in failures} == {(Stage.INFER, Reason.SCORE_INVALID)}
     assert all(item.quality is not None for item in failures)
+
+
+class Distant(FakeBackend):
+    """The distance of an image is its number in the batch."""
+
+    def infer(self, images: Images) -> Inference:
+        return replace(super().infer(images), distances=np.arange(len(images), dtype=np.float32))
+
+
+@pytest.mark.parametrize(("limit", "flagged"), [(17.0, 2), (None, 0)])
+def test_examinations_beyond_the_limit_of_the_distance_are_flagged(
+    archive: Path, limit: float | None, flagged: int
+) -> None:
+    screen = replace(screening(archive, Distant(None, Effort(batch_size=20))), distance_limit=limit)
+
+    (outcome,) = screen.execute(units_of(archive, 20))
+
+    predicted = [item for item in outcome.outcomes if isinstance(item, Prediction)]
+    assert [item.distance for item in predicted] == list(range(20))
+    is_flagged = [Flag.UNLIKE_TRAINING in item.quality.flags for item in predicted]
+    assert is_flagged == [False] * (20 - flagged) + [True] * flagged
+    for item in predicted:
+        assert item.logit == pytest.approx(np.log(item.p_metastasis / (1 - item.p_metastasis)), abs=0.1)
 
 
 def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> None:

@@ -45,6 +45,18 @@ def test_without_heat_a_view_is_the_square_root_of_its_counts_in_inverse_grey() 
     assert (image[50:] == 255).all()
 
 
+def test_a_caption_names_a_probability_only_of_a_calibrated_model() -> None:
+    assert Caption(1.0, 0.5, ()).lines[0] == "Score for metastasis >0.999  (positive from 0.500)"
+    assert Caption(0.25, 0.5, (), is_calibrated=True).lines[0].startswith("Probability of metastasis 0.250")
+
+
+def test_a_caption_warns_of_a_scan_unlike_the_training_data_first() -> None:
+    assert Caption(0.9, 0.5, ()).alarm == ""
+    assert Caption(0.9, 0.5, ("bladder",)).alarm == "look twice: bladder"
+    alarm = Caption(0.9, 0.5, ("bladder",), is_unlike_training=True).alarm
+    assert alarm == "unlike the training data: do not trust this score; look twice: bladder"
+
+
 def test_one_hot_pixel_does_not_brighten_the_bones() -> None:
     counts = np.full((512, 128), 25, np.uint16)
     counts[100, 64] = 60000

@@ -1,5 +1,6 @@
 """The counts of a run are those of its rows, and rows that do not belong together are errors."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from tests.dicom.objects import ref, scan
 
 from bsbatch.dicom.pairing import examine
 from bsbatch.errors import OutputError
+from bsbatch.imaging.quality import Flag
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Failure, Outcome, Prediction, Quality, SettledObject, UnitOutcome
 from bsbatch.sinks.parquet import ParquetSink
@@ -16,7 +18,9 @@ from bsbatch.store.tables import OBJECTS, RESULTS, Provenance
 QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "00")
 PAIR = Prediction(examine((scan("A", "a"), scan("P", "p"))), QUALITY, 0.9)
 OTHERS = (
-    Prediction(examine((scan("AP", "b", study_uid="1.8"),)), QUALITY, 0.6),
+    Prediction(
+        examine((scan("AP", "b", study_uid="1.8"),)), replace(QUALITY, flags=(Flag.LOSSY, Flag.UNLIKE_TRAINING)), 0.6
+    ),
     Prediction(examine((scan("AP", "c", study_uid="1.9"),)), QUALITY, 0.5),
     Failure(examine((scan("A", "d", study_uid="1.7"),)), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY), None),
 )
@@ -46,10 +50,12 @@ def test_every_row_is_counted_once_by_status_and_reason(tmp_path: Path) -> None:
         "examinations": {"ok": 3, "failed": 1},
         "examination_reasons": {"single_view_only": 1},
         "positive": 3,
+        "unlike_training": 1,
         "error_rate": 0.25,
         "file_error_rate": 0.25,
     }
     assert flow.internal_errors == 1
+    assert flow.unlike_share == pytest.approx(1 / 3)
     assert reconcile(tmp_path, 8, is_complete=True) == flow
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.dicom.objects import header, ref, scan
 
 from bsbatch.dicom.pairing import examine
+from bsbatch.imaging.quality import Flag
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
     Examination,
@@ -31,6 +32,7 @@ from bsbatch.store.tables import (
     RESULT_COLUMNS,
     RESULTS,
     SCHEMA_VERSION,
+    UNLIKE_TRAINING,
     Column,
     Provenance,
     Row,
@@ -99,6 +101,21 @@ def test_the_metadata_of_a_part_name_its_table_and_versions(table: str, tmp_path
     assert b"research use only" in metadata[b"bsbatch.notice"]
 
 
+def test_scores_of_a_calibrated_model_are_described_as_probabilities() -> None:
+    described = {
+        is_calibrated: schema_of(RESULTS, "abc", is_calibrated=is_calibrated) for is_calibrated in (False, True)
+    }
+
+    texts = {key: schema.field("p_metastasis").metadata[b"description"] for key, schema in described.items()}
+    assert texts[False].startswith(b"Score for")
+    assert texts[True].startswith(b"Probability of")
+    assert described[True].names == described[False].names
+
+
+def test_runs_count_the_flag_that_screening_raises() -> None:
+    assert UNLIKE_TRAINING == Flag.UNLIKE_TRAINING
+
+
 @pytest.mark.parametrize(("p", "predicted"), [(0.49, 0), (0.5, 1), (0.51, 1), (0.0, 0), (1.0, 1)])
 def test_a_prediction_is_positive_from_the_threshold_on(p: float, predicted: int) -> None:
     row = result_of(Prediction(BOTH, QUALITY, p))
@@ -155,7 +172,7 @@ def test_every_column_of_a_result_has_its_own_value() -> None:
     exam = examine((front, back._replace(frames=(back.frames[0]._replace(frame=2),))))
     quality = Quality(1.0, 2.0, 3.0, 4.0, 5.0, 6, ("lossy",), "f" * 32)
 
-    assert result_of(Prediction(exam, quality, 0.75)) == {
+    assert result_of(Prediction(exam, quality, 0.75, logit=1.5, distance=12.0)) == {
         "exam_id": exam.exam_id,
         "patient_key": "key",
         "study_uid": "1.2.3",
@@ -176,6 +193,8 @@ def test_every_column_of_a_result_has_its_own_value() -> None:
         "reason": None,
         "message": None,
         "p_metastasis": 0.75,
+        "logit": 1.5,
+        "distance": 12.0,
         "predicted": 1,
         "qc_counts_anterior": 1.0,
         "qc_counts_posterior": 2.0,

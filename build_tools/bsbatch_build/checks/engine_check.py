@@ -19,10 +19,10 @@ from bsbatch.cuda.engines import Engine
 from bsbatch.cuda.gpu import gpu
 from bsbatch.cuda.library import Library
 from bsbatch.cuda.network import load_network
-from bsbatch.cuda.ring import MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, Network
+from bsbatch.cuda.ring import Network, NetworkShape, shapes_of
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings
 from bsbatch.errors import ModelError, UsageError
-from bsbatch.models.directory import Model
+from bsbatch.models.directory import Manifest, Model
 from bsbatch.protocols import Images
 from bsbatch.records import PinnedImage
 from bsbatch_build.checks.golden import golden_examinations
@@ -60,7 +60,7 @@ def runs_here(library: Library, target: str) -> bool:
         return False
 
 
-def check_engine(loaded: ModuleType, engine: Engine, input_name: str, golden: GoldenScores) -> float:
+def check_engine(loaded: ModuleType, engine: Engine, manifest: Manifest, golden: GoldenScores) -> float:
     """Compare an engine with float32 on the first GPU, in batches that fill each profile.
 
     Returns
@@ -76,7 +76,7 @@ def check_engine(loaded: ModuleType, engine: Engine, input_name: str, golden: Go
         The engine cannot be loaded, or the GPU failed.
     """
     differences = []
-    for batch, actual in _score_by_batch(loaded, engine, input_name, golden.images):
+    for batch, actual in _score_by_batch(loaded, engine, manifest, golden.images):
         compared = compare_probabilities(_repeat(golden.reference, len(actual)), engine.key.name, _PRECISION, actual)
         _refuse_difference(compared, batch)
         differences.append(compared.difference)
@@ -98,15 +98,16 @@ def _repeat(reference: Reference, number: int) -> Reference:
 
 
 def _score_by_batch(
-    loaded: ModuleType, engine: Engine, input_name: str, images: Images
+    loaded: ModuleType, engine: Engine, manifest: Manifest, images: Images
 ) -> Iterator[tuple[int, Probabilities]]:
     """Score the images, over again until they fill a batch, in batches of the largest size of each profile."""
     sizes, pinned = engine.key.batches, list[PinnedImage]()
     number = max(len(images), sizes[-1])
-    shape = MODEL_SHAPE_WITH_CAMS if len(engine.key.outputs) > 1 else MODEL_SHAPE
+    fields = [field for field, name in manifest.all_outputs.items() if name in engine.key.outputs]
+    shape = NetworkShape(outputs=shapes_of(fields))
 
     def load(device: Device) -> AbstractContextManager[Network]:
-        return load_network(device, loaded, engine, input_name)
+        return load_network(device, loaded, engine, manifest.input_name)
 
     settings = WorkerSettings(sizes[-1], slots=1, pinned_images=number, shape=shape)
     with GpuWorker(CudaDevice(0), load, settings, pinned.append) as worker:

@@ -1,4 +1,4 @@
-"""Grad-CAM as a second output of the graph: in closed form, so that no backend needs a backward pass.
+"""Grad-CAM as a further output of the graph: in closed form, so that no backend needs a backward pass.
 
 Grad-CAM (Selvaraju et al., ICCV 2017) weights each channel of the last convolution's activation by the mean of the
 gradient of a class's probability, and adds the channels up. Max pooling, global average pooling,

@@ -169,7 +169,7 @@ def _compilers(settings: CompileSettings, model: Model, listener: ProgressListen
 def _outputs(manifest: Manifest) -> list[tuple[str, ...]]:
     """Outputs of each engine: an engine computes all of its outputs, so a run without heat maps needs its own."""
     choices = (False, True) if manifest.cam_name is not None else (False,)
-    return [manifest.outputs(with_cams=with_cams) for with_cams in choices]
+    return [tuple(manifest.outputs(with_cams=with_cams).values()) for with_cams in choices]
 
 
 class _EngineCheck:
@@ -185,8 +185,8 @@ class _EngineCheck:
         if not runs_here(compiler.library, key.target):
             return
         self._golden = self._golden or score_golden_examinations(self._model)
-        name = self._model.manifest.input_name
-        self.differences[key.name] = check_engine(compiler.loaded, Engine(path, key), name, self._golden)
+        engine, manifest = Engine(path, key), self._model.manifest
+        self.differences[key.name] = check_engine(compiler.loaded, engine, manifest, self._golden)
 
 
 def _compile(

@@ -25,7 +25,7 @@ from bsbatch_build.export.onnx_types import Floats, GraphProto, ModelProto, Node
 from bsbatch_build.export.stepwise import Stepwise, open_session
 
 FILE = HALF_GRAPH
-VERSION = 2
+VERSION = 3
 """Increases whenever the same graph is rewritten differently, or compared with other tolerances."""
 PRECISION = "fp16"
 LARGEST = 65_504.0
@@ -59,6 +59,8 @@ class Rounding:
     examinations: int
     cam_difference: float | None
     """Largest absolute difference of a heat map from float32, as a share of its largest value; None without maps."""
+    distance_difference: float | None
+    """Largest relative difference of a distance from the training data; None without distances."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +225,25 @@ def _write_half_graph(graph: Path, aside: Path, *, model: Model, on_step: OnStep
     golden = golden_examinations(EXAMINATIONS, 0)
     typed = rewrite_in_half(full)
     largest, tensor = largest_activation(full, golden.images, on_step)
-    names = model.manifest.outputs(with_cams=model.manifest.cam_name is not None)
-    (expected, *maps), (actual, *half_maps) = _run_both((full, typed), names, golden.images, on_step)
-    reference = Reference(expected, golden.labels, model.manifest.threshold)
-    compared = compare_probabilities(reference, FILE, PRECISION, actual)
+    outputs = model.manifest.all_outputs
+    runs = _run_both((full, typed), tuple(outputs.values()), golden.images, on_step)
+    expected, actual = (dict(zip(outputs, values, strict=True)) for values in runs)
+    reference = Reference(expected["probabilities"], golden.labels, model.manifest.threshold)
+    compared = compare_probabilities(reference, FILE, PRECISION, actual["probabilities"])
     if not compared.is_within_tolerance:
         raise ModelError(
             f"in float16 a probability of {model.folder} changes by {compared.difference:.2g} ({compared.tolerance:g} "
             f"passes) and {compared.flips} labels flip: run this model with --backend mnn or onnxruntime"
         )
-    share = _relative_difference(maps[0], half_maps[0]) if maps else None
-    rounding = Rounding(largest, tensor, compared.difference, compared.flips_at_threshold, EXAMINATIONS, share)
+    rounding = Rounding(
+        largest,
+        tensor,
+        compared.difference,
+        compared.flips_at_threshold,
+        EXAMINATIONS,
+        _relative_difference(expected["cams"], actual["cams"]) if "cams" in outputs else None,
+        _relative_difference(expected["distances"], actual["distances"]) if "distances" in outputs else None,
+    )
     entry = toolchain.package("onnx").StringStringEntryProto(key=_METADATA, value=json.dumps(asdict(rounding)))
     typed.metadata_props.append(entry)
     aside.write_bytes(to_bytes(typed))
@@ -259,9 +269,10 @@ def _run_both(
 
 
 def _relative_difference(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> float:
-    """See `Rounding.cam_difference`; ``(N, 32, 32)``. For a heat map of zeros the difference is absolute."""
-    largest = np.abs(expected).max(axis=(1, 2))
-    return float(np.max(np.abs(actual - expected).max(axis=(1, 2)) / np.where(largest > 0, largest, 1)))
+    """See `Rounding.cam_difference`; ``(N, ...)``. For an output of zeros the difference is absolute."""
+    axes = tuple(range(1, expected.ndim))
+    largest = np.abs(expected).max(axis=axes)
+    return float(np.max(np.abs(actual - expected).max(axis=axes) / np.where(largest > 0, largest, 1)))
 
 
 def _store_as_float(graph: GraphProto) -> None:

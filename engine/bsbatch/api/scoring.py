@@ -11,6 +11,7 @@ from bsbatch.backends.registry import load_backend
 from bsbatch.config import BackendName, Effort
 from bsbatch.imaging.preprocess import VERSION, compose
 from bsbatch.models.directory import Model
+from bsbatch.pipeline.scores import is_beyond, scores_of
 from bsbatch.run.autotune import choose
 
 
@@ -22,6 +23,12 @@ class Score:
     """In [0, 1]."""
     threshold: float
     """The model's: smallest ``p_metastasis`` of a positive prediction."""
+    logit: float
+    """``ln(p / (1 - p))``, not rounded where ``p_metastasis`` is 0 or 1."""
+    distance: float | None
+    """Squared Mahalanobis distance from the training data; None if the model has no statistics of them."""
+    is_unlike_training: bool
+    """True if the distance is beyond the model's limit: do not trust the score."""
 
     @property
     def is_positive(self) -> bool:
@@ -59,8 +66,10 @@ def score(
     if name == BackendName.AUTO:
         name = choose(loaded, Effort(), lambda _: None)
     with load_backend(name)(loaded, Effort()) as entered:
-        probabilities = entered.infer(image[np.newaxis, np.newaxis]).probabilities
-    return Score(float(probabilities[0, 1]), loaded.manifest.threshold)
+        found = next(scores_of(entered.infer(image[np.newaxis, np.newaxis])))
+    manifest = loaded.manifest
+    is_unlike = is_beyond(found.distance, manifest.distance_limit)
+    return Score(found.p_metastasis, manifest.threshold, found.logit, found.distance, is_unlike)
 
 
 def open_model(folder: Path | str) -> Model:

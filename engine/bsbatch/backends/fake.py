@@ -45,7 +45,7 @@ class FakeBackend:
         means = batch.mean(axis=(1, 2, 3), dtype=np.float64)
         positive = 1.0 / (1.0 + np.exp(-_STEEPNESS * (means - _MIDDLE)))
         probabilities = np.stack([1.0 - positive, positive], axis=1).astype(np.float32)
-        return Inference(probabilities, _cams_of(batch) if self._with_cams else None)
+        return Inference(probabilities, cams=_cams_of(batch) if self._with_cams else None)
 
 
 def _cams_of(images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ network a second time, so it computes maps only for the examinations that need o
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -85,13 +86,15 @@ class KerasCams:
         if self._tape is None:
             raise BackendError("the backend is not entered: use it in a with statement")
         batch = np.asarray(images)
-        probabilities = self._scoring.infer(batch).probabilities
+        scored = self._scoring.infer(batch)
         cams = np.zeros((len(images), *CAM_SHAPE), np.float32)
-        wanted = [index for index, p_metastasis in enumerate(probabilities[:, 1]) if self._wants(float(p_metastasis))]
+        wanted = [
+            index for index, p_metastasis in enumerate(scored.probabilities[:, 1]) if self._wants(float(p_metastasis))
+        ]
         for first in range(0, len(wanted), _AT_ONCE):
             indices = wanted[first : first + _AT_ONCE]
             cams[indices] = self._tape.maps(batch[indices])
-        return Inference(probabilities, cams)
+        return replace(scored, cams=cams)
 
 
 class KerasTape:

@@ -5,7 +5,7 @@ fifth of the multiplications. Its ``forward`` holds the interpreter lock, so eve
 each if the memory suffices (docs/performance.md). The process of the run never imports MNN.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from mmap import mmap
@@ -24,7 +24,7 @@ from bsbatch.geometry import IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.host.machine import usable_cpus, usable_memory
 from bsbatch.host.workers import Isolation, SharedMemory, WorkerPool
 from bsbatch.models.derived import Derivation, derive_file
-from bsbatch.models.directory import Manifest, Model, require_model
+from bsbatch.models.directory import Model, require_model
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.requirements import version_of
@@ -57,7 +57,7 @@ class MnnBackend:
         """
         self._model = require_model(model, "--backend mnn")
         manifest = self._model.manifest
-        self._names = manifest.input_name, *manifest.outputs(with_cams=with_cams)
+        self._image, self._outputs = manifest.input_name, manifest.outputs(with_cams=with_cams)
         threads = min(effort.threads or usable_cpus(), usable_cpus())
         most = max(1, usable_memory() // (2 * _BYTES_PER_WORKER))
         self.lanes = max(lanes for lanes in range(1, min(threads, most) + 1) if threads % lanes == 0)
@@ -73,7 +73,8 @@ class MnnBackend:
         self._memory = SharedMemory(self._capacity * _BYTES_PER_IMAGE)
         self._images = _images_in(self._memory.buffer)
         self._workers = WorkerPool(self.lanes, _SECONDS)
-        arguments = graph, self._names, self._threads_per_worker, self._memory.descriptor
+        names = self._image, *self._outputs.values()
+        arguments = graph, names, self._threads_per_worker, self._memory.descriptor
         try:
             self._workers.start(Scorer, *arguments, memory=self._memory)
         except Exception as error:  # MNN raises anything in a worker, and a worker may be lost
@@ -106,7 +107,7 @@ class MnnBackend:
                 rows += self._workers.map([(index,) for index in range(len(part))])
         except Exception as error:  # MNN raises anything in a worker, and a worker may be lost
             raise BackendError(f"MNN failed on a batch of {len(images)} ({_describe(error)}): {_ADVICE}") from error
-        return stack_outputs(rows, len(self._names) - 1)
+        return stack_outputs(rows, self._outputs)
 
 
 class Scorer:
@@ -159,7 +160,7 @@ class MnnGraph:
         self._outputs = [self._interpreter.getSessionOutput(self._session, name) for name in names[1:]]
 
     def score(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Return ``(2,)`` probabilities, and a heat map ``(32, 32)`` if wanted, of an image ``(1, 512, 512)``.
+        """Return the outputs of an image ``(1, 512, 512)``, each without its batch axis.
 
         Raises
         ------
@@ -186,7 +187,7 @@ class MnnGraph:
         return tensor
 
 
-def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float = TOLERANCE) -> None:
+def convert(graph: Path, aside: Path, image: str, outputs: Mapping[str, str], tolerance: float = TOLERANCE) -> None:
     """Convert a graph to MNN's format and compare the result with ONNX Runtime.
 
     Only for worker processes: the converter aborts a process that has loaded the package ``onnx``, because both
@@ -212,25 +213,23 @@ def convert(graph: Path, aside: Path, names: tuple[str, ...], tolerance: float =
     import_module("_tools").mnnconvert(arguments)
     if aside.stat().st_size == 0:
         raise ModelError("its converter writes nothing")
-    compare_with_onnxruntime(graph, names, MnnGraph(aside, names, usable_cpus()).score, tolerance)
+    mnn_graph = MnnGraph(aside, (image, *outputs.values()), usable_cpus())
+    compare_with_onnxruntime(graph, image, outputs, mnn_graph.score, tolerance)
 
 
 def _mnn_file_of(model: Model) -> Path:
-    make = partial(_convert_in_worker, names=_names_of(model.manifest))
+    manifest = model.manifest
+    # all outputs: one converted file serves runs with and without heat maps
+    make = partial(_convert_in_worker, image=manifest.input_name, outputs=manifest.all_outputs)
     return derive_file(model, Derivation(FILE, f"MNN {version_of('MNN')}", make))
 
 
-def _convert_in_worker(graph: Path, aside: Path, names: tuple[str, ...]) -> None:
+def _convert_in_worker(graph: Path, aside: Path, image: str, outputs: Mapping[str, str]) -> None:
     with Isolation(_SECONDS) as isolation:
         try:
-            isolation.call(convert, graph, aside, names)
+            isolation.call(convert, graph, aside, image, outputs)
         except Exception as error:  # MNN and ONNX Runtime raise anything in a worker, and a worker may be lost
             raise ModelError(f"MNN cannot load {graph} ({_describe(error)}): use --backend onnxruntime") from error
-
-
-def _names_of(manifest: Manifest) -> tuple[str, ...]:
-    """Names of the graph's input and all outputs: one converted file serves runs with and without heat maps."""
-    return manifest.input_name, *manifest.outputs(with_cams=manifest.cam_name is not None)
 
 
 def _images_in(memory: mmap) -> NDArray[np.float32]:

@@ -65,12 +65,15 @@ class OnnxRuntimeBackend:
         if self._session is None:
             raise BackendError("the backend is not entered: use it in a with statement")
         with translate_run_errors(len(images)):
-            values = self._session.run(self._outputs, {self._model.manifest.input_name: np.asarray(images)})
-        return Inference(*(np.asarray(value, np.float32) for value in values))
+            values = self._session.run(
+                list(self._outputs.values()), {self._model.manifest.input_name: np.asarray(images)}
+            )
+        arrays = (np.asarray(value, np.float32) for value in values)
+        return Inference(**dict(zip(self._outputs, arrays, strict=True)))
 
     def _graph(self) -> Path | bytes:
         """Return the graph without its heat map if none is wanted: ONNX Runtime computes every output of a graph."""
         cam_name = self._model.manifest.cam_name
-        if cam_name is None or cam_name in self._outputs:
+        if cam_name is None or "cams" in self._outputs:
             return self._model.graph
         return remove_output(self._model.graph.read_bytes(), cam_name)

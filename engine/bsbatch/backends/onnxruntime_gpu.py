@@ -72,7 +72,7 @@ class OnnxRuntimeCudaBackend:
             raise ModelError(f"this ONNX Runtime has no {self.provider}: {ONNXRUNTIME_INSTALL}")
         self._preload_libraries()
         with translate_load_errors(path):
-            graph = prune_to_outputs(path.read_bytes(), self._outputs, self._model.manifest.cam_name)
+            graph = prune_to_outputs(path.read_bytes(), self._outputs.values(), self._model.manifest.cam_name)
         session = open_session(graph, path, providers=self._providers())
         if session.get_providers()[0] != self.provider:  # ONNX Runtime fell back to another and only logged it
             raise ModelError(self.absent)
@@ -97,7 +97,8 @@ class OnnxRuntimeCudaBackend:
             raise BackendError("the backend is not entered: use it in a with statement")
         size, number = self.batch_size, len(images)
         pieces = [self._run(self._session, images[start : start + size]) for start in range(0, max(1, number), size)]
-        return Inference(*(np.concatenate(values)[:number].astype(np.float32) for values in zip(*pieces, strict=True)))
+        outputs = [np.concatenate(values)[:number].astype(np.float32) for values in zip(*pieces, strict=True)]
+        return Inference(**dict(zip(self._outputs, outputs, strict=True)))
 
     def _run(self, session: Session, images: Images) -> list[NDArray[np.float32]]:
         """Compute at most `batch_size` images, and as many blank ones as are missing."""
@@ -106,7 +107,7 @@ class OnnxRuntimeCudaBackend:
         for half, image in zip(halves, images, strict=False):
             half[...] = image
         with translate_run_errors(len(images)):
-            return session.run(self._outputs, {self._model.manifest.input_name: halves})
+            return session.run(list(self._outputs.values()), {self._model.manifest.input_name: halves})
 
     def _preload_libraries(self) -> None:
         """Load CUDA's and cuDNN's libraries, which wheels install outside the loader's search path.

@@ -21,7 +21,7 @@ from bsbatch.cuda.engines import Engine, EngineTarget, find_engine
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.cuda.library import LIBRARIES, Library
 from bsbatch.cuda.network import load_network
-from bsbatch.cuda.ring import COMPUTE, MODEL_SHAPE, MODEL_SHAPE_WITH_CAMS, PARTS, Network
+from bsbatch.cuda.ring import COMPUTE, PARTS, Network, NetworkShape, shapes_of
 from bsbatch.cuda.worker import GpuWorker, WorkerSettings, concatenate
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.host.device_thread import DeviceThread, distribute, put_to_least
@@ -70,7 +70,7 @@ class TensorRtBackend:
         """
         self._model = require_model(model, "--backend tensorrt")
         self._outputs = self._model.manifest.outputs(with_cams=with_cams)
-        self._shape = MODEL_SHAPE_WITH_CAMS if with_cams else MODEL_SHAPE
+        self._shape = NetworkShape(outputs=shapes_of(self._outputs))
         self._cpu_threads = effort.threads or usable_cpus()
         self._requested_batch = effort.batch_size
         self._slot = self._requested_batch or _DEFAULT_SLOT
@@ -86,7 +86,7 @@ class TensorRtBackend:
 
     def __enter__(self) -> Self:
         devices = gpus()
-        engines = [_find_engine_for(self._model, gpu, self._outputs) for gpu in devices]
+        engines = [_find_engine_for(self._model, gpu, tuple(self._outputs.values())) for gpu in devices]
         largest = min(engine.key.batches[-1] for _, engine in engines)
         self._slot = min(self._requested_batch or largest, largest)
         self.image_pool = FreeList()

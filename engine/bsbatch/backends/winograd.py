@@ -5,6 +5,7 @@ multiplications (Lavin and Gray, CVPR 2016), one image in each thread, without t
 """
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -93,7 +94,7 @@ class WinogradBackend:
             raise BackendError(f"the winograd backend got images of another shape than {INPUT_SHAPE}: {_ADVICE}")
         with translate_run_errors(len(images), _ADVICE):
             rows = list(ordered_map(partial(self._score, self._graph), images, self.lanes))
-        return stack_outputs(rows, len(self._outputs))
+        return stack_outputs(rows, self._outputs)
 
     def _score(self, graph: "_SplitGraph", image: Floats) -> list[Floats]:
         workspace = self._workspaces.take()
@@ -104,20 +105,22 @@ class WinogradBackend:
 
     def _validate(self, split_graph: "_SplitGraph") -> None:
         """Compare with ONNX Runtime unless a record says that it was done; the record is a derived file."""
-        names, workspace = (self._model.manifest.input_name, *self._outputs), split_graph.convolutions.workspace()
+        image, workspace = self._model.manifest.input_name, split_graph.convolutions.workspace()
 
         def write_proof(graph: Path, aside: Path) -> None:
             aside.write_text(json.dumps({"largest_difference": compare(graph)}), encoding="utf-8")
 
         def compare(graph: Path) -> float:
             try:
-                return compare_with_onnxruntime(graph, names, lambda image: split_graph.score(image, workspace))
+                return compare_with_onnxruntime(
+                    graph, image, self._outputs, lambda image: split_graph.score(image, workspace)
+                )
             except ModelError as error:
                 raise ModelError(
                     f"the winograd backend fails on {graph} ({error}): use --backend onnxruntime"
                 ) from error
 
-        name = PROOF if len(self._outputs) == 1 else PROOF.replace(".json", ".cam.json")
+        name = PROOF.replace(".json", ".cam.json") if "cams" in self._outputs else PROOF
         maker = f"bsbatch-native {VERSION}.{split_graph.convolutions.lanes}"
         try:
             derive_file(self._model, Derivation(name, maker, write_proof))
@@ -128,12 +131,12 @@ class WinogradBackend:
 class _SplitGraph:
     """A graph in two parts: its convolutions as arranged kernels, and a session for the head."""
 
-    def __init__(self, model: Model, outputs: tuple[str, ...]) -> None:
+    def __init__(self, model: Model, outputs: Mapping[str, str]) -> None:
         library = open_library()
         if library is None:
             raise ModelError(f"the winograd backend: {problem_of()}; or use --backend mnn")
         try:
-            graph = prune_to_outputs(model.graph.read_bytes(), outputs, model.manifest.cam_name)
+            graph = prune_to_outputs(model.graph.read_bytes(), outputs.values(), model.manifest.cam_name)
             parts = split(graph, *IMAGE_SHAPE)
             self.convolutions = Convolutions(library, parts.trunk, *IMAGE_SHAPE)
         except OSError as error:
@@ -142,7 +145,7 @@ class _SplitGraph:
             message = f"the winograd backend cannot load {model.graph} ({error}): use --backend mnn"
             raise OtherGraphError(message) from error
         self._head = open_session(parts.head, f"the head of {model.graph}", threads=1)
-        self._features_name, self._outputs = parts.features, outputs
+        self._features_name, self._outputs = parts.features, list(outputs.values())
 
     def score(self, image: Floats, workspace: Floats) -> list[Floats]:
         """Return the outputs for an image ``(1, 512, 512)``, without the batch axis."""

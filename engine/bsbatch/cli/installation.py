@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +14,7 @@ from bsbatch.backends.requirements import REQUIREMENTS
 from bsbatch.config import BackendName
 from bsbatch.cuda.gpu import versions
 from bsbatch.host.machine import processor, usable_cpus, usable_memory
+from bsbatch.models.directory import Model, read_manifest, resolve_folder
 from bsbatch.native.library import open_library, problem_of
 from bsbatch.notice import NOTICE, SENTENCE
 from bsbatch.requirements import Requirement, version_of
@@ -52,6 +54,18 @@ class Availability:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the scores of a model mean."""
+
+    name: str
+    model_id: str
+    is_calibrated: bool
+    """True if its scores are probabilities."""
+    distance_limit: float | None
+    """Distance beyond which a scan is flagged ``unlike_training``; None if the model cannot know such scans."""
+
+
+@dataclass(frozen=True, slots=True)
 class Installation:
     """The content of ``bsbatch info --json``."""
 
@@ -73,10 +87,20 @@ class Installation:
     codecs: Mapping[str, Availability]
     auto: Sequence[Choice]
     """Remembered choices of ``--backend auto`` that still apply."""
+    model: ModelFacts | None = None
+    """None if no model was named."""
     notice: str = NOTICE
 
 
-def inspect(choices: Sequence[Choice]) -> Installation:
+def describe_model(folder: Path) -> ModelFacts:
+    """Read the manifest of a model directory, or of ``demo``; raises `ModelError`."""
+    directory = resolve_folder(folder)
+    model = Model(directory, read_manifest(directory))
+    manifest = model.manifest
+    return ModelFacts(manifest.name, model.model_id, manifest.is_calibrated, manifest.distance_limit)
+
+
+def inspect(choices: Sequence[Choice], model: ModelFacts | None = None) -> Installation:
     """Look at the machine and the installation."""
     return Installation(
         bsbatch=bsbatch.__version__,
@@ -90,6 +114,7 @@ def inspect(choices: Sequence[Choice]) -> Installation:
         backends=availability({name: needed for name, needed in REQUIREMENTS.items() if name != BackendName.FAKE}),
         codecs=availability(CODECS),
         auto=choices,
+        model=model,
     )
 
 
@@ -111,6 +136,8 @@ def show(console: Console, installation: Installation) -> None:
         table.add_row(name, version or "[dim]not installed[/]")
     _add_states(table, "backends", installation.backends)
     _add_states(table, "codecs", installation.codecs)
+    if installation.model is not None:
+        _add_model(table, installation.model)
     _add_choices(table, installation.auto)
     console.print(table)
     console.print(SENTENCE, style="dim")
@@ -125,6 +152,16 @@ def _add_states(table: Table, kind: str, states: Mapping[str, Availability]) -> 
     for name, state in states.items():
         words = "[green]works[/]" if state.why_not is None else f"[yellow]{escape(state.why_not)}[/]"
         table.add_row(f"  {name}", words)
+
+
+def _add_model(table: Table, model: ModelFacts) -> None:
+    calibrated = "[green]calibrated[/]: they are probabilities"
+    uncalibrated = "[yellow]not calibrated[/]: no probabilities (bsbatch-build export --calibrate)"
+    absent = "[yellow]not recognised[/]: no statistics, so the column distance is null (bsbatch-build export --archive)"
+    limit = f"[green]flagged[/] (unlike_training) beyond a distance of {model.distance_limit}"
+    table.add_row("[bold]model[/]", f"{escape(model.name)} {model.model_id}")
+    table.add_row("  scores", calibrated if model.is_calibrated else uncalibrated)
+    table.add_row("  scans unlike the training", absent if model.distance_limit is None else limit)
 
 
 def _add_choices(table: Table, choices: Sequence[Choice]) -> None:

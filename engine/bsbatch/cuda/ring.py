@@ -8,9 +8,9 @@ image is on the device.
 
 import logging
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from bsbatch.cuda.device import Array, Device, DeviceError, Event, Freeable, Memory, Pinned, Stream
 from bsbatch.errors import BackendError
-from bsbatch.geometry import CAM_SHAPE, IMAGE_SHAPE
+from bsbatch.geometry import IMAGE_SHAPE, OUTPUT_SHAPES
 from bsbatch.records import Inference, PinnedImage
 
 logger = logging.getLogger(__name__)
@@ -46,24 +46,22 @@ class NetworkShape:
 
     rows: int = IMAGE_SHAPE[0]
     columns: int = IMAGE_SHAPE[1]
-    cam: tuple[int, int] | None = None
-    """Rows and columns of the heat map beside the probabilities; None if there is none."""
+    outputs: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: shapes_of(("probabilities",)))
+    """Shapes of its outputs in their order, by their fields of `bsbatch.records.Inference`."""
 
     @property
     def pixels(self) -> int:
         """Pixels of one examination."""
         return self.rows * self.columns
 
-    @property
-    def outputs(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the outputs: probabilities, then the heat map if there is one."""
-        return ((CLASSES,), self.cam) if self.cam is not None else ((CLASSES,),)
+
+def shapes_of(fields: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of these outputs of the paper's network."""
+    return {name: OUTPUT_SHAPES[name] for name in fields}
 
 
 MODEL_SHAPE = NetworkShape()
 """The paper's network."""
-MODEL_SHAPE_WITH_CAMS = replace(MODEL_SHAPE, cam=CAM_SHAPE)
-"""The paper's network with the heat map as a second output."""
 
 
 class Network(Protocol):
@@ -270,8 +268,9 @@ class _Slot:
     """A batch in flight, and the memory for its results."""
 
     def __init__(self, allocator: _Allocator, shape: NetworkShape, batch: int) -> None:
-        self._outputs = [allocator.allocate(batch * prod(output) * _FLOAT) for output in shape.outputs]
-        self._results = [allocator.pin((batch, *output)) for output in shape.outputs]
+        self._fields = tuple(shape.outputs)
+        self._outputs = [allocator.allocate(batch * prod(output) * _FLOAT) for output in shape.outputs.values()]
+        self._results = [allocator.pin((batch, *output)) for output in shape.outputs.values()]
         self._scales = allocator.pin((batch, *_SCALES))
         events = (allocator.event() for _ in range(5))
         self._begun, self._uploaded, self._computing, self._computed, self._ended = events
@@ -312,4 +311,5 @@ class _Slot:
     def finish(self, number: int) -> Inference:
         """Wait, and copy the results of the first ``number`` images."""
         self._ended.wait()
-        return Inference(*(np.array(result.array[:number]) for result in self._results))
+        arrays = (np.array(result.array[:number]) for result in self._results)
+        return Inference(**dict(zip(self._fields, arrays, strict=True)))

@@ -174,11 +174,9 @@ class GpuWorker:
 
 def concatenate(pieces: Sequence[Inference], shape: NetworkShape) -> Inference:
     """Concatenate the results of batches; there may be none."""
-    nothing = Inference(*(np.empty((0, *output), np.float32) for output in shape.outputs))
+    nothing = Inference(**{name: np.empty((0, *output), np.float32) for name, output in shape.outputs.items()})
     everything = [nothing, *pieces]
-    cams = [piece.cams for piece in everything if piece.cams is not None]
-    probabilities = np.concatenate([piece.probabilities for piece in everything])
-    return Inference(probabilities, np.concatenate(cams) if cams else None)
+    return Inference(**{name: np.concatenate([getattr(piece, name) for piece in everything]) for name in shape.outputs})
 
 
 def _drop_locals(_: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:

@@ -53,6 +53,11 @@ class Contents:
         return threshold if threshold is not None else next((item.threshold for item in self.examinations), None)
 
     @property
+    def score_name(self) -> str:
+        """Name of a score: ``probability`` if the model was calibrated."""
+        return "probability" if (self.run.get("model") or {}).get("calibration") else "score"
+
+    @property
     def labels(self) -> dict[str, bool]:
         """Label of each evaluated ``exam_id``, True for metastasis; empty without labels."""
         cases = () if self.evaluation is None else self.evaluation.cohort.cases

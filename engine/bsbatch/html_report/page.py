@@ -34,6 +34,17 @@ _EXPORT = "globalThis.bsbatchEmbed = vegaEmbed;"
 _SHEET = 24
 """Pictures that the gallery shows, and the page reads, at a time."""
 _RATES = {name: name for name in ("sensitivity", "specificity", "accuracy")} | {"f1": "F1", "ppv": "PPV", "npv": "NPV"}
+_MODEL_FACTS = (
+    "name",
+    "model_id",
+    "threshold",
+    "calibration",
+    "distance_limit",
+    "statistics",
+    "labels",
+    "preprocessing_version",
+    "tools",
+)
 _SETTINGS = ("threshold", "backend", "precision", "preprocessing_version", "cam", "selection", "effort", "limit")
 
 
@@ -111,6 +122,7 @@ def _template_variables(contents: Contents) -> dict[str, object]:
         "flow": flow,
         "reasons_of": _reasons(contents),
         "threshold": contents.threshold,
+        "score_name": contents.score_name,
         "flags": _explain(count_names(item.flags for item in contents.examinations), FLAGS),
         "map_warnings": _explain(count_names(item.map_warnings for item in contents.examinations), MAP_WARNINGS),
         "evaluation": None if evaluation is None else content_of(evaluation),
@@ -127,8 +139,7 @@ def _template_variables(contents: Contents) -> dict[str, object]:
 def _model(run: RunFile) -> dict[str, object]:
     """Select the facts about the model, without the history of its training."""
     model = run.get("model") or {}
-    names = ("name", "model_id", "threshold", "labels", "preprocessing_version", "tools")
-    facts = {name: model[name] for name in names if name in model}
+    facts = {name: model[name] for name in _MODEL_FACTS if name in model}
     note = (model.get("training") or {}).get("note")
     return facts | ({"note": note} if note else {})
 
@@ -178,6 +189,7 @@ def _data(contents: Contents) -> dict[str, object]:
         ],
         "sheet": _SHEET,
         "labelled": bool(labels),
+        "score": contents.score_name,
         "words": {str(name): text for name, text in (EXPLANATIONS | FLAGS | MAP_WARNINGS).items()},
     }
 

@@ -23,6 +23,7 @@ FLAGS = {
     Flag.EARLY_PHASE: "a flow or blood pool phase, or less than 90 minutes after the injection",
     Flag.VIEW_ASSUMED: "views were taken from the order of the frames (--assume-frame-order)",
     Flag.VALUES_DROPPED: "a value of the header does not fit its attribute and was dropped",
+    Flag.UNLIKE_TRAINING: "unlike everything that the model was trained on: its score means nothing here",
 }
 MAP_WARNINGS = {
     CamWarning.NO_EVIDENCE: "no part of the image is evidence for the predicted class",

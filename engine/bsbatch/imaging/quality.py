@@ -71,6 +71,8 @@ class Flag(StrEnum):
     """Less than 90 minutes after the injection, or a description that names a flow, blood pool or early phase."""
     VALUES_DROPPED = "values_dropped"
     """A value of the header does not fit its attribute and is not used; ``unfit_values`` of ``objects`` names it."""
+    UNLIKE_TRAINING = "unlike_training"
+    """The distance from the training data of the model is beyond its limit; raised by the model, not by the picture."""
 
 
 _FLAGS = tuple(flag.value for flag in Flag)

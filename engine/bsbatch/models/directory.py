@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self
@@ -58,9 +59,14 @@ class Manifest:
     output_name: str = "probabilities"
     """Name of the graph's output, ``(N, 2) float32``; each row sums to 1."""
     cam_name: str | None = None
-    """Name of the graph's second output, the heat map, ``(N, 32, 32) float32``: evidence for metastasis (above 0) or
-    against it (below 0). None if the graph has no such output. Nodes and weights of this output alone are named
+    """Name of the graph's output of heat maps, ``(N, 32, 32) float32``: evidence for metastasis (above 0) or against it
+    (below 0). None if the graph has no such output. Nodes and weights of this output alone are named
     ``{cam_name}/...``."""
+    distance_name: str | None = None
+    """Name of the graph's output of distances from the training data, ``(N,) float32``: the squared Mahalanobis
+    distance of the features that the head reads. None if the graph has no such output."""
+    distance_limit: float | None = None
+    """Distance beyond which an examination is unlike the training data; None without `distance_name`."""
     labels: tuple[str, ...] = LABELS
     """Classes by column of the output."""
     threshold: float = 0.5
@@ -69,6 +75,10 @@ class Manifest:
     """Versions of the packages that made the model."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Summary of the training."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """Slope and intercept that were folded into the last layer (Platt), and the data; empty if not calibrated."""
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """Origin of the distance: the data, their number, the shrinkage of the covariance; empty without a distance."""
     derived: Mapping[str, Derived] = field(default_factory=dict)
     """File name to manifest entry of files made from the graph; they are no part of the model."""
     version: int = MANIFEST_VERSION
@@ -81,6 +91,7 @@ class Manifest:
             )
         if not 0.0 <= self.threshold <= 1.0:
             raise ModelError(f"threshold {self.threshold} is outside [0, 1]")
+        self._check_distance()
         if self.labels != LABELS:
             raise ModelError(f"the model's labels are {self.labels}, not {LABELS}: export it again")
         if GRAPH not in self.files:
@@ -89,23 +100,46 @@ class Manifest:
             if name in {"", ".", ".."} or Path(name).name != name or "\0" in name:
                 raise ModelError(f"the manifest lists {name!r}, which is no name of a file in its folder")
 
-    def outputs(self, *, with_cams: bool) -> tuple[str, ...]:
-        """Names of the graph outputs to request: probabilities, then the heat map if asked for.
+    def _check_distance(self) -> None:
+        limit = self.distance_limit
+        if (self.distance_name is None) is not (limit is None):
+            raise ModelError("the manifest has a distance without a limit, or a limit alone: export the model again")
+        if limit is not None and not 0.0 < limit < inf:
+            raise ModelError(f"distance limit {limit} is no positive number: export the model again")
+
+    @property
+    def is_calibrated(self) -> bool:
+        """True if ``p_metastasis`` is a probability, and not only a score."""
+        return bool(self.calibration)
+
+    def outputs(self, *, with_cams: bool) -> dict[str, str]:
+        """Outputs of the graph to request: field of `bsbatch.records.Inference` -> name in the graph.
 
         Raises
         ------
         ModelError
             The graph has no heat map.
         """
-        if not with_cams:
-            return (self.output_name,)
+        outputs = {"probabilities": self.output_name}
+        if self.distance_name is not None:
+            outputs["distances"] = self.distance_name
+        if with_cams:
+            outputs["cams"] = self._require_cam()
+        return outputs
+
+    @property
+    def all_outputs(self) -> dict[str, str]:
+        """All outputs of the graph, see `outputs`."""
+        return self.outputs(with_cams=self.cam_name is not None)
+
+    def _require_cam(self) -> str:
         if self.cam_name is None:
             raise ModelError(
                 f"the model {self.name} has no heat map: export it again with this bsbatch-build (its head must be "
                 "dense layers behind a global average), or with --keep-keras and run with --cam-engine keras, or run "
                 "with --cam none"
             )
-        return self.output_name, self.cam_name
+        return self.cam_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,18 +291,18 @@ def _describe(folder: Path) -> str:
 
 def _check_types(fields: Mapping[str, object]) -> None:
     """Raise `TypeError` for a value of another type than its field of `Manifest`, as far as nothing else notices it."""
-    texts, tables = ("name", "input_name", "output_name"), ("files", "tools", "training")
+    texts, tables = ("name", "input_name", "output_name"), ("files", "tools", "training", "calibration", "statistics")
     kinds: dict[str, type | UnionType] = {**dict.fromkeys(texts, str), **dict.fromkeys(tables, dict)}
-    kinds |= {"cam_name": str | None, "preprocessing_version": int}
+    kinds |= {"cam_name": str | None, "distance_name": str | None, "preprocessing_version": int}
+    kinds |= {"distance_limit": float | int | None}
     for name, kind in kinds.items():
         if name in fields and not isinstance(fields[name], kind):
             raise TypeError(name)
 
 
 def _check_graph(path: Path, manifest: Manifest) -> None:
-    outputs = [manifest.output_name] + ([manifest.cam_name] if manifest.cam_name is not None else [])
     try:
-        fault = find_fault(path.read_bytes(), manifest.input_name, outputs)
+        fault = find_fault(path.read_bytes(), manifest.input_name, manifest.all_outputs.values())
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if fault is not None:

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bsbatch.host.threads import ordered_map, prefetch
+from bsbatch.imaging.quality import Flag
 from bsbatch.pipeline.batching import Batch, Item, batches
 from bsbatch.pipeline.preparation import Preparation
+from bsbatch.pipeline.scores import Score, is_beyond, scores_of
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import Backend, QueuesBatches
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -33,9 +31,6 @@ pieces in flight for each thread."""
 _BATCHES_AHEAD = 1
 """Batches that are prepared while the backend scores another one, unless it queues batches itself."""
 
-Score = tuple[float, NDArray[np.float32] | None]
-"""``p_metastasis``, and the signed heat map if the backend makes one."""
-
 
 @dataclass(frozen=True, slots=True)
 class _StartedBatch:
@@ -55,6 +50,8 @@ class Screening:
     """Threads that prepare examinations."""
     progress: Callable[[Iterable[Outcome]], None]
     """Called with the outcomes of every batch."""
+    distance_limit: float | None = None
+    """Distance beyond which an examination is unlike the training data of the model; None if the model has none."""
 
     def execute(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
         """Prepare and score the examinations of a stream of units, in their order.
@@ -98,19 +95,17 @@ class Screening:
 
     def _score(self, started: _StartedBatch) -> list[Outcome | Unit]:
         scores, items = self._finish(started), started.batch.items
-        return [self._conclude(item, *next(scores)) if isinstance(item, PreparedExam) else item for item in items]
+        return [self._conclude(item, next(scores)) if isinstance(item, PreparedExam) else item for item in items]
 
     def _finish(self, started: _StartedBatch) -> Iterator[Score]:
         if started.finish is None:
             return iter(())
         with self.preparation.telemetry.measure("infer", len(started.batch.images or ())):
             inference = started.finish()
-        cams = repeat(None) if inference.cams is None else inference.cams
-        return zip(map(float, inference.probabilities[:, 1]), cams, strict=False)
+        return scores_of(inference)
 
-    def _conclude(
-        self, prepared: PreparedExam, p_metastasis: float, cam: NDArray[np.float32] | None
-    ) -> Prediction | Failure:
+    def _conclude(self, prepared: PreparedExam, score: Score) -> Prediction | Failure:
+        p_metastasis, logit, distance, cam = score
         if not 0.0 <= p_metastasis <= 1.0:
             return Failure(prepared.exam, Verdict.of(Stage.INFER, Reason.SCORE_INVALID), prepared.quality)
         explanation: Explanation | None = None
@@ -121,7 +116,10 @@ class Screening:
                     explanation = explainer.explain(p_metastasis, cam, prepared)
             except Exception as error:  # a bug costs one examination, not the run
                 return Failure(prepared.exam, verdict_of(Stage.INFER, error), prepared.quality)
-        return Prediction(prepared.exam, prepared.quality, p_metastasis, explanation)
+        quality = prepared.quality
+        if is_beyond(distance, self.distance_limit):
+            quality = replace(quality, flags=(*quality.flags, Flag.UNLIKE_TRAINING))
+        return Prediction(prepared.exam, quality, p_metastasis, explanation, logit, distance)
 
 
 def _submit(backend: QueuesBatches, batch: Batch) -> _StartedBatch:

@@ -50,7 +50,8 @@ def make_screening(
     preparation = Preparation(
         setup.source, telemetry, isolation, setup.explainer, pool, isinstance(backend, TakesHalves)
     )
-    return Screening(preparation, backend, setup.threads, progress)
+    limit = setup.model.manifest.distance_limit if setup.model is not None else None
+    return Screening(preparation, backend, setup.threads, progress, limit)
 
 
 @contextmanager

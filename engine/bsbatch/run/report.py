@@ -11,6 +11,9 @@ from bsbatch.run.forecast import Rate
 from bsbatch.store.flow import Flow
 from bsbatch.store.folder import PAGE, has_old_page
 
+_MANY_UNLIKE = 0.1
+"""Share of the scored examinations above which the run ends with a notice."""
+
 
 class Ending(StrEnum):
     """The state of a run, as ``run.json`` records it."""
@@ -66,6 +69,16 @@ def note_bugs(flow: Flow, reporter: Reporter) -> None:
         reporter.note(
             f"Internal errors: {files} failed by a bug in bsbatch (reason internal_error). Please report the messages "
             "in OUT/objects: they name lines of code and no patient. The same command tries these files again."
+        )
+
+
+def note_unlike(flow: Flow, reporter: Reporter) -> None:
+    """Show that scores mean little, if more than a tenth of the scored examinations are unlike the training data."""
+    if flow.unlike_share > _MANY_UNLIKE:
+        reporter.note(
+            f"{flow.unlike} of {flow.examinations['ok']} scored examinations are unlike everything that the model was "
+            "trained on (flag unlike_training in OUT/results): do not trust their scores. Other cameras, tracers or "
+            "patients need a model that was trained on them."
         )
 
 

@@ -71,6 +71,7 @@ _OPTIONS = {
     "cam_engine": "--cam-engine",
     "pseudonymised": "--pseudonymise",
     "schema_version": "schema version",
+    "distance_limit": "distance limit of --model",
 }
 """Settings that decide the content of rows, and their options."""
 _LONGEST = 40

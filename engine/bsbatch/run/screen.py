@@ -22,7 +22,7 @@ from bsbatch.records import Inference, ObjectRef, Prediction, Unit, UnitOutcome
 from bsbatch.run.assembly import execute, make_intake, make_screening
 from bsbatch.run.progress import Progress
 from bsbatch.run.rehearsal import rehearse
-from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_old_page, note_undrawn
+from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_old_page, note_undrawn, note_unlike
 from bsbatch.run.run_file import find_differences, run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
@@ -93,6 +93,7 @@ class _Run:
             raise
         report = Report(ending, flow, time.monotonic() - started, scored, setup.model_name)
         note_bugs(flow, self.reporter)
+        note_unlike(flow, self.reporter)
         note_old_page(setup.out, self.reporter)
         write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry)))
         return report
@@ -151,7 +152,14 @@ class _Run:
         config = self.setup.config
         if not config.has_overlays:
             return None
-        return OverlaySink(self.setup.out, config.overlay_format, self.setup.provenance.threshold, self.setup.threads)
+        provenance = self.setup.provenance
+        return OverlaySink(
+            self.setup.out,
+            config.overlay_format,
+            provenance.threshold,
+            self.setup.threads,
+            is_calibrated=provenance.is_calibrated,
+        )
 
     def _list(self) -> Iterator[ObjectRef]:
         """List the archive as its rows name it."""
@@ -185,5 +193,8 @@ def _check_outputs(inference: Inference, images: int) -> None:
     totals = probabilities.sum(axis=1, dtype=np.float64)
     if np.abs(totals - 1).max() > _SUM_TOLERANCE:
         raise ModelError(f"the model's probabilities add up to {totals[0]:.4g}, not to 1: export it with a softmax")
+    distances = inference.distances
+    if distances is not None and (distances.shape != (images,) or not np.all(distances >= 0)):
+        raise ModelError("the model gives no distance from its training data for a test image: export it again")
     if cams is not None and cams.shape != (images, *CAM_SHAPE):
         raise ModelError(f"the model's heat maps have the shape {cams.shape[1:]}, not {CAM_SHAPE}: export it again")

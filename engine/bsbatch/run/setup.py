@@ -150,12 +150,15 @@ def _provenance_of(
         "selection": asdict(config.selection),
         "pseudonyms": pseudonymiser.fingerprint if pseudonymiser is not None else None,
         "schema": SCHEMA_VERSION,
+        "distance_limit": model.manifest.distance_limit if model is not None else None,
     }
     if has_maps:  # without maps the hash stays that of earlier versions, which had none
         decisive["cam"] = str(config.cam)
     if config.cam_engine is CamEngine.KERAS:
         decisive["cam_engine"] = str(config.cam_engine)
-    return Provenance(_hash_of(decisive), model.model_id if model is not None else None, threshold, has_maps)
+    is_calibrated = model is not None and model.manifest.is_calibrated
+    model_id = model.model_id if model is not None else None
+    return Provenance(_hash_of(decisive), model_id, threshold, has_maps, is_calibrated)
 
 
 def _hash_of(decisive: Mapping[str, object]) -> str:

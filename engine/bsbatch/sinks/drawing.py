@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.notice import HEADLINE
+from bsbatch.notice import HEADLINE, show_score
 from bsbatch.records import HeatMap
 from bsbatch.view_pixels import ViewPixels
 
@@ -49,15 +49,26 @@ class Caption:
     """Smallest ``p_metastasis`` of a positive prediction, in [0, 1]."""
     warnings: tuple[str, ...]
     """Names of `bsbatch.imaging.gradcam.CamWarning`."""
+    is_calibrated: bool = False
+    """True if `p_metastasis` is a probability."""
+    is_unlike_training: bool = False
 
     @property
     def lines(self) -> tuple[str, str]:
         """First line: score and threshold. Second line: the class that the heat map explains."""
         predicted = "metastasis" if self.p_metastasis >= self.threshold else "no metastasis"
+        name = "Probability of" if self.is_calibrated else "Score for"
         return (
-            f"Score for metastasis {self.p_metastasis:.3f}  (positive from {self.threshold:.3f})",
+            f"{name} metastasis {show_score(self.p_metastasis)}  (positive from {show_score(self.threshold)})",
             f"Grad-CAM for: {predicted}",
         )
+
+    @property
+    def alarm(self) -> str:
+        """Third line, in red; empty if nothing is suspect."""
+        unlike = ["unlike the training data: do not trust this score"] if self.is_unlike_training else []
+        maps = ["look twice: " + ", ".join(self.warnings)] if self.warnings else []
+        return "; ".join(unlike + maps)
 
 
 def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) -> Image:
@@ -173,8 +184,7 @@ def _write_caption(canvas: Image, caption: Caption) -> None:
     first, second = caption.lines
     _text(canvas, first, _MARGIN, 24)
     _text(canvas, second, _MARGIN, 44)
-    if caption.warnings:
-        _text(canvas, "look twice: " + ", ".join(caption.warnings), _MARGIN, 64, _ALARM)
+    _text(canvas, caption.alarm, _MARGIN, 64, _ALARM)
     _text(canvas, HEADLINE, _MARGIN, len(canvas) - 12, _PALE)
 
 

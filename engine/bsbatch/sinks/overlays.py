@@ -16,11 +16,12 @@ from bsbatch.errors import BsbatchError, MachineError, OutputError
 from bsbatch.host.files import read_plain, replace_file
 from bsbatch.host.origin import describe
 from bsbatch.host.threads import ordered_map
+from bsbatch.notice import show_score
 from bsbatch.records import Explanation, Prediction, UnitOutcome
 from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of, small_scan
 from bsbatch.store.folder import OVERLAYS, SCANS, overlay_files, scan_files
 from bsbatch.store.parts import all_rows
-from bsbatch.store.tables import RESULTS
+from bsbatch.store.tables import RESULTS, UNLIKE_TRAINING
 from bsbatch.view_pixels import ViewPixels
 
 _ON_A_SHEET, _LARGEST = 24, 1 << 26
@@ -37,7 +38,9 @@ class OverlaySink:
     ``OUT/scans`` holds a small image of each scan without its heat map, for the report.
     """
 
-    def __init__(self, out: Path, form: OverlayFormat, threshold: float, threads: int) -> None:
+    def __init__(
+        self, out: Path, form: OverlayFormat, threshold: float, threads: int, *, is_calibrated: bool = False
+    ) -> None:
         """Create the folders and remove the unfinished files of a killed run.
 
         Raises
@@ -48,7 +51,7 @@ class OverlaySink:
         self.bugs: list[str] = []
         """Type and place of each error of ours that left an examination without its image."""
         self._out, self._folder, self._form = out, out / OVERLAYS, form
-        self._threshold, self._threads = threshold, threads
+        self._threshold, self._threads, self._is_calibrated = threshold, threads, is_calibrated
         try:
             for folder in (self._folder, out / SCANS):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,13 @@ class OverlaySink:
     def _write_exam(self, item: Prediction) -> None:
         explanation, views = item.explanation, _views(item)
         if explanation is not None and views is not None:
-            caption = Caption(item.p_metastasis, self._threshold, explanation.location.warnings)
+            caption = Caption(
+                item.p_metastasis,
+                self._threshold,
+                explanation.location.warnings,
+                self._is_calibrated,
+                UNLIKE_TRAINING in item.quality.flags,
+            )
             overlay = draw(views, explanation.heat, caption)
             scan = cv2.imencode(".jpg", small_scan(views, overlay), _JPEG)[1].tobytes()
             self._write_bytes(self._out / SCANS / f"{item.exam.exam_id}.jpg", scan)
@@ -113,7 +122,7 @@ class OverlaySink:
 
     def _draw_sheet(self, page: tuple[int, list[tuple[float, Path]]]) -> None:
         first, entries = page
-        labels = [f"{-score:.3f}  {path.stem[:8]}" for score, path in entries]
+        labels = [f"{show_score(-score)}  {path.stem[:8]}" for score, path in entries]
         self._write_image(
             f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([read_overlay(path) for _, path in entries], labels)
         )

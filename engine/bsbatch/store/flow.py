@@ -22,6 +22,8 @@ class Flow:
     """Reason -> failed examinations."""
     positive: int = 0
     """Examinations predicted positive."""
+    unlike: int = 0
+    """Scored examinations that are unlike the training data of the model."""
     pending: int = 0
     """Objects without a row because the run was interrupted or limited."""
     gone: int = 0
@@ -40,6 +42,12 @@ class Flow:
         return self.objects[Status.FAILED] / total if total else 0.0
 
     @property
+    def unlike_share(self) -> float:
+        """Share of the scored examinations that are unlike the training data of the model, in [0, 1]."""
+        scored = self.examinations["ok"]
+        return self.unlike / scored if scored else 0.0
+
+    @property
     def internal_errors(self) -> int:
         """Objects that failed by a bug of ours."""
         return self.object_reasons[Status.FAILED, Reason.INTERNAL_ERROR]
@@ -55,6 +63,7 @@ class Flow:
             "examinations": dict(self.examinations),
             "examination_reasons": dict(sorted(self.examination_reasons.items())),
             "positive": self.positive,
+            "unlike_training": self.unlike,
             "error_rate": round(self.error_rate, 6),
             "file_error_rate": round(self.file_error_rate, 6),
         }

@@ -11,7 +11,7 @@ from bsbatch.identity import digest
 from bsbatch.reasons import Status
 from bsbatch.store.flow import Flow
 from bsbatch.store.parts import all_rows
-from bsbatch.store.tables import OBJECTS, OK, RESULTS
+from bsbatch.store.tables import OBJECTS, OK, RESULTS, UNLIKE_TRAINING
 
 
 def reconcile(out: Path, seen: int, *, is_complete: bool) -> Flow:
@@ -75,9 +75,10 @@ def _read_objects(out: Path, flow: Flow) -> NDArray[np.uint64]:
 def _read_results(out: Path, flow: Flow) -> NDArray[np.uint64]:
     """Count the rows of ``results``; return sorted digests of the scored examinations."""
     exams, scored = array("Q"), array("Q")
-    for row in all_rows(out / RESULTS, ["exam_id", "status", "reason", "predicted"]):
+    for row in all_rows(out / RESULTS, ["exam_id", "status", "reason", "predicted", "qc_flags"]):
         flow.count_examination(row["status"], row["reason"])
         flow.positive += row["predicted"] == 1
+        flow.unlike += UNLIKE_TRAINING in (row["qc_flags"] or ())
         exams.append(digest(row["exam_id"]))
         if row["status"] == OK:
             scored.append(exams[-1])

@@ -7,7 +7,7 @@ counterpart is removed from either table, and its objects are processed again.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -28,9 +28,11 @@ from bsbatch.records import (
     UnitOutcome,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
+UNLIKE_TRAINING = "unlike_training"
+"""`bsbatch.imaging.quality.Flag.UNLIKE_TRAINING`, which runs count and overlays show."""
 
 Row = dict[str, Any]
 
@@ -63,6 +65,8 @@ _CAMERA = (
     _text("acquisition_time", "(0008,0032) Acquisition Time, HHMMSS.ffffff"),
 )
 
+_SCORE = Column("p_metastasis", pa.float32(), "Score for metastatic bone disease, in [0, 1]; it is no probability")
+_PROBABILITY = replace(_SCORE, description="Probability of metastatic bone disease, in [0, 1]; the model is calibrated")
 RESULT_COLUMNS = (
     _text("exam_id", "Hash of study, SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
     _text("status", "ok or failed", is_nullable=False),
@@ -81,10 +85,12 @@ RESULT_COLUMNS = (
     _text("radionuclide", "Normalised radionuclide of the header, for example Tc-99m; null if it names none"),
     _text("radiopharmaceutical", "Normalised radiopharmaceutical: MDP, HDP, DPD ..., or other; null if none is named"),
     Column("minutes_from_injection", pa.float32(), "Minutes from the injection to the acquisition, null if unknown"),
+    _SCORE,
+    Column("logit", pa.float32(), "ln(p / (1 - p)) of p_metastasis, not rounded where that is 0 or 1; at most 87.3"),
     Column(
-        "p_metastasis",
+        "distance",
         pa.float32(),
-        "Softmax output for metastatic bone disease, in [0, 1]; a probability only if the model is calibrated",
+        "Squared Mahalanobis distance of the model's features from its training data; null if it has no statistics",
     ),
     Column("predicted", pa.int8(), "1 where p_metastasis >= threshold, else 0"),
     Column("threshold", pa.float32(), "Operating point of this run, in [0, 1]"),
@@ -172,18 +178,21 @@ class Provenance:
     threshold: float
     has_maps: bool = False
     """True if ``results`` has the columns of heat maps."""
+    is_calibrated: bool = False
+    """True if the scores are probabilities."""
 
 
-def columns_of(table: str, *, has_maps: bool = False) -> tuple[Column, ...]:
+def columns_of(table: str, *, has_maps: bool = False, is_calibrated: bool = False) -> tuple[Column, ...]:
     """Return the columns of a table, those of heat maps last."""
     if table == OBJECTS:
         return OBJECT_COLUMNS
-    return RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
+    columns = RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
+    return tuple(_PROBABILITY if is_calibrated and column is _SCORE else column for column in columns)
 
 
-def schema_of(table: str, config_hash: str, *, has_maps: bool = False) -> pa.Schema:
+def schema_of(table: str, config_hash: str, *, has_maps: bool = False, is_calibrated: bool = False) -> pa.Schema:
     """Return the Arrow schema of a table; its metadata hold table name, column descriptions and versions."""
-    columns = columns_of(table, has_maps=has_maps)
+    columns = columns_of(table, has_maps=has_maps, is_calibrated=is_calibrated)
     fields = [
         pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
         for column in columns
@@ -213,9 +222,12 @@ def object_rows(outcome: UnitOutcome) -> list[Row]:
     return rows
 
 
-def to_table(table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False) -> pa.Table:
+def to_table(
+    table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False, is_calibrated: bool = False
+) -> pa.Table:
     """Return rows as an Arrow table with the schema of the table."""
-    return pa.Table.from_pylist(list(rows), schema=schema_of(table, config_hash, has_maps=has_maps))
+    schema = schema_of(table, config_hash, has_maps=has_maps, is_calibrated=is_calibrated)
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
@@ -269,7 +281,13 @@ def _evidence(views: Mapping[str, ExamView | None]) -> str | None:
 def _outcome_columns(item: Prediction | Failure, provenance: Provenance) -> Row:
     if isinstance(item, Prediction):
         predicted = int(item.p_metastasis >= provenance.threshold)
-        return {"status": OK, "p_metastasis": item.p_metastasis, "predicted": predicted}
+        return {
+            "status": OK,
+            "p_metastasis": item.p_metastasis,
+            "logit": item.logit,
+            "distance": item.distance,
+            "predicted": predicted,
+        }
     return {"status": str(Status.FAILED), **_verdict_columns(item)}
 
 

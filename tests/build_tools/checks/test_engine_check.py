@@ -14,11 +14,13 @@ from bsbatch.cuda.gpu import Gpu
 from bsbatch.cuda.library import LIBRARIES, Flavour
 from bsbatch.cuda.ring import MODEL_SHAPE
 from bsbatch.errors import MissingPackageError, ModelError
+from bsbatch.models.directory import Manifest
 from bsbatch_build.checks import engine_check
 from bsbatch_build.checks.engine_check import GoldenScores, check_engine, runs_here
 from bsbatch_build.checks.verify import Reference
 
 KEY = EngineKey("tensorrt_rtx", "1.7.1", "sm_89", PRECISION, "0" * 16, (1, 3), ("probabilities",))
+MANIFEST = Manifest({"model.onnx": ""}, 1, "small")
 VALUES = np.asarray([0.25, 0.75], np.float32)
 GOLDEN = GoldenScores(
     np.broadcast_to(VALUES.reshape(2, 1, 1, 1), (2, 1, 512, 512)),
@@ -48,20 +50,20 @@ def scored(scores: list[float]) -> GoldenScores:
 
 
 def test_every_profile_is_compared_in_a_batch_that_fills_it(library: FakeLibrary, engine: Engine) -> None:
-    assert check_engine(library, engine, "image", GOLDEN) == 0
+    assert check_engine(library, engine, MANIFEST, GOLDEN) == 0
     assert library.done == [1, 1, 3]
     with library.device:
         assert library.device.free_memory() == library.device.memory
 
 
 def test_the_largest_difference_is_returned(library: FakeLibrary, engine: Engine) -> None:
-    assert check_engine(library, engine, "image", scored([0.251, 0.754])) == pytest.approx(4e-3, abs=1e-5)
+    assert check_engine(library, engine, MANIFEST, scored([0.251, 0.754])) == pytest.approx(4e-3, abs=1e-5)
 
 
 def test_an_engine_that_differs_is_refused_with_its_batch(library: FakeLibrary, engine: Engine) -> None:
     words = r"in batches of 1, the engine model\.tensorrt_rtx\.sm_89\.engine changes a probability by 0\.01 .* flips 0"
     with pytest.raises(ModelError, match=words):
-        check_engine(library, engine, "image", scored([0.26, 0.75]))
+        check_engine(library, engine, MANIFEST, scored([0.26, 0.75]))
 
 
 def test_an_engine_whose_larger_batches_differ_is_refused(
@@ -75,7 +77,7 @@ def test_an_engine_whose_larger_batches_differ_is_refused(
 
     monkeypatch.setattr(engine_check, "_score", wrong)
     with pytest.raises(ModelError, match="in batches of 3"):
-        check_engine(library, engine, "image", GOLDEN)
+        check_engine(library, engine, MANIFEST, GOLDEN)
 
 
 def test_an_engine_is_compared_where_the_gpu_that_it_is_for_is(monkeypatch: pytest.MonkeyPatch) -> None:

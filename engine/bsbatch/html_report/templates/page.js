@@ -52,7 +52,8 @@
   const known = (row) => (row[KNOWN] === null ? "" : row[KNOWN] ? "metastasis" : "no metastasis");
   const predicted = (row) => (row[REASON] ? "failed" : row[POSITIVE] ? "metastasis" : "no metastasis");
   const warningsOf = (row) => [...row[FLAGS], ...row[MAPS]];
-  const score = (value) => (value === null ? "" : value.toFixed(3));
+  /** Three decimals; no score is shown as certain. */
+  const score = (value) => (value === null ? "" : value >= 0.9995 ? ">0.999" : value < 0.0005 ? "<0.001" : value.toFixed(3));
   const counts = (value) => (value === null ? "" : value.toLocaleString("en", { maximumFractionDigits: 0 }));
 
   function tag(name, kind = "") {
@@ -74,7 +75,7 @@
 
   const COLUMNS = [
     { name: "examination", value: (row) => row[ID], cell: (row) => [make("code", { title: row[ID] }, row[ID].slice(0, 12))] },
-    { name: "score", value: (row) => row[SCORE], cell: scoreCell, number: true },
+    { name: data.score, value: (row) => row[SCORE], cell: scoreCell, number: true },
     { name: "predicted", value: predicted, cell: (row) => [row[REASON] ? tag(row[REASON], "warn") : predicted(row)] },
     ...(data.labelled ? [{ name: "known", value: known }] : []),
     { name: "map", value: (row) => (row[PICTURE] !== null ? 2 : row[LINK] ? 1 : 0), cell: mapCell },
@@ -194,7 +195,7 @@
 
   /** Scan and heat map, one over the other, with a slider that uncovers the map from the left. */
   function slider(picture, row) {
-    const about = `score ${score(row[SCORE])}, ${predicted(row)}`;
+    const about = `${data.score} ${score(row[SCORE])}, ${predicted(row)}`;
     const size = { width: 400, height: picture.height };
     if (!picture.scan) {
       const only = make("img", { src: picture.overlay, alt: `Heat map over the scan, ${about}`, ...size });
@@ -230,12 +231,12 @@
   function view(row) {
     const picture = pictureOf(row);
     const facts = [
-      ["examination", row[ID]], ["score", score(row[SCORE])], ["predicted", predicted(row)], ["known", known(row)],
+      ["examination", row[ID]], [data.score, score(row[SCORE])], ["predicted", predicted(row)], ["known", known(row)],
       ["camera", row[CAMERA]], ["views named by", row[EVIDENCE]],
       ["kilocounts", `${counts(row[COUNTS_A])} anterior, ${counts(row[COUNTS_P])} posterior`],
       ...warningsOf(row).map((name) => [name, data.words[name] ?? ""]),
     ].filter(([, value]) => value);
-    byId("viewer-title").textContent = `Score ${score(row[SCORE])}: ${predicted(row)}`;
+    byId("viewer-title").textContent = `${data.score[0].toUpperCase()}${data.score.slice(1)} ${score(row[SCORE])}: ${predicted(row)}`;
     byId("viewer-body").replaceChildren(
       make("div", {}, ...slider(picture, row)),
       make("div", {}, make("dl", { class: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),

@@ -4,7 +4,7 @@ ONNX Runtime computes every output of a graph, even if only some are requested. 
 of the fields, so a run does not need the package ``onnx``. Field numbers are those of ``onnx.proto3``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from bsbatch.models.onnx.wire import bytes_field, fields, parts
 
@@ -35,7 +35,7 @@ def remove_output(graph: bytes, output: str) -> bytes:
     return b"".join(_model_pieces(view, output.encode()))
 
 
-def prune_to_outputs(graph: bytes, outputs: Sequence[str], cam_name: str | None) -> bytes:
+def prune_to_outputs(graph: bytes, outputs: Collection[str], cam_name: str | None) -> bytes:
     """Return the graph without its heat map output, unless that is among the requested outputs."""
     return graph if cam_name is None or cam_name in outputs else remove_output(graph, cam_name)
 
