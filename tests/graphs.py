@@ -10,8 +10,8 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from bsbatch.imaging.preprocess import VERSION
-from bsbatch.models.directory import GRAPH, Manifest, read_manifest, sha256_of, write_manifest
-from bsbatch_build.export.distance import DISTANCE, Moments, add_distance
+from bsbatch.models.directory import DISTANCE, GRAPH, Manifest, read_manifest, sha256_of, write_manifest
+from bsbatch_build.export.distance import Moments, add_distance
 
 Values = Mapping[str, Sequence[int | str]]
 """Name -> shape of inputs or outputs of a graph."""

@@ -1,11 +1,13 @@
 """``bsbatch-build export``: make a model directory."""
 
+from itertools import count
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bsbatch.cli.terminal import Terminal
+from bsbatch.errors import UsageError
 from bsbatch.notice import SENTENCE
 
 
@@ -56,14 +58,44 @@ def export(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Take the network of this model directory, to fit it anew.", show_default=False),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="Training and validation scans: others are flagged unlike_training.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Their label table, as for train; of its split.", show_default=False)
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Their preprocessed images (train --cache).", show_default="OUT.cache")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Make scores probabilities, on the validation scans (Platt).")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="No scan of --archive was trained on: half validate, whatever its split.")
+    ] = False,
 ) -> None:
-    """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json."""
+    """Make a model directory that bsbatch runs: model.onnx, compared with the Keras model, and manifest.json.
+
+    With --archive and --labels, the model's own training data, it knows scans unlike them; with --calibrate, too, its
+    scores are probabilities.
+    """
     from bsbatch_build.export.export import ExportSettings
     from bsbatch_build.export.export import export as export_model
+    from bsbatch_build.export.fit import FitSettings
     from bsbatch_build.export.trained import find_file, network_of
 
     members = tuple(find_file(path) for path in join or ())
     is_whole = not (widen or members or mirror or other)
+    fit = None
+    if archive is not None and labels is not None:
+        fit = FitSettings(archive, labels, cache or out.with_name(f"{out.name}.cache"), fresh, calibrate)
+    elif archive or labels or calibrate or fresh:
+        raise UsageError("--archive, --labels, --calibrate and --fresh belong together: give --archive and --labels")
     settings = ExportSettings(
         out,
         network_of(weights, seed, width, is_whole=is_whole),
@@ -77,8 +109,11 @@ def export(
         other,
         members,
         mirror,
+        model,
+        fit,
     )
     console = Terminal()
-    with console.status("making the model and comparing it with Keras"):
-        exported = export_model(settings)
+    with console.status("making the model and comparing it with Keras") as status:
+        scored = count(1)
+        exported = export_model(settings, lambda: status.update(f"fitting the model: {next(scored)} examinations"))
     console.print("\n".join([*exported.summary(), SENTENCE]), soft_wrap=True, highlight=False, markup=False)

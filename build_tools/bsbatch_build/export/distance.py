@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.models.directory import DISTANCE
 from bsbatch_build import toolchain
 from bsbatch_build.export.onnx_types import GraphProto, ModelProto
 
-DISTANCE = "distance"
-"""The output, and the prefix of the names of its nodes and initialisers."""
 POOLED = "gap/Squeeze"
 """The tensor with the features that the head reads, ``(N, channels)``; only of the paper's network."""
 
@@ -35,7 +34,10 @@ def has_features(graph: GraphProto) -> bool:
 
 
 def add_distance(model: ModelProto, moments: Moments) -> None:
-    """Add the output ``distance (N,) float32`` to a graph that has the features of the paper's head, in place."""
+    """Add the output ``distance (N,) float32`` to a graph with the features of the paper's head, in place.
+
+    Its nodes and initialisers are named ``distance/...``.
+    """
     onnx, helper, graph = toolchain.package("onnx"), toolchain.package("onnx.helper"), model.graph
     values = {"mean": moments.mean, "whitening": moments.whitening, "axes": np.asarray([1], np.int64)}
     mean, whitening, axes = (f"{DISTANCE}/{name}" for name in values)

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 from bsbatch.errors import OutputError, UsageError
 from bsbatch.host.files import flush
 from bsbatch.imaging import preprocess
-from bsbatch.models.directory import GRAPH, KERAS, Manifest, sha256_of, write_manifest
+from bsbatch.models.directory import GRAPH, KERAS, Manifest, Model, sha256_of, write_manifest
+from bsbatch.models.onnx.pruning import remove_output
 from bsbatch_build import toolchain
 from bsbatch_build.checks.export_check import GraphDifference, check_graph, storage_difference
 from bsbatch_build.export.cam_head import CAM, add_heat_map
 from bsbatch_build.export.convert import other_to_onnx, store_as_half, to_bytes, to_onnx
+from bsbatch_build.export.fit import FitSettings, fit
 from bsbatch_build.export.onnx_types import ModelProto
 from bsbatch_build.network import weights
 from bsbatch_build.network.network import NetworkSettings
@@ -52,6 +54,10 @@ class ExportSettings:
     """Files of further networks to join with `network` into one, see `bsbatch_build.network.surgery.join`."""
     mirrored: bool = False
     """Join each network a second time, for the mirrored image."""
+    model: Path | None = None
+    """A model directory whose network to take instead of `network`; its files are not changed."""
+    fit: FitSettings | None = None
+    """Examinations for the distance from the training data, and for a calibration."""
 
     @property
     def is_joined(self) -> bool:
@@ -66,6 +72,8 @@ class ExportSettings:
             self.may_widen or self.half_weights or self.network != NetworkSettings(seed=self.network.seed)
         ):
             raise UsageError("--network takes a model as it is: leave --weights, --width, --widen, --half-weights out")
+        if self.model is not None and (self.other or self.is_joined or self.half_weights or self.keep_keras):
+            raise UsageError("--model takes a network as it is: give only --archive, --labels and options for them")
         if self.is_joined and (self.other or self.network.weights in (weights.RANDOM, weights.IMAGENET)):
             raise UsageError("--join and --mirror take trained networks: give the first as --weights FILE")
 
@@ -76,10 +84,11 @@ class ExportedModel:
 
     folder: Path
     manifest: Manifest
-    weights: int
-    """Number of weights of the Keras network; the graph has fewer, because its first kernel is summed."""
-    difference: GraphDifference
-    """Differences between the graph and the Keras network."""
+
+    @property
+    def weights(self) -> int:
+        """Number of weights of the Keras network; the graph has fewer, because its first kernel is summed."""
+        return int(self.manifest.training["weights_count"])
 
     @property
     def model_id(self) -> str:
@@ -87,15 +96,36 @@ class ExportedModel:
         return self.manifest.files[GRAPH][:16]
 
     def summary(self) -> list[str]:
-        """Lines for the terminal: folder, name, weights, difference from Keras, source of heat maps."""
+        """Lines for the terminal: folder, name, weights, difference from Keras, heat maps, calibration, limit."""
+        training = self.manifest.training
         return [
             f"model       {self.folder}",
             f"name        {self.manifest.name}",
             f"id          {self.model_id}",
-            f"weights     {self.weights:,} ({self.manifest.training['note']})",
-            f"difference  {self.difference.difference:.1e} to the Keras model, on {self.difference.images} images",
+            f"weights     {self.weights:,} ({training['note']})",
+            f"difference  {training['parity_difference']:.1e} to Keras, on {training['parity_images']} images",
             f"heat maps   {self._heat_maps()}",
+            f"scores      {self._scores()}",
+            f"unlike      {self._unlike()}",
         ]
+
+    def _scores(self) -> str:
+        if not self.manifest.is_calibrated:
+            return "not calibrated, so no probabilities (--archive, --calibrate)"
+        fitted = self.manifest.calibration
+        return (
+            f"calibrated on {fitted['examinations']}: slope {fitted['slope']:.3f}, "
+            f"intercept {fitted['intercept']:+.3f}, threshold {self.manifest.threshold:.3f}"
+        )
+
+    def _unlike(self) -> str:
+        limit, fitted = self.manifest.distance_limit, self.manifest.statistics
+        if limit is None:
+            return "scans unlike the training data are not recognised (--archive)"
+        return (
+            f"scans beyond {limit:.1f}; moments of {fitted['examinations']}, limit of {fitted['validation']}, "
+            f"shrinkage {fitted['shrinkage']:.3f}"
+        )
 
     def _heat_maps(self) -> str:
         if self.manifest.cam_name is not None:
@@ -105,8 +135,8 @@ class ExportedModel:
         return "none: its head is not the paper's; with --keep-keras, bsbatch run --cam-engine keras computes them"
 
 
-def export(settings: ExportSettings) -> ExportedModel:
-    """Make a model directory; it appears complete or not at all.
+def export(settings: ExportSettings, on_image: Callable[[], object] = lambda: None) -> ExportedModel:
+    """Make a model directory; it appears complete or not at all. `on_image` is called after each image of a fit.
 
     Raises
     ------
@@ -120,19 +150,38 @@ def export(settings: ExportSettings) -> ExportedModel:
         The disk is full, or the folder was removed.
     """
     with _stage(settings.folder.resolve()) as staging:
-        network, onnx_model = _load_network(settings)
-        cam_name = CAM if add_heat_map(onnx_model) else None
-        graph = to_bytes(onnx_model)
-        difference = check_graph(graph, network, settings.network.seed)
-        training = _training(settings, network, difference)
-        if settings.half_weights:
-            stored = to_bytes(store_as_half(onnx_model))
-            training["storage_difference"] = storage_difference(stored, graph, settings.network.seed)
-            graph = stored
-        if settings.keep_keras:
-            toolchain.save(network, staging / KERAS)
-        manifest = _write(settings, staging, graph, _manifest(settings, cam_name, training))
-    return ExportedModel(settings.folder, manifest, network.count_params(), difference)
+        graph, manifest = _make(settings, staging) if settings.model is None else _take(settings, settings.model)
+        if settings.fit is not None:
+            manifest = fit(graph, manifest, settings.fit, on_image)
+        manifest = _write(settings, staging, to_bytes(graph), manifest)
+    return ExportedModel(settings.folder, manifest)
+
+
+def _make(settings: ExportSettings, staging: Path) -> tuple[ModelProto, Manifest]:
+    """Make the graph of a Keras network, compared with it."""
+    network, graph = _load_network(settings)
+    cam_name = CAM if add_heat_map(graph) else None
+    difference = check_graph(to_bytes(graph), network, settings.network.seed)
+    training = _training(settings, network, difference)
+    if settings.half_weights:
+        stored = store_as_half(graph)
+        training["storage_difference"] = storage_difference(to_bytes(stored), to_bytes(graph), settings.network.seed)
+        graph = stored
+    if settings.keep_keras:
+        toolchain.save(network, staging / KERAS)
+    return graph, _manifest(settings, cam_name, training)
+
+
+def _take(settings: ExportSettings, folder: Path) -> tuple[ModelProto, Manifest]:
+    """Take the graph of a model directory, without a distance that it has."""
+    model = Model.load(folder, preprocess.VERSION)
+    content, manifest = model.graph.read_bytes(), model.manifest
+    if manifest.distance_name is not None:
+        content = remove_output(content, manifest.distance_name)
+        manifest = replace(manifest, distance_name=None, distance_limit=None, statistics={})
+    graph: ModelProto = toolchain.package("onnx").load_from_string(content)
+    commands = dict.fromkeys([*manifest.training.get("commands", []), *filter(None, [settings.made_by])])
+    return graph, replace(manifest, training={**manifest.training, "commands": [*commands]}, derived={})
 
 
 def _load_network(settings: ExportSettings) -> tuple[KerasModel, ModelProto]:

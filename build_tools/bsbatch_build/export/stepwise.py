@@ -34,7 +34,7 @@ class Stepwise:
     def _step(self, model: ModelProto, node: NodeProto) -> tuple[list[str], str, InferenceSession]:
         """Names of the inputs that are not weights, name of the output, and the loaded node."""
         helper = toolchain.package("onnx.helper")
-        inputs = [name for name in node.input if name not in self._weights]
+        inputs = list(dict.fromkeys(name for name in node.input if name not in self._weights))
         weights = [self._weights[name] for name in node.input if name in self._weights]
         (output,) = node.output
         declared = [self._types[name] for name in inputs]

@@ -10,7 +10,7 @@ from typing import Self
 
 from bsbatch.errors import ModelError
 from bsbatch.models.derived import DerivedFile, find_derived_files
-from bsbatch.models.directory import GRAPH, Model, sha256_of
+from bsbatch.models.directory import DISTANCE, GRAPH, Model, sha256_of
 
 _SEPARATOR = " | "
 DEFAULT_LEVEL = 3
@@ -139,9 +139,10 @@ def _check_bytes(file: DerivedFile, advice: str) -> None:
 def _name_of(library: str, gpu: str, outputs: tuple[str, ...]) -> str:
     """Return a file name such as ``model.tensorrt_rtx.sm_89.engine``, or ``...sm_89.cam.engine`` with heat maps.
 
-    An engine computes all of its outputs, so runs without heat maps have one of their own.
+    An engine computes all of its outputs, so runs without heat maps have one of their own. All have the distance if the
+    model has one, so the name leaves it out.
     """
-    return ".".join(("model", library, gpu, *outputs[1:], "engine"))
+    return ".".join(("model", library, gpu, *(name for name in outputs[1:] if name != DISTANCE), "engine"))
 
 
 def _advice(model: Model) -> str:

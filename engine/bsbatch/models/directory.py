@@ -24,6 +24,8 @@ KERAS = "model.keras"
 HALF_GRAPH = "model.fp16.onnx"
 """Float16 graph for GPUs, derived by ``bsbatch-build compile``."""
 MANIFEST_VERSION = 1
+DISTANCE = "distance"
+"""Name that every export gives to the output of distances."""
 DEMO = "demo"
 """Name of the model that comes with bsbatch: trained on synthetic phantoms, not for clinical use."""
 _BUNDLED = Path(__file__).parent
