@@ -1,6 +1,5 @@
 """The counts of a run are those of its rows, and rows that do not belong together are errors."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "00")
 PAIR = Prediction(examine((scan("A", "a"), scan("P", "p"))), QUALITY, 0.9)
 OTHERS = (
     Prediction(
-        examine((scan("AP", "b", study_uid="1.8"),)), replace(QUALITY, flags=(Flag.LOSSY, Flag.UNLIKE_TRAINING)), 0.6
+        examine((scan("AP", "b", study_uid="1.8"),)), QUALITY._replace(flags=(Flag.LOSSY, Flag.UNLIKE_TRAINING)), 0.6
     ),
     Prediction(examine((scan("AP", "c", study_uid="1.9"),)), QUALITY, 0.5),
     Failure(examine((scan("A", "d", study_uid="1.7"),)), Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY), None),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from bsbatch.host.threads import ordered_map, prefetch
@@ -118,7 +118,7 @@ class Screening:
                 return Failure(prepared.exam, verdict_of(Stage.INFER, error), prepared.quality)
         quality = prepared.quality
         if is_beyond(distance, self.distance_limit):
-            quality = replace(quality, flags=(*quality.flags, Flag.UNLIKE_TRAINING))
+            quality = quality._replace(flags=(*quality.flags, Flag.UNLIKE_TRAINING))
         return Prediction(prepared.exam, quality, p_metastasis, explanation, logit, distance)
 
 
