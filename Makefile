@@ -123,6 +123,7 @@ wheels: $(VENV)/.wheels
 
 # The wheel of make wheels in a clean environment of PYTHON, as its user would: the demo, the examples of the API, the notebooks.
 try-wheel:
+	@ls dist/*_$$(uname -m).whl >/dev/null || { echo "make wheels comes first"; exit 2; }
 	rm -rf $(TRY)
 	$(PYTHON) -m venv $(TRY)
 	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(TRY)/bin/python -m pip install --quiet \
