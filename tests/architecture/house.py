@@ -1,4 +1,4 @@
-"""Measure the shape of both packages: rooms, imports, signatures, names and prose. `make house` prints it.
+"""Measure the shape of both packages, and the prose of both and of the pages. `make house` prints it.
 
 `make check` fails above `LIMITS`. The reasons for each measure stand in AGENTS.md, "Words".
 """
@@ -34,6 +34,17 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 """Largest value allowed, of the engine and of the build tools. The longest functions are signatures of commands."""
 
+PAGE_LIMITS = {
+    "'hold against' in 10,000 words": 0.5,
+    "'told', 'tells' in 10,000 words": 0.5,
+    "'shall' in 10,000 words": 0.5,
+    "'whoever' in 10,000 words": 0.5,
+    "'what ... is' in 10,000 words": 14.0,
+    "sentences of more than 40 words, %": 1.5,
+    "semicolons in 100 sentences": 4.0,
+}
+"""Largest value allowed, of README, CHANGELOG and docs."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 _QUESTION = re.compile(r"(what|where|whether|who|whoever|how)\b", re.IGNORECASE)
@@ -43,6 +54,17 @@ _WHAT_IS = re.compile(
     r"\b(what|whatever|where|who|whoever)\b\W+(\w+\W+){0,6}?(is|are|was|were|lies|lie|has|have|had)\b", re.IGNORECASE
 )
 """A clause in place of a noun: "what the backend is", "where the value lies"."""
+_NOUN_CLAUSE = re.compile(
+    r"\b(what|whatever|whoever)\s+([\w`'-]+\s+){0,6}?(is|are|was|were|lies|lie|has|have|had)\b", re.I
+)
+"""The same on pages, within a part of a sentence; "where" begins a condition there."""
+_SENTENCE_END = re.compile(r"(?<=[.?!])[)*\"]*\s+(?=[A-Z`*\"(\[])")
+_NO_PROSE = re.compile(r"^```.*?^```|^\|.*?$|<!--.*?-->|^#.*?$|^:::.*?(?:\n\s.*?)*$", re.MULTILINE | re.DOTALL)
+"""Code, tables, comments, headings and references of Markdown."""
+_NO_TEXT = re.compile(r"^```.*?^```|^#[^\n]*", re.MULTILINE | re.DOTALL)
+"""Code and headings."""
+_BLOCK_END = re.compile(r"\n\s*\n|\n(?=\s*(?:[*-]|\d+\.)\s)")
+_LONG_SENTENCE = 40
 _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 _IRREGULAR = re.compile(
     r"(kept|told|taken|given|made|found|held|sent|drawn|built|known|seen|shown|written|lost|left|gone|done"
@@ -135,6 +157,33 @@ def _measure_lengths(functions: list[Function], sources: list[Source]) -> dict[s
         "functions over 25 lines, %": _percent(lambda lines: lines > 25, lengths),
         "lines of the longest module": max(source.text.count("\n") for source in sources),
     }
+
+
+def pages() -> list[Path]:
+    """README, CHANGELOG and the pages of the site."""
+    return [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+def measure_pages(texts: Iterable[str]) -> dict[str, float]:
+    """Every measure of pages, by the names of `PAGE_LIMITS`: words of tables count, their sentences do not."""
+    texts = list(texts)
+    words = "\n\n".join(_NO_TEXT.sub("", text) for text in texts)
+    sentences = [item for text in texts for item in sentences_of(text)]
+    return {
+        "'hold against' in 10,000 words": _rate(_HOLD_AGAINST, words),
+        "'told', 'tells' in 10,000 words": _rate(_TOLD, words),
+        "'shall' in 10,000 words": _rate(re.compile(r"\bshall\b"), words),
+        "'whoever' in 10,000 words": _rate(re.compile(r"\bwho(so)?ever\b"), words),
+        "'what ... is' in 10,000 words": _rate(_NOUN_CLAUSE, words),
+        "sentences of more than 40 words, %": _percent(lambda item: len(item.split()) > _LONG_SENTENCE, sentences),
+        "semicolons in 100 sentences": 100 * sum(item.count(";") for item in sentences) / len(sentences),
+    }
+
+
+def sentences_of(page: str) -> list[str]:
+    """Sentences of a page in Markdown, without code and tables."""
+    blocks = _BLOCK_END.split(_NO_PROSE.sub("\n\n", page))
+    return [item for block in blocks for item in _SENTENCE_END.split(" ".join(block.split())) if item]
 
 
 def functions_of(sources: Iterable[Source]) -> Iterator[Function]:
@@ -277,6 +326,12 @@ def main() -> int:
             is_over |= over
             cells += f"{values[name]:>7.4g}{'*' if over else ' '}{limit:>8g}"
         print(f"{name:48}{cells}")
+    print(f"\n{'':48}{'pages':>8}{'limit':>8}")
+    measured_pages = measure_pages(path.read_text(encoding="utf-8") for path in pages())
+    for name, limit in PAGE_LIMITS.items():
+        over = measured_pages[name] > limit
+        is_over |= over
+        print(f"{name:48}{measured_pages[name]:>7.4g}{'*' if over else ' '}{limit:>8g}")
     if is_over:
         print("* above its limit: see AGENTS.md, Words")
     return int(is_over)

@@ -95,6 +95,37 @@ def test_lengths_are_counted_from_def_to_the_end(tmp_path: Path) -> None:
     assert values["lines of the longest module"] == 31
 
 
+def test_pages_are_measured_without_code_and_tables_have_no_sentences() -> None:
+    page = (
+        "# What the heading is\n\nIt shall be told; what the page has is bad. It is held against ours.\n"
+        "* A part (one; two).\n* Another.\n\n| told; and | what a table is |\n|---|---|\n\n"
+        "```sh\nrun; told  # what is\n```\n"
+    )
+
+    assert house.sentences_of(page) == [
+        "It shall be told; what the page has is bad.",
+        "It is held against ours.",
+        "* A part (one; two).",
+        "* Another.",
+    ]
+    values = house.measure_pages([page])
+    assert values["semicolons in 100 sentences"] == 50
+    told = values["'told', 'tells' in 10,000 words"] / 2
+    for name in ("'hold against' in 10,000 words", "'shall' in 10,000 words"):
+        assert values[name] == pytest.approx(told)
+    assert values["'what ... is' in 10,000 words"] == pytest.approx(2 * told)
+
+
+@pytest.mark.parametrize(("words", "share"), [(40, 0), (41, 100)])
+def test_a_sentence_is_long_beyond_40_words(words: int, share: float) -> None:
+    assert house.measure_pages(["word " * words + "\n"])["sentences of more than 40 words, %"] == share
+
+
+def test_every_measure_of_pages_has_a_limit_and_the_pages_are_those_of_the_site() -> None:
+    assert set(house.measure_pages(["A page."])) == set(house.PAGE_LIMITS)
+    assert {"README.md", "CHANGELOG.md", "index.md", "gpu.md"} <= {path.name for path in house.pages()}
+
+
 def test_every_measure_has_a_limit(tmp_path: Path) -> None:
     assert set(measure(tmp_path)) == set(house.LIMITS)
 
