@@ -1,4 +1,4 @@
-# make demo | make test | make check | make docs | make wheels | make try-wheel | make fuzz | make mutants | make rtx | make bench | make demo-model: each builds .venv as far as it needs it; make gpu needs none
+# make demo | make test | make check | make docs | make wheels | make try-wheel | make fuzz | make mutants | make rtx | make bench | make demo-model | make release-figures: each builds .venv as far as it needs it; make gpu needs none
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,11 @@ DEMO := demo
 MADE := demo-model
 # of the phantoms of centre C that every model is looked at with; never that of a sealed set
 DEVELOPMENT_SEED := 202
+# Phantoms of centre C that nobody looks at: scored once for each release, which then needs another seed.
+SEALED_SEED := 790433
+SEALED_STUDIES := 3000
+RELEASE := release
+SHIPPED := engine/bsbatch/models/demo
 SETS = $(patsubst %,$(MADE)/%/expected.csv,set more last fresh external)
 DRIVER = $(CURDIR)/$(VENV)/driver
 CUDA = $(shell nvcc --dryrun -x cu /dev/null 2>&1 | sed -n 's/^.* TOP=//p')
@@ -25,7 +30,7 @@ COUNT ?= 20000
 DURATION ?= 120
 SEED ?= 1
 
-.PHONY: demo test check house docs wheels try-wheel fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model clean
+.PHONY: demo test check house docs wheels try-wheel fuzz mutants rtx pycuda gpu gpu-wheels kernels format bench demo-model release-figures sealed clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO)
@@ -166,17 +171,31 @@ demo-model: $(SETS) $(VENV)/.test
 	$(BIN)/bsbatch-build card $(MADE)/model --evaluation $(MADE)/report
 	cp $(MADE)/report/metrics.json $(MADE)/model
 
+# Metrics and card of the shipped model on the sealed set; goes on where it was stopped. README and docs/models.md quote them.
+release-figures: sealed $(RELEASE)/set/expected.csv $(VENV)/.test
+	$(BIN)/bsbatch run $(RELEASE)/set/archive --model $(SHIPPED) --out $(RELEASE)/run --cam positive --overlay-format none
+	$(BIN)/bsbatch evaluate $(RELEASE)/run --labels $(RELEASE)/set/labels.csv --masks $(RELEASE)/set/masks --out $(RELEASE)/report
+	cp $(RELEASE)/report/metrics.json $(SHIPPED)
+	$(BIN)/bsbatch-build card $(SHIPPED) --evaluation $(SHIPPED)
+	printf '{"seed": %s, "studies": %s, "metrics_sha256": "%s"}\n' $(SEALED_SEED) $(SEALED_STUDIES) \
+	    $$(sha256sum $(SHIPPED)/metrics.json | cut -d' ' -f1) > $(SHIPPED)/sealed.json
+
+sealed:
+	@! grep -qs '"seed": $(SEALED_SEED),' $(SHIPPED)/sealed.json || { echo "The sealed set of seed $(SEALED_SEED) was used: \
+	what has been looked at is a development set. Choose another SEALED_SEED for this release."; exit 2; }
+
+$(RELEASE)/set/expected.csv: DRAWN = --studies $(SEALED_STUDIES) --seed $(SEALED_SEED) --centre C
 $(MADE)/set/expected.csv: DRAWN = --studies 16000 --seed 101 --centre A --centre B
 $(MADE)/more/expected.csv: DRAWN = --studies 16000 --seed 404 --centre A --centre B
 $(MADE)/last/expected.csv: DRAWN = --studies 16000 --seed 505 --centre A --centre B
 $(MADE)/fresh/expected.csv: DRAWN = --studies 16000 --seed 606 --centre A --centre B
 $(MADE)/external/expected.csv: DRAWN = --studies 1000 --seed $(DEVELOPMENT_SEED) --centre C
-$(SETS): | $(VENV)/.build
+$(SETS) $(RELEASE)/set/expected.csv: | $(VENV)/.build
 	rm -rf $(@D)
 	$(BIN)/bsbatch-build phantom $(@D) $(DRAWN) --no-clutter
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(MADE) $(FUZZ)
+	rm -rf $(VENV) $(DEMO) $(MADE) $(RELEASE) $(FUZZ)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

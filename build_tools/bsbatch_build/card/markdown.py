@@ -90,7 +90,7 @@ def _evaluation(evaluation: ReportedEvaluation | None) -> Iterator[str]:
     yield from _table(("threshold", *map(name_of, names)), counts)
     for kind, groups in evaluation.subgroups.items():
         if groups:
-            yield from ("", f"### By {kind}", "", *_groups(kind, groups))
+            yield from ("", f"### By {name_of(kind)}", "", *_groups(kind, groups))
 
 
 def _decisions(evaluation: ReportedEvaluation) -> Iterator[str]:

@@ -28,7 +28,7 @@ from bsbatch_build.phantom.plan import Assignment, SetPlan, SetSummary, assign
 from bsbatch_build.phantom.render import VIEWS
 from bsbatch_build.phantom.study import Study, make_study
 
-LABEL_HEADER = ("study_uid", "label", "centre", "split", "lesions")
+LABEL_HEADER = ("study_uid", "label", "centre", "split", "lesions", "sex", "age")
 EXPECTED_HEADER = ("source", "kind", "status", "reason")
 
 _IMAGES, _HEADERS, _CLUTTER, _EXTRAS = 1, 2, 3, 4
@@ -41,7 +41,7 @@ _SERIAL_STUDIES = 64
 _CHUNK = 8
 """Studies submitted to a process at a time."""
 
-Label = tuple[str, int, str, str, int]
+Label = tuple[str, int, str, str, int, str, int]
 """A row of labels.csv."""
 Expected = tuple[str, str, str, str]
 """A row of expected.csv."""
@@ -151,10 +151,16 @@ def _study_files(plan: SetPlan, index: int) -> StudyFiles:
         contents = [*_shuffle([*contents, *companions], clutter), *copies]
         files += _extra_studies(plan, index)
     files += _folder(identity, rng).assign_paths(contents)
-    lesions = len(study.case.lesions)
-    label = (identity.study_uid, int(assignment.positive), assignment.centre.name, lesions)
-    row = (*label[:3], assignment.split.value, lesions)
-    return StudyFiles(row, tuple(files), tuple(_masks(identity.study_uid, study)))
+    label = (
+        identity.study_uid,
+        int(assignment.positive),
+        assignment.centre.name,
+        assignment.split.value,
+        len(study.case.lesions),
+        study.case.patient.sex.value,
+        study.case.patient.age,
+    )
+    return StudyFiles(label, tuple(files), tuple(_masks(identity.study_uid, study)))
 
 
 def _shuffle(files: list[PhantomFile], rng: Generator) -> list[PhantomFile]:

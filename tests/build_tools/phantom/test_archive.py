@@ -72,7 +72,7 @@ def test_a_study_does_not_depend_on_the_number_of_studies(tmp_path: Path) -> Non
 
 
 def test_headers_of_the_tables(written: WrittenSet) -> None:
-    assert (written.folder / "labels.csv").read_text().splitlines()[0] == "study_uid,label,centre,split,lesions"
+    assert (written.folder / "labels.csv").read_text().splitlines()[0] == "study_uid,label,centre,split,lesions,sex,age"
     assert (written.folder / "expected.csv").read_text().splitlines()[0] == "source,kind,status,reason"
     assert LABEL_HEADER[0] == "study_uid"
     assert EXPECTED_HEADER[0] == "source"
@@ -104,6 +104,7 @@ def test_every_labelled_study_has_its_files_and_no_other_study_is_used(written: 
     assert len(labels) == STUDIES
     assert {row["centre"] for row in labels} == {"A", "B", "C"}
     assert all((row["split"] == "test") == (row["centre"] == "C") for row in labels)
+    assert all(row["sex"] in {"M", "F"} and 25 <= int(row["age"]) <= 92 for row in labels)
     assert all((int(row["lesions"]) > 0) == (row["label"] == "1") for row in labels)
 
 
