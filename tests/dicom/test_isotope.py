@@ -123,6 +123,8 @@ def test_an_empty_item_beside_another_nuclide_does_not_excuse_it() -> None:
         ("0815", "101530", 120.5),
         ("101500", "101530", 0.5),
         ("230000", "013000", 150.0),
+        ("221500", "101500", 720.0),
+        ("221400", "101500", None),
         ("101500", "101500", None),
         ("102000", "101500", None),
         ("000000.00", "101500", None),
@@ -140,6 +142,8 @@ def test_minutes_are_counted_over_midnight_once(start: str, scan: str | None, ex
     [
         ("20200102081500", 120.0),
         ("20200101101500.00+0100", 1440.0),
+        ("20191226101500", 10_080.0),
+        ("20191226101400", None),
         ("20200102111500", None),
         ("19000101000000", None),
         ("20201301081500", None),
@@ -184,3 +188,33 @@ def test_the_sequence_is_read() -> None:
     tracer = identify(read(encode(dataset(RadiopharmaceuticalInformationSequence=[taken], AcquisitionTime="101500"))))
 
     assert tracer == Tracer("I-131", "iodide", 120.0, is_other=True, is_early=False)
+
+
+@pytest.mark.parametrize(
+    ("texts", "pharmaceutical"),
+    [
+        (("Smith",), "other"),
+        (("Smith", "DTPA"), "pentetate"),
+        (("DTPA", "Smith"), "pentetate"),
+        (("Smith", "DTPA", "HDP"), "HDP"),
+        (("DTPA", "sestamibi"), "pentetate"),
+    ],
+)
+def test_of_several_names_a_bone_tracer_counts_then_one_of_ours(texts: tuple[str, ...], pharmaceutical: str) -> None:
+    tracer = found(drug(texts=texts))
+    assert (tracer.radiopharmaceutical, tracer.is_other) == (pharmaceutical, pharmaceutical != "HDP")
+
+
+def test_of_several_drugs_that_of_technetium_counts_then_one_of_another_nuclide_then_one_without() -> None:
+    ranked = [
+        drug(nuclide_texts=("Tc-99m",), texts=("HDP",)),
+        drug(nuclide_texts=("Tc-99m",)),
+        drug(nuclide_texts=("Tc-99m",), texts=("DTPA",)),
+        drug(nuclide_texts=("I-131",)),
+        drug(texts=("DTPA",)),
+        NOTHING,
+    ]
+    for number, first in enumerate(ranked):
+        for later in ranked[number + 1 :]:
+            assert found(first, later) == found(later, first)
+            assert found(first, later)[:2] == found(first)[:2]

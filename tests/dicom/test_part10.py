@@ -2,6 +2,7 @@
 
 import struct
 import time
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -20,9 +21,11 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import NM, SECONDARY_CAPTURE, counts, dataset, encode, item, read, without_preamble
 
+from bsbatch.dicom.part10 import _Bounded, _Inflating
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.dicom.selection import decline, find_defect
 from bsbatch.errors import ItemError
+from bsbatch.host import limits
 from bsbatch.reasons import Reason, Status, status_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -284,3 +287,40 @@ def with_class(source: Dataset, sop_class: str) -> Dataset:
     made = dataset(**{element.keyword: element.value for element in source} | {"SOPClassUID": sop_class})
     made.file_meta.MediaStorageSOPClassUID = UID(sop_class)
     return made
+
+
+def inflating(size: int, most: int) -> _Inflating:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return _Inflating(BytesIO(packer.compress(bytes(range(250)) * (size // 250)) + packer.flush()), most)
+
+
+@pytest.mark.parametrize("most", [1000, 200_000])
+def test_a_deflated_data_set_is_inflated_up_to_its_limit(most: int) -> None:
+    assert inflating(500_000, most).read(most)[-5:] == bytes(range(245, 250))
+    whole = inflating(most, most)
+    assert len(whole.read(most + 1)) == whole.tell() == most
+    assert whole.read(1) == b""
+    for first in (0, most // 2):
+        beyond = inflating(500_000, most)
+        beyond.seek(first)
+        with pytest.raises(ItemError, match="inflated data set"):
+            beyond.read(most + 1 - first)
+
+
+def test_a_position_in_a_deflated_data_set_is_absolute_or_relative() -> None:
+    stream = inflating(1000, 1000)
+    assert (stream.seek(10), stream.read(2), stream.tell()) == (10, b"\x0a\x0b", 12)
+    assert (stream.seek(3, 1), stream.read(1)) == (15, b"\x0f")
+    assert (stream.seek(-11, 1), stream.read(1)) == (5, b"\x05")
+
+
+def test_a_header_is_read_to_its_limit_of_bytes_and_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HEADER_READ", 10)
+    monkeypatch.setattr(limits, "HEADER_CALLS", 3)
+    stream = _Bounded(BytesIO(bytes(100)))
+    assert [len(stream.read(size)) for size in (4, 6, 0)] == [4, 6, 0]
+    with pytest.raises(ItemError, match="more elements"):
+        stream.read(0)
+    with pytest.raises(ItemError, match="more elements"):
+        _Bounded(BytesIO(bytes(100))).read(11)
+    assert _Bounded(BytesIO(bytes(5))).read(11) == bytes(5)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,8 +26,9 @@ from pydicom.uid import (
 from tests.dicom.objects import dataset, encode, header, read, without_preamble
 
 from bsbatch.dicom import pixels as pixels_module
-from bsbatch.dicom.pixels import read_frames
+from bsbatch.dicom.pixels import Encoded, decode_confined, read_encoded, read_frames
 from bsbatch.errors import ItemError
+from bsbatch.host.workers import Isolation
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Header
 from bsbatch.view_pixels import ViewPixels
@@ -301,3 +303,64 @@ def test_an_error_of_the_machine_is_no_reason(error: Exception) -> None:
         raise error
 
     assert caught.value is error
+
+
+def decode_without_memory(encoded: Encoded, known: Header) -> object:
+    def fail(*_arguments: object) -> None:
+        raise MemoryError
+
+    pixels_module.decode = fail  # type: ignore[assignment] - in a worker of its own
+    return decode_confined(encoded, known, (1,))
+
+
+def test_a_decoder_without_memory_refuses_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    with Isolation() as isolation, pytest.raises(ItemError, match="more memory") as caught:
+        isolation.call(decode_without_memory, Encoded(b"", "OB", None), header())
+    assert caught.value.reason == Reason.DECODE_FAILED
+
+
+class Counted(BytesIO):
+    taken = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+@pytest.mark.parametrize(
+    ("frames", "read_frames_of"), [((1,), 1), ((3,), 1), ((2, 3), 2), ((3, 2), 2), ((1, 3), 2), ((1, 2, 3), 3)]
+)
+def test_no_more_than_the_requested_frames_are_read(frames: tuple[int, ...], read_frames_of: int) -> None:
+    stored = counts(3)
+    data = encode(dataset(stored))
+    stream = Counted(data)
+    views = read_frames(stream, read(data), frames)
+    assert [view.stored.tolist() for view in views] == [stored[frame - 1].tolist() for frame in frames]
+    assert stream.taken == read_frames_of * ROWS * COLUMNS * 2
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_native_pixels_for_a_decoder_have_the_length_of_the_image(syntax: UID) -> None:
+    data = encode(dataset(counts()), syntax)
+    known = read(data)
+    found = read_encoded(BytesIO(data), known)
+    assert (len(found.value), found.vr, found.table) == (2 * ROWS * COLUMNS * 2, "OW", None)
+    one = known._replace(rows=ROWS // 2)
+    assert read_encoded(BytesIO(data), one).value == found.value[: len(found.value) // 2]
+
+
+def test_an_object_without_pixels_has_none_to_decode() -> None:
+    with pytest.raises(ItemError) as caught:
+        read_encoded(BytesIO(), header(pixel_data=None))
+    assert caught.value.reason == Reason.NO_PIXEL_DATA
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"rows": 63}, "64 x 32"), ({"columns": 31}, "64 x 32"), ({"rows": 128}, "64 x 32")]
+)
+def test_a_code_stream_of_another_size_than_the_header_is_refused(changes: dict[str, int], words: str) -> None:
+    data = encode(dataset(counts()), JPEG2000Lossless)
+    error = refusal(data, read(data)._replace(**changes))
+    assert (error.reason, words in error.message) == (Reason.DECODE_FAILED, True)
