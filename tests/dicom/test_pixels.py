@@ -306,10 +306,12 @@ def test_an_error_of_the_machine_is_no_reason(error: Exception) -> None:
 
 
 def decode_without_memory(encoded: Encoded, known: Header) -> object:
+    """Decode in a worker that has no memory left."""
+
     def fail(*_arguments: object) -> None:
         raise MemoryError
 
-    pixels_module.decode = fail  # type: ignore[assignment] - in a worker of its own
+    pixels_module.decode = fail  # type: ignore[assignment]
     return decode_confined(encoded, known, (1,))
 
 
@@ -360,7 +362,7 @@ def test_an_object_without_pixels_has_none_to_decode() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"), [({"rows": 63}, "64 x 32"), ({"columns": 31}, "64 x 32"), ({"rows": 128}, "64 x 32")]
 )
-def test_a_code_stream_of_another_size_than_the_header_is_refused(changes: dict[str, int], words: str) -> None:
+def test_a_code_stream_of_another_size_than_the_header_is_refused(changes: dict[str, Any], words: str) -> None:
     data = encode(dataset(counts()), JPEG2000Lossless)
     error = refusal(data, read(data)._replace(**changes))
     assert (error.reason, words in error.message) == (Reason.DECODE_FAILED, True)
