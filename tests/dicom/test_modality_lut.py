@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import SECONDARY_CAPTURE, dataset, encode, read
 
+from bsbatch.dicom.modality_lut import read_table
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason
@@ -144,10 +145,12 @@ def test_a_real_table_gives_the_counts_of_pydicom() -> None:
         table([256, 0, 16], SQUARES[:-1]),
         table([256, 0, 32], SQUARES),
         table([256, 0, 0], SQUARES),
+        table([256, 0, 7], SQUARES),
+        table([256, 0, 17], SQUARES),
         table([256, 0], SQUARES),
         table([256, 0, 8], bytes(254), "OW"),
     ],
-    ids=["empty", "too short", "32 bits", "0 bits", "two values", "too short in bytes"],
+    ids=["empty", "too short", "32 bits", "0 bits", "7 bits", "17 bits", "two values", "too short in bytes"],
 )
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
 def test_a_table_that_cannot_be_applied_fails_with_a_reason_of_its_own(item: Dataset, syntax: UID) -> None:
@@ -155,3 +158,12 @@ def test_a_table_that_cannot_be_applied_fails_with_a_reason_of_its_own(item: Dat
         with_table(SAMPLES, item, syntax)
 
     assert caught.value.reason == Reason.INVALID_MODALITY_LUT
+
+
+@pytest.mark.parametrize(
+    ("first", "is_signed", "expected"), [(32767, True, 32767), (32768, True, -32768), (32768, False, 32768)]
+)
+def test_the_first_sample_is_signed_like_the_samples(first: int, is_signed: bool, expected: int) -> None:
+    dataset = Dataset()
+    dataset.ModalityLUTSequence = Sequence([table([2, first, 9], [1, 2])])
+    assert read_table(dataset, is_signed, is_little_endian=True).first == expected

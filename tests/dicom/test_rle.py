@@ -40,3 +40,25 @@ def test_damaged_frames_are_refused(data: bytes) -> None:
 def test_samples_of_bits_are_not_known() -> None:
     with pytest.raises(NotImplementedError):
         decode_frame(frame(b"\x00a"), (1, 1), 1)
+
+
+@pytest.mark.parametrize("pixels", [1, 127, 128, 129, 256, 257])
+def test_runs_and_literals_of_any_length_fill_an_image(pixels: int) -> None:
+    literal = b"".join(
+        bytes([min(128, pixels - at) - 1]) + bytes(range(min(128, pixels - at))) for at in range(0, pixels, 128)
+    )
+    expected = [number % 128 for number in range(pixels)]
+    assert decode_frame(frame(literal), (1, pixels), 8).tolist() == [expected]
+    assert decode_frame(frame(b"\x80" + literal + b"\x80"), (1, pixels), 8).tolist() == [expected]
+    run = bytes([257 - 128, 9]) * (pixels // 128) + (
+        bytes([257 - pixels % 128, 9]) if pixels % 128 > 1 else b"\x00\x09"
+    )
+    assert decode_frame(frame(run), (1, pixels), 8).tolist() == [[9] * pixels]
+    with pytest.raises(ValueError, match="fewer bytes"):
+        decode_frame(frame(literal), (1, pixels + 1), 8)
+
+
+def test_the_first_segment_has_the_most_significant_bytes() -> None:
+    assert decode_frame(frame(b"\x01\x01\x02", b"\x01\x03\x04"), (1, 2), 16).tolist() == [[0x0103, 0x0204]]
+    with pytest.raises(ValueError, match="number of segments"):
+        decode_frame(frame(b"\x00\x01"), (1, 1), 16)
