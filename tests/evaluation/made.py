@@ -21,6 +21,8 @@ class Exam:
     score: float | None
     manufacturer: str | None = "Nobody"
     patient: str | None = None
+    is_unlike: bool | None = None
+    """Whether it is unlike the training data; None for a model without statistics of that."""
 
 
 def write_results(out: Path, exams: Iterable[Exam], **changes: object) -> Path:
@@ -87,4 +89,6 @@ def _row(number: int, exam: Exam) -> Row:
         row |= {"status": "failed", "stage": "pairing", "reason": "single_view_only", "message": "one view"}
     else:
         row |= {"status": "ok", "p_metastasis": exam.score, "predicted": int(exam.score >= 0.5)}
+    if exam.is_unlike is not None:
+        row |= {"distance": 1.0 + exam.is_unlike, "qc_flags": ["unlike_training"] * exam.is_unlike}
     return row | {"threshold": 0.5, "model_id": "feed", "config_hash": CONFIG}

@@ -137,6 +137,17 @@ def test_naming_a_subgroup_that_is_formed_anyway_changes_nothing(
     assert content_of(found) == content_of(evaluation)
 
 
+def test_examinations_unlike_the_training_data_are_a_subgroup(tmp_path: Path) -> None:
+    scores = np.random.default_rng(1).random(40).tolist()
+    rows = [{"study_uid": f"1.2.{place}", "label": place % 2} for place in range(40)]
+    labels = write_labels(tmp_path / "labels.csv", rows)
+    for name, unlike in (("with", [place < 10 for place in range(40)]), ("without", [None] * 40)):
+        exams = [Exam(f"1.2.{place}", score, is_unlike=unlike[place]) for place, score in enumerate(scores)]
+        found = evaluate_with(write_results(tmp_path / name, exams), labels, by=())
+        groups = content_of(found)["subgroups"].get("unlike_training", {})
+        assert {name: group["n"] for name, group in groups.items()} == ({"no": 30, "yes": 10} if name == "with" else {})
+
+
 def test_a_better_model_is_recognised_and_counts_of_decisions_add_up(out: Path, labels: Path, tmp_path: Path) -> None:
     noise = like_the_paper(4).scores
     scores = (0.7 * SAMPLE.scores + 0.3 * noise).tolist()

@@ -207,7 +207,7 @@ def test_the_size_for_a_width_is_the_smallest_with_such_a_wilson_interval(share:
 
 def test_sizes_of_undefined_metrics_are_undefined() -> None:
     assert proportion_size(nan, 0.1) is None
-    assert auc_size(nan, 0.4, 0.1) is None
+    assert [auc_size(auc, 0.4, 0.1) for auc in (nan, 0.0, 1.0)] == [None, None, None]
 
 
 def test_the_width_of_an_auc_is_that_of_drawn_samples() -> None:

@@ -27,11 +27,11 @@ def proportion_size(share: float, width: float) -> int | None:
 
 
 def auc_size(auc: float, prevalence: float, width: float) -> int | None:
-    """Smallest number of examinations whose interval of the ROC AUC is at most so wide; None if NaN.
+    """Smallest number of examinations whose interval of the ROC AUC is at most so wide; None if NaN, 0 or 1.
 
-    Normal interval with the standard error of Hanley and McNeil, Radiology 1982;143:29-36.
+    Normal interval with the standard error of Hanley and McNeil, Radiology 1982;143:29-36, which is 0 at 0 and 1.
     """
-    if isnan(auc):
+    if isnan(auc) or auc in {0.0, 1.0}:
         return None
     few, many = 2, 4
     while auc_width(auc, many * prevalence, many * (1 - prevalence)) > width and many < _MOST:
