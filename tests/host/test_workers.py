@@ -74,6 +74,17 @@ def test_a_worker_that_dies_costs_one_call(isolation: Isolation, number: signal.
     assert isolation.call(divmod, 7, 3) == (2, 1)
 
 
+def drop_connection() -> None:
+    """Close every file and go on, as a library may that was overwritten."""
+    os.closerange(3, 100)
+    time.sleep(600)
+
+
+def test_a_worker_that_loses_its_connection_and_goes_on_is_lost(isolation: Isolation) -> None:
+    with pytest.raises(WorkerLostError, match="died"):
+        isolation.call(drop_connection)
+
+
 def test_a_call_that_never_ends_is_given_up() -> None:
     with Isolation(seconds=1.0) as isolation, pytest.raises(WorkerLostError, match="no answer within 1 s"):
         isolation.call(time.sleep, 60)
