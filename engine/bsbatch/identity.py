@@ -73,4 +73,4 @@ def exam_id(scans: Iterable[ScanObject]) -> str:
 
 
 def _frames(scan: ScanObject) -> str:
-    return "+".join(f"{item.view}{item.frame}" for item in scan.frames)
+    return "+".join([item.view + str(item.frame) for item in scan.frames])

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
 from itertools import islice
@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from tests.host.waiting import PATIENCE, threads_named, wait_until
 
 from bsbatch.host import threads
-from bsbatch.host.threads import Budget, FreeList, adaptive_map, ordered_map, prefetch, run_behind, run_in_background
+from bsbatch.host.threads import (
+    Budget,
+    FreeList,
+    Out,
+    adaptive_map,
+    ordered_map,
+    prefetch,
+    run_behind,
+    run_in_background,
+)
 
 
 class Counting:
@@ -25,6 +34,11 @@ class Counting:
         for number in range(self.length):
             self.taken += 1
             yield number
+
+
+def each(function: Callable[[int], Out]) -> Callable[[list[int]], list[Out]]:
+    """Make a function of one item one of a chunk."""
+    return lambda chunk: [function(item) for item in chunk]
 
 
 @settings(deadline=None, max_examples=20)
@@ -105,14 +119,14 @@ def test_results_come_in_order_with_and_without_threads(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(threads, "_WORTH_A_THREAD", worth_a_thread)
         patched.setattr(threads, "_FIRST_TURN", 2)
-        assert list(adaptive_map(lambda item: item + 1, items, workers, chunk)) == [item + 1 for item in items]
+        assert list(adaptive_map(each(lambda item: item + 1), items, workers, chunk)) == [item + 1 for item in items]
 
 
 def test_calls_that_do_not_wait_stay_in_the_calling_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     # a clock on which nothing waits: on a busy machine, every call waits for a processor now and then
     monkeypatch.setattr(threads, "time", SimpleNamespace(perf_counter=lambda: 0.0, thread_time=lambda: 0.0))
 
-    used = set(adaptive_map(lambda _: threading.current_thread(), range(5000), 2, 50))
+    used = set(adaptive_map(each(here), range(5000), 2, 50))
 
     assert used == {threading.current_thread()}
 
@@ -127,7 +141,7 @@ def test_threads_take_over_while_calls_wait(workers: int) -> None:
             time.sleep(0.003)
         return threading.current_thread()
 
-    results = adaptive_map(work, iter(range(10_000)), workers, 2)
+    results = adaptive_map(each(work), iter(range(10_000)), workers, 2)
     here = threading.current_thread()
     first = [next(results) for _ in range(20)]
     slow.clear()
@@ -144,7 +158,7 @@ def test_without_other_workers_the_calling_thread_waits_itself() -> None:
         time.sleep(0.001)
         return threading.current_thread()
 
-    assert set(adaptive_map(work, range(20), 1, 2)) == {threading.current_thread()}
+    assert set(adaptive_map(each(work), range(20), 1, 2)) == {threading.current_thread()}
 
 
 def test_a_call_of_a_tenth_of_a_millisecond_of_waiting_is_worth_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +169,7 @@ def test_a_call_of_a_tenth_of_a_millisecond_of_waiting_is_worth_a_thread(monkeyp
             "time",
             SimpleNamespace(perf_counter=lambda w=waiting, c=clock: next(c) * 5 * w, thread_time=lambda: 0.0),
         )
-        used = [thread is threading.current_thread() for thread in adaptive_map(here, range(60), 2, 5)]
+        used = [thread is threading.current_thread() for thread in adaptive_map(each(here), range(60), 2, 5)]
         assert sum(used[::5]) == turns
 
 
@@ -178,12 +192,12 @@ def test_turns_of_threads_double_up_to_the_longest_and_begin_anew(monkeypatch: p
         threads, "time", SimpleNamespace(perf_counter=lambda: next(ticks, 0.0), thread_time=lambda: 0.0)
     )
 
-    assert list(adaptive_map(lambda item: item, range(400), 2, 2)) == list(range(400))
+    assert list(adaptive_map(list, range(400), 2, 2)) == list(range(400))
     assert lengths == [16, 32, 40, 16]
 
 
 def test_leaving_an_adaptive_map_leaves_no_worker_behind() -> None:
-    results = adaptive_map(lambda _: time.sleep(0.003), range(1000), 2, 2)
+    results = adaptive_map(each(lambda _: time.sleep(0.003)), range(1000), 2, 2)
 
     for _ in range(10):
         next(results)

@@ -130,7 +130,7 @@ def test_an_object_laid_out_as_two_before_costs_few_calls_where_it_is_no_bone_sc
     for _ in range(2):
         intake._inspect(ref)
 
-    assert calls_of(lambda: intake._inspect(ref)) < 74
+    assert calls_of(lambda: intake._inspect(ref)) < 62
 
 
 def test_a_header_that_looks_like_none_before_costs_a_few_calls_for_each_element() -> None:
@@ -163,7 +163,7 @@ def test_the_header_of_an_object_of_two_views_costs_few_calls(scan: CountedSourc
     (ref,) = scan
     intake = intake_of(scan)
 
-    assert calls_of(lambda: intake._inspect(ref)) < 173
+    assert calls_of(lambda: intake._inspect(ref)) < 150
 
 
 def test_its_pixels_are_loaded_by_one_call_of_compiled_code_and_few_others(

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import partial
 from itertools import chain, islice
 from queue import LifoQueue, SimpleQueue
 from typing import Generic, TypeVar
@@ -62,7 +61,7 @@ def ordered_map(
 
 
 def adaptive_map(
-    function: Callable[[In], Out], items: Iterable[In], workers: int, chunk: int
+    function: Callable[[list[In]], list[Out]], items: Iterable[In], workers: int, chunk: int
 ) -> Generator[Out, None, None]:
     """`ordered_map` for a function that may be too quick for threads: it uses them only while calls wait.
 
@@ -73,19 +72,21 @@ def adaptive_map(
 
     Parameters
     ----------
-    function, items, workers, chunk
+    function
+        Called with a chunk; returns a result for each of its items.
+    items, workers, chunk
         See `ordered_map`.
     """
     chunks, patience = _chunks(items, chunk), _FIRST_TURN
     for part in chunks:
         began, busy = time.perf_counter(), time.thread_time()
-        results = _apply(function, part)
+        results = function(part)
         waited = time.perf_counter() - began - (time.thread_time() - busy)
         yield from results
         if workers == 1 or waited < _WORTH_A_THREAD * len(part):
             patience = _FIRST_TURN
             continue
-        with closing(ordered_map(partial(_apply, function), islice(chunks, patience), workers)) as threaded:
+        with closing(ordered_map(function, islice(chunks, patience), workers)) as threaded:
             yield from chain.from_iterable(threaded)
         patience = min(2 * patience, _LONGEST_TURN)
 

@@ -95,6 +95,10 @@ IS_TURNED, IS_CUT = 1, 2
 """Bits of what `PairFunctions.judge` finds."""
 
 
+_JUDGE = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_double, ctypes.c_void_p)
+"""``bsbatch_judge``, which takes three microseconds: it keeps the GIL, for to get it back might take longer."""
+
+
 class LoadRequest(ctypes.Structure):
     """Files, limits and output buffers of two views; ``struct load_request`` with its pairs as single fields."""
 
@@ -133,12 +137,12 @@ class PairFunctions:
         self._compose = library.bsbatch_compose
         self._compact = library.bsbatch_compact
         self._load = library.bsbatch_take_in
-        self._judge = library.bsbatch_judge
+        address = ctypes.cast(library.bsbatch_judge, ctypes.c_void_p).value
+        self._judge = _JUDGE(address or 0)
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         self._measure.argtypes = (pointer, pointer, number, number, pointer, pointer)
         self._compose.argtypes = self._compact.argtypes = (pointer, pointer, pointer, pointer)
         self._load.argtypes = (pointer,)
-        self._judge.argtypes, self._judge.restype = (pointer, pointer, ctypes.c_double, pointer), None
 
     def load(
         self,

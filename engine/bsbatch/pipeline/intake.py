@@ -104,7 +104,7 @@ class Intake:
         committed.settle_gone(DigestSet(digest(ref.source) for ref in refs), self._uids(touched))
         unreadable = Packed[Event]()
         rest = (ref for ref in refs if committed.includes(ref.source))
-        for found in adaptive_map(self._inspect, rest, self.threads, _HEADERS_AT_ONCE):
+        for found in adaptive_map(self._inspect_chunk, rest, self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, ScanObject):
                 self._waiting.add(found)
             else:
@@ -135,7 +135,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         known = self.catalog.studies
-        for found in adaptive_map(self._inspect, self._list_unsettled(), self.threads, _HEADERS_AT_ONCE):
+        for found in adaptive_map(self._inspect_chunk, self._list_unsettled(), self.threads, _HEADERS_AT_ONCE):
             if isinstance(found, SettledObject):
                 yield found
             elif has_both_views(found) and not self.holds_all and (key := key_of(found)) not in known:
@@ -169,16 +169,19 @@ class Intake:
             if not self.catalog.is_settled(ref):
                 yield ref
 
+    def _inspect_chunk(self, refs: list[ObjectRef]) -> list[ScanObject | SettledObject]:
+        with self.telemetry.measure("header", len(refs)):
+            return [self._inspect(ref) for ref in refs]
+
     def _inspect(self, ref: ObjectRef) -> ScanObject | SettledObject:
         if ref.problem is not None:
             return SettledObject(ref, None, ref.problem)
-        with self.telemetry.measure("header"):
-            try:
-                header = self._header(ref)
-                header = self.pseudonymiser.header(header) if self.pseudonymiser else header
-                return self._judge(ref, self.patient_keys.header(header))
-            except Exception as error:  # a bug costs one object, not the run
-                return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
+        try:
+            header = self._header(ref)
+            header = self.pseudonymiser.header(header) if self.pseudonymiser else header
+            return self._judge(ref, self.patient_keys.header(header))
+        except Exception as error:  # a bug costs one object, not the run
+            return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
 
     def _header(self, ref: ObjectRef) -> Header:
         header = header_in(self.source.head(ref, HEAD), ref.size, may_be_scan)
