@@ -65,6 +65,17 @@ def test_the_longest_time_is_shown_once_when_the_files_are_counted() -> None:
     assert remark.startswith("240 files to do: at most 2 min (mnn, 2.00 scans/s), if each were an examination")
 
 
+def test_a_limit_bounds_the_longest_time() -> None:
+    reporter, files = Counter(), Future[int]()
+    progress = Progress(reporter, Rate("mnn", 2.0, "2026-11-30"), 20)
+
+    progress.start(files, 0)
+    files.set_result(100_000)
+    progress.add([])
+
+    assert "100000 files to do: at most 10 s" in reporter.remarks[0]
+
+
 def test_files_that_cannot_be_counted_have_no_forecast() -> None:
     reporter, files = Counter(), Future[int]()
     progress = Progress(reporter, Rate("mnn", 2.0, "2026-11-30"))

@@ -12,8 +12,8 @@ from bsbatch.run.report import Reporter
 class Progress:
     """Counts what is scored, and what of it is committed. Used in the main thread."""
 
-    def __init__(self, reporter: Reporter, rate: Rate | None) -> None:
-        self._reporter, self._rate = reporter, rate
+    def __init__(self, reporter: Reporter, rate: Rate | None, limit: int | None = None) -> None:
+        self._reporter, self._rate, self._limit = reporter, rate, limit
         self._files: Pending[int] | None = None
         self._settled = 0
         self._ahead: Counter[str] = Counter()
@@ -57,8 +57,9 @@ class Progress:
         self._files = None
         if self._rate is not None and files.exception() is None and files.result() > self._settled:
             left = files.result() - self._settled
+            scans = left if self._limit is None else min(left, self._limit)
             self._reporter.remark(
-                f"{left} files to do: at most {self._rate.forecast(left)}, if each were an examination; "
+                f"{left} files to do: at most {self._rate.forecast(scans)}, if each were an examination; "
                 "bsbatch run --dry-run counts them."
             )
 

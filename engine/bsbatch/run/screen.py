@@ -67,7 +67,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
                 ready.result()
                 if config.fresh:
                     clear_output(setup.out)
-                run = _Run(setup, backend, reporter, Progress(reporter, setup.rate))
+                run = _Run(setup, backend, reporter, Progress(reporter, setup.rate, config.limit))
                 return run.complete(config.effort.unit_size or unit_size)
 
 
