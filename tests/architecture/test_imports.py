@@ -62,6 +62,11 @@ def test_a_run_loads_no_training_package() -> None:
     )
 
 
+def test_a_report_without_labels_and_a_run_load_no_package_of_an_evaluation() -> None:
+    code = "import bsbatch.html_report.page, bsbatch.html_report.charts, bsbatch.run.screen"
+    assert _loaded_after(code).isdisjoint({"sklearn", "scipy", "statsmodels"})
+
+
 def test_mnn_and_its_converter_are_never_loaded_into_the_run_itself() -> None:
     """They crash in C, write to the terminal and hold the interpreter lock, so they stay in the workers."""
     assert _loaded_after("import bsbatch.backends.mnn").isdisjoint({"MNN", "_mnncengine", "_tools"})

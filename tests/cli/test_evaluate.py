@@ -74,6 +74,7 @@ def test_every_examination_is_evaluated_or_listed(out: Path, evaluated: "subproc
 def test_the_tables_fit_into_80_columns(evaluated: "subprocess.CompletedProcess[str]") -> None:
     lines = evaluated.stdout.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Report: ")) <= 80
+    assert "…" not in evaluated.stdout
     for words in (
         "ROC AUC",
         "Sensitivity at 0.5",

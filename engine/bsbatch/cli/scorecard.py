@@ -91,6 +91,7 @@ def _points_table(evaluation: Evaluation) -> Table:
 
 
 _SIDES = ("sensitivity", "specificity")
+_RULES = {"youden": "Youden", "sensitivity": "sens."}
 _BENEFITS = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Thresholds of the decision curve on the terminal."""
 _MOST_ROWS = 12
@@ -130,13 +131,13 @@ def _fairness_table(evaluation: Evaluation) -> Table:
 
 def _transfers_table(evaluation: Evaluation) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("threshold from -> at", overflow="ellipsis", no_wrap=True, max_width=22)
+    table.add_column("threshold from -> at", overflow="ellipsis", no_wrap=True, max_width=20)
     for name in ("by", "score", "sens.", "spec."):
         table.add_column(name, justify="right", no_wrap=True)
     for item in evaluation.transfers[:_MOST_ROWS]:
         rates = [_with_interval(item.rates[name], 2) for name in _SIDES]
         names = f"{item.origin} -> {item.target}"
-        table.add_row(escape(names), _POINTS[item.rule], f"{item.threshold:.3g}", *rates)
+        table.add_row(escape(names), _RULES[item.rule], f"{item.threshold:.3g}", *rates)
     if len(evaluation.transfers) > _MOST_ROWS:
         table.caption = f"and {len(evaluation.transfers) - _MOST_ROWS} more in metrics.json"
     return table

@@ -10,7 +10,6 @@ from bsbatch.evaluation.localisation import Localisation
 from bsbatch.evaluation.results import Run
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig
-from bsbatch.evaluation.statistics.paired import Delong, Mcnemar
 
 RATES = ("sensitivity", "specificity", "fpr", "fnr", "accuracy", "f1", "ppv", "npv")
 """Metrics of one operating point; sensitivity is the TPR, specificity the TNR."""
@@ -134,6 +133,30 @@ class Transfer:
     threshold: float
     rates: dict[str, Interval]
     """By the names in `bsbatch.evaluation.transfer.SIDES`, at the target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delong:
+    """Two ROC AUC of the same examinations, and the test of their difference."""
+
+    first: float
+    second: float
+    difference: Interval
+    """Second less first."""
+    p_value: float
+    """Two-sided; NaN if the difference has no variance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mcnemar:
+    """Examinations that one of two models alone decides rightly."""
+
+    first: int
+    """Right by the first alone."""
+    second: int
+    """Right by the second alone."""
+    p_value: float
+    """Two-sided, exact; 1 if there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Comparison of two models on the same examinations."""
 
-from dataclasses import dataclass
 from math import erfc, nan, sqrt
 from statistics import NormalDist
 
@@ -9,33 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, rankdata
 
 from bsbatch.evaluation.bootstrap import CONFIDENCE, Interval
+from bsbatch.evaluation.performance import Delong, Mcnemar
 from bsbatch.evaluation.sample import Floats, Mask
 
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Delong:
-    """Two ROC AUC of the same examinations, and the test of their difference."""
-
-    first: float
-    second: float
-    difference: Interval
-    """Second less first."""
-    p_value: float
-    """Two-sided; NaN if the difference has no variance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mcnemar:
-    """Examinations that one of two models alone decides rightly."""
-
-    first: int
-    """Right by the first alone."""
-    second: int
-    """Right by the second alone."""
-    p_value: float
-    """Two-sided, exact; 1 if there are none."""
 
 
 def delong(labels: Mask, first: NDArray[np.float32], second: NDArray[np.float32]) -> Delong:

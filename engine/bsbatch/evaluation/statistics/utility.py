@@ -5,7 +5,6 @@ Source: Vickers and Elkin, Medical Decision Making 2006;26:565-574.
 
 import numpy as np
 
-from bsbatch.evaluation.metrics import ratio
 from bsbatch.evaluation.sample import Floats, Sample
 
 THRESHOLDS: Floats = np.arange(1, 100) / 100
@@ -22,7 +21,8 @@ def net_benefit(sample: Sample, weights: Floats) -> Floats:
     decided = sample.scores[:, None] >= THRESHOLDS.astype(np.float32)
     true = weights @ (decided & sample.labels[:, None])
     false = weights @ (decided & ~sample.labels[:, None])
-    return ratio(true - false * _ODDS, weights.sum(axis=1, keepdims=True))
+    benefit: Floats = (true - false * _ODDS) / weights.sum(axis=1, keepdims=True)
+    return benefit
 
 
 def treat_all(prevalence: float) -> Floats:
