@@ -37,7 +37,7 @@ def test_the_published_figures_are_this_models_on_centre_c_and_those_of_the_docu
     figures = (metrics["metrics"]["auc"], half["sensitivity"], half["specificity"])
     published = "AUC {:.3f}, sensitivity {:.3f}, specificity {:.3f}".format(*(figure["value"] for figure in figures))
     assert published in _words_of("docs/models.md")
-    assert f"The {figures[0]['value']:.3f} on its card" in _words_of("README.md")
+    assert f"its AUC is {figures[0]['value']:.3f}" in _words_of("README.md")
 
 
 def _words_of(document: str) -> str:
