@@ -23,7 +23,7 @@ from bsbatch.evaluation.statistics import calibration
 from bsbatch.evaluation.statistics.calibration import Reliability, calibration_error, murphy
 from bsbatch.evaluation.statistics.paired import delong, mcnemar
 from bsbatch.evaluation.statistics.planning import auc_size, auc_width, proportion_size
-from bsbatch.evaluation.statistics.utility import THRESHOLDS, net_benefit, treat_all
+from bsbatch.evaluation.statistics.utility import THRESHOLDS, treat_all
 from bsbatch.evaluation.weighted import Ranking, reweight
 
 SETTINGS = settings(max_examples=40, deadline=None)
@@ -162,7 +162,7 @@ def test_net_benefit_counts_false_positives_at_the_odds_of_the_threshold(
 ) -> None:
     sample = sample_from(cases)
     resample, weights = draw_once(sample, seed)
-    found = net_benefit(sample, weights)[0]
+    found = weighted.decision_curve(Ranking.of(sample), weights)[0]
     for place in (0, 19, 49, 98):
         threshold = float(THRESHOLDS[place])
         decided = [score >= np.float32(threshold) for score in resample.scores]
@@ -174,7 +174,7 @@ def test_net_benefit_counts_false_positives_at_the_odds_of_the_threshold(
 
 def test_treating_all_is_the_benefit_of_a_score_of_1() -> None:
     sample = sample_of([1.0] * 10, [1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(net_benefit(sample, once(sample))[0], treat_all(0.3), atol=1e-12)
+    np.testing.assert_allclose(weighted.decision_curve(Ranking.of(sample), once(sample))[0], treat_all(0.3), atol=1e-12)
 
 
 @SETTINGS

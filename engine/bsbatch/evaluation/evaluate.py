@@ -28,7 +28,6 @@ from bsbatch.evaluation.rivals import compare
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.evaluation.statistics.calibration import Reliability, calibration_error, intercept, murphy, slope
-from bsbatch.evaluation.statistics.utility import net_benefit
 from bsbatch.evaluation.transfer import transfer
 from bsbatch.evaluation.weighted import Ranking, reweight
 
@@ -87,7 +86,7 @@ def trace(sample: Sample, config: EvaluationConfig) -> Curves:
             "roc": weighted.roc(ranking, weights),
             "calibration": Reliability.of(sample, scaled).fractions,
             "precision": weighted.precision(ranking, scaled),
-            "net_benefit": net_benefit(sample, scaled),
+            "net_benefit": weighted.decision_curve(ranking, scaled),
         }
 
     replicates = bootstrap(sample, config.resampling, compute)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bsbatch.evaluation.metrics import at_prevalence, ratio
 from bsbatch.evaluation.performance import GRID
 from bsbatch.evaluation.sample import Floats, Sample
+from bsbatch.evaluation.statistics.utility import THRESHOLDS, net_benefit
 
 _ROUNDING = 1e-12
 """Difference of two equal recalls that sums in another order may have."""
@@ -26,6 +27,8 @@ class Ranking:
     """``(U,)`` index in `order` at which each of the U different scores begins."""
     labels: Floats
     """``(N,)`` 1 for positives, in that order."""
+    scores: Floats
+    """``(U,)`` the different scores, falling."""
 
     @classmethod
     def of(cls, sample: Sample) -> "Ranking":
@@ -33,7 +36,7 @@ class Ranking:
         order = np.argsort(-sample.scores, kind="stable")
         scores = sample.scores[order]
         starts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
-        return cls(order, starts, sample.labels[order].astype(np.float64))
+        return cls(order, starts, sample.labels[order].astype(np.float64), scores[starts].astype(np.float64))
 
     def counts(self, weights: Floats) -> tuple[Floats, Floats]:
         """Count false and true positives, ``(R, U + 1)`` each, as the threshold falls: from none to all."""
@@ -77,6 +80,13 @@ def average_precision(ranking: Ranking, weights: Floats) -> Floats:
     false, true = ranking.counts(weights)
     shares = np.nan_to_num(ratio(true, true + false))
     return ratio((np.diff(true, axis=1) * shares[:, 1:]).sum(axis=1), true[:, -1])
+
+
+def decision_curve(ranking: Ranking, weights: Floats) -> Floats:
+    """Net benefit at each of `THRESHOLDS`, ``(R, 99)``; a score equal to the threshold is positive."""
+    false, true = ranking.counts(weights)
+    decided = np.searchsorted(-ranking.scores, -THRESHOLDS.astype(np.float32).astype(np.float64), side="right")
+    return net_benefit(true[:, decided], false[:, decided], weights.sum(axis=1, keepdims=True))
 
 
 def reweight(sample: Sample, weights: Floats, prevalence: float | None) -> Floats:

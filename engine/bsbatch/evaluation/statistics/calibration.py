@@ -17,6 +17,8 @@ _STEPS = 60
 """Newton steps; about ten are needed."""
 _CLOSE = 1e-9
 """Size of a step, in logits, at which a fit is finished."""
+_FOUND = 1e-3
+"""Size of the last step above which a fit has failed: classes that hardly overlap have a slope without bounds."""
 _LARGEST = 8.0
 """Largest change of any examination's logit in one step, against overshooting."""
 
@@ -87,7 +89,7 @@ def slope(sample: Sample, weights: Floats) -> Floats:
     Source: Cox, Biometrika 1958;45:562-565; Van Calster et al., BMC Medicine 2019;17:230.
     """
     logits, fit = sample.logits, _Fit(sample, weights)
-    level, gain = np.zeros(len(weights)), np.zeros(len(weights))
+    level, gain, size = np.zeros(len(weights)), np.zeros(len(weights)), np.full(len(weights), np.inf)
     for _ in range(_STEPS):
         errors, curvature = fit.at(level[:, None] + gain[:, None] * logits)
         totals = errors.sum(axis=1), errors @ logits
@@ -104,7 +106,7 @@ def slope(sample: Sample, weights: Floats) -> Floats:
         level, gain = level + np.nan_to_num(steps[0]), gain + np.nan_to_num(steps[1])
         if np.nanmax(size, initial=0.0) < _CLOSE:
             break
-    return np.where(_overlap(sample, weights), gain, np.nan)
+    return np.where(_overlap(sample, weights) & (size < _FOUND), gain, np.nan)
 
 
 def intercept(sample: Sample, weights: Floats) -> Floats:

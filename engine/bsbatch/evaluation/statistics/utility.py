@@ -5,24 +5,27 @@ Source: Vickers and Elkin, Medical Decision Making 2006;26:565-574.
 
 import numpy as np
 
-from bsbatch.evaluation.sample import Floats, Sample
+from bsbatch.evaluation.sample import Floats
 
 THRESHOLDS: Floats = np.arange(1, 100) / 100
 """Probabilities from which a patient would be treated as positive."""
 _ODDS: Floats = THRESHOLDS / (1 - THRESHOLDS)
 
 
-def net_benefit(sample: Sample, weights: Floats) -> Floats:
-    """Compute the net benefit at each of `THRESHOLDS`, ``(R, 99)``, for ``(R, N)`` weights.
+def net_benefit(true: Floats, false: Floats, total: Floats) -> Floats:
+    """Compute the net benefit at each of `THRESHOLDS`, ``(R, 99)``.
 
     ``TP / n - FP / n * t / (1 - t)``: true positives for each examination, less the false ones at the price that the
     threshold t puts on them. Never treating has a benefit of 0.
+
+    Parameters
+    ----------
+    true, false
+        ``(R, 99)`` true and false positives at each threshold.
+    total
+        ``(R, 1)`` examinations.
     """
-    decided = sample.scores[:, None] >= THRESHOLDS.astype(np.float32)
-    true = weights @ (decided & sample.labels[:, None])
-    false = weights @ (decided & ~sample.labels[:, None])
-    benefit: Floats = (true - false * _ODDS) / weights.sum(axis=1, keepdims=True)
-    return benefit
+    return (true - false * _ODDS) / total
 
 
 def treat_all(prevalence: float) -> Floats:
