@@ -41,6 +41,13 @@ def test_a_positive_examination_shows_the_evidence_of_metastasis() -> None:
     assert heat.cells.dtype == np.float32
 
 
+def test_weak_evidence_is_scaled_like_strong() -> None:
+    heat = heat_map(cam(0.5, 0.25), is_positive=True)
+
+    np.testing.assert_array_equal(heat.cells, cam(1, 0.5))
+    assert heat.strength == 0.5
+
+
 def test_a_negative_examination_shows_the_evidence_of_its_absence() -> None:
     heat = heat_map(cam(-8, 4, -2), is_positive=False)
 

@@ -183,6 +183,16 @@ def test_half_a_body_is_slim_and_ends_abruptly_at_one_side(side: int, squareness
     assert position._judge_view(rows, columns, squareness) == fault
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("outer", "next_to_it", "fault"), [(660, 100, IS_CUT), (100, 660, 0)])
+def test_the_outermost_eighth_of_the_width_says_how_a_body_ends(
+    outer: int, next_to_it: int, fault: int, side: int
+) -> None:
+    rows, columns = np.zeros(64, np.uint32), np.zeros(16, np.uint32)
+    rows[10:42], columns[4:12] = WIDE, np.array([outer, next_to_it, 1000, 1000, 800, 600, 500, 300])[::side]
+    assert position._judge_view(rows, columns, 1.08) == fault
+
+
 def test_a_piece_of_a_body_has_a_mean_of_zero_and_a_norm_of_one() -> None:
     for body in (position._STANDING, position._ARMS_UP):
         piece = position._piece(body, 0.1, 0.9)
