@@ -21,6 +21,7 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import NM, SECONDARY_CAPTURE, counts, dataset, encode, item, read, without_preamble
 
+from bsbatch.dicom.encoding import find_first_element
 from bsbatch.dicom.part10 import _Bounded, _Inflating
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.dicom.selection import decline, find_defect
@@ -128,6 +129,7 @@ def test_the_prefix_by_chance_in_a_bare_data_set_is_a_part_of_its_value(is_impli
     )
 
     assert moved[128:132] == b"DICM"
+    assert find_first_element(moved) == 0
     assert np.array_equal(pixels(moved), counts())
 
 
@@ -139,6 +141,7 @@ def test_the_prefix_by_chance_in_bare_meta_information_is_a_part_of_its_value() 
     moved = data[:at] + title + data[start_of_dataset(data) :]
 
     assert moved[128:132] == b"DICM"
+    assert find_first_element(moved) == 0
     assert np.array_equal(pixels(moved), counts())
 
 

@@ -27,7 +27,9 @@ from pydicom.uid import (
 )
 from tests.dicom.objects import COLUMNS, NM, ROWS, counts, dataset, encode, item, read, ref, without_preamble
 
+from bsbatch.dicom.headers import fast
 from bsbatch.dicom.headers.read import read_header
+from bsbatch.dicom.selection import may_be_scan
 from bsbatch.errors import ItemError
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Header, SettledObject, UnitOutcome
@@ -407,6 +409,8 @@ TWO_GROUPS = "Yamada^Tarou=\u5c71\u7530^\u592a\u90ce"
         ({"PatientName": ""}, None),
         ({"PatientName": None}, None),
         ({"PatientName": TWO_GROUPS, "SpecificCharacterSet": "ISO_IR 192"}, TWO_GROUPS),
+        ({"PatientName": "Doe^Jane=Doe^J"}, "Doe^Jane=Doe^J"),
+        ({"PatientName": ["Doe^Jane", "Doe^John"]}, "Doe^Jane"),
     ],
 )
 def test_a_name_is_read_only_without_a_patient_id(attributes: dict[str, Any], name: str | None) -> None:
@@ -429,3 +433,30 @@ def test_dates_of_acquisition_come_before_the_date_of_the_content(
 
     assert (found.acquisition_date, found.acquisition_time, found.content_date) == expected
     assert found.acquisition_datetime == attributes.get("AcquisitionDateTime")
+
+
+class Counted(BytesIO):
+    taken = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+@pytest.mark.parametrize(
+    ("longer", "taken"), [(0, 0), (20_000, (1 << 16) - fast.HEAD), (200_000, (1 << 18) - fast.HEAD)]
+)
+def test_of_a_longer_header_no_more_is_read_than_the_next_step(longer: int, taken: int) -> None:
+    dataset_with_more = dataset(counts(2).repeat(40, axis=1).repeat(40, axis=2))
+    block = dataset_with_more.private_block(0x0009, "TEST", create=True)
+    for number in range(longer // 10_000):
+        block.add_new(number, "OB", bytes(10_000))
+    data = encode(dataset_with_more)
+    stream = Counted(data)
+    stream.seek(fast.HEAD)
+
+    found = fast.parse(stream, data[: fast.HEAD], len(data), may_be_scan)
+
+    assert found == read(data)
+    assert stream.taken == min(taken, len(data) - fast.HEAD)
