@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.dicom.objects import header
 
 from bsbatch.errors import OutputError
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -79,3 +80,23 @@ def test_a_new_catalog_is_empty() -> None:
     catalog = Catalog()
     assert not catalog.is_settled(ref("a"))
     assert len(catalog.studies) == 0
+
+
+def test_a_copy_is_decided_anew_with_its_study_and_other_objects_of_the_study_stay(tmp_path: Path) -> None:
+    rows = [
+        ("copy", "1.2", Stage.PAIRING, Reason.DUPLICATE_VIEW),
+        ("derived", "1.2", Stage.PAIRING, Reason.DERIVED_COPY),
+        ("other", "1.2", Stage.HEADER, Reason.NOT_WHOLE_BODY),
+        ("failed", "1.2", Stage.HEADER, Reason.DECODE_FAILED),
+        ("copy elsewhere", "1.3", Stage.PAIRING, Reason.DUPLICATE_VIEW),
+    ]
+    settled = tuple(
+        SettledObject(ref(name), header(study_uid=study), Verdict.of(stage, reason))
+        for name, study, stage, reason in rows
+    )
+    ParquetSink(tmp_path, Provenance("hash", "model", 0.5)).commit(UnitOutcome((), settled))
+
+    catalog = open_catalog(tmp_path, [item.ref for item in settled])
+
+    assert sources(tmp_path) == ["copy elsewhere", "other"]
+    assert [catalog.is_settled(item.ref) for item in settled] == [False, False, True, False, True]

@@ -14,6 +14,7 @@ from bsbatch.store.parts import (
     number_of,
     parts_in,
     read_rows,
+    read_table,
     remove_leftovers,
     write_part,
 )
@@ -91,3 +92,12 @@ def test_reading_starts_no_thread_that_could_hang_the_exit(tmp_path: Path) -> No
     done = subprocess.run([sys.executable, "-c", f"{program}{count}; {read}; {count}"], capture_output=True, check=True)
     before, after = done.stdout.split()
     assert before == after
+
+
+def test_a_table_is_all_of_its_parts_and_none_without_one(tmp_path: Path) -> None:
+    assert read_table(tmp_path) is None
+    for number, names in enumerate((("a", "bb"), ("ccc",))):
+        write_part(tmp_path, number, table(*names))
+    found = read_table(tmp_path)
+    assert found is not None
+    assert found.to_pydict() == {"name": ["a", "bb", "ccc"], "length": [1, 2, 3]}
