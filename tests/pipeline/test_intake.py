@@ -1,8 +1,10 @@
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pydicom.dataset import Dataset
 from tests.archives import Scan, dataset_of, pixels_of, write
@@ -14,9 +16,12 @@ from bsbatch.host.workers import Isolation
 from bsbatch.pipeline import intake as module
 from bsbatch.pipeline.intake import Intake, _cut
 from bsbatch.reasons import Reason, Stage, Verdict
-from bsbatch.records import Examination, ObjectRef, SettledObject
+from bsbatch.records import Examination, ObjectRef, Prediction, Quality, SettledObject, UnitOutcome
+from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.directory import DirectorySource
-from bsbatch.store.catalog import Catalog
+from bsbatch.store.catalog import Catalog, open_catalog
+from bsbatch.store.committed import Committed
+from bsbatch.store.tables import OBJECTS, Provenance
 from bsbatch.telemetry import Telemetry
 
 
@@ -208,3 +213,32 @@ def test_where_any_tracer_is_used_a_window_without_140_kev_names_another_one(
     (exam,) = unit.exams
     assert exam.defect is None
     assert exam.scans[0].tracer.is_other is is_other
+
+
+class Failing(DirectorySource):
+    """A folder on a disk that gives an error for one of its objects."""
+
+    def head(self, ref: ObjectRef, count: int) -> bytes:
+        if ref.source == "0":
+            raise OSError(errno.EIO, "the disk")
+        return super().head(ref, count)
+
+
+def test_an_object_that_cannot_be_read_any_more_when_its_study_is_decided_anew_is_a_row(tmp_path: Path) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    put(archive, "0", Scan(0))
+    (unit,) = intake_of(DirectorySource(archive)).units(8, None)
+    quality = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
+    outcomes = tuple(Prediction(exam, quality, 0.5) for exam in unit.exams)
+    ParquetSink(out, Provenance("hash", "model", 0.5)).commit(UnitOutcome(outcomes, ()))
+    put(archive, "1", Scan(0, instance=2))
+    source = Failing(archive)
+    intake = intake_of(source)
+    intake.catalog = open_catalog(out, source)
+    assert list(intake.units(8, None)) == []
+
+    (unit,) = intake.revise(Committed(out), 8)
+
+    assert [(item.ref.source, item.verdict.reason) for item in unit.settled] == [("0", Reason.READ_ERROR)]
+    assert sources(unit.exams) == [("1",)]
+    assert [row for part in (out / OBJECTS).glob("part-*") for row in pq.read_table(part)["source"].to_pylist()] == []
