@@ -98,7 +98,7 @@ def test_a_converted_file_that_mnn_cannot_load_is_refused_without_a_crash(
     (tmp_path / "noise").write_bytes(np.random.default_rng(0).bytes(4096))
     monkeypatch.setattr(mnn, "_mnn_file_of", lambda _: tmp_path / "noise")
 
-    with pytest.raises(ModelError, match=r"cannot load.*--backend onnxruntime"):
+    with pytest.raises(ModelError, match=r"cannot use this model.*--backend onnxruntime"):
         mnn.MnnBackend(model, TWO).__enter__()
 
 

@@ -86,7 +86,7 @@ def test_info_shows_what_works_and_why_the_rest_does_not() -> None:
 
 
 def test_info_shows_why_a_backend_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    reason = "MNN cannot load /a/model.onnx (a probability differs)"
+    reason = "MNN cannot use this model (a probability differs)"
     choice = Choice(Situation.now("f" * 16, Effort()), "winograd", {"winograd": 2.0}, "2026-11-30", {"mnn": reason})
 
     show(Console(width=200), inspect([choice]))

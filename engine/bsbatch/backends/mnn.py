@@ -79,7 +79,7 @@ class MnnBackend:
             self._workers.start(Scorer, *arguments, memory=self._memory)
         except Exception as error:  # MNN raises anything in a worker, and a worker may be lost
             self.__exit__(None, None, None)
-            raise ModelError(f"MNN cannot load {graph} ({_describe(error)}): use --backend onnxruntime") from error
+            raise ModelError(f"MNN cannot use this model ({_describe(error)}): take --backend onnxruntime") from error
         return self
 
     def __exit__(
@@ -229,7 +229,7 @@ def _convert_in_worker(graph: Path, aside: Path, image: str, outputs: Mapping[st
         try:
             isolation.call(convert, graph, aside, image, outputs)
         except Exception as error:  # MNN and ONNX Runtime raise anything in a worker, and a worker may be lost
-            raise ModelError(f"MNN cannot load {graph} ({_describe(error)}): use --backend onnxruntime") from error
+            raise ModelError(f"MNN cannot use this model ({_describe(error)}): take --backend onnxruntime") from error
 
 
 def _images_in(memory: mmap) -> NDArray[np.float32]:

@@ -117,7 +117,7 @@ class WinogradBackend:
                 )
             except ModelError as error:
                 raise ModelError(
-                    f"the winograd backend fails on {graph} ({error}): use --backend onnxruntime"
+                    f"the winograd backend cannot use this model ({error}): take --backend onnxruntime"
                 ) from error
 
         name = PROOF.replace(".json", ".cam.json") if "cams" in self._outputs else PROOF
