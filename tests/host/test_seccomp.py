@@ -99,6 +99,10 @@ def test_the_filter_is_in_force_in_all_threads_of_a_worker(isolation: Isolation)
     assert isolation.call(seccomp_of_threads) == {"Seccomp:\t2", "NoNewPrivs:\t1"}
 
 
+def test_a_filter_that_is_in_force_is_reported(isolation: Isolation) -> None:
+    assert isolation.call(refuse_sockets) is True
+
+
 def test_a_worker_of_a_pool_has_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     memory = SharedMemory(8)

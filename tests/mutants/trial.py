@@ -90,7 +90,6 @@ class Trial:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> None:
         """Count from now on for the test alone; what its fixtures reach counts for all of its module."""
-        self._count_others()
         self._by = item.nodeid
 
     def _reach(self, frame: FrameType, event: str, _: object) -> None:
@@ -98,12 +97,12 @@ class Trial:
         if event == "call" and path.startswith(str(ENGINE)):
             self._reached[self._by].add((path, name.split(".<locals>")[0]))
 
-    def _count_others(self) -> None:
-        """Count what other processes have reached for the test or module that reaches functions now."""
+    def _count_others(self, item: pytest.Item) -> None:
+        """Count what other processes have reached for the whole module of a test: they may serve several tests."""
         if self._reached_by_others.exists():
             lines = self._reached_by_others.read_text().splitlines()
             reached = {(path, name) for path, name in (line.split("\t") for line in lines)}
-            self._reached[self._by] |= reached - self._reached[""]  # they import modules, too
+            self._reached[str(item.path)] |= reached - self._reached[""]  # they import modules, too
             os.truncate(self._reached_by_others, 0)
 
     def _measure(self, item: pytest.Item, following: pytest.Item) -> None:
@@ -111,7 +110,7 @@ class Trial:
         _watch(self._reach)  # anew: a test may count calls by the same means
         self._by, started = str(item.path), (sum(os.times()[:4]), time.monotonic())
         runtestprotocol(item, nextitem=following, log=False)
-        self._count_others()
+        self._count_others(item)
         self._seconds[item.nodeid] = max(sum(os.times()[:4]) - started[0], 0.5 * (time.monotonic() - started[1]))
 
     def _chosen(self, items: Sequence[pytest.Item], mutant: Mutant) -> list[pytest.Item]:
