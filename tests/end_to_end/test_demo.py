@@ -1,6 +1,7 @@
 """The demo model, its published metrics, and ``bsbatch demo``."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def test_the_demo_separates_metastases_and_leaves_the_package_unchanged(model: M
     # as in README: the folder of the results has the name of the model
     done = bsbatch_process("demo", "--studies", "16", "--out", "demo", "--backend", BACKEND, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("16 synthetic examinations: about 14 s on two idle cores.\n")
+    assert re.search(r"\nDone in \d+ (s|min)\.\n$", done.stdout)
     assert "ROC AUC" in done.stdout
     assert "not for clinical use" in done.stdout
 

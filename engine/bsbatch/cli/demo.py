@@ -44,7 +44,7 @@ def demo(
         raise UsageError(f"{out} is not empty: name a new folder, --out FOLDER, or delete it")
     console, started = Terminal(), time.monotonic()
     expected = duration(studies * _SECONDS)
-    console.print(f"{studies} synthetic examinations: about {expected} on two cores.", highlight=False)
+    console.print(f"{studies} synthetic examinations: about {expected} on two idle cores.", highlight=False)
     _make_phantoms(out / "set", studies, console)
     _screen(out, backend, console)
     _evaluate(out, console)
