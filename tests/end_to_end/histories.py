@@ -175,13 +175,15 @@ def play(folder: Path, seed: int) -> History:
 def differences(history: History, fresh: Path) -> list[str]:
     """Finish a history, run once over its last state, and name the rows that differ.
 
-    Files that are gone, renamed and then replaced for example, keep their rows. Those are left out.
+    Files that are gone, renamed and then replaced for example, keep their rows. Those are left out, with the rows of
+    the other view of their examinations.
     """
     history.run()
     history.run(out=fresh)
     tables = {"objects": (objects, _OBJECT), "results": (results, _RESULT)}
     found: list[str] = []
     gone = {row["source"] for row in objects(history.out)} - {row["source"] for row in objects(fresh)}
+    gone.update(*(_sources(row) for row in results(history.out) if _sources(row) & gone))
     for table, (rows, columns) in tables.items():
         grown, once = (
             {tuple(str(row[name]) for name in columns) for row in rows(out) if not _sources(row) & gone}
