@@ -2,10 +2,12 @@
 
 import signal
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.archives import write_plain
+from tests.archives import Scan, dataset_of, pixels_of, write, write_plain
 from tests.end_to_end.tables import objects, results
 
 from bsbatch.config import BackendName, Effort, RunConfig
@@ -18,14 +20,15 @@ from bsbatch.run.screen import screen
 class Counter(SilentReporter):
     """Counts as a progress bar does; interrupts the run at its first scores."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_patient: bool = False) -> None:
         self.objects = self.examinations = 0
+        self.is_patient = is_patient
         self.remarks: list[str] = []
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
         self.objects += objects
         self.examinations += ok + failed
-        if self.examinations and not self.remarks:
+        if self.examinations and not self.remarks and not self.is_patient:
             self.remark("interrupted here")
             signal.raise_signal(signal.SIGINT)
 
@@ -48,6 +51,22 @@ def test_after_an_interruption_the_counter_is_that_of_the_tables(
     assert 0 < reporter.examinations == len(results(tmp_path / "out")) == report.scored < 20
     assert reporter.objects == len(objects(tmp_path / "out"))
     assert any("beyond the last complete unit, so not kept: " in words for words in reporter.remarks) is is_beyond
+
+
+def test_what_is_decided_anew_counts_once(tmp_path: Path) -> None:
+    archive, counter = tmp_path / "archive", Counter(is_patient=True)
+    config = RunConfig(archive, tmp_path / "out", backend=BackendName.FAKE, effort=Effort(threads=1, unit_size=1))
+    first = Scan(1, "AP", 1)
+    write(dataset_of(first), archive / "a")
+    write(dataset_of(Scan(2, "AP", 1)), archive / "b")
+    write(dataset_of(replace(first, instance=1), pixels_of(first) + np.uint16(1)), archive / "c")
+
+    report = screen(config, counter)
+
+    assert counter.objects == len(objects(tmp_path / "out")) == 3
+    assert counter.examinations == len(results(tmp_path / "out"))
+    assert report.scored == 2
+    assert counter.remarks[-1].endswith("decided anew: 1.")
 
 
 def test_the_longest_time_is_shown_once_when_the_files_are_counted() -> None:

@@ -46,6 +46,14 @@ class Progress:
             self._reporter.remark(words)
             self._ahead.clear()
 
+    def withdraw(self, rows: Mapping[str, int]) -> None:
+        """Take back what was committed and then decided anew, see `bsbatch.store.committed.Committed.withdrawn`."""
+        self._advance({name: -count for name, count in rows.items()})
+        if rows.get("ok"):
+            self._reporter.remark(
+                f"Scored examinations whose study has further objects, and which were decided anew: {rows['ok']}."
+            )
+
     def _advance(self, counts: Mapping[str, int]) -> None:
         self._reporter.advance(*(counts.get(name, 0) for name in ("objects", "ok", "failed")))
 

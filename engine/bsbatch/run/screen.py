@@ -113,9 +113,10 @@ class _Run:
             units = intake.units(size, setup.config.limit, first)
             ending, scored = self._drain(intake, units, screening, sinks, interruption)
             if ending is Ending.COMPLETE and intake.needs_revision:
-                units = intake.revise(Committed(setup.out), size)
-                ending, more = self._drain(intake, units, screening, sinks, interruption)
+                committed = Committed(setup.out)
+                ending, more = self._drain(intake, intake.revise(committed, size), screening, sinks, interruption)
                 scored += more
+                self.progress.withdraw(committed.withdrawn)
         parquet.finish()
         if overlays is not None and ending is not Ending.INTERRUPTED:
             overlays.finish()

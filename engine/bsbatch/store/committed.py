@@ -1,5 +1,6 @@
 """The committed rows of studies that are decided anew, and their withdrawal."""
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from bsbatch.store.parts import all_rows, keep_rows, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS, Row
 
 COLUMNS = ["source", "stage", "reason", "exam_id", "study_uid", "sop_uid"]
+_OF_RESULT = ["exam_id", "status"]
 
 
 class _Decided(NamedTuple):
@@ -32,6 +34,8 @@ class Committed:
         """By digest of the source."""
         self._withdrawn = DigestSet()
         """Digests of the sources whose rows are withdrawn."""
+        self.withdrawn: Counter[str] = Counter()
+        """Rows that were withdrawn: ``objects``, and results by their status."""
 
     def open(self, studies: DigestSet) -> None:
         """Read the rows of some studies, given by `bsbatch.identity.study_key`.
@@ -103,11 +107,15 @@ class Committed:
         try:
             # results first: a kill in between leaves objects without results, and the next run removes those
             for part in parts_in(self._results) if exams else ():
-                keep_rows(part, lambda row: digest(row["exam_id"]) not in exams, ["exam_id"])
+                keep_rows(part, lambda row: self._keeps(row["status"], digest(row["exam_id"]) not in exams), _OF_RESULT)
             for part in parts_in(self._objects):
-                keep_rows(part, lambda row: not self._is_withdrawn(row), COLUMNS)
+                keep_rows(part, lambda row: self._keeps("objects", not self._is_withdrawn(row)), COLUMNS)
         except OSError as error:
             raise OutputError.of(self._objects.parent, error) from error
+
+    def _keeps(self, name: str, is_kept: bool) -> bool:
+        self.withdrawn[name] += not is_kept
+        return is_kept
 
     def _is_withdrawn(self, row: Row) -> bool:
         source = digest(row["source"])
