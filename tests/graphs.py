@@ -47,7 +47,7 @@ def write_model(folder: Path, graph: bytes, **manifest: Any) -> Path:
 def give_distance(folder: Path, channels: int, limit: float) -> None:
     """Add a distance of the features from 0, in hundredths, to graph and manifest of a model directory, in place."""
     graph = onnx.load(folder / GRAPH)
-    add_distance(graph, Moments(np.zeros(channels, np.float32), 100 * np.eye(channels, dtype=np.float32)))
+    add_distance(graph, Moments(1.0, np.zeros(channels, np.float32), 100 * np.eye(channels, dtype=np.float32)))
     onnx.save(graph, folder / GRAPH)
     files = {GRAPH: sha256_of(folder / GRAPH)}
     manifest = replace(read_manifest(folder), files=files, distance_name=DISTANCE, distance_limit=limit)

@@ -21,7 +21,7 @@ from bsbatch.geometry import IMAGE_SHAPE, INPUT_SHAPE
 from bsbatch.models.onnx.trunk import split
 
 _DENSE = ("fc1", "predictions")
-_MOMENTS = ("distance/mean", "distance/whitening")
+_MOMENTS = ("distance/offset", "distance/mean", "distance/whitening")
 """As `bsbatch_build.export.distance` names them."""
 
 
@@ -99,8 +99,8 @@ class TorchNetwork:
     def _measure_distances(self, means: Any) -> Any:
         if not self._moments:
             return None
-        mean, whitening = self._moments
-        return (((means - mean) @ whitening) ** 2).sum(1)
+        offset, mean, whitening = self._moments
+        return (((self._torch.log(means + offset) - mean) @ whitening) ** 2).sum(1)
 
     def _warm_up(self, largest: int) -> None:
         images = self._put(np.random.default_rng(0).random((largest, *INPUT_SHAPE), np.float32)).half()

@@ -168,7 +168,9 @@ def _simulated(machine: list[SimulatedDevice], slot: int, telemetry: _Spans) -> 
 def _write_model(folder: Path) -> Path:
     folder.mkdir()
     (folder / GRAPH).write_bytes(b"no graph")
-    write_manifest(folder, Manifest({GRAPH: sha256_of(folder / GRAPH)}, VERSION, "simulated"))
+    files = {GRAPH: sha256_of(folder / GRAPH)}
+    manifest = Manifest(files, VERSION, "simulated", distance_name="distance", distance_limit=1.0)
+    write_manifest(folder, manifest)
     return folder
 
 

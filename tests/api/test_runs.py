@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import data_store
 import numpy as np
+import pydicom
 import pytest
 from tests.archives import Scan, dataset_of, pixels_of, write, write_plain
 
 import bsbatch
+from bsbatch_build.phantom.archive import study_of
+from bsbatch_build.phantom.plan import SetPlan
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,22 @@ def test_two_views_get_the_score_that_the_run_gives_them(run: bsbatch.Run, twin:
     assert score.p_metastasis == pytest.approx(row["p_metastasis"], abs=1e-6)
     assert score.threshold == bsbatch.open_model(twin).manifest.threshold
     assert score.is_positive == bool(row["predicted"])
+
+
+def test_a_real_scan_is_unlike_the_training_of_the_demo_model_and_a_phantom_is_not() -> None:
+    """NM1, the one real whole-body view in reach, stands beside its own mirror image."""
+    (path,) = Path(data_store.__file__).parent.rglob("JPEG2000_UNC.dcm")
+    view = pydicom.dcmread(path).pixel_array
+    phantom = study_of(SetPlan(1, 4, ("A",), clutter=False), 0)
+
+    real = bsbatch.score(view, view[:, ::-1], model="demo")
+    like = bsbatch.score(*phantom.views, model="demo")
+
+    assert (real.is_unlike_training, like.is_unlike_training) == (True, False)
+    assert real.distance is not None
+    assert like.distance is not None
+    assert real.distance > 5 * like.distance
+    assert real.logit == pytest.approx(np.log(real.p_metastasis / (1 - real.p_metastasis)), rel=0.01)
 
 
 def test_a_finished_run_is_opened_again(run: bsbatch.Run) -> None:

@@ -5,9 +5,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import bsbatch
-from bsbatch.models.directory import Model
+from bsbatch.models.directory import Manifest, Model
 from bsbatch_build.card.lineage import Training, lineage, summary
 from bsbatch_build.card.metrics import Estimate, ReportedEvaluation, ReportedPoint, Subgroup
 from bsbatch_build.card.words import with_interval, words
@@ -51,6 +52,8 @@ def facts_of(model: Model, evaluation: ReportedEvaluation | None) -> Facts:
         "threshold": f"{model.manifest.threshold:g}",
         "preprocessing_version": str(model.manifest.preprocessing_version),
         "tools": ", ".join(f"{name} {version}" for name, version in sorted(model.manifest.tools.items())),
+        "calibration": _calibration(model.manifest.calibration),
+        "distance": _distance(model.manifest),
         "weights_count": _count(training.get("weights_count")),
         "untrained": words(training.get("note")) if _UNTRAINED in str(training.get("note")) else "",
         **{f"training_{name}": words(value) for name, value in training.items()},
@@ -98,6 +101,25 @@ def _width(metric: Estimate) -> str:
 
 def _count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _calibration(fitted: Mapping[str, Any]) -> str:
+    if not fitted:
+        return ""
+    return (
+        f"slope {fitted['slope']:.3f} and intercept {fitted['intercept']:.3f} of the logit, fitted to "
+        f"{fitted['examinations']} examinations, {fitted['positives']} with metastasis"
+    )
+
+
+def _distance(manifest: Manifest) -> str:
+    if manifest.distance_limit is None:
+        return ""
+    fitted = manifest.statistics
+    return (
+        f"{manifest.distance_limit:.1f} (percentile {fitted['percentile']} of {fitted['validation']} examinations, "
+        f"from the features of {fitted['examinations']} others)"
+    )
 
 
 def _interval(evaluation: ReportedEvaluation) -> str:

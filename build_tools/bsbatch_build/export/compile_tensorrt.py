@@ -116,6 +116,8 @@ class CompiledModel:
         rounding = self.graph.rounding
         engines = [self._line(engine) for engine in self.engines]
         maps = [] if rounding.cam_difference is None else [f"{rounding.cam_difference:.1e} of a map's largest value"]
+        distance = rounding.distance_difference
+        distances = [] if distance is None else [f"{distance:.1e} of the distance from the training data"]
         return [
             f"model       {self.model.folder}",
             f"id          {self.model.model_id}",
@@ -123,6 +125,7 @@ class CompiledModel:
             f"largest     {rounding.largest:,.1f} of 65,504 at {rounding.tensor}",
             f"difference  {rounding.difference:.1e} to fp32, on {rounding.examinations} golden examinations",
             *(f"maps        {line}" for line in maps),
+            *(f"distances   {line}" for line in distances),
             *(f"engine      {line}" for line in engines or [_NO_LIBRARY]),
         ]
 

@@ -1,8 +1,10 @@
 """The distance from the training data as a further output of the graph: of the features that the head reads.
 
 Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution Samples" (NeurIPS 2018): the squared
-Mahalanobis distance of an image's features from those of the training images. Theirs has a mean for each class; here it
-is one mean, for the two classes differ by a lesion and not by the kind of image.
+Mahalanobis distance of an image's features from those of the training images. Two things differ. There is one mean and
+not one for each class, for the two classes differ by lesions and not by the kind of image. And the features enter as
+``log(features + offset)``: those of a scan full of metastases are 50 times the usual, and would set a limit that scans
+of another kind stay below (docs/models.md has both compared).
 """
 
 from dataclasses import dataclass
@@ -20,12 +22,14 @@ POOLED = "gap/Squeeze"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Mean and covariance of the features of the training images."""
+    """Mean and covariance of the logarithms of the training images' features."""
 
+    offset: float
+    """Added to the features, which are 0 or more, before the logarithm."""
     mean: NDArray[np.float32]
     """``(channels,)``."""
     whitening: NDArray[np.float32]
-    """``(channels, channels)``: the distance is ``sum(((features - mean) @ whitening) ** 2)``."""
+    """``(channels, channels)``: the distance is ``sum(((log(features + offset) - mean) @ whitening) ** 2)``."""
 
 
 def has_features(graph: GraphProto) -> bool:
@@ -39,15 +43,21 @@ def add_distance(model: ModelProto, moments: Moments) -> None:
     Its nodes and initialisers are named ``distance/...``.
     """
     onnx, helper, graph = toolchain.package("onnx"), toolchain.package("onnx.helper"), model.graph
-    values = {"mean": moments.mean, "whitening": moments.whitening, "axes": np.asarray([1], np.int64)}
-    mean, whitening, axes = (f"{DISTANCE}/{name}" for name in values)
+    values: dict[str, NDArray[np.generic]] = {
+        "offset": np.asarray(moments.offset, np.float32),
+        "mean": moments.mean,
+        "whitening": moments.whitening,
+        "axes": np.asarray([1], np.int64),
+    }
+    offset, mean, whitening, axes = (f"{DISTANCE}/{name}" for name in values)
 
     def add(kind: str, inputs: list[str], name: str | None = None, **attributes: int) -> str:
         node = f"{DISTANCE}/{kind}"
         graph.node.append(helper.make_node(kind, inputs, [name or node], node, **attributes))
         return name or node
 
-    whitened = add("MatMul", [add("Sub", [POOLED, mean]), whitening])
+    logarithms = add("Log", [add("Add", [POOLED, offset])])
+    whitened = add("MatMul", [add("Sub", [logarithms, mean]), whitening])
     add("ReduceSum", [add("Mul", [whitened, whitened]), axes], DISTANCE, keepdims=0)
     from_array = toolchain.package("onnx.numpy_helper").from_array
     graph.initializer.extend(from_array(array, f"{DISTANCE}/{name}") for name, array in values.items())

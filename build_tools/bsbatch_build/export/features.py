@@ -1,4 +1,4 @@
-"""Reads features and logits of images out of a graph, with the fastest part of the engine that this machine has."""
+"""Reads features and scores of images out of a graph, with the fastest part of the engine that this machine has."""
 
 from collections.abc import Callable, Iterable
 
@@ -21,10 +21,10 @@ Floats = NDArray[np.float32]
 _Score = Callable[[Floats], list[Floats]]
 
 
-def read_features(
+def read_scores(
     model: ModelProto, images: Iterable[NDArray[np.floating]], on_image: Callable[[], object] = lambda: None
-) -> tuple[Floats, NDArray[np.float64]]:
-    """Compute the features that the head reads, and the logits.
+) -> tuple[Floats, Floats]:
+    """Compute the features that the head reads, and the scores that its softmax reads.
 
     Parameters
     ----------
@@ -37,14 +37,14 @@ def read_features(
 
     Returns
     -------
-    Features ``(N, channels)``, and logits ``(N,)``, ``ln(p / (1 - p))`` of metastasis.
+    Features ``(N, channels)``, and scores ``(N, 2)``.
     """
     rows = []
     for row in ordered_map(_scorer(_probe(model)), (np.asarray(image, np.float32) for image in images), usable_cpus()):
         rows.append(row)
         on_image()
     features, scores = (np.concatenate(values) for values in zip(*rows, strict=True))
-    return features, scores[:, 1].astype(np.float64) - scores[:, 0]
+    return features, scores
 
 
 def _probe(model: ModelProto) -> ModelProto:

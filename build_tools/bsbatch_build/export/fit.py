@@ -22,7 +22,7 @@ from bsbatch_build.checks.export_check import TOLERANCE
 from bsbatch_build.export.calibration import Calibration, calibrate, fold_into
 from bsbatch_build.export.convert import INPUT, OUTPUT, to_bytes
 from bsbatch_build.export.distance import Moments, add_distance, has_features
-from bsbatch_build.export.features import read_features
+from bsbatch_build.export.features import read_scores
 from bsbatch_build.export.onnx_types import ModelProto
 from bsbatch_build.training.dataset import open_dataset
 from bsbatch_build.training.split import SplitSettings, Subset, count_studies, divide
@@ -132,20 +132,25 @@ def _estimate(found: _Examinations, *, is_fresh: bool) -> tuple[Moments, dict[st
 
 
 def estimate_moments(features: Features) -> tuple[Moments, float]:
-    """Estimate mean and whitening of features ``(N, channels)``; return them with the shrinkage of the covariance.
+    """Estimate the moments of features ``(N, channels)``; return them with the shrinkage of the covariance.
 
-    Ledoit and Wolf, J Multivar Anal 2004;88:365-411: the covariance is drawn towards a multiple of the identity. It can
-    then be inverted, even where channels are constant or there are fewer examinations than channels.
+    The offset is the median of the channels' means, those that are always 0 aside. Ledoit and Wolf, J Multivar Anal
+    2004;88:365-411: the covariance is drawn towards a multiple of the identity. It can then be inverted, even where
+    channels are constant or there are fewer examinations than channels.
     """
-    shrunk = toolchain.package("sklearn.covariance").LedoitWolf().fit(features.astype(np.float64))
+    means = features.mean(axis=0, dtype=np.float64)
+    offset = float(np.median(means[means > 0]))
+    logarithms = np.log(features.astype(np.float64) + offset)
+    shrunk = toolchain.package("sklearn.covariance").LedoitWolf().fit(logarithms)
     values, vectors = np.linalg.eigh(shrunk.covariance_)
     whitening = (vectors / np.sqrt(values)).astype(np.float32)
-    return Moments(shrunk.location_.astype(np.float32), whitening), float(shrunk.shrinkage_)
+    return Moments(offset, shrunk.location_.astype(np.float32), whitening), float(shrunk.shrinkage_)
 
 
 def distances_of(features: Features, moments: Moments) -> NDArray[np.float32]:
     """Compute the squared Mahalanobis distances ``(N,)`` of features ``(N, channels)`` as the graph does."""
-    return np.asarray(np.sum(((features - moments.mean) @ moments.whitening) ** 2, axis=1), np.float32)
+    logarithms = np.log(features + np.float32(moments.offset))
+    return np.asarray(np.sum(((logarithms - moments.mean) @ moments.whitening) ** 2, axis=1), np.float32)
 
 
 def _check(model: ModelProto, images: Features, logits: NDArray[np.float64], distances: Features) -> None:
@@ -178,7 +183,8 @@ def _read(model: ModelProto, manifest: Manifest, settings: FitSettings, on_image
             f"{settings.archive} has {len(rows) - many} examinations to train and {many} to validate with a label: "
             f"give an archive with {_FEWEST} of each at least"
         )
-    features, logits = read_features(model, (data.images[row] for row in rows), on_image)
+    features, scores = read_scores(model, (data.images[row] for row in rows), on_image)
+    logits = scores[:, 1].astype(np.float64) - scores[:, 0]
     positive = np.array([labels[uids[row]].is_positive for row in rows], bool)
     images = np.asarray(data.images[rows[:_CHECKED]], np.float32)[:, np.newaxis]
     return _Examinations(images, features, logits, positive, is_validation, count_studies(labels, subsets))

@@ -169,6 +169,8 @@ def test_the_rewritten_model_is_stored_with_the_effect_of_float16(twin: Path, tm
     assert made.rounding.examinations == 4
     assert made.rounding.cam_difference is not None
     assert 0 < made.rounding.cam_difference < 0.1  # random weights keep little of an image apart
+    assert made.rounding.distance_difference is not None
+    assert 0 < made.rounding.distance_difference < 0.1
     assert {name: activities.count(name) for name in activities} == {"activations": 4, "float32": 4, "float16": 4}
     again: list[str] = []
     assert derive_half_graph(loaded(folder), again.append) == made

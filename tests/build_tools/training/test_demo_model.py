@@ -24,7 +24,11 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def commands() -> list[list[str]]:
     """Every call of ``bsbatch`` and ``bsbatch-build`` in it, as words."""
-    arguments = ["make", "--dry-run", "--no-print-directory", "demo-model", "MADE=anew"]
+    return commands_of("demo-model")
+
+
+def commands_of(target: str) -> list[list[str]]:
+    arguments = ["make", "--dry-run", "--no-print-directory", target, "MADE=anew"]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = map(shlex.split, done.stdout.replace("\\\n", " ").splitlines())
     return [[Path(words[0]).name, *words[1:]] for words in lines if words and "/bin/bsbatch" in words[0]]
@@ -74,6 +78,20 @@ def test_training_and_test_data_do_not_overlap(commands: list[list[str]]) -> Non
     assert all(options(sets[folder], "--centre") == {"A", "B"} for folder in trained)
     assert len(set.union(*(options(words, "--seed") for words in sets.values()))) == len(sets)
     assert not any(options(words, "--difficulty") for words in sets.values())
+
+
+def test_the_model_is_fitted_to_phantoms_that_no_training_has_seen(commands: list[list[str]], model: Model) -> None:
+    fit = commands_of("demo-fit")
+    (drawn,), (export,) = calls(fit, "bsbatch-build", "phantom"), calls(fit, "bsbatch-build", "export")
+    others = set.union(*(options(words, "--seed") for words in calls(commands, "bsbatch-build", "phantom")))
+    assert options(drawn, "--centre") == {"A", "B"}
+    assert not options(drawn, "--seed") & others
+    assert {"--fresh", "--calibrate"} <= set(export)
+    statistics, calibration = model.manifest.statistics, model.manifest.calibration
+    assert statistics["is_fresh"]
+    assert options(drawn, "--studies") == {str(statistics["examinations"] + statistics["validation"])}
+    assert calibration["examinations"] == statistics["validation"]
+    assert model.manifest.training["commands"][-1] == "make demo-fit"
 
 
 def test_the_trainings_are_those_of_the_makefile(
