@@ -22,7 +22,7 @@ from bsbatch.models.directory import DEMO, Model
 from bsbatch_build.export.features import read_scores
 from bsbatch_build.export.fit import PERCENTILE
 
-_FIT, _VALIDATION, _FRESH, _KIND = 400, 200, 200, 30
+_FIT, _VALIDATION, _FRESH, _KIND = 400, 200, 100, 12
 """Phantoms that detectors are fitted to, that give their limits, that are like them, and images of each kind."""
 _SMALL = (64, 64)
 _LIKE = "A and B, fresh"

@@ -113,9 +113,9 @@ def _calibration(fitted: Mapping[str, Any]) -> str:
 
 
 def _distance(manifest: Manifest) -> str:
-    if manifest.distance_limit is None:
-        return ""
     fitted = manifest.statistics
+    if manifest.distance_limit is None or not fitted:
+        return ""
     return (
         f"{manifest.distance_limit:.1f} (percentile {fitted['percentile']} of {fitted['validation']} examinations, "
         f"from the features of {fitted['examinations']} others)"

@@ -46,7 +46,7 @@ class Calibration:
             "intercept": self.intercept,
             "examinations": self.examinations,
             "positives": self.positives,
-            "on": "the validation examinations of statistics",
+            "on": "the validation examinations of statistics, or all if they are fresh",
         }
 
 

@@ -51,7 +51,8 @@ class FitSettings:
     cache: Path
     """Folder of the preprocessed images, see `bsbatch_build.training.dataset.open_dataset`."""
     is_fresh: bool = False
-    """True if no examination was trained on: half of the patients give the moments, the others validate."""
+    """True if no examination was trained on: half of the patients give the moments, the others the limit, and all the
+    calibration."""
     is_calibrated: bool = False
     """Calibrate the scores, too."""
 
@@ -105,7 +106,8 @@ def fit(model: ModelProto, manifest: Manifest, settings: FitSettings, on_image: 
     found = _read(model, manifest, settings, on_image)
     fitted, logits = manifest, found.logits
     if settings.is_calibrated:
-        calibration = calibrate(logits[found.is_validation], found.labels[found.is_validation])
+        unseen = found.is_validation | settings.is_fresh
+        calibration = calibrate(logits[unseen], found.labels[unseen])
         fold_into(model, calibration)
         fitted = _with_calibration(manifest, calibration)
         logits = calibration.slope * logits + calibration.intercept

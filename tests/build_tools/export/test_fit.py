@@ -75,7 +75,7 @@ def fitted(twin: Path, folder: Path, labels: Path) -> Path:
     options = "--archive", folder / "archive", "--labels", labels, "--cache", folder / "cache", "--fresh", "--calibrate"
     done = CliRunner().invoke(app, ["export", *map(str, (out, "--model", twin, "--made-by", "a test", *options))])
     assert done.exit_code == 0, done.output
-    assert "calibrated on 12: slope" in done.output
+    assert "calibrated on 24: slope" in done.output
     assert "moments of 12, limit of 12" in done.output
     return out
 
@@ -126,7 +126,7 @@ def test_the_manifest_records_data_and_command(fitted: Path) -> None:
     assert manifest.training["commands"][-1] == "a test"
     assert manifest.statistics["studies"]["train A"].keys() == {"positive", "negative"}
     assert (manifest.statistics["examinations"], manifest.statistics["validation"]) == (12, 12)
-    assert manifest.calibration["examinations"] == 12
+    assert manifest.calibration["examinations"] == STUDIES
 
 
 def test_a_fitted_model_is_fitted_again_from_the_start(

@@ -89,8 +89,8 @@ def test_the_model_is_fitted_to_phantoms_that_no_training_has_seen(commands: lis
     assert {"--fresh", "--calibrate"} <= set(export)
     statistics, calibration = model.manifest.statistics, model.manifest.calibration
     assert statistics["is_fresh"]
-    assert options(drawn, "--studies") == {str(statistics["examinations"] + statistics["validation"])}
-    assert calibration["examinations"] == statistics["validation"]
+    assert calibration["examinations"] == statistics["examinations"] + statistics["validation"]
+    assert options(drawn, "--studies") == {str(calibration["examinations"])}
     assert model.manifest.training["commands"][-1] == "make demo-fit"
 
 
