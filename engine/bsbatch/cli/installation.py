@@ -158,10 +158,11 @@ def _add_model(table: Table, model: ModelFacts) -> None:
     calibrated = "[green]calibrated[/]: they are probabilities"
     uncalibrated = "[yellow]not calibrated[/]: no probabilities (bsbatch-build export --calibrate)"
     absent = "[yellow]not recognised[/]: no statistics, so the column distance is null (bsbatch-build export --archive)"
-    limit = f"[green]flagged[/] (unlike_training) beyond a distance of {model.distance_limit:.1f}"
+    limit = model.distance_limit
+    flagged = "" if limit is None else f"[green]flagged[/] (unlike_training) beyond a distance of {limit:.1f}"
     table.add_row("[bold]model[/]", f"{escape(model.name)} {model.model_id}")
     table.add_row("  scores", calibrated if model.is_calibrated else uncalibrated)
-    table.add_row("  scans unlike the training", absent if model.distance_limit is None else limit)
+    table.add_row("  scans unlike the training", flagged or absent)
 
 
 def _add_choices(table: Table, choices: Sequence[Choice]) -> None:
