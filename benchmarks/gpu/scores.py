@@ -9,7 +9,7 @@ from benchmarks.gpu.step import Setup, run_step
 from benchmarks.results import Line
 
 from bsbatch_build.checks.engine_check import score_golden_examinations
-from bsbatch_build.checks.verify import Reference, compare_probabilities
+from bsbatch_build.checks.verify import compare_outputs, join
 
 
 def measure(setup: Setup) -> Iterator[Line]:
@@ -27,15 +27,16 @@ def measure(setup: Setup) -> Iterator[Line]:
         for size in setup.sizes.slots:
             indices = np.arange(max(size, setup.sizes.examinations)) % len(images)
             batches = (indices[start : start + size] for start in range(0, len(indices), size))
-            scores = [backend.submit(images[batch]).result().probabilities for batch in batches]
-            known = golden.reference
-            reference = Reference(known.probabilities[indices], known.labels[indices], known.threshold)
-            compared = compare_probabilities(reference, "tensorrt", backend.precision, np.concatenate(scores))
+            scores = join([backend.submit(images[batch]).result() for batch in batches])
+            compared = compare_outputs(golden.reference.take(indices), "tensorrt", backend.precision, scores)
             is_right &= compared.is_within_tolerance
             yield {
                 "images in a batch": str(size),
                 "largest difference": f"{compared.difference:.1e}",
                 "mean difference": f"{compared.mean_difference:.1e}",
+                "largest of a distance": "-"
+                if compared.distance_difference is None
+                else f"{compared.distance_difference:.1e}",
                 "largest allowed": f"{compared.tolerance:g}",
                 "labels flipped": str(compared.flips),
             }

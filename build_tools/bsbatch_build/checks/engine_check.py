@@ -24,9 +24,9 @@ from bsbatch.cuda.worker import GpuWorker, WorkerSettings
 from bsbatch.errors import ModelError, UsageError
 from bsbatch.models.directory import Manifest, Model
 from bsbatch.protocols import Images
-from bsbatch.records import PinnedImage
+from bsbatch.records import Inference, PinnedImage
 from bsbatch_build.checks.golden import golden_examinations
-from bsbatch_build.checks.verify import BackendDifference, Probabilities, Reference, compare_probabilities
+from bsbatch_build.checks.verify import BackendDifference, Reference, compare_outputs, infer_all, join
 
 EXAMINATIONS = 16
 _PRECISION = "fp16"
@@ -34,7 +34,7 @@ _PRECISION = "fp16"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GoldenScores:
-    """Golden examinations with their probabilities in float32."""
+    """Golden examinations with their probabilities and distances in float32."""
 
     images: Images
     """``(N, 1, 512, 512)`` in [0, 1]."""
@@ -45,11 +45,9 @@ def score_golden_examinations(model: Model) -> GoldenScores:
     """Make golden examinations and score them with ONNX Runtime on the CPU, in float32."""
     golden = golden_examinations(EXAMINATIONS, 0)
     with OnnxRuntimeBackend(model, Effort()) as backend:
-        parts = [
-            backend.infer(golden.images[start : start + backend.batch_size]).probabilities
-            for start in range(0, EXAMINATIONS, backend.batch_size)
-        ]
-    return GoldenScores(golden.images, Reference(np.concatenate(parts), golden.labels, model.manifest.threshold))
+        found = infer_all(backend, golden.images, lambda _: None)
+    threshold = model.manifest.threshold
+    return GoldenScores(golden.images, Reference(found.probabilities, golden.labels, threshold, found.distances))
 
 
 def runs_here(library: Library, target: str) -> bool:
@@ -71,13 +69,15 @@ def check_engine(loaded: ModuleType, engine: Engine, manifest: Manifest, golden:
     Raises
     ------
     ModelError
-        A probability differs by more than 5e-3, or a label flips away from the threshold.
+        A probability differs by more than 5e-3, a distance by more than 1e-2 of itself, or a label flips away from the
+        threshold.
     BackendError
         The engine cannot be loaded, or the GPU failed.
     """
     differences = []
     for batch, actual in _score_by_batch(loaded, engine, manifest, golden.images):
-        compared = compare_probabilities(_repeat(golden.reference, len(actual)), engine.key.name, _PRECISION, actual)
+        indices = np.arange(len(actual.probabilities)) % len(golden.reference.labels)
+        compared = compare_outputs(golden.reference.take(indices), engine.key.name, _PRECISION, actual)
         _refuse_difference(compared, batch)
         differences.append(compared.difference)
     return max(differences)
@@ -86,20 +86,14 @@ def check_engine(loaded: ModuleType, engine: Engine, manifest: Manifest, golden:
 def _refuse_difference(compared: BackendDifference, batch: int) -> None:
     if not compared.is_within_tolerance:
         raise ModelError(
-            f"on this GPU, in batches of {batch}, the engine {compared.backend} changes a probability by "
-            f"{compared.difference:.2g} ({compared.tolerance:g} passes) and flips {compared.flips} labels: compile it "
+            f"on this GPU, in batches of {batch}, the engine {compared.backend} {compared.in_words}: compile it "
             "with another --batch or version of the library, or run this model with --backend mnn or onnxruntime"
         )
 
 
-def _repeat(reference: Reference, number: int) -> Reference:
-    indices = np.arange(number) % len(reference.labels)
-    return Reference(reference.probabilities[indices], reference.labels[indices], reference.threshold)
-
-
 def _score_by_batch(
     loaded: ModuleType, engine: Engine, manifest: Manifest, images: Images
-) -> Iterator[tuple[int, Probabilities]]:
+) -> Iterator[tuple[int, Inference]]:
     """Score the images, over again until they fill a batch, in batches of the largest size of each profile."""
     sizes, pinned = engine.key.batches, list[PinnedImage]()
     number = max(len(images), sizes[-1])
@@ -117,10 +111,10 @@ def _score_by_batch(
             place.scales[:] = 0  # marks an image that is scaled already
         for size in sizes:
             needed = places[: max(len(images), size)]
-            yield size, np.concatenate(list(_score(worker, needed, size)))
+            yield size, join(list(_score(worker, needed, size)))
 
 
-def _score(worker: GpuWorker, images: list[PinnedImage], size: int) -> Iterator[Probabilities]:
+def _score(worker: GpuWorker, images: list[PinnedImage], size: int) -> Iterator[Inference]:
     for start in range(0, len(images), size):
         worker.begin(images[start : start + size])
-        yield worker.finish().probabilities
+        yield worker.finish()

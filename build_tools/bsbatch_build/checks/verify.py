@@ -1,6 +1,6 @@
 """Compares the installed backends with the Keras network on golden examinations."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.backends.onnxruntime import OnnxRuntimeBackend
 from bsbatch.backends.registry import load_backend
 from bsbatch.backends.requirements import REQUIREMENTS, usable_backends
 from bsbatch.config import BackendName, Effort
@@ -15,6 +16,8 @@ from bsbatch.errors import MissingPackageError, ModelError, OtherGraphError, Usa
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import KERAS, Model
 from bsbatch.notice import NOTICE
+from bsbatch.protocols import Backend, Images
+from bsbatch.records import Inference
 from bsbatch_build.checks.export_check import keras_probabilities
 from bsbatch_build.checks.golden import CENTRE, golden_examinations
 from bsbatch_build.checks.restore import restore
@@ -23,11 +26,15 @@ from bsbatch_build.toolchain import KerasModel
 
 TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3}
 """Largest allowed difference of a probability, by the precision of a backend."""
+DISTANCE_TOLERANCES = {"fp32": 1e-3, "fp16": 1e-2}
+"""Likewise of a distance from the training data, as a share of it."""
 EXAMINATIONS = 16
-VERSION = 1
+VERSION = 2
 
 Probabilities = NDArray[np.float32]
 """``(N, 2)``, column 1 metastasis."""
+Distances = NDArray[np.float32]
+"""``(N,)``, squared, at least 0."""
 OnStep = Callable[[str], object]
 """Called with ``"phantoms"``, ``"Keras"`` or the backend's name after each examination that is made or scored."""
 
@@ -82,6 +89,13 @@ class Reference:
     """``(N,)``, of both classes."""
     threshold: float
     """Examinations of at least this probability are positive, in [0, 1]."""
+    distances: Distances | None = None
+    """Of ONNX Runtime at fp32, because the Keras network has none; None if the model has none."""
+
+    def take(self, indices: NDArray[np.int64]) -> "Reference":
+        """Return the reference of some examinations, which may repeat."""
+        distances = None if self.distances is None else self.distances[indices]
+        return Reference(self.probabilities[indices], self.labels[indices], self.threshold, distances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +116,24 @@ class BackendDifference:
     """Examinations whose label differs and whose score in Keras is within the tolerance of the threshold."""
     auc_difference: float
     """ROC AUC of the backend minus that of Keras."""
+    distance_difference: float | None = None
+    """Largest difference of a distance, as a share of it; None if it was not compared."""
 
     @property
     def is_within_tolerance(self) -> bool:
         """True if the backend may replace the network; False for differences that are not numbers."""
-        return self.difference <= self.tolerance and self.flips == 0
+        is_near = (self.distance_difference or 0.0) <= DISTANCE_TOLERANCES[self.precision]
+        return self.difference <= self.tolerance and self.flips == 0 and is_near
+
+    @property
+    def in_words(self) -> str:
+        """The differences, for a message."""
+        words = (
+            f"differs by {self.difference:.2g} ({self.tolerance:g} passes at {self.precision}) and flips "
+            f"{self.flips} labels"
+        )
+        share, most = self.distance_difference, DISTANCE_TOLERANCES[self.precision]
+        return words if share is None else f"{words}; a distance differs by {share:.2g} of its value ({most:g} passes)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +161,7 @@ class VerifyReport:
             A difference is above its tolerance, a label flips away from the threshold, or a backend refuses the model.
         """
         wrong = [
-            f"{backend.backend} differs by {backend.difference:.2g} ({backend.tolerance:g} passes at "
-            f"{backend.precision}) and flips {backend.flips} labels"
-            for backend in self.backends
-            if not backend.is_within_tolerance
+            f"{backend.backend} {backend.in_words}" for backend in self.backends if not backend.is_within_tolerance
         ]
         wrong += [f"{name} refuses it: {why}" for name, why in self.refused.items()]
         if wrong:
@@ -165,8 +189,8 @@ class VerifyReport:
                 backend.backend,
                 backend.precision,
                 f"{backend.difference:.1e}",
-                f"{backend.mean_difference:.1e}",
                 f"{backend.tolerance:.0e}",
+                "-" if backend.distance_difference is None else f"{backend.distance_difference:.1e}",
                 f"{backend.flips} + {backend.flips_at_threshold}",
                 f"{backend.auc_difference:+.4f}",
             ]
@@ -213,7 +237,7 @@ def verify(settings: VerifySettings, on_step: OnStep = lambda _: None) -> Verify
     network = _network(model)
     golden = golden_examinations(settings.examinations, settings.seed, lambda: on_step("phantoms"))
     expected = _keras_probabilities(network, golden.images, on_step)
-    reference = Reference(expected, golden.labels, model.manifest.threshold)
+    reference = Reference(expected, golden.labels, model.manifest.threshold, _distances(model, golden.images))
     compared: list[BackendDifference] = []
     not_for: list[str] = []
     refused: dict[str, str] = {}
@@ -246,10 +270,15 @@ def _network(model: Model) -> KerasModel:
         return load_other(model.keras)
 
 
-def compare_probabilities(
-    reference: Reference, backend: str, precision: str, actual: Probabilities
-) -> BackendDifference:
-    """Compare the probabilities of a backend with those of Keras.
+def _distances(model: Model, images: NDArray[np.float32]) -> Distances | None:
+    if model.manifest.distance_limit is None:
+        return None
+    with OnnxRuntimeBackend(model, Effort()) as backend:
+        return infer_all(backend, images, lambda _: None).distances
+
+
+def compare_outputs(reference: Reference, backend: str, precision: str, actual: Inference) -> BackendDifference:
+    """Compare the probabilities and distances of a backend with the reference.
 
     Raises
     ------
@@ -260,8 +289,9 @@ def compare_probabilities(
         raise ModelError(f"the backend {backend} computes in {precision}, for which no tolerance is set: leave it out")
     tolerance = TOLERANCES[precision]
     expected, threshold = reference.probabilities, reference.threshold
-    differences = np.abs(expected.astype(np.float64) - actual)
-    is_flipped = (expected[:, 1] >= threshold) != (actual[:, 1] >= threshold)
+    probabilities = actual.probabilities
+    differences = np.abs(expected.astype(np.float64) - probabilities)
+    is_flipped = (expected[:, 1] >= threshold) != (probabilities[:, 1] >= threshold)
     is_near = np.abs(expected[:, 1] - threshold) <= tolerance
     return BackendDifference(
         backend,
@@ -271,8 +301,15 @@ def compare_probabilities(
         mean_difference=float(np.mean(differences)),
         flips=int(np.sum(is_flipped & ~is_near)),
         flips_at_threshold=int(np.sum(is_flipped & is_near)),
-        auc_difference=auc(actual[:, 1], reference.labels) - auc(expected[:, 1], reference.labels),
+        auc_difference=auc(probabilities[:, 1], reference.labels) - auc(expected[:, 1], reference.labels),
+        distance_difference=_compare_distances(reference.distances, actual.distances),
     )
+
+
+def _compare_distances(expected: Distances | None, actual: Distances | None) -> float | None:
+    if expected is None or actual is None:
+        return None
+    return float(np.max(np.abs(expected.astype(np.float64) - actual) / np.maximum(expected, 1)))
 
 
 def auc(scores: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
@@ -295,16 +332,28 @@ def _keras_probabilities(network: KerasModel, images: NDArray[np.float32], on_st
 def _compare_backend(
     name: str, model: Model, images: NDArray[np.float32], reference: Reference, on_step: OnStep
 ) -> BackendDifference:
-    """Score in batches of the backend's own size, as a run does."""
-    probabilities = []
     with load_backend(name)(model, Effort()) as backend:
-        for start in range(0, len(images), backend.batch_size):
-            batch = images[start : start + backend.batch_size]
-            probabilities.append(backend.infer(batch).probabilities)
-            for _ in batch:
-                on_step(name)
+        outputs = infer_all(backend, images, lambda number: [on_step(name) for _ in range(number)])
         precision: str = backend.precision
-    return compare_probabilities(reference, name, precision, np.concatenate(probabilities))
+    return compare_outputs(reference, name, precision, outputs)
+
+
+def infer_all(backend: Backend, images: Images, on_batch: Callable[[int], object]) -> Inference:
+    """Score images in batches of the backend's own size, as a run does."""
+    parts: list[Inference] = []
+    for start in range(0, len(images), backend.batch_size):
+        batch = images[start : start + backend.batch_size]
+        parts.append(backend.infer(batch))
+        on_batch(len(batch))
+    return join(parts)
+
+
+def join(parts: Sequence[Inference]) -> Inference:
+    """Put the probabilities and distances of batches together."""
+    distances = [part.distances for part in parts if part.distances is not None]
+    return Inference(
+        np.concatenate([part.probabilities for part in parts]), np.concatenate(distances) if distances else None
+    )
 
 
 def _plain(backend: BackendDifference) -> dict[str, object]:

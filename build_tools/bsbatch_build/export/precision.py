@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from bsbatch.errors import ModelError
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import HALF_GRAPH, Model
+from bsbatch.records import Inference
 from bsbatch_build import toolchain
 from bsbatch_build.checks.golden import golden_examinations
-from bsbatch_build.checks.verify import Reference, compare_probabilities
+from bsbatch_build.checks.verify import Reference, compare_outputs
 from bsbatch_build.export.convert import cast_to_float, round_to_half, to_bytes
 from bsbatch_build.export.onnx_types import Floats, GraphProto, ModelProto, NodeProto
 from bsbatch_build.export.stepwise import Stepwise, open_session
@@ -228,12 +229,12 @@ def _write_half_graph(graph: Path, aside: Path, *, model: Model, on_step: OnStep
     outputs = model.manifest.all_outputs
     runs = _run_both((full, typed), tuple(outputs.values()), golden.images, on_step)
     expected, actual = (dict(zip(outputs, values, strict=True)) for values in runs)
-    reference = Reference(expected["probabilities"], golden.labels, model.manifest.threshold)
-    compared = compare_probabilities(reference, FILE, PRECISION, actual["probabilities"])
+    threshold, distances = model.manifest.threshold, expected.get("distances")
+    reference = Reference(expected["probabilities"], golden.labels, threshold, distances)
+    compared = compare_outputs(reference, FILE, PRECISION, Inference(**actual))
     if not compared.is_within_tolerance:
         raise ModelError(
-            f"in float16 a probability of {model.folder} changes by {compared.difference:.2g} ({compared.tolerance:g} "
-            f"passes) and {compared.flips} labels flip: run this model with --backend mnn or onnxruntime"
+            f"in float16 {model.folder} {compared.in_words}: run this model with --backend mnn or onnxruntime"
         )
     rounding = Rounding(
         largest,
@@ -242,7 +243,7 @@ def _write_half_graph(graph: Path, aside: Path, *, model: Model, on_step: OnStep
         compared.flips_at_threshold,
         EXAMINATIONS,
         _relative_difference(expected["cams"], actual["cams"]) if "cams" in outputs else None,
-        _relative_difference(expected["distances"], actual["distances"]) if "distances" in outputs else None,
+        compared.distance_difference,
     )
     entry = toolchain.package("onnx").StringStringEntryProto(key=_METADATA, value=json.dumps(asdict(rounding)))
     typed.metadata_props.append(entry)

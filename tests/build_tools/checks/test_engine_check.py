@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from bsbatch.cuda.library import LIBRARIES, Flavour
 from bsbatch.cuda.ring import MODEL_SHAPE
 from bsbatch.errors import MissingPackageError, ModelError
 from bsbatch.models.directory import Manifest
+from bsbatch.records import Inference
 from bsbatch_build.checks import engine_check
 from bsbatch_build.checks.engine_check import GoldenScores, check_engine, runs_here
 from bsbatch_build.checks.verify import Reference
@@ -61,7 +63,7 @@ def test_the_largest_difference_is_returned(library: FakeLibrary, engine: Engine
 
 
 def test_an_engine_that_differs_is_refused_with_its_batch(library: FakeLibrary, engine: Engine) -> None:
-    words = r"in batches of 1, the engine model\.tensorrt_rtx\.sm_89\.engine changes a probability by 0\.01 .* flips 0"
+    words = r"in batches of 1, the engine model\.tensorrt_rtx\.sm_89\.engine differs by 0\.01 .* flips 0"
     with pytest.raises(ModelError, match=words):
         check_engine(library, engine, MANIFEST, scored([0.26, 0.75]))
 
@@ -72,8 +74,9 @@ def test_an_engine_whose_larger_batches_differ_is_refused(
     """As a kernel of one profile alone would, which adds up in float16."""
     score = engine_check._score
 
-    def wrong(worker: object, images: list[object], size: int) -> list[object]:
-        return [scores + np.float32(0.1 * (size == 3)) for scores in score(worker, images, size)]  # type: ignore[arg-type]
+    def wrong(worker: Any, images: list[Any], size: int) -> list[Inference]:
+        found = score(worker, images, size)
+        return [Inference(part.probabilities + np.float32(0.1 * (size == 3))) for part in found]
 
     monkeypatch.setattr(engine_check, "_score", wrong)
     with pytest.raises(ModelError, match="in batches of 3"):

@@ -21,7 +21,7 @@ from bsbatch.errors import MissingPackageError, ModelError, UsageError
 from bsbatch.protocols import Images
 from bsbatch.records import Inference
 from bsbatch.requirements import Requirement
-from bsbatch_build.checks.verify import BackendDifference, Reference, VerifySettings, auc, compare_probabilities, verify
+from bsbatch_build.checks.verify import BackendDifference, Reference, VerifySettings, auc, compare_outputs, verify
 from bsbatch_build.cli import app
 
 Put = Callable[[str, BackendFactory], None]
@@ -37,7 +37,7 @@ def columns(*scores: float) -> NDArray[np.float32]:
 
 def compare(expected: NDArray[np.float32], actual: NDArray[np.float32], precision: str = "fp32") -> BackendDifference:
     labels = np.arange(len(expected)) % 2 == 1
-    return compare_probabilities(Reference(expected, labels, 0.5), "some", precision, actual)
+    return compare_outputs(Reference(expected, labels, 0.5), "some", precision, Inference(actual))
 
 
 class Brighter(OnnxRuntimeBackend):
@@ -151,6 +151,20 @@ def test_the_differences_are_the_largest_and_the_mean() -> None:
     backend = compare(columns(0.25, 0.5, 0.75, 0.5), columns(0.25, 0.75, 0.75, 0.5), "fp16")
     assert (backend.difference, backend.mean_difference) == (0.25, 0.0625)
     assert not backend.is_within_tolerance
+
+
+@pytest.mark.parametrize(
+    ("precision", "distance", "holds"),
+    [("fp32", 500.4, True), ("fp32", 500.6, False), ("fp16", 504.0, True), ("fp16", 506.0, False)],
+)
+def test_a_distance_may_differ_by_a_share_of_itself(precision: str, distance: float, holds: bool) -> None:
+    scores = columns(0.2, 0.9)
+    reference = Reference(scores, np.asarray([False, True]), 0.5, np.asarray([3.0, 500.0], np.float32))
+    found = compare_outputs(reference, "some", precision, Inference(scores, np.asarray([3.0, distance], np.float32)))
+
+    assert found.distance_difference == pytest.approx((distance - 500) / 500, rel=1e-3)
+    assert found.is_within_tolerance is holds
+    assert "of its value" in found.in_words
 
 
 def test_a_difference_that_is_no_number_fails_and_is_null_in_json(twin: Path) -> None:

@@ -249,7 +249,7 @@ def test_a_model_that_float16_changes_is_refused(twin: Path, tmp_path: Path) -> 
         scaled("predictions/kernel", 20)(graph)
 
     folder = with_graph(twin, tmp_path / "model", change)
-    with pytest.raises(ModelError, match=r"in float16 a probability of .* changes by .* \(0.005 passes\)"):
+    with pytest.raises(ModelError, match=r"in float16 .* differs by .* \(0.005 passes at fp16\)"):
         derive_half_graph(loaded(folder))
 
 
