@@ -185,6 +185,7 @@ def _summary(result: TrainingResult) -> str:
             *rows,
             f"trained     {result.out}",
             f"next        bsbatch-build export MODEL --weights {quote(str(result.out))}",
+            "            and --archive, --labels, --calibrate: probabilities, and a flag for scans unlike the training",
             SENTENCE,
         )
     )
