@@ -112,7 +112,7 @@ def test_maps_are_computed_only_if_they_are_wanted(model: Model, monkeypatch: py
     assert np.abs(actual.cams - expected.cams).max() < 0.05 * np.abs(expected.cams).max()
     with OnnxRuntimeCudaBackend(model, EFFORT) as without:
         session: Any = without._session
-        assert [output.name for output in session.get_outputs()] == ["probabilities"]
+        assert [output.name for output in session.get_outputs()] == ["probabilities", "distance"]
         assert without.infer(images).cams is None
 
 

@@ -7,6 +7,7 @@ import typer
 from tests.build_tools.phantom.conftest import WrittenSet
 from typer.testing import CliRunner
 
+from bsbatch.errors import UsageError
 from bsbatch_build.cli.inspect import inspect
 from bsbatch_build.cli.phantom import phantom
 
@@ -27,16 +28,16 @@ def test_phantom_writes_a_set_and_prints_its_summary(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [["--studies", "0"], ["--seed", "-1"], ["--centre", "X"], ["--difficulty", "hard"]])
 def test_bad_input_ends_with_one_line(tmp_path: Path, options: list[str]) -> None:
     result = CliRunner().invoke(app, ["phantom", str(tmp_path / "set"), *options])
-    assert result.exit_code == 2
-    assert len(result.stderr.strip().splitlines()) == 1
+    assert isinstance(result.exception, UsageError)
+    assert len(str(result.exception).splitlines()) == 1
     assert not (tmp_path / "set").exists()
 
 
 def test_a_folder_in_use_ends_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     result = CliRunner().invoke(app, ["phantom", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "not an empty folder" in result.stderr
+    assert isinstance(result.exception, UsageError)
+    assert "not an empty folder" in str(result.exception)
 
 
 def test_inspect_draws_a_sheet_for_each_centre_and_a_table(written: WrittenSet, tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def test_inspect_draws_a_sheet_for_each_centre_and_a_table(written: WrittenSet, 
 
 def test_inspect_of_another_folder_ends_with_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["inspect", str(tmp_path), str(tmp_path / "out")])
-    assert result.exit_code == 2
-    assert "holds no" in result.stderr
+    assert isinstance(result.exception, UsageError)
+    assert "holds no" in str(result.exception)
 
 
 def test_the_commands_load_no_heavy_package() -> None:
