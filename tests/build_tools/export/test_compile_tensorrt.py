@@ -148,7 +148,7 @@ def test_other_profiles_replace_the_engine(model: Path) -> None:
     compile_for(model, architectures=ONE, batches=(4,))
     engine, mapped = compile_for(model, architectures=ONE, batches=(1, 8)).engines
     assert engine.key.batches == (1, 8)
-    assert find_engine(Model.load(model, preprocess.VERSION), place()) == engine
+    assert find_engine(Model.load(model, preprocess.VERSION), place(outputs=engine.key.outputs)) == engine
     assert {path.name for path in model.glob("*.engine")} == {engine.path.name, mapped.path.name}
 
 
@@ -159,9 +159,9 @@ def test_a_corrupted_engine_is_refused_and_compiled_again(model: Path) -> None:
     content[len(content) // 2] ^= 1
     engine.path.write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.tensorrt_rtx\.sm_89\.engine is corrupted"):
-        find_engine(Model.load(model, preprocess.VERSION), place())
+        find_engine(Model.load(model, preprocess.VERSION), place(outputs=engine.key.outputs))
     compile_for(model, architectures=ONE)
-    find_engine(Model.load(model, preprocess.VERSION), place())
+    find_engine(Model.load(model, preprocess.VERSION), place(outputs=engine.key.outputs))
 
 
 @rtx
