@@ -158,7 +158,7 @@ class Header(NamedTuple):
 
     def shared(self) -> tuple[object, ...]:
         """Return the values that the objects of one camera share, as a key for a cache."""
-        return self[Header._fields.index("sop_class") :]
+        return self[FIRST_SHARED:]
 
     @classmethod
     def of_last(cls, values: tuple[object, ...]) -> "Header":
@@ -173,6 +173,8 @@ class Header(NamedTuple):
         return lambda header, values: cls._make(pick(header + values))
 
 
+FIRST_SHARED = Header._fields.index("sop_class")
+"""Position of the first field of `Header.shared`."""
 _NO_OWN_VALUES = tuple(() if name == "drugs" else None for name in Header._fields)
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from bsbatch.dicom.headers.attributes import GENIE_LABELS
-from bsbatch.records import Header
+from bsbatch.records import FIRST_SHARED, Header
 from bsbatch.tracers.record import Drug
 
 _REMEMBERED = 256
@@ -55,7 +55,6 @@ _OWN_CHECKS = tuple(
 )
 _DECISIVE = frozenset({"SOPInstanceUID", "StudyInstanceUID", "SOPClassUID", "TransferSyntaxUID"})
 """Attributes without which an object, its study or its kind is not known."""
-_SHARED = Header._fields.index("sop_class")
 
 
 class _Fault(NamedTuple):
@@ -84,7 +83,7 @@ def drop_unfit(header: Header, known_from: int = len(Header._fields)) -> Header:
         is_fit = _OBJECT.fullmatch(f"{header.sop_uid or ''}{_BETWEEN}{header.acquisition_time or ''}")
     else:
         own = _BETWEEN.join([str(value or "") for value in header[: len(_OWN_FORMS)]])
-        is_fit = _OWN.fullmatch(own) if known_from <= _SHARED else None
+        is_fit = _OWN.fullmatch(own) if known_from <= FIRST_SHARED else None
     if is_fit and (not header.drugs or _are_sound(header.drugs)):
         return header
     faults = (*_faults_of_object(header), *_faults_of_camera(header))
