@@ -223,11 +223,11 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,evaluate,masks,report,test]'
+	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,test]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,peers]'
+	$(PIP) --editable '.[codecs,build,pacs,peers]'
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.test
@@ -244,5 +244,5 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[codecs,build,evaluate,masks,report,test,check]'
+	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,test,check]'
 	@touch $@

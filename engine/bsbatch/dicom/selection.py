@@ -62,6 +62,12 @@ def may_be_scan(modality: str, sop_class: str) -> bool:
     return modality.upper() in _OPEN_MODALITIES or sop_class in _OF_COUNTS
 
 
+def has_body_shape(rows: int, columns: int, least: int = _MIN_UNKNOWN) -> bool:
+    """Return True for the shape of a standing or lying body. `find_defect` refuses the lying ones aloud."""
+    long, short = max(rows, columns), min(rows, columns)
+    return long >= least and short > 0 and _MIN_ASPECT <= long / short <= _MAX_ASPECT
+
+
 def decline(header: Header) -> Verdict | None:
     """Return the reason why an object is no whole-body bone scan; None if it is one, sound or damaged.
 
@@ -252,9 +258,7 @@ def _kind(header: Header) -> str:
 
 
 def _has_body_matrix(header: Header, least: int) -> bool:
-    """Return True for the shape of a standing or lying body. `find_defect` refuses the lying ones aloud."""
-    long, short = max(header.rows, header.columns), min(header.rows, header.columns)
-    return long >= least and short > 0 and _MIN_ASPECT <= long / short <= _MAX_ASPECT
+    return has_body_shape(header.rows, header.columns, least)
 
 
 def _names_whole_body(header: Header) -> bool:
