@@ -57,7 +57,7 @@ def _row(number: int, score: float) -> Row:
 def _object(row: Row) -> Row:
     status = "used" if row["status"] == "ok" else "failed"
     fate = {"status": status, "reason": row.get("reason"), "exam_id": row["exam_id"]}
-    return fate | {"source": f"{row['exam_id']}.dcm", "size": 1, "mtime_ns": 1}
+    return fate | {"source": f"{row['exam_id']}.dcm", "size": 1, "version": "1"}
 
 
 def draw_examination(row: Row, random: np.random.Generator) -> Prediction:

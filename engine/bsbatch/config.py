@@ -1,10 +1,13 @@
 """Settings of a run, frozen and checked once. Light: the command line imports it."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from bsbatch.errors import UsageError
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class BackendName(StrEnum):
@@ -72,6 +75,11 @@ class TracerRule(StrEnum):
     """All; other tracers than those of bone scans are flagged."""
 
 
+def is_url(archive: Path | str) -> bool:
+    """Return True if the address of an archive is no path: ``s3://bucket/prefix``."""
+    return isinstance(archive, str) and _SCHEME.match(archive) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Rules for usable examinations; part of the configuration hash."""
@@ -112,8 +120,8 @@ class Effort:
 class RunConfig:
     """Settings of ``bsbatch run``."""
 
-    archive: Path
-    """Folder with DICOM files; subfolders are searched, too."""
+    archive: Path | str
+    """Address of the archive: a folder with DICOM files, whose subfolders are searched, too, or a URL."""
     out: Path | None = None
     """Folder for the two tables; None with ``dry_run``."""
     model: Path | None = None
@@ -153,6 +161,11 @@ class RunConfig:
         if self.cam_engine is CamEngine.KERAS and self.cam is CamMode.NONE:
             raise UsageError("--cam-engine keras makes heat maps: choose which with --cam positive or --cam all")
         self._check_parts()
+
+    @property
+    def archive_path(self) -> Path | None:
+        """Path of the archive; None if it is a URL."""
+        return None if is_url(self.archive) else Path(self.archive)
 
     @property
     def has_overlays(self) -> bool:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.errors import ItemError
 from bsbatch.records import Inference, ObjectRef, PinnedImage, Unit, UnitOutcome
 
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
@@ -15,22 +16,40 @@ Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 
 
 class Source(Protocol):
-    """A source of objects."""
+    """A source of objects. Several threads may call `heads`, `file` and `open` at once, also during a listing."""
+
+    @property
+    def heads_at_once(self) -> int:
+        """Objects in one call of `heads` that suit the source."""
+        ...
 
     def __iter__(self) -> Iterator[ObjectRef]:
         """List the objects in a stable order; reads no pixels and raises only `bsbatch.errors.SourceError`."""
         ...
 
-    def head(self, ref: ObjectRef, count: int) -> bytes:
-        """Read the first bytes of one object, or all of a shorter one; raises the errors of `open`."""
+    def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
+        """Read the first bytes of each object, or all of a shorter one; an error of one object takes its place.
+
+        Raises
+        ------
+        bsbatch.errors.SourceError
+            The whole source can no longer be read.
+        """
         ...
 
-    def path(self, ref: ObjectRef) -> str | None:
-        """Path of the object in the file system, for compiled code; None if the object is not a file."""
+    def file(self, ref: ObjectRef) -> tuple[str, int] | None:
+        """Find the object in a file, for compiled code.
+
+        Returns
+        -------
+        Path of a file, and offset at which it holds the object as it is; None if only `open` reads the object.
+        """
         ...
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open one object, seekable; callers read few large pieces, so a buffer is not needed.
+
+        The content is checked as far as the source has a checksum of it.
 
         Raises
         ------

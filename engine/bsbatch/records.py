@@ -16,18 +16,21 @@ from bsbatch.reasons import Verdict
 from bsbatch.tracers.record import UNKNOWN_TRACER, Drug, Tracer
 from bsbatch.view_pixels import ViewPixels
 
+Location = str | tuple[str | int, ...]
+"""Path, key, or position in a container."""
+
 
 class ObjectRef(NamedTuple):
     """One object of a source, not yet opened."""
 
     source: str
-    """Path for rows: relative to the source, with forward slashes, valid Unicode."""
-    location: str
-    """Path or name that the source opens."""
-    size: int
-    """Bytes."""
-    mtime_ns: int
-    """Time of last change, nanoseconds since 1970."""
+    """Path for rows: relative to the source, with forward slashes, valid Unicode; no two objects have the same."""
+    location: Location
+    """What the source opens it by; opaque to all others."""
+    size: int | None
+    """Bytes; None if nobody knows before it is read."""
+    version: str
+    """Opaque; equal versions and sizes mean equal content. Of a file its time of change, nanoseconds since 1970."""
     problem: Verdict | None = None
     """Set if the source could not list it."""
 

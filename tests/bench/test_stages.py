@@ -80,12 +80,12 @@ def test_the_bare_backend_gets_batches_of_the_size_asked_for(setup: RunSetup, si
 
 
 def test_a_run_without_its_sink_leaves_nothing(setup: RunSetup) -> None:
-    before = sorted(setup.config.archive.parent.rglob("*"))
+    before = sorted(Path(setup.config.archive).parent.rglob("*"))
 
     with time_run_without_sink(setup) as take:
         take()
 
-    assert sorted(setup.config.archive.parent.rglob("*")) == before
+    assert sorted(Path(setup.config.archive).parent.rglob("*")) == before
 
 
 def test_the_null_backend_keeps_copies_of_the_first_images() -> None:

@@ -149,7 +149,7 @@ def read(data: bytes) -> Header:
 
 def ref(source: str = "a.dcm") -> ObjectRef:
     """Reference to an object that does not exist."""
-    return ObjectRef(source, "/archive/" + source, 1, 1)
+    return ObjectRef(source, "/archive/" + source, 1, "1")
 
 
 def scan(views: str, name: str, defect: Verdict | None = None, **changes: Any) -> ScanObject:

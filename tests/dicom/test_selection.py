@@ -1,5 +1,5 @@
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -9,6 +9,7 @@ from tests.dicom.objects import CT, NM, SECONDARY_CAPTURE, counts, dataset, enco
 
 from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.selection import decline, find_defect, may_be_scan, photopeak_frames
+from bsbatch.errors import ItemError
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.reasons import Reason, Stage, Status
@@ -370,19 +371,20 @@ class MemorySource:
     """A source in memory."""
 
     files: dict[str, bytes] = field(default_factory=dict)
+    heads_at_once: int = 16
 
     def __iter__(self) -> Iterator[ObjectRef]:
         for name, data in self.files.items():
-            yield ObjectRef(name, name, len(data), 1)
+            yield ObjectRef(name, name, len(data), "1")
 
-    def head(self, ref: ObjectRef, count: int) -> bytes:
-        return self.files[ref.location][:count]
+    def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
+        return [self.files[ref.source][:count] for ref in refs]
 
-    def path(self, _ref: ObjectRef) -> None:
+    def file(self, _ref: ObjectRef) -> None:
         """No object is a file."""
 
     def open(self, ref: ObjectRef) -> BytesIO:
-        return BytesIO(self.files[ref.location])
+        return BytesIO(self.files[ref.source])
 
 
 def fate(data: bytes, selection: Selection = SELECTION) -> Examination | SettledObject:

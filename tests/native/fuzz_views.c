@@ -182,7 +182,7 @@ static void try_profiles(struct input *input)
     try_judge(input, &statistics, rows * CELL_COLUMNS / (columns * CELL_ROWS));
 }
 
-/* The content of a file that `paths_of` names. */
+/* The content of a file. */
 struct content {
     uint8_t *bytes;
     int64_t size;
@@ -203,7 +203,7 @@ static void check_read(const struct content *content, const char *path, int64_t 
     free(bytes);
 }
 
-/* Load two views; `is_file` for each of the paths that lead to the content. */
+/* Load two views; `is_file` for each of the paths or addresses that lead to the content. */
 static void check_load(const struct content *content, struct load_request *request, const int is_file[2], unsigned kind)
 {
     struct pair_statistics statistics;
@@ -244,8 +244,14 @@ static void try_read(struct input *input)
     check_read(&content, paths[0], request.offsets[0], count);
     REQUIRE(bsbatch_read(others[choice % 4], 0, 1, paths[1] + 31) < 0);
     int is_file[2] = {!(kind & 8), !(kind & 16)};
-    request.paths[0] = is_file[0] ? paths[0] : others[choice % 4];
-    request.paths[1] = is_file[1] ? paths[kind & 4 ? 1 : 0] : others[choice / 4 % 4];
+    request.files[0] = is_file[0] ? paths[0] : others[choice % 4];
+    request.files[1] = is_file[1] ? paths[kind & 4 ? 1 : 0] : others[choice / 4 % 4];
+    for (int side = 0; side < 2; side++) {
+        int is_content = is_file[side] && kind & (32U << side);
+        request.sizes[side] = is_content ? content.size : -1;
+        if (is_content)
+            request.files[side] = (const char *)content.bytes;
+    }
     check_load(&content, &request, is_file, kind);
     fclose(file);
     free(content.bytes);

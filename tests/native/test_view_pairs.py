@@ -314,6 +314,27 @@ def test_views_are_loaded_from_any_offset_and_file(native: PairFunctions, stored
     assert all(0 <= seconds < 10 for seconds in pair.seconds)
 
 
+@pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
+def test_views_are_loaded_from_memory_as_from_files(native: PairFunctions, stored: Stored, tmp_path: Path) -> None:
+    (front, first), (back, second) = stored.write(tmp_path)
+    contents = stored.files[stored.front[0]], stored.files[stored.back[0]]
+    for sides in ((contents[0], contents[1]), (front, contents[1]), (contents[0], back)):
+        image = np.empty((512, 512), np.float32)
+
+        pair = native.load(((sides[0], first), (sides[1], second)), LIMITS, image)
+
+        assert pair is not None
+        np.testing.assert_array_equal(pair.stored, [A, P])
+        assert image.tobytes() == compose_with(None, A, P)
+
+
+@pytest.mark.parametrize("offset", [-1, 1, SIZE, SIZE + 1, 1 << 62])
+def test_a_view_beyond_a_content_in_memory_is_left_to_python(native: PairFunctions, offset: int) -> None:
+    frames = (A.tobytes(), 0), (P.tobytes(), offset)
+
+    assert native.load(frames, LIMITS, np.empty((512, 512), np.float32)) is None
+
+
 def test_views_are_loaded_as_counts_without_statistics(native: PairFunctions, tmp_path: Path) -> None:
     frames, counts = STORED["in two files"].write(tmp_path), np.empty((512, 512), np.uint16)
 

@@ -1,6 +1,5 @@
-import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from tests.dicom.objects import ref, scan
 
 from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.pairing import examine
+from bsbatch.errors import ItemError
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline import intake as module
 from bsbatch.pipeline.intake import Intake, _cut
@@ -218,10 +218,10 @@ def test_where_any_tracer_is_used_a_window_without_140_kev_names_another_one(
 class Failing(DirectorySource):
     """A folder on a disk that gives an error for one of its objects."""
 
-    def head(self, ref: ObjectRef, count: int) -> bytes:
-        if ref.source == "0":
-            raise OSError(errno.EIO, "the disk")
-        return super().head(ref, count)
+    def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
+        heads = super().heads(refs, count)
+        failed = ItemError(Reason.READ_ERROR, "the disk")
+        return [failed if ref.source == "0" else head for ref, head in zip(refs, heads, strict=True)]
 
 
 def test_an_object_that_cannot_be_read_any_more_when_its_study_is_decided_anew_is_a_row(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.archives import Scan, dataset_of, pixels_of, write
-from tests.dicom.objects import header
+from tests.dicom.objects import scan
 
 from bsbatch.config import CamMode, Selection
+from bsbatch.dicom.pairing import examine
 from bsbatch.host.threads import FreeList
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
@@ -158,5 +159,5 @@ def test_compiled_code_keeps_views_up_to_the_largest_sample(highs: tuple[int, in
     packed = b"".join(struct.pack("=4Qd4I", *(0,) * 6, high, 0, 0) for high in highs)
     statistics = PairStatistics.from_buffer_copy(packed.ljust(ctypes.sizeof(PairStatistics), b"\0"))
     loaded = LoadedPair(np.zeros((2, 1024, 256), np.uint16), statistics, (0, 0, 0, 0), (0.0, 0.0, 0.0))
-    twelve_bits = header(bits_stored=12, high_bit=11)
-    assert preparation._is_plain(loaded, twelve_bits, twelve_bits) is keeps
+    exam = examine((scan("AP", "both", bits_stored=12, high_bit=11),))
+    assert preparation._is_plain(loaded, exam) is keeps

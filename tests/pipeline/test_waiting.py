@@ -21,7 +21,9 @@ def single(number: int) -> ScanObject:
         acquisition_time=f"{number % 24:02d}{tail[:4]}",
     )
     path = f"archive/2020/{number // 500:04d}/study-{number // 2:07d}/series-1/image-{number:07d}.dcm"
-    return made._replace(ref=ref(path)._replace(size=525000 + number % 7, mtime_ns=1_600_000_000_000_000_000 + number))
+    return made._replace(
+        ref=ref(path)._replace(size=525000 + number % 7, version=str(1_600_000_000_000_000_000 + number))
+    )
 
 
 @settings(deadline=None)

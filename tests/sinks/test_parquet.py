@@ -20,7 +20,7 @@ QUALITY = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "00")
 
 
 def settled(*sources: str, reason: Reason = Reason.NOT_DICOM) -> UnitOutcome:
-    items = [SettledObject(ObjectRef(name, name, 1, 1), None, Verdict.of(Stage.HEADER, reason)) for name in sources]
+    items = [SettledObject(ObjectRef(name, name, 1, "1"), None, Verdict.of(Stage.HEADER, reason)) for name in sources]
     return UnitOutcome((), tuple(items))
 
 

@@ -12,8 +12,8 @@ from bsbatch.store.catalog import Catalog, open_catalog
 from bsbatch.store.tables import OBJECTS, Provenance
 
 
-def ref(source: str, mtime_ns: int = 1) -> ObjectRef:
-    return ObjectRef(source, source, 10, mtime_ns)
+def ref(source: str, version: str = "1") -> ObjectRef:
+    return ObjectRef(source, source, 10, version)
 
 
 def commit(out: Path, reason: Reason, *refs: ObjectRef) -> None:
@@ -38,10 +38,10 @@ def test_an_empty_folder_settles_no_object_and_does_not_list_the_archive(tmp_pat
 def test_an_unchanged_skipped_object_is_settled_and_the_row_of_a_changed_one_is_removed(tmp_path: Path) -> None:
     commit(tmp_path, Reason.NOT_DICOM, ref("a"), ref("b"))
 
-    catalog = open_catalog(tmp_path, [ref("a"), ref("b", mtime_ns=2)])
+    catalog = open_catalog(tmp_path, [ref("a"), ref("b", version="2")])
 
     assert catalog.is_settled(ref("a"))
-    assert not catalog.is_settled(ref("b", mtime_ns=2))
+    assert not catalog.is_settled(ref("b", version="2"))
     assert sources(tmp_path) == ["a"]
 
 

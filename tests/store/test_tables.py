@@ -212,7 +212,7 @@ def test_every_column_of_a_result_has_its_own_value() -> None:
 
 def test_every_column_of_an_object_has_its_own_value() -> None:
     whole = header(frame_of_reference_uid="1.2.9", patient_id="key", rows=12, columns=34, unfit=("PatientSex",))
-    item = SettledObject(ObjectRef("ct.dcm", "/ct.dcm", 5, 6), whole, CT.verdict)
+    item = SettledObject(ObjectRef("ct.dcm", "/ct.dcm", 5, "6"), whole, CT.verdict)
     empty = item._replace(header=whole._replace(modality="", rows=0, columns=0, image_type=(), unfit=()))
 
     first, second = objects_of(unit(settled=(item, empty)))
@@ -220,7 +220,7 @@ def test_every_column_of_an_object_has_its_own_value() -> None:
     assert first == {
         "source": "ct.dcm",
         "size": 5,
-        "mtime_ns": 6,
+        "version": "6",
         "sop_uid": "1.2.3.4.5",
         "sop_class": "1.2.840.10008.5.1.4.1.1.20",
         "modality": "NM",
@@ -311,7 +311,7 @@ def test_every_object_has_one_row() -> None:
 def test_an_object_without_a_header_has_null_columns() -> None:
     (row,) = objects_of(unit(settled=(NOTE,)))
 
-    assert (row["size"], row["mtime_ns"]) == (1, 1)
+    assert (row["size"], row["version"]) == (1, "1")
     assert {row[name] for name in ("sop_uid", "modality", "rows", "frames", "image_type")} == {None}
 
 

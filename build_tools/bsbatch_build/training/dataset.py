@@ -114,10 +114,10 @@ def read_masks(folder: Path, study_uid: str) -> NDArray[np.uint8] | None:
 
 
 def _digest_of(source: DirectorySource) -> str:
-    """Hash names, sizes and times of the archive's files, and the version of the preprocessing."""
+    """Hash names, sizes and versions of the archive's files, and the version of the preprocessing."""
     digest = hashlib.sha256(f"{preprocess.VERSION}".encode())
     for ref in source:
-        digest.update(f"{ref.source}\0{ref.size}\0{ref.mtime_ns}\n".encode())
+        digest.update(f"{ref.source}\0{ref.size}\0{ref.version}\n".encode())
     return digest.hexdigest()
 
 

@@ -117,7 +117,7 @@ def screen(
         The run stopped. Committed rows stay, and the same call continues it.
     """
     config = RunConfig(
-        Path(archive),
+        archive,
         out=Path(out),
         model=model.folder if isinstance(model, Model) else Path(model),
         backend=choice_of(BackendName, backend, "backend"),

@@ -25,8 +25,8 @@ _Moved = Annotated[
 
 def run(
     archive: Annotated[
-        Path,
-        typer.Argument(help="Folder with DICOM files; subfolders, too.", readable=False, show_default=False),
+        str,
+        typer.Argument(help="Folder with DICOM files; subfolders, too.", show_default=False),
     ],
     *,
     model: _Model = None,

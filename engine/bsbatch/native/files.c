@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -69,16 +70,29 @@ OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, vo
     return done;
 }
 
+/* Returns the number of bytes read, or another one if the file ends before the view does. */
+static int64_t read_view(const struct load_request *request, int side)
+{
+    const char *file = request->files[side];
+    int64_t size = request->sizes[side], offset = request->offsets[side];
+    uint16_t *pixels = request->pixels + side * PIXELS;
+    if (size < 0)
+        return bsbatch_read(file, offset, VIEW_BYTES, pixels);
+    if (offset < 0 || offset > size || size - offset < VIEW_BYTES)
+        return 0;
+    memcpy(pixels, file + offset, (size_t)VIEW_BYTES);
+    return VIEW_BYTES;
+}
+
 static int32_t read_views(const struct load_request *request)
 {
-    if (request->paths[0] != request->paths[1]) {
+    if (request->files[0] != request->files[1] || request->sizes[0] >= 0) {
         for (int side = 0; side < 2; side++)
-            if (bsbatch_read(request->paths[side], request->offsets[side], VIEW_BYTES,
-                             request->pixels + side * PIXELS) != VIEW_BYTES)
+            if (read_view(request, side) != VIEW_BYTES)
                 return NOT_HERE;
         return DONE;
     }
-    int file = open_plain(request->paths[0]);
+    int file = open_plain(request->files[0]);
     if (file < 0)
         return NOT_HERE;
     int64_t done = 0;

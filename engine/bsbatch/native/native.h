@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 6, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 7, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `_TWO_VIEWS`, `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
@@ -40,7 +40,8 @@ enum { IS_TURNED = 1, IS_CUT = 2 };
 
 /* Files, limits and output buffers of two 1024 x 256 views, the anterior one first. */
 struct load_request {
-    const char *paths[2]; /* the same pointer twice if one file holds both */
+    const char *files[2]; /* paths, or contents in memory; the same pointer twice if one file holds both */
+    int64_t sizes[2];     /* of contents, bytes; negative for paths */
     int64_t offsets[2];
     uint32_t limits[2];
     uint16_t *pixels;             /* both views, contiguous */

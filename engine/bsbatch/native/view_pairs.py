@@ -26,8 +26,8 @@ Pixels = NDArray[Any]
 """``(rows, columns)`` counts of any type of number."""
 Ranges = tuple[int, int, int, int]
 """Minimum and maximum of the sums of two rows, of the anterior and of the posterior view."""
-Frame = tuple[str, int]
-"""Path of a file and byte offset of a view in it: ``(1024, 256)`` counts, little-endian integers of 16 bits."""
+Frame = tuple[str | bytes, int]
+"""Path or content of a file, and byte offset of a view in it: ``(1024, 256)`` counts, little-endian 16-bit integers."""
 
 
 _TWO_VIEWS = struct.Struct("=4Qd4I4Qd4I")
@@ -103,8 +103,10 @@ class LoadRequest(ctypes.Structure):
     """Files, limits and output buffers of two views; ``struct load_request`` with its pairs as single fields."""
 
     _fields_ = (
-        ("front_path", ctypes.c_char_p),
-        ("back_path", ctypes.c_char_p),
+        ("front", ctypes.c_char_p),
+        ("back", ctypes.c_char_p),
+        ("front_size", ctypes.c_int64),
+        ("back_size", ctypes.c_int64),
         ("front_offset", ctypes.c_int64),
         ("back_offset", ctypes.c_int64),
         ("front_limit", ctypes.c_uint32),
@@ -168,10 +170,14 @@ class PairFunctions:
         stored = np.empty((2, *_COMMON), np.uint16)
         statistics = None if limits is None else PairStatistics()
         (front, front_offset), (back, back_offset) = frames
-        path, address, is_image = os.fsencode(front), _address_of(target), target.dtype == np.float32
+        file, size = _file_of(front)
+        other = (file, size) if back is front or back == front else _file_of(back)
+        address, is_image = _address_of(target), target.dtype == np.float32
         request = LoadRequest(
-            path,
-            path if back == front else os.fsencode(back),
+            file,
+            other[0],
+            size,
+            other[1],
             front_offset,
             back_offset,
             *(_fit(limits) if limits else (0, 0)),
@@ -245,6 +251,11 @@ def pair_functions() -> PairFunctions | None:
 def _fit(limits: tuple[int, int]) -> tuple[int, int]:
     """Return limits of 32 bits."""
     return min(limits[0], _MOST), min(limits[1], _MOST)
+
+
+def _file_of(origin: str | bytes) -> tuple[bytes, int]:
+    """Return a path and -1, or the content of a file and its size."""
+    return (origin, len(origin)) if isinstance(origin, bytes) else (os.fsencode(origin), -1)
 
 
 def _address_of(array: Pixels) -> int:

@@ -7,7 +7,9 @@ from all its objects, and only the rows that come out otherwise are written agai
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from io import SEEK_END
 from itertools import chain
+from typing import BinaryIO
 
 from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.copies import Digests
@@ -17,6 +19,7 @@ from bsbatch.dicom.labels import label_of
 from bsbatch.dicom.pairing import Event, decide, examine, has_both_views
 from bsbatch.dicom.selection import decline, find_defect, find_gap, may_be_scan, photopeak_frames
 from bsbatch.dicom.views import resolve, without_labels
+from bsbatch.errors import ItemError
 from bsbatch.host.threads import adaptive_map
 from bsbatch.host.workers import Isolation
 from bsbatch.identity import DigestSet, digest, exam_id
@@ -32,12 +35,12 @@ from bsbatch.store.committed import Committed, uid_digest
 from bsbatch.telemetry import Telemetry
 from bsbatch.tracers.record import Tracer
 
+_UNKNOWN = 1 << 62
+"""Size of an object of unknown size, whose header then decides no more than whether it is a scan."""
 _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
 """Defects of objects whose frames cannot be identified or must not be expanded."""
 _MAX_SETTLED = 4096
 """Objects without an examination in a unit, at most: the work that a kill loses if an archive holds no bone scans."""
-_HEADERS_AT_ONCE = 16
-"""Objects in one piece for a thread; most are rejected within 0.1 ms."""
 
 
 @dataclass(slots=True)
@@ -104,7 +107,7 @@ class Intake:
         committed.settle_gone(DigestSet(digest(ref.source) for ref in refs), self._uids(touched))
         unreadable = Packed[Event]()
         rest = (ref for ref in refs if committed.includes(ref.source))
-        for found in adaptive_map(self._inspect_chunk, rest, self.threads, _HEADERS_AT_ONCE):
+        for found in adaptive_map(self._inspect_chunk, rest, self.threads, self.source.heads_at_once):
             if isinstance(found, ScanObject):
                 self._waiting.add(found)
             else:
@@ -135,7 +138,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         known = self.catalog.studies
-        for found in adaptive_map(self._inspect_chunk, self._list_unsettled(), self.threads, _HEADERS_AT_ONCE):
+        for found in adaptive_map(self._inspect_chunk, self._list_unsettled(), self.threads, self.source.heads_at_once):
             if isinstance(found, SettledObject):
                 yield found
             elif has_both_views(found) and not self.holds_all and (key := key_of(found)) not in known:
@@ -171,24 +174,32 @@ class Intake:
 
     def _inspect_chunk(self, refs: list[ObjectRef]) -> list[ScanObject | SettledObject]:
         with self.telemetry.measure("header", len(refs)):
-            return [self._inspect(ref) for ref in refs]
+            try:
+                heads = iter(self.source.heads([ref for ref in refs if ref.problem is None], HEAD))
+            except Exception as error:  # a bug costs few objects, not the run
+                verdict = verdict_of(Stage.HEADER, error)
+                return [SettledObject(ref, None, ref.problem or verdict) for ref in refs]
+            return [
+                self._inspect(ref, next(heads)) if ref.problem is None else SettledObject(ref, None, ref.problem)
+                for ref in refs
+            ]
 
-    def _inspect(self, ref: ObjectRef) -> ScanObject | SettledObject:
-        if ref.problem is not None:
-            return SettledObject(ref, None, ref.problem)
+    def _inspect(self, ref: ObjectRef, head: bytes | ItemError) -> ScanObject | SettledObject:
         try:
-            header = self._header(ref)
+            header = self._header(ref, head)
             header = self.pseudonymiser.header(header) if self.pseudonymiser else header
             return self._judge(ref, self.patient_keys.header(header))
         except Exception as error:  # a bug costs one object, not the run
             return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
 
-    def _header(self, ref: ObjectRef) -> Header:
-        header = header_in(self.source.head(ref, HEAD), ref.size, may_be_scan)
-        if header is not None:
+    def _header(self, ref: ObjectRef, head: bytes | ItemError) -> Header:
+        if isinstance(head, ItemError):
+            raise head
+        header = header_in(head, _UNKNOWN if ref.size is None else ref.size, may_be_scan)
+        if header is not None and (ref.size is not None or decline(header) is not None):
             return header
         with self.source.open(ref) as stream:
-            return read_header(stream, ref.size, may_be_scan)
+            return read_header(stream, _size_of(stream) if ref.size is None else ref.size, may_be_scan)
 
     def _judge(self, ref: ObjectRef, header: Header) -> ScanObject | SettledObject:
         verdict = decline(header)
@@ -224,6 +235,12 @@ class Intake:
         if isinstance(frames, Reason):
             return Verdict.of(Stage.HEADER, frames)
         return resolve(header, frames, assume_order=self.selection.assume_frame_order)
+
+
+def _size_of(stream: BinaryIO) -> int:
+    size = stream.seek(0, SEEK_END)
+    stream.seek(0)
+    return size
 
 
 def _cut(events: Iterable[Event], most: int, first: int) -> Iterator[Unit]:

@@ -25,7 +25,7 @@ from bsbatch.records import (
     Examination,
     ExamView,
     Failure,
-    Header,
+    ObjectRef,
     PinnedImage,
     PreparedExam,
     Quality,
@@ -76,13 +76,19 @@ class Preparation:
         self, exam: Examination, anterior: ExamView, posterior: ExamView
     ) -> PreparedExam | Failure | None:
         """Go from files to image in one call of compiled code; None if the views are not of the common kind."""
-        native, front, back = pair_functions(), self._locate(anterior), self._locate(posterior)
-        if native is None or front is None or back is None:
+        native = pair_functions()
+        if native is None:
+            return None
+        try:
+            located = self._locate(anterior, posterior)
+        except Exception as error:  # a bug costs one examination, not the run
+            return Failure(exam, verdict_of(Stage.PIXELS, error))
+        if located is None:
             return None
         pinned = self._take()
         prepared = None
         try:
-            prepared = self._load(exam, native, ((anterior, front), (posterior, back)), pinned)
+            prepared = self._load(exam, native, located, pinned)
         finally:
             if not isinstance(prepared, PreparedExam):
                 self._give_back(pinned)
@@ -92,14 +98,13 @@ class Preparation:
         self,
         exam: Examination,
         native: PairFunctions,
-        located: tuple[tuple[ExamView, Frame], tuple[ExamView, Frame]],
+        located: tuple[Frame, Frame],
         pinned: PinnedImage | None,
     ) -> PreparedExam | Failure | None:
-        (anterior, front), (posterior, back) = located
         image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
         target = image.counts if isinstance(image, PinnedImage) else image
-        loaded = native.load((front, back), limits_of(exam), target)
-        if loaded is None or not _is_plain(loaded, anterior.scan.header, posterior.scan.header):
+        loaded = native.load(located, limits_of(exam), target)
+        if loaded is None or not _is_plain(loaded, exam):
             return None
         for stage, seconds in zip(_COMPILED_STAGES, loaded.seconds, strict=True):
             self.telemetry.add(stage, seconds, 1)
@@ -112,10 +117,24 @@ class Preparation:
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
         return self._assemble(exam, image, quality, *views)
 
-    def _locate(self, view: ExamView) -> Frame | None:
-        """Path and offset of a view, if it is a file and compiled code can read its frame."""
-        path, offset = self.source.path(view.scan.ref), frame_offset(view.scan.header, view.frame.frame)
-        return (path, offset) if path is not None and offset is not None else None
+    def _locate(self, anterior: ExamView, posterior: ExamView) -> tuple[Frame, Frame] | None:
+        """Files or contents, and offsets, of two views whose frames compiled code can read."""
+        front = frame_offset(anterior.scan.header, anterior.frame.frame)
+        back = frame_offset(posterior.scan.header, posterior.frame.frame)
+        if front is None or back is None:
+            return None
+        file, start = other, begin = self._find(anterior.scan.ref)
+        if posterior.scan is not anterior.scan:
+            other, begin = self._find(posterior.scan.ref)
+        return (file, start + front), (other, begin + back)
+
+    def _find(self, ref: ObjectRef) -> Frame:
+        """Path and offset of an object that lies in a file as it is; else its content and 0."""
+        file = self.source.file(ref)
+        if file is not None:
+            return file
+        with self.telemetry.measure("pixels", 0), self.source.open(ref) as stream:
+            return stream.read(), 0
 
     def _prepare_stepwise(self, exam: Examination, anterior: ExamView, posterior: ExamView) -> PreparedExam | Failure:
         """Read, measure and compose one after the other: any transfer syntax, size and source."""
@@ -190,9 +209,10 @@ class Preparation:
             self.image_pool.give_back(image)
 
 
-def _is_plain(loaded: LoadedPair, anterior: Header, posterior: Header) -> bool:
+def _is_plain(loaded: LoadedPair, exam: Examination) -> bool:
     """Return False if a view has overlays, rubbish or padding, which numpy removes."""
-    if loaded.statistics is None:
+    if loaded.statistics is None or exam.anterior is None or exam.posterior is None:
         return False
+    anterior, posterior = exam.anterior.scan.header, exam.posterior.scan.header
     front, back = loaded.statistics.views
     return front.high <= largest_plain(anterior) and back.high <= largest_plain(posterior)

@@ -14,6 +14,7 @@ from bsbatch.records import Unit
 from bsbatch.run.forecast import find_rate
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs
 from bsbatch.run.setup import MAX_UNIT, open_source
+from bsbatch.sources.listing import list_once
 from bsbatch.store.catalog import Catalog
 from bsbatch.store.flow import Flow
 from bsbatch.store.tables import OK
@@ -29,11 +30,10 @@ def rehearse(config: RunConfig, reporter: Reporter) -> Report:
         The archive is empty, or the model cannot be used.
     """
     started = time.monotonic()
-    source, flow = open_source(config), Flow()
-    threads = config.effort.threads or usable_cpus()
-    with Isolation() as isolation:
+    flow, threads = Flow(), config.effort.threads or usable_cpus()
+    with list_once(open_source(config)) as source, Isolation() as isolation:
         intake = Intake(source, config.selection, Catalog(), Telemetry(), isolation, threads, holds_all=True)
-        reporter.start(run_in_background(lambda: sum(1 for _ in source)), 0)
+        reporter.start(run_in_background(source.count), 0)
         for unit in intake.units(MAX_UNIT, config.limit):
             _count_unit(flow, unit)
             reporter.advance(len(unit.settled) + sum(len(exam.scans) for exam in unit.exams), 0, 0)

@@ -1,9 +1,9 @@
 """A run: take stock, execute units, commit, reconcile, report."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from bsbatch.run.run_file import find_differences, run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
+from bsbatch.sources.listing import list_once
 from bsbatch.store.catalog import Catalog, open_catalog
 from bsbatch.store.committed import Committed
 from bsbatch.store.flow import Flow
@@ -56,7 +57,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
         if config.dry_run:
             return rehearse(config, reporter)
         setup = resolve(config, reporter)
-        with lock_output(setup.out):
+        with lock_output(setup.out), list_once(setup.source, setup.out) as listed:
             if not config.fresh:
                 names = () if config.archive_moved else setup.archive_names
                 check_output(setup.out, names, setup.provenance.config_hash, lambda: find_differences(setup))
@@ -67,7 +68,13 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
                 ready.result()
                 if config.fresh:
                     clear_output(setup.out)
-                run = _Run(setup, backend, reporter, Progress(reporter, setup.rate, config.limit))
+                run = _Run(
+                    replace(setup, source=listed),
+                    listed.count,
+                    backend,
+                    reporter,
+                    Progress(reporter, setup.rate, config.limit),
+                )
                 return run.complete(config.effort.unit_size or unit_size)
 
 
@@ -76,6 +83,8 @@ class _Run:
     """A run whose output folder is locked and whose backend is entered."""
 
     setup: RunSetup
+    count: Callable[[], int]
+    """Counts the objects of the archive; blocks until it is listed."""
     backend: Backend
     reporter: Reporter
     progress: Progress
@@ -106,7 +115,7 @@ class _Run:
         with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
             intake = make_intake(setup, catalog, telemetry, isolation)
             screening = make_screening(setup, self.backend, telemetry, isolation, self.progress.add)
-            self.progress.start(run_in_background(lambda: sum(1 for _ in setup.source)), len(catalog.settled))
+            self.progress.start(run_in_background(self.count), len(catalog.settled))
             # as many as are scored at once: their rows are committed within seconds, and no lane waits
             first = setup.config.effort.unit_size or self.backend.lanes
             size = min(unit_size, MAX_UNIT)

@@ -20,7 +20,7 @@ from bsbatch.requirements import require
 from bsbatch.run.autotune import choose
 from bsbatch.run.forecast import Rate, find_rate
 from bsbatch.run.report import Reporter
-from bsbatch.sources.directory import DirectorySource
+from bsbatch.sources import address
 from bsbatch.store.folder import open_output, open_patient_key
 from bsbatch.store.tables import SCHEMA_VERSION, Provenance
 
@@ -55,9 +55,10 @@ class RunSetup:
 
     @property
     def archive_names(self) -> tuple[str, ...]:
-        """Names of the archive in ``run.json``: its absolute path; with pseudonyms its keyed hash, once the path."""
-        path = str(self.config.archive.resolve())
-        return (path,) if self.pseudonymiser is None else (self.pseudonymiser.archive(path), path)
+        """Names of the archive in ``run.json``: its absolute path or URL; with pseudonyms its keyed hash, once that."""
+        path = self.config.archive_path
+        name = str(self.config.archive if path is None else path.resolve())
+        return (name,) if self.pseudonymiser is None else (self.pseudonymiser.archive(name), name)
 
     @property
     def rate(self) -> Rate | None:
@@ -82,7 +83,7 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
         raise UsageError("name a folder for the results: --out FOLDER")
     source = open_source(config)
     model = Model.load(config.model, VERSION) if config.model is not None else None
-    out = open_output(config.out, config.archive)
+    out = open_output(config.out, config.archive_path)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
     patient_keys = PatientKeys.of(pseudonymiser.key if pseudonymiser is not None else open_patient_key(out))
     _check_maps(config, model)
@@ -101,7 +102,7 @@ def open_source(config: RunConfig) -> Source:
     UsageError
         It holds no file.
     """
-    source = DirectorySource(config.archive)
+    source = address.open_source(config.archive)
     if next(iter(source), None) is None:
         raise UsageError(f"the archive {config.archive} holds no file: check the path")
     return source

@@ -24,7 +24,7 @@ from bsbatch.store.committed import COLUMNS, is_of_study, study_of
 from bsbatch.store.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
 from bsbatch.store.tables import OBJECTS, RESULTS, Row
 
-_COLUMNS = [*COLUMNS, "size", "mtime_ns", "status"]
+_COLUMNS = [*COLUMNS, "size", "version", "status"]
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Catalog:
     """The facts about the committed rows that a resumed run needs."""
 
     settled: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    """Sorted digests of source, size and time of last change, of all objects with a row."""
+    """Sorted digests of source, size and version, of all objects with a row."""
     studies: DigestSet = field(default_factory=DigestSet)
     """`bsbatch.identity.study_key` of whole-body objects with a row."""
     retried: set[str] = field(default_factory=set)
@@ -42,7 +42,7 @@ class Catalog:
         """Return True if the object has a row."""
         if not len(self.settled):
             return False
-        key = np.uint64(_fingerprint(ref.source, ref.size, ref.mtime_ns))
+        key = np.uint64(_fingerprint(ref.source, ref.size, ref.version))
         index = int(np.searchsorted(self.settled, key))
         return index < len(self.settled) and bool(self.settled[index] == key)
 
@@ -142,12 +142,12 @@ class _Tables:
 
 
 def _fingerprints(refs: Iterable[ObjectRef]) -> dict[int, int]:
-    return {digest(ref.source): _fingerprint(ref.source, ref.size, ref.mtime_ns) for ref in refs}
+    return {digest(ref.source): _fingerprint(ref.source, ref.size, ref.version) for ref in refs}
 
 
 def _row_fingerprint(row: Row) -> int:
-    return _fingerprint(row["source"], row["size"], row["mtime_ns"])
+    return _fingerprint(row["source"], row["size"], row["version"])
 
 
-def _fingerprint(source: str, size: int, mtime_ns: int) -> int:
-    return digest(source, str(size), str(mtime_ns))
+def _fingerprint(source: str, size: int | None, version: str) -> int:
+    return digest(source, str(size), version)

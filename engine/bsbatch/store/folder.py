@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
+from bsbatch.config import is_url
 from bsbatch.errors import ConfigMismatchError, OutputError, UsageError
 from bsbatch.host.files import read_plain, refuse_file, replace_file
 from bsbatch.store.catalog import check_configuration
@@ -36,21 +37,23 @@ _OVERLAY = re.compile(r"[0-9a-f]{32}\.(png|webp)")
 _SHEET = re.compile(r"sheet-\d{4,}\.(png|webp)")
 
 
-def open_output(out: Path, archive: Path) -> Path:
+def open_output(out: Path, archive: Path | None) -> Path:
     """Create the folder and check that it can be written to.
+
+    Parameters
+    ----------
+    out
+        The output folder.
+    archive
+        Path of the archive; None if it is elsewhere.
 
     Raises
     ------
     UsageError
         The folder is a file, cannot be written to, lies in the archive, or holds the archive among its results.
     """
-    for name in (RESULTS, OBJECTS, OVERLAYS, SCANS):
-        if archive.resolve().is_relative_to((out / name).resolve()):
-            raise UsageError(
-                f"the archive {archive} lies in {out / name}, where the run writes: name the archive itself"
-            )
-    if out.resolve().is_relative_to(archive.resolve()):
-        raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
+    if archive is not None:
+        _check_apart(out, archive)
     refuse_file(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -60,6 +63,16 @@ def open_output(out: Path, archive: Path) -> Path:
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror}. Choose another --out or grant access") from error
     return out
+
+
+def _check_apart(out: Path, archive: Path) -> None:
+    for name in (RESULTS, OBJECTS, OVERLAYS, SCANS):
+        if archive.resolve().is_relative_to((out / name).resolve()):
+            raise UsageError(
+                f"the archive {archive} lies in {out / name}, where the run writes: name the archive itself"
+            )
+    if out.resolve().is_relative_to(archive.resolve()):
+        raise UsageError(f"{out} lies in the archive: choose an --out outside, or the results would be read as input")
 
 
 def open_patient_key(out: Path) -> bytes:
@@ -155,7 +168,7 @@ def check_output(out: Path, archives: Sequence[str], config_hash: str, differenc
     check_configuration(out, config_hash, differences)
     earlier = read_run_file(out).get("archive")
     if archives and earlier is not None and earlier not in archives:
-        named = f"the archive {earlier}" if Path(str(earlier)).is_absolute() else "another archive"
+        named = f"the archive {earlier}" if is_url(earlier) or Path(str(earlier)).is_absolute() else "another archive"
         raise ConfigMismatchError(
             f"{out} holds the results of {named}: choose another --out, or add --archive-moved if this is the same "
             "archive under another path"

@@ -28,7 +28,7 @@ from bsbatch.records import (
     UnitOutcome,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
 UNLIKE_TRAINING = "unlike_training"
@@ -144,8 +144,8 @@ CAM_COLUMNS = (
 
 OBJECT_COLUMNS = (
     _text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
-    Column("size", pa.int64(), "Bytes", is_nullable=False),
-    Column("mtime_ns", pa.int64(), "Time of last change, nanoseconds since 1970", is_nullable=False),
+    Column("size", pa.int64(), "Bytes, null if only the whole object would show it"),
+    _text("version", "Differs once the content does: a time of last change, a checksum, an ETag", is_nullable=False),
     _text("sop_uid", "(0008,0018) SOP Instance UID"),
     _text("sop_class", "(0008,0016) SOP Class UID"),
     _text("modality", "(0008,0060) Modality"),
@@ -357,7 +357,7 @@ def _verdict_columns(item: Failure | SettledObject) -> Row:
 
 
 def _ref_columns(ref: ObjectRef) -> Row:
-    return {"source": ref.source, "size": ref.size, "mtime_ns": ref.mtime_ns}
+    return {"source": ref.source, "size": ref.size, "version": ref.version}
 
 
 def _header_columns(header: Header) -> Row:
