@@ -50,6 +50,8 @@ _SAFE = _PLAIN | {ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossle
 _WITH_FORM = frozenset(
     (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 )
+READABLE_SYNTAXES = tuple(sorted(_SAFE | _WITH_FORM))
+"""Transfer syntaxes of which frames are read, if the decoders are installed."""
 _TYPES = {(8, False): "<u1", (8, True): "<i1", (16, False): "<u2", (16, True): "<i2"}
 _COMMON = 1024, 256, 16, False
 _COMMON_BYTES = 1024 * 256 * 2
