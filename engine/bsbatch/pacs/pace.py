@@ -2,7 +2,6 @@
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ from datetime import time as time_of_day
 from typing import NamedTuple, Self
 
 from bsbatch.errors import UsageError
+from bsbatch.host.threads import Lock
 
 logger = logging.getLogger(__name__)
 _HOURS = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
@@ -77,7 +77,7 @@ class SteadyPace:
         self._rate, self._hours = rate, hours
         self._sleep, self._seconds, self._local_time = sleep, seconds, local_time
         self._free_from = seconds()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def wait(self, objects: int) -> None:
         """Block until the PACS may be asked for that many objects more; 0 is a query."""
