@@ -143,6 +143,8 @@ class RunConfig:
     """Largest number of examinations to process."""
     keyfile: Path | None = None
     """File with the key of pseudonyms; None keeps UIDs and paths as they are."""
+    is_identified: bool = False
+    """Write Patient ID, Accession Number and more into the results; part of the configuration hash if True."""
     fresh: bool = False
     """Delete the tables of earlier runs in ``out`` first."""
     archive_moved: bool = False
@@ -160,6 +162,8 @@ class RunConfig:
             raise UsageError("--limit must be at least 1")
         if self.cam_engine is CamEngine.KERAS and self.cam is CamMode.NONE:
             raise UsageError("--cam-engine keras makes heat maps: choose which with --cam positive or --cam all")
+        if self.is_identified and self.keyfile is not None:
+            raise UsageError("--identify writes what --pseudonymise hides: choose one of them")
         self._check_parts()
 
     @property

@@ -14,7 +14,7 @@ from bsbatch.records import Header, ObjectRef
 _MIN_KEY_BYTES = 16
 _NAME_PARTS = re.compile(r"[\s^=,.]+")
 """Separators of the components of a name, PS3.5 section 6.2.1."""
-_replace_patient = Header.replacer("patient_id", "patient_issuer", "patient_name")
+_replace_patient = Header.replacer("patient_id", "patient_issuer", "patient_name", "study")
 _UID_BITS = 128
 _KEY_BYTES = 16
 
@@ -111,14 +111,18 @@ class PatientKeys:
         return cls(secrets.token_bytes())
 
     def header(self, header: Header) -> Header:
-        """Return the header with 32 hexadecimal digits for ID, issuer and name, as far as it has them."""
+        """Return the header without `study`, and with 32 hexadecimal digits for ID, issuer and name if it has them."""
         name = header.patient_name
-        if header.patient_id is None and header.patient_issuer is None and name is None:
+        if header.patient_id is None and header.patient_issuer is None and name is None and header.study is None:
             return header
         if name is not None:
             name = " ".join(_NAME_PARTS.split(name.casefold())).strip()
         patient, issuer = self._hash("patient:", header.patient_id), self._hash("issuer:", header.patient_issuer)
-        return _replace_patient(header, (patient, issuer, self._hash("name:", name)))
+        return _replace_patient(header, (patient, issuer, self._hash("name:", name), None))
+
+    def accession(self, number: str | None) -> str | None:
+        """Return the value of the column ``accession_key``: 32 hexadecimal digits for an Accession Number."""
+        return self._hash("accession:", number)
 
     def _hash(self, kind: str, text: str | None) -> str | None:
         if text is None:

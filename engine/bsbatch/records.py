@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.demographics import Demographics, StudyAttributes
 from bsbatch.reasons import Verdict
 from bsbatch.tracers.record import UNKNOWN_TRACER, Drug, Tracer
 from bsbatch.view_pixels import ViewPixels
@@ -109,6 +110,8 @@ class Header(NamedTuple):
     counts_accumulated: int | None
     drugs: tuple[Drug, ...]
     """Items of Radiopharmaceutical Information Sequence; without one, the retired attributes at the root."""
+    study: StudyAttributes | None
+    """Of patient and study; None of an object whose modality is not wanted, and as soon as the intake has read it."""
     pixel_data: PixelData | None
     sop_class: str | None
     """From here on, objects of one camera have the same values, see `Header.shared`."""
@@ -211,6 +214,7 @@ class ScanObject(NamedTuple):
     """Set if the header shows that the object cannot be used."""
     label: ScanLabel = ScanLabel()
     tracer: Tracer = UNKNOWN_TRACER
+    demographics: Demographics = Demographics()
 
 
 class ExamView(NamedTuple):

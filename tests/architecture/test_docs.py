@@ -8,6 +8,7 @@ import pytest
 from bsbatch.imaging.gradcam import CamWarning
 from bsbatch.imaging.quality import Flag
 from bsbatch.reasons import EXPLANATIONS, SKIPS, Reason
+from bsbatch.store.patients import IDENTITY_COLUMNS
 from bsbatch.store.tables import CAM_COLUMNS, OBJECT_COLUMNS, RESULT_COLUMNS
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,9 @@ def test_every_warning_of_a_heat_map_is_documented(warning: CamWarning) -> None:
     assert f"| `{warning}` |" in _document("tables.md")
 
 
-@pytest.mark.parametrize("column", [*RESULT_COLUMNS, *CAM_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name)
+@pytest.mark.parametrize(
+    "column", [*RESULT_COLUMNS, *IDENTITY_COLUMNS, *CAM_COLUMNS, *OBJECT_COLUMNS], ids=lambda column: column.name
+)
 def test_every_column_is_documented(column: object) -> None:
     name, description = getattr(column, "name"), getattr(column, "description")  # noqa: B009 - columns of two tables
     assert f"| `{name}` |" in _document("tables.md")

@@ -60,6 +60,7 @@ SOUND = Header(
     descriptions=(),
     whole_body_technique=None,
     drugs=(),
+    study=None,
     high_bit=15,
     padding=(),
     has_modality_lut=False,

@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, recall_score, roc_auc_score
 from tests.evaluation.made import Exam, like_the_paper, write_labels, write_results
 
+from bsbatch.demographics import band_of
 from bsbatch.errors import UsageError
-from bsbatch.evaluation.cohort import band_of
 from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.metrics_json import content_of
 from bsbatch.evaluation.operating import youden

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.dicom.objects import header, ref, scan
 
+from bsbatch.demographics import Demographics, Identity
 from bsbatch.dicom.pairing import examine
 from bsbatch.imaging.quality import Flag
 from bsbatch.reasons import Reason, Stage, Verdict
@@ -25,6 +26,8 @@ from bsbatch.records import (
     SettledObject,
     UnitOutcome,
 )
+from bsbatch.store.column import Column
+from bsbatch.store.patients import IDENTITY_COLUMNS
 from bsbatch.store.tables import (
     CAM_COLUMNS,
     OBJECT_COLUMNS,
@@ -33,7 +36,6 @@ from bsbatch.store.tables import (
     RESULTS,
     SCHEMA_VERSION,
     UNLIKE_TRAINING,
-    Column,
     Provenance,
     Row,
     object_rows,
@@ -58,6 +60,8 @@ CAMERA = {
     "acquisition_date": "20200102",
     "acquisition_time": "101500",
 }
+
+IDENTITY = Identity("4711", "House", "A 12", "20200304", "1015", "Bone scan", 71, "Clinic", "Urology")
 
 
 def failure(exam: Examination, reason: Reason = Reason.SINGLE_VIEW_ONLY, quality: Quality | None = None) -> Failure:
@@ -167,7 +171,8 @@ def test_the_tracer_is_written_and_the_posterior_object_completes_it() -> None:
 
 
 def test_every_column_of_a_result_has_its_own_value() -> None:
-    front = scan("A", "a", patient_id="key")._replace(tracer=Tracer("Tc-99m", "HDP", 185.5))
+    person = Demographics("hash", 2020, "F", "65 to 74", IDENTITY)
+    front = scan("A", "a", patient_id="key")._replace(tracer=Tracer("Tc-99m", "HDP", 185.5), demographics=person)
     back = scan("P", "p")
     exam = examine((front, back._replace(frames=(back.frames[0]._replace(frame=2),))))
     quality = Quality(1.0, 2.0, 3.0, 4.0, 5.0, 6, ("lossy",), "f" * 32)
@@ -204,10 +209,26 @@ def test_every_column_of_a_result_has_its_own_value() -> None:
         "qc_saturated_pixels": 6,
         "qc_flags": ["lossy"],
         "pixel_xxh3": "f" * 32,
+        "accession_key": "hash",
+        "study_year": 2020,
+        "patient_sex": "F",
+        "age_band": "65 to 74",
         "threshold": 0.5,
         "model_id": "0123456789abcdef",
         "config_hash": "abc",
     }
+
+
+def test_identity_is_in_the_rows_of_runs_that_ask_for_it_alone() -> None:
+    person = Demographics(identity=IDENTITY)
+    outcome = unit(failure(examine((scan("AP", "a")._replace(demographics=person),))))
+    rows = result_rows(outcome, PROVENANCE)
+
+    (plain,) = to_table(RESULTS, rows, "abc").to_pylist()
+    (named,) = to_table(RESULTS, rows, "abc", is_identified=True, has_maps=True).to_pylist()
+
+    assert {column.name for column in IDENTITY_COLUMNS} == named.keys() - plain.keys() - {c.name for c in CAM_COLUMNS}
+    assert {name: named[name] for name in IDENTITY._fields} == IDENTITY._asdict()
 
 
 def test_every_column_of_an_object_has_its_own_value() -> None:

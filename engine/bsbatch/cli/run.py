@@ -83,6 +83,10 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
+    identify: Annotated[
+        bool,
+        typer.Option("--identify", help="Write Patient ID, Accession Number, age ...", rich_help_panel=_OUTPUT),
+    ] = False,
     cam: Annotated[
         CamMode, typer.Option(help="Examinations that get a heat map (Grad-CAM).", rich_help_panel=_OUTPUT)
     ] = CamMode.NONE,
@@ -115,6 +119,7 @@ def run(
         cam_engine=cam_engine,
         overlay_format=overlay_format,
         keyfile=pseudonymise,
+        is_identified=identify,
         fresh=fresh,
         archive_moved=archive_moved,
         dry_run=dry_run,

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from bsbatch.demographics import band_of
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.labels import Label, LabelFile
 from bsbatch.evaluation.results import ResultRow, Results
@@ -14,8 +15,6 @@ from bsbatch.evaluation.sample import Mask, Sample
 from bsbatch.evaluation.settings import Restriction
 
 UNKNOWN = "unknown"
-_OLDEST = 1000
-"""Above every age."""
 
 
 class Exclusion(StrEnum):
@@ -175,8 +174,6 @@ _LOADS = (("1", 1, 1), ("2 to 5", 2, 5), ("6 to 20", 6, 20), ("more than 20", 21
 """Soloway et al., Cancer 1988;61:195-202: fewer than 6, 6 to 20, more than 20; a single lesion is separate here."""
 
 
-_BANDS = ((50, "0 to 49"), (65, "50 to 64"), (75, "65 to 74"), (_OLDEST, "75 and over"))
-"""Upper ends of bands of age in years; those from 65 on are of ICH E7."""
 _MOST_GROUPS = 50
 
 
@@ -219,11 +216,6 @@ def _by_name(kind: str, names: list[str | None]) -> list[Group]:
     if len(found) > _MOST_GROUPS:
         raise UsageError(f"{kind} has {len(found)} different values, more than {_MOST_GROUPS}: join some into groups")
     return [Group(kind, str(name), groups == name) for name in found]
-
-
-def band_of(age: int) -> str:
-    """Name of the band of an age in years."""
-    return next(name for end, name in _BANDS if age < end)
 
 
 def load_of(lesions: int | None) -> str:

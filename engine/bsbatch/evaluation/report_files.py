@@ -19,7 +19,7 @@ from bsbatch.evaluation.plot_files import draw_plots
 from bsbatch.host.files import replace_file
 from bsbatch.host.spreadsheet import write_csv
 from bsbatch.notice import NOTICE
-from bsbatch.store.tables import Column
+from bsbatch.store.column import Column
 
 METRICS, SCORES, UNMATCHED, FIGURES = "metrics.json", "scores.parquet", "unmatched.csv", "figures"
 

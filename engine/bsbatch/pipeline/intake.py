@@ -23,6 +23,7 @@ from bsbatch.errors import ItemError
 from bsbatch.host.threads import adaptive_map
 from bsbatch.host.workers import Isolation
 from bsbatch.identity import DigestSet, digest, exam_id
+from bsbatch.pipeline.demographics import describe
 from bsbatch.pipeline.reading import read_digests
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.pipeline.waiting import Packed, WaitingRoom, key_of
@@ -59,6 +60,8 @@ class Intake:
     threads: int
     patient_keys: PatientKeys = field(default_factory=PatientKeys.random)
     pseudonymiser: Pseudonymiser | None = None
+    is_identified: bool = False
+    """True if rows name the patient (`bsbatch.demographics.Identity`)."""
     holds_all: bool = False
     """True if no rows are kept that could be revised: every object waits for the end of the listing."""
     seen: int = 0
@@ -188,7 +191,7 @@ class Intake:
         try:
             header = self._header(ref, head)
             header = self.pseudonymiser.header(header) if self.pseudonymiser else header
-            return self._judge(ref, self.patient_keys.header(header))
+            return self._judge(ref, header)
         except Exception as error:  # a bug costs one object, not the run
             return SettledObject(ref, None, verdict_of(Stage.HEADER, error))
 
@@ -201,7 +204,8 @@ class Intake:
         with self.source.open(ref) as stream:
             return read_header(stream, _size_of(stream) if ref.size is None else ref.size, may_be_scan)
 
-    def _judge(self, ref: ObjectRef, header: Header) -> ScanObject | SettledObject:
+    def _judge(self, ref: ObjectRef, named: Header) -> ScanObject | SettledObject:
+        header = self.patient_keys.header(named)
         verdict = decline(header)
         if verdict is not None:
             return SettledObject(ref, header, verdict)
@@ -209,12 +213,13 @@ class Intake:
         views, label = self._views(header, defect), label_of(header)
         other_nuclide, tracer = self._judge_tracer(header, views, identify(header))
         header, defect = without_labels(header), defect or other_nuclide
+        person = describe(named, self.patient_keys, is_identified=self.is_identified)
         if isinstance(views, tuple):
             defect = defect or (find_gap(header) if len(views) == 1 else None)
-            return ScanObject(ref, header, views, defect, label, tracer)
+            return ScanObject(ref, header, views, defect, label, tracer, person)
         if views.reason is Reason.LATERAL_VIEW:
             return SettledObject(ref, header, views)
-        return ScanObject(ref, header, (), defect or views, tracer=tracer)
+        return ScanObject(ref, header, (), defect or views, tracer=tracer, demographics=person)
 
     def _judge_tracer(
         self, header: Header, views: tuple[FrameView, ...] | Verdict, tracer: Tracer

@@ -29,6 +29,7 @@ def make_intake(setup: RunSetup, catalog: Catalog, telemetry: Telemetry, isolati
         setup.threads,
         setup.patient_keys,
         setup.pseudonymiser,
+        setup.config.is_identified,
     )
 
 

@@ -157,9 +157,11 @@ def _provenance_of(
         decisive["cam"] = str(config.cam)
     if config.cam_engine is CamEngine.KERAS:
         decisive["cam_engine"] = str(config.cam_engine)
+    if config.is_identified:
+        decisive["identified"] = True
     is_calibrated = model is not None and model.manifest.is_calibrated
     model_id = model.model_id if model is not None else None
-    return Provenance(_hash_of(decisive), model_id, threshold, has_maps, is_calibrated)
+    return Provenance(_hash_of(decisive), model_id, threshold, has_maps, is_calibrated, config.is_identified)
 
 
 def _hash_of(decisive: Mapping[str, object]) -> str:

@@ -58,13 +58,7 @@ class ParquetSink:
             return
         provenance = self._provenance
         try:
-            content = to_table(
-                table,
-                rows,
-                provenance.config_hash,
-                has_maps=provenance.has_maps,
-                is_calibrated=provenance.is_calibrated,
-            )
+            content = to_table(table, rows, provenance.config_hash, **provenance.extent)
             write_part(self._out / table, self._next, content)
         except OSError as error:
             raise OutputError.of(self._out, error) from error

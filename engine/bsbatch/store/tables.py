@@ -8,7 +8,7 @@ counterpart is removed from either table, and its objects are processed again.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
 
@@ -27,6 +27,8 @@ from bsbatch.records import (
     SettledObject,
     UnitOutcome,
 )
+from bsbatch.store.column import Column, text
+from bsbatch.store.patients import DEMOGRAPHIC_COLUMNS, IDENTITY_COLUMNS, demographic_values
 
 SCHEMA_VERSION = 6
 RESULTS, OBJECTS = "results", "objects"
@@ -37,53 +39,39 @@ UNLIKE_TRAINING = "unlike_training"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table."""
-
-    name: str
-    kind: pa.DataType
-    description: str
-    is_nullable: bool = True
-
-
-def _text(name: str, description: str, *, is_nullable: bool = True) -> Column:
-    return Column(name, pa.string(), description, is_nullable)
-
-
 _VERDICT = (
-    _text("stage", "Where the decision fell: list, header, views, pairing, pixels, preprocess or infer"),
-    _text("reason", "Stable reason code, null where all went well (docs/tables.md)"),
-    _text("message", "The reason in words, without patient data"),
+    text("stage", "Where the decision fell: list, header, views, pairing, pixels, preprocess or infer"),
+    text("reason", "Stable reason code, null where all went well (docs/tables.md)"),
+    text("message", "The reason in words, without patient data"),
 )
-_PATIENT = _text("patient_key", "Keyed hash of (0010,0020) Patient ID and its issuer, 32 hexadecimal digits")
+_PATIENT = text("patient_key", "Keyed hash of (0010,0020) Patient ID and its issuer, 32 hexadecimal digits")
 _CAMERA = (
-    _text("manufacturer", "(0008,0070) Manufacturer"),
-    _text("model_name", "(0008,1090) Manufacturer's Model Name"),
-    _text("image_type", "(0008,0008) Image Type, values separated by backslashes"),
-    _text("acquisition_date", "(0008,0022) Acquisition Date, YYYYMMDD"),
-    _text("acquisition_time", "(0008,0032) Acquisition Time, HHMMSS.ffffff"),
+    text("manufacturer", "(0008,0070) Manufacturer"),
+    text("model_name", "(0008,1090) Manufacturer's Model Name"),
+    text("image_type", "(0008,0008) Image Type, values separated by backslashes"),
+    text("acquisition_date", "(0008,0022) Acquisition Date, YYYYMMDD"),
+    text("acquisition_time", "(0008,0032) Acquisition Time, HHMMSS.ffffff"),
 )
 
 _SCORE = Column("p_metastasis", pa.float32(), "Score for metastatic bone disease, in [0, 1]; it is no probability")
 _PROBABILITY = replace(_SCORE, description="Probability of metastatic bone disease, in [0, 1]; the model is calibrated")
 RESULT_COLUMNS = (
-    _text("exam_id", "Hash of study, SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
-    _text("status", "ok or failed", is_nullable=False),
+    text("exam_id", "Hash of study, SOP Instance UIDs and frames, 32 hexadecimal digits; unique", is_nullable=False),
+    text("status", "ok or failed", is_nullable=False),
     *_VERDICT,
     _PATIENT,
-    _text("study_uid", "(0020,000D) Study Instance UID"),
-    _text("series_uid", "(0020,000E) Series Instance UID, of the anterior view where they differ"),
-    _text("sop_uid_anterior", "(0008,0018) SOP Instance UID of the anterior view"),
-    _text("sop_uid_posterior", "(0008,0018) SOP Instance UID of the posterior view"),
+    text("study_uid", "(0020,000D) Study Instance UID"),
+    text("series_uid", "(0020,000E) Series Instance UID, of the anterior view where they differ"),
+    text("sop_uid_anterior", "(0008,0018) SOP Instance UID of the anterior view"),
+    text("sop_uid_posterior", "(0008,0018) SOP Instance UID of the posterior view"),
     Column("frame_anterior", pa.int32(), "Frame of the anterior view, from 1"),
     Column("frame_posterior", pa.int32(), "Frame of the posterior view, from 1"),
-    _text("source_anterior", "Object of the anterior view, relative to the archive"),
-    _text("source_posterior", "Object of the posterior view, relative to the archive"),
-    _text("view_evidence", "What named the views; anterior|posterior where they differ"),
+    text("source_anterior", "Object of the anterior view, relative to the archive"),
+    text("source_posterior", "Object of the posterior view, relative to the archive"),
+    text("view_evidence", "What named the views; anterior|posterior where they differ"),
     *_CAMERA,
-    _text("radionuclide", "Normalised radionuclide of the header, for example Tc-99m; null if it names none"),
-    _text("radiopharmaceutical", "Normalised radiopharmaceutical: MDP, HDP, DPD ..., or other; null if none is named"),
+    text("radionuclide", "Normalised radionuclide of the header, for example Tc-99m; null if it names none"),
+    text("radiopharmaceutical", "Normalised radiopharmaceutical: MDP, HDP, DPD ..., or other; null if none is named"),
     Column("minutes_from_injection", pa.float32(), "Minutes from the injection to the acquisition, null if unknown"),
     _SCORE,
     Column("logit", pa.float32(), "ln(p / (1 - p)) of p_metastasis, not rounded where that is 0 or 1; at most 87.3"),
@@ -105,9 +93,10 @@ RESULT_COLUMNS = (
     ),
     Column("qc_saturated_pixels", pa.int32(), "Pixels at the largest value that can be stored"),
     Column("qc_flags", pa.list_(pa.string()), "Warnings (docs/tables.md)"),
-    _text("pixel_xxh3", "XXH3, 128 bits, of both views' stored pixels: equal for copies under other UIDs"),
-    _text("model_id", "First 16 digits of the SHA-256 of the model's graph"),
-    _text("config_hash", "Hash of model, preprocessing, threshold, precision and selection", is_nullable=False),
+    text("pixel_xxh3", "XXH3, 128 bits, of both views' stored pixels: equal for copies under other UIDs"),
+    *DEMOGRAPHIC_COLUMNS,
+    text("model_id", "First 16 digits of the SHA-256 of the model's graph"),
+    text("config_hash", "Hash of model, preprocessing, threshold, precision and selection", is_nullable=False),
 )
 """One row for each examination."""
 
@@ -143,23 +132,23 @@ CAM_COLUMNS = (
 """Additional columns of ``results`` in runs with heat maps."""
 
 OBJECT_COLUMNS = (
-    _text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
+    text("source", "Path of the object, relative to the archive; unique", is_nullable=False),
     Column("size", pa.int64(), "Bytes, null if only the whole object would show it"),
-    _text("version", "Differs once the content does: a time of last change, a checksum, an ETag", is_nullable=False),
-    _text("sop_uid", "(0008,0018) SOP Instance UID"),
-    _text("sop_class", "(0008,0016) SOP Class UID"),
-    _text("modality", "(0008,0060) Modality"),
+    text("version", "Differs once the content does: a time of last change, a checksum, an ETag", is_nullable=False),
+    text("sop_uid", "(0008,0018) SOP Instance UID"),
+    text("sop_class", "(0008,0016) SOP Class UID"),
+    text("modality", "(0008,0060) Modality"),
     _PATIENT,
-    _text("study_uid", "(0020,000D) Study Instance UID"),
-    _text("series_uid", "(0020,000E) Series Instance UID"),
-    _text("frame_of_reference_uid", "(0020,0052) Frame of Reference UID"),
+    text("study_uid", "(0020,000D) Study Instance UID"),
+    text("series_uid", "(0020,000E) Series Instance UID"),
+    text("frame_of_reference_uid", "(0020,0052) Frame of Reference UID"),
     Column("rows", pa.int32(), "(0028,0010) Rows"),
     Column("columns", pa.int32(), "(0028,0011) Columns"),
     Column("frames", pa.int32(), "(0028,0008) Number of Frames"),
     *_CAMERA,
-    _text("status", "used, failed or skipped", is_nullable=False),
+    text("status", "used, failed or skipped", is_nullable=False),
     *_VERDICT,
-    _text("exam_id", "The examination that the object went into"),
+    text("exam_id", "The examination that the object went into"),
     Column(
         "unfit_values",
         pa.list_(pa.string()),
@@ -180,19 +169,36 @@ class Provenance:
     """True if ``results`` has the columns of heat maps."""
     is_calibrated: bool = False
     """True if the scores are probabilities."""
+    is_identified: bool = False
+    """True if ``results`` has the columns that name the patient."""
+
+    @property
+    def extent(self) -> "Extent":
+        """Arguments of `to_table`."""
+        return Extent(has_maps=self.has_maps, is_calibrated=self.is_calibrated, is_identified=self.is_identified)
 
 
-def columns_of(table: str, *, has_maps: bool = False, is_calibrated: bool = False) -> tuple[Column, ...]:
+class Extent(TypedDict, total=False):
+    """Properties of a run that decide the columns of ``results``; False by default."""
+
+    has_maps: bool
+    is_calibrated: bool
+    is_identified: bool
+
+
+def columns_of(table: str, **extent: Unpack[Extent]) -> tuple[Column, ...]:
     """Return the columns of a table, those of heat maps last."""
     if table == OBJECTS:
         return OBJECT_COLUMNS
-    columns = RESULT_COLUMNS + CAM_COLUMNS if has_maps else RESULT_COLUMNS
-    return tuple(_PROBABILITY if is_calibrated and column is _SCORE else column for column in columns)
+    columns: tuple[Column, ...] = RESULT_COLUMNS
+    columns += IDENTITY_COLUMNS if extent.get("is_identified") else ()
+    columns += CAM_COLUMNS if extent.get("has_maps") else ()
+    return tuple(_PROBABILITY if extent.get("is_calibrated") and column is _SCORE else column for column in columns)
 
 
-def schema_of(table: str, config_hash: str, *, has_maps: bool = False, is_calibrated: bool = False) -> pa.Schema:
+def schema_of(table: str, config_hash: str, **extent: Unpack[Extent]) -> pa.Schema:
     """Return the Arrow schema of a table; its metadata hold table name, column descriptions and versions."""
-    columns = columns_of(table, has_maps=has_maps, is_calibrated=is_calibrated)
+    columns = columns_of(table, **extent)
     fields = [
         pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
         for column in columns
@@ -222,11 +228,9 @@ def object_rows(outcome: UnitOutcome) -> list[Row]:
     return rows
 
 
-def to_table(
-    table: str, rows: Iterable[Row], config_hash: str, *, has_maps: bool = False, is_calibrated: bool = False
-) -> pa.Table:
+def to_table(table: str, rows: Iterable[Row], config_hash: str, **extent: Unpack[Extent]) -> pa.Table:
     """Return rows as an Arrow table with the schema of the table."""
-    schema = schema_of(table, config_hash, has_maps=has_maps, is_calibrated=is_calibrated)
+    schema = schema_of(table, config_hash, **extent)
     return pa.Table.from_pylist(list(rows), schema=schema)
 
 
@@ -245,7 +249,8 @@ def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
 def _exam_columns(exam: Examination) -> Row:
     views = {"anterior": exam.anterior, "posterior": exam.posterior}
     first = exam.anterior or exam.posterior
-    header = first.scan.header if first is not None else exam.scans[0].header
+    scan = first.scan if first is not None else exam.scans[0]
+    header, person = scan.header, demographic_values(scan.demographics)
     row: Row = {
         "exam_id": exam.exam_id,
         "patient_key": patient_key(header),
@@ -257,7 +262,7 @@ def _exam_columns(exam: Examination) -> Row:
             row[f"sop_uid_{name}"] = view.scan.header.sop_uid
             row[f"frame_{name}"] = view.frame.frame
             row[f"source_{name}"] = view.scan.ref.source
-    return {**row, **_camera_columns(header), **_tracer_columns(exam), "view_evidence": _evidence(views)}
+    return {**row, **_camera_columns(header), **_tracer_columns(exam), **person, "view_evidence": _evidence(views)}
 
 
 def _tracer_columns(exam: Examination) -> Row:

@@ -60,7 +60,7 @@ def originals() -> list[tuple[bytes, UID]]:
             *("InstitutionName", "InstitutionAddress", "StudyDescription"),
             *("InstitutionalDepartmentName", "PatientID", "OtherPatientIDs"),
             *("AdditionalPatientHistory", "PatientComments", "PatientAddress", "ProtocolName", "DeviceSerialNumber"),
-            *("ImageComments", "RequestedProcedureDescription", "AdmissionID", "StudyComments"),
+            *("ImageComments", "RequestedProcedureDescription", "AdmissionID", "StudyComments", "RequestingService"),
         )
     }
     named |= dict.fromkeys(("AccessionNumber", "StationName", "StudyID", "EthnicGroup", "Occupation"), f"{CANARY} 12")

@@ -54,13 +54,19 @@ GENIE_LABELS = Attribute("GenieDatasetName", b"LO"), Attribute("GeniePictureObje
 GENIE = {0x00110010: GENIE_CREATOR, 0x00111012: GENIE_LABELS[0], 0x00111030: GENIE_LABELS[1]}
 """Private creator, and the labels of data set and picture that GE's Genie and Xeleris workstations write."""
 
-BEGINNING = OUTLINE | _table("ContentDate")
+BEGINNING = OUTLINE | _table("ContentDate", "StudyDate", "StudyTime", "AccessionNumber")
 """Attributes up to Modality, after which it is known whether more are wanted."""
 
 FULL = (
     BEGINNING
     | _table(
         "SeriesDescription",
+        "StudyDescription",
+        "InstitutionName",
+        "RequestingService",
+        "PatientBirthDate",
+        "PatientSex",
+        "PatientAge",
         "PatientName",
         "PatientID",
         "IssuerOfPatientID",
@@ -104,6 +110,13 @@ OF_DRUGS = "Radionuclide", "Radiopharmaceutical", "RadiopharmaceuticalInformatio
 """Keywords that name what was injected."""
 
 
+OF_STUDY = (
+    *("AccessionNumber", "StudyDate", "StudyTime", "StudyDescription", "InstitutionName", "RequestingService"),
+    *("PatientBirthDate", "PatientSex", "PatientAge"),
+)
+"""Keywords of the values of `bsbatch.demographics.StudyAttributes`, behind the character set."""
+
+
 class Order(NamedTuple):
     """Keywords of the attributes that make a `bsbatch.records.Header`, in the order in which their values are kept."""
 
@@ -131,6 +144,7 @@ ORDER = _order(
     *_OF_INSTANCE,
     *("AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("PatientID", "IssuerOfPatientID", "PatientName", "ContentDate", "CountsAccumulated"),
+    *OF_STUDY,
     *OF_DRUGS,
 )
 """Of any other object; the objects of a camera share the rest."""

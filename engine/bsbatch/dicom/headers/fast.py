@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
 
+from bsbatch.demographics import StudyAttributes
 from bsbatch.dicom.encoding import UNDEFINED
 from bsbatch.dicom.headers import attributes, lossy, values
 from bsbatch.dicom.headers.attributes import IsWanted
@@ -102,7 +103,7 @@ def _outline(walk: Walk) -> Header:
 
 
 def _complete(walk: Walk, pixel_data: PixelData | None) -> Header:
-    instance, media_instance, time, moment, *series, patient, issuer, name, content_date, total = walk.own[:_DRUGS]
+    instance, media_instance, time, moment, *series, patient, issuer, name, content_date, total = walk.own[:_STUDY]
     codec = values.codec_of(walk.shared[_CHARACTER_SET])
     fields, known_from = _camera_fields(walk.shared, walk.is_implicit)
     patient_id = values.unique_free_text(patient, codec)
@@ -116,6 +117,7 @@ def _complete(walk: Walk, pixel_data: PixelData | None) -> Header:
             *(None, None, None if patient_id else values.simple_name(name)),
             values.integer(total),
             read_drugs(walk.own[_DRUGS:], codec, walk.is_implicit),
+            StudyAttributes(walk.shared[_CHARACTER_SET], *walk.own[_STUDY:_DRUGS]),
             pixel_data,
             *fields,
         )
@@ -205,7 +207,8 @@ _OF_SERIES = "AcquisitionDate", "StudyInstanceUID", "SeriesInstanceUID", "FrameO
 _CHARACTER_SET, _SYNTAX = 0, 1
 """Positions of Specific Character Set and Transfer Syntax UID in the shared values of an `attributes.Order`."""
 _DRUGS = -len(attributes.OF_DRUGS)
-"""Position of the first own value that names what was injected."""
+_STUDY = _DRUGS - len(attributes.OF_STUDY)
+"""Positions of the first own value that names what was injected, and of the first one of `StudyAttributes`."""
 
 
 class _Shared(NamedTuple):
@@ -224,7 +227,7 @@ def _outline_fields(packed: Values) -> _Shared:
     codec = values.codec_of(packed[_CHARACTER_SET])
     series = (values.text(raw, keyword) for keyword in _OF_SERIES)
     unread = _UNREAD | {"is_lossy": lossy.is_lossy(None, values.text(raw, "TransferSyntaxUID") or "")}
-    return _share((*series, *(None,) * 6, (), None, *_order(_object_fields(raw, codec) | unread)))
+    return _share((*series, *(None,) * 6, (), None, None, *_order(_object_fields(raw, codec) | unread)))
 
 
 @lru_cache(_REMEMBERED)

@@ -11,7 +11,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from bsbatch.dicom.headers.attributes import GENIE_LABELS
+from bsbatch.demographics import StudyAttributes
+from bsbatch.dicom.headers.attributes import GENIE_LABELS, OF_STUDY
 from bsbatch.records import FIRST_SHARED, Header
 from bsbatch.tracers.record import Drug
 
@@ -21,6 +22,7 @@ _LONGEST_CODE, _LONGEST_NAME = 16, 64
 """Characters of CS and LO. Image Type may be as long as LO: cameras write values that are longer than CS allows."""
 FOREIGN = re.compile("[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 """Control characters but for those that people and character sets write: tabulators, ends of lines, ESC."""
+_FOREIGN_BYTES = re.compile(FOREIGN.pattern.encode())
 _NEVER_IN_NAMES = frozenset("^=\\\ufffd")
 """Separators of names and of values, and the sign of bytes that are no text: no camera has them in its name."""
 
@@ -84,7 +86,8 @@ def drop_unfit(header: Header, known_from: int = len(Header._fields)) -> Header:
     else:
         own = _BETWEEN.join([str(value or "") for value in header[: len(_OWN_FORMS)]])
         is_fit = _OWN.fullmatch(own) if known_from <= FIRST_SHARED else None
-    if is_fit and (not header.drugs or _are_sound(header.drugs)):
+    is_sound = (not header.drugs or _are_sound(header.drugs)) and (not header.study or _is_plain(header.study))
+    if is_fit and is_sound:
         return header
     faults = (*_faults_of_object(header), *_faults_of_camera(header))
     if not faults:
@@ -103,6 +106,17 @@ def _are_sound(drugs: tuple[Drug, ...]) -> bool:
     return not _are_foreign(drugs)
 
 
+def _is_plain(study: StudyAttributes) -> bool:
+    """Return True if no value has a control character. Padding with zero bytes is one, and is found sound later."""
+    return _FOREIGN_BYTES.search(b"".join(study)) is None
+
+
+def _foreign_in(study: StudyAttributes) -> tuple[str, ...]:
+    """Keywords of the attributes of patient and study that hold parts of other elements."""
+    values = zip(OF_STUDY, study[1:], strict=True)
+    return tuple(keyword for keyword, value in values if FOREIGN.search(value.rstrip(b"\0 ").decode("latin-1")))
+
+
 def first_known(fields: tuple[object, ...]) -> int:
     """Return the position of the first of the last fields of a header if all of them fit, else the number of fields."""
     header = Header.of_last(fields)
@@ -117,6 +131,8 @@ def _faults_of_object(header: Header) -> Iterator[_Fault]:
             yield _Fault(keyword, is_foreign, {field: None})
     if not _are_sound(header.drugs):
         yield _Fault("RadiopharmaceuticalInformationSequence", True, {"drugs": ()})
+    for keyword in _foreign_in(header.study) if header.study else ():
+        yield _Fault(keyword, True, {"study": None})
 
 
 def _faults_of_camera(header: Header) -> Iterator[_Fault]:

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from bsbatch.demographics import StudyAttributes
 from bsbatch.dicom.encoding import HEAD_BYTES, SHORT_HEAD, UNDEFINED, is_encapsulated, is_native
 from bsbatch.dicom.headers import attributes, lossy
 from bsbatch.dicom.headers.attributes import IsWanted
@@ -52,9 +53,9 @@ def parse(stream: BinaryIO, start: int, size: int, is_wanted: IsWanted) -> tuple
         if not is_wanted(_text(dataset, "Modality") or "", _sop_class(file.meta, dataset) or ""):
             return drop_unfit(_to_header(file.meta, dataset, None, _syntax(file, dataset, None))), False
         dataset = file.read(_PIXELS.__contains__, _FULL)
-        pixels = _locate_pixels(file, size)
+        pixels, study = _locate_pixels(file, size), _study(dataset)
         header = _to_header(file.meta, dataset, pixels, _syntax(file, dataset, pixels))
-        return drop_unfit(header), "DirectoryRecordSequence" in dataset
+        return drop_unfit(header._replace(study=study)), "DirectoryRecordSequence" in dataset
     except Exception as error:  # damaged headers raise nearly everything (reference: 597 malformed files, 8 types)
         if isinstance(error, OSError) and error.errno is not None:  # of the disk: pydicom's own have no number
             raise
@@ -127,6 +128,7 @@ def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, sy
         detector_vector=_integers(dataset, "DetectorVector"),
         energy_window_vector=_integers(dataset, "EnergyWindowVector"),
         drugs=_drugs(dataset),
+        study=None,
         energy_windows=windows_of(
             tuple(_energy_ranges(item) for item in _items(dataset, "EnergyWindowInformationSequence")),
             *_centre(dataset),
@@ -145,6 +147,13 @@ def _to_header(meta: Dataset, dataset: Dataset, pixel_data: PixelData | None, sy
         unfit=unreadable,
         is_damaged=bool(unreadable),
     )
+
+
+def _study(dataset: Dataset) -> StudyAttributes:
+    """Collect values as in the file: pydicom forgets their bytes with the first access to them."""
+    elements = map(dataset.get_item, ("SpecificCharacterSet", *attributes.OF_STUDY))
+    values = (getattr(element, "value", b"") for element in elements)
+    return StudyAttributes(*(value if isinstance(value, bytes) else b"" for value in values))
 
 
 def _value(dataset: Dataset, key: str | int) -> object:
