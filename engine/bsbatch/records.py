@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.demographics import Demographics, StudyAttributes
+from bsbatch.patients.record import Demographics, StudyAttributes
 from bsbatch.reasons import Verdict
 from bsbatch.tracers.record import UNKNOWN_TRACER, Drug, Tracer
 from bsbatch.view_pixels import ViewPixels
@@ -111,7 +111,7 @@ class Header(NamedTuple):
     drugs: tuple[Drug, ...]
     """Items of Radiopharmaceutical Information Sequence; without one, the retired attributes at the root."""
     study: StudyAttributes | None
-    """Of patient and study; None of an object whose modality is not wanted, and as soon as the intake has read it."""
+    """None of an object whose modality is not wanted, and as soon as the intake has read the header."""
     pixel_data: PixelData | None
     sop_class: str | None
     """From here on, objects of one camera have the same values, see `Header.shared`."""
@@ -146,9 +146,8 @@ class Header(NamedTuple):
     private_labels: tuple[tuple[str, ...], ...]
     """Values of GEMS_GENIE_1 (0011,1012) and (0011,1030); some writers give one for each frame."""
     view_position: tuple[str, ...]
-    """(0018,5101) View Position."""
     image_ids: tuple[str, ...]
-    """(0054,0400) Image ID."""
+    """(0018,5101) View Position, and (0054,0400) Image ID."""
     descriptions: tuple[str, ...]
     """(0008,103E) Series Description; the objects of a series share it."""
     whole_body_technique: str | None

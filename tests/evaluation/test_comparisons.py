@@ -9,7 +9,6 @@ import pytest
 from sklearn.metrics import accuracy_score, brier_score_loss, recall_score, roc_auc_score
 from tests.evaluation.made import Exam, like_the_paper, write_labels, write_results
 
-from bsbatch.demographics import band_of
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.evaluate import evaluate
 from bsbatch.evaluation.metrics_json import content_of
@@ -17,6 +16,7 @@ from bsbatch.evaluation.operating import youden
 from bsbatch.evaluation.performance import Evaluation
 from bsbatch.evaluation.settings import DecisionSettings, EvaluationConfig, Resampling
 from bsbatch.evaluation.sizes import plan
+from bsbatch.patients.record import band_of
 
 NUMBER = 998
 SAMPLE = like_the_paper()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.dicom.objects import header
 
-from bsbatch.demographics import Demographics, Identity, StudyAttributes
+from bsbatch.patients.record import Demographics, Identity, StudyAttributes
 from bsbatch.pipeline.demographics import describe
 from bsbatch.pseudonyms import PatientKeys
 from bsbatch.records import Header

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from tests.dicom.objects import header, ref, scan
 
-from bsbatch.demographics import Demographics, Identity
 from bsbatch.dicom.pairing import examine
 from bsbatch.imaging.quality import Flag
+from bsbatch.patients.record import Demographics, Identity
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
     Examination,

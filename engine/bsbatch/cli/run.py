@@ -18,6 +18,9 @@ _Model = Annotated[
     ),
 ]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)]
+_Identify = Annotated[
+    bool, typer.Option("--identify", help="Write Patient ID, Accession Number, age ...", rich_help_panel=_OUTPUT)
+]
 _Moved = Annotated[
     bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT)
 ]
@@ -83,10 +86,7 @@ def run(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    identify: Annotated[
-        bool,
-        typer.Option("--identify", help="Write Patient ID, Accession Number, age ...", rich_help_panel=_OUTPUT),
-    ] = False,
+    identify: _Identify = False,
     cam: Annotated[
         CamMode, typer.Option(help="Examinations that get a heat map (Grad-CAM).", rich_help_panel=_OUTPUT)
     ] = CamMode.NONE,

@@ -7,12 +7,12 @@ from enum import StrEnum
 
 import numpy as np
 
-from bsbatch.demographics import band_of
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.labels import Label, LabelFile
 from bsbatch.evaluation.results import ResultRow, Results
 from bsbatch.evaluation.sample import Mask, Sample
 from bsbatch.evaluation.settings import Restriction
+from bsbatch.patients.record import band_of
 
 UNKNOWN = "unknown"
 

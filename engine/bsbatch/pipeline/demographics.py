@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from pydicom.charset import convert_encodings, decode_bytes
 
-from bsbatch.demographics import Demographics, Identity, StudyAttributes, band_of
 from bsbatch.dicom.moments import day_of
+from bsbatch.patients.record import Demographics, Identity, StudyAttributes, band_of
 from bsbatch.pseudonyms import PatientKeys
 from bsbatch.records import Header
 

@@ -61,7 +61,7 @@ class Intake:
     patient_keys: PatientKeys = field(default_factory=PatientKeys.random)
     pseudonymiser: Pseudonymiser | None = None
     is_identified: bool = False
-    """True if rows name the patient (`bsbatch.demographics.Identity`)."""
+    """True if rows name the patient (`bsbatch.patients.record.Identity`)."""
     holds_all: bool = False
     """True if no rows are kept that could be revised: every object waits for the end of the listing."""
     seen: int = 0

@@ -1,10 +1,10 @@
-"""Columns of ``results`` about patient and study, and their values from `bsbatch.demographics`."""
+"""Columns of ``results`` about patient and study, and their values from `bsbatch.patients.record`."""
 
 from collections.abc import Mapping
 
 import pyarrow as pa
 
-from bsbatch.demographics import Demographics
+from bsbatch.patients.record import Demographics
 from bsbatch.store.column import Column, text
 
 DEMOGRAPHIC_COLUMNS = (
@@ -25,7 +25,7 @@ IDENTITY_COLUMNS = (
     text("institution", "(0008,0080) Institution Name"),
     text("requesting_service", "(0032,1033) Requesting Service, the referring department"),
 )
-"""Additional columns of runs with ``--identify``: the fields of `bsbatch.demographics.Identity`."""
+"""Additional columns of runs with ``--identify``: the fields of `bsbatch.patients.record.Identity`."""
 
 
 def demographic_values(person: Demographics) -> Mapping[str, str | int | None]:

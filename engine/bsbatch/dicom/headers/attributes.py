@@ -114,7 +114,7 @@ OF_STUDY = (
     *("AccessionNumber", "StudyDate", "StudyTime", "StudyDescription", "InstitutionName", "RequestingService"),
     *("PatientBirthDate", "PatientSex", "PatientAge"),
 )
-"""Keywords of the values of `bsbatch.demographics.StudyAttributes`, behind the character set."""
+"""Keywords of the values of `bsbatch.patients.record.StudyAttributes`, behind the character set."""
 
 
 class Order(NamedTuple):

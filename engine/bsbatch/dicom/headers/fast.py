@@ -11,7 +11,6 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom.uid import ImplicitVRLittleEndian
 
-from bsbatch.demographics import StudyAttributes
 from bsbatch.dicom.encoding import UNDEFINED
 from bsbatch.dicom.headers import attributes, lossy, values
 from bsbatch.dicom.headers.attributes import IsWanted
@@ -34,6 +33,7 @@ from bsbatch.dicom.headers.sequences import (
 from bsbatch.dicom.headers.templates import DATASET, TemplateCache, Values, Walk
 from bsbatch.dicom.headers.validity import drop_unfit, first_known
 from bsbatch.dicom.moments import acquisition
+from bsbatch.patients.record import StudyAttributes
 from bsbatch.records import Header, PixelData
 
 HEAD = 8192

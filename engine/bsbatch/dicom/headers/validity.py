@@ -11,8 +11,8 @@ from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-from bsbatch.demographics import StudyAttributes
 from bsbatch.dicom.headers.attributes import GENIE_LABELS, OF_STUDY
+from bsbatch.patients.record import StudyAttributes
 from bsbatch.records import FIRST_SHARED, Header
 from bsbatch.tracers.record import Drug
 

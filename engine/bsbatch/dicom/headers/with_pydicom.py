@@ -9,7 +9,6 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from bsbatch.demographics import StudyAttributes
 from bsbatch.dicom.encoding import HEAD_BYTES, SHORT_HEAD, UNDEFINED, is_encapsulated, is_native
 from bsbatch.dicom.headers import attributes, lossy
 from bsbatch.dicom.headers.attributes import IsWanted
@@ -20,6 +19,7 @@ from bsbatch.dicom.headers.validity import drop_unfit
 from bsbatch.dicom.moments import acquisition
 from bsbatch.dicom.part10 import Part10, open_file
 from bsbatch.errors import ItemError
+from bsbatch.patients.record import StudyAttributes
 from bsbatch.reasons import EXPLANATIONS, Reason
 from bsbatch.records import Detector, EnergyRange, Header, PixelData
 from bsbatch.tracers.record import Drug
