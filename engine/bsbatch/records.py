@@ -99,9 +99,8 @@ class Header(NamedTuple):
     series_uid: str | None
     frame_of_reference_uid: str | None
     patient_id: str | None
-    """(0010,0020) Patient ID; a keyed hash of it as soon as the intake has read the header."""
     patient_issuer: str | None
-    """(0010,0021) Issuer of Patient ID; a keyed hash likewise."""
+    """(0010,0020) Patient ID and (0010,0021) its issuer; keyed hashes as soon as the intake has read the header."""
     acquisition_datetime: str | None
     content_date: str | None
     """(0008,0023), read only without a date of acquisition; (0008,002A) may contradict the others."""
@@ -111,7 +110,6 @@ class Header(NamedTuple):
     drugs: tuple[Drug, ...]
     """Items of Radiopharmaceutical Information Sequence; without one, the retired attributes at the root."""
     study: StudyAttributes | None
-    """None of an object whose modality is not wanted, and as soon as the intake has read the header."""
     pixel_data: PixelData | None
     sop_class: str | None
     """From here on, objects of one camera have the same values, see `Header.shared`."""
@@ -381,7 +379,6 @@ class Prediction(NamedTuple):
     """For the predicted class; None if the examination gets no heat map."""
     logit: float | None = None
     distance: float | None = None
-    """See `Inference.distances`."""
 
 
 Outcome = Prediction | Failure

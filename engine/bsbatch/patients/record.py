@@ -10,7 +10,10 @@ _BANDS = ((50, "0 to 49"), (65, "50 to 64"), (75, "65 to 74"), (_OLDEST, "75 and
 
 
 class StudyAttributes(NamedTuple):
-    """Undecoded values of a header, padding included, empty where one is absent; no row holds one of them as it is."""
+    """Undecoded values of a header, padding included, empty where one is absent; no row holds one of them as it is.
+
+    A header has them if its modality is wanted, and until the intake has read it.
+    """
 
     character_set: bytes
     """(0008,0005) Specific Character Set, by which the others are decoded."""
