@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,13 +120,15 @@ def missing() -> str | None:
 
 
 @contextmanager
-def start_orthanc(folder: Path, **settings: object) -> Iterator[Orthanc]:
+def start_orthanc(folder: Path, environment: Mapping[str, str] | None = None, **settings: object) -> Iterator[Orthanc]:
     """Start a server with its storage in a new folder, and end it; skip the test if it cannot run here.
 
     Parameters
     ----------
     folder
         For storage, settings and log.
+    environment
+        Variables that its settings refer to.
     settings
         Of orthanc.json, in place of those of this function. ``HttpPort`` and ``DicomPort`` are free ports otherwise.
     """
@@ -140,7 +142,11 @@ def start_orthanc(folder: Path, **settings: object) -> Iterator[Orthanc]:
     log = folder / "orthanc.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={"LD_PRELOAD": str(_shim(folder))}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**(environment or {}), "LD_PRELOAD": str(_shim(folder))},
         )
     server = Orthanc(str(setting["DicomAet"]), *_ports(setting), log, process)
     try:
@@ -192,6 +198,8 @@ def _wait(server: Orthanc, seconds: float = 60) -> None:
     while time.monotonic() < end and server.process.poll() is None:
         try:
             server.rest("system")
+        except HTTPError:  # it asks for a password
+            return
         except URLError:
             time.sleep(0.05)
         else:

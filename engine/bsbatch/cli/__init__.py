@@ -9,6 +9,7 @@ from bsbatch.cli.bench import bench
 from bsbatch.cli.demo import demo
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
+from bsbatch.cli.fetch import fetch
 from bsbatch.cli.info import info
 from bsbatch.cli.key import key
 from bsbatch.cli.report import report
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(epilog="Example: bsbatch run /archive --model demo --out OUT")(run)
+app.command(epilog="Example: bsbatch fetch dicomweb:https://pacs.example/dicom-web MIRROR --since 2025-01-01")(fetch)
 app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)
 app.command(epilog="Example: bsbatch bench /archive --model demo")(bench)

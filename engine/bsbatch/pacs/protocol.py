@@ -1,8 +1,26 @@
 """Protocols and records of a PACS: what is asked of it, what it has, and the pauses between requests."""
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
+
+
+class Trouble(StrEnum):
+    """Reasons why a study or an object was not fetched; codes of the ledger beside those of `bsbatch.reasons`."""
+
+    REFUSED = "refused"
+    """The PACS answers with an error."""
+    NOT_SENT = "not_sent"
+    """The PACS lists the object and does not send it."""
+    INCOMPLETE = "incomplete"
+    """The answer ends before the object does, or the object before its pixels do."""
+    OTHER_OBJECT = "other_object"
+    """An object of another SOP Instance UID came, or no DICOM object."""
+    INVALID_ANSWER = "invalid_answer"
+    """The answer to a search cannot be read."""
+    TOO_LARGE = "too_large"
+    """Larger than any scan."""
 
 
 class StudyFilter(NamedTuple):
@@ -40,6 +58,8 @@ class PacsObject(NamedTuple):
     columns: int | None = None
     frames: int | None = None
     bits_allocated: int | None = None
+    series_size: int | None = None
+    """Number of objects of its series: clients may retrieve a series as a whole if all of it are asked for."""
 
 
 class PacsClient(Protocol):

@@ -197,8 +197,12 @@ def columns_of(table: str, **extent: Unpack[Extent]) -> tuple[Column, ...]:
 
 
 def schema_of(table: str, config_hash: str, **extent: Unpack[Extent]) -> pa.Schema:
-    """Return the Arrow schema of a table; its metadata hold table name, column descriptions and versions."""
-    columns = columns_of(table, **extent)
+    """Return the Arrow schema of a table of a run."""
+    return make_schema(table, columns_of(table, **extent), config_hash)
+
+
+def make_schema(table: str, columns: tuple[Column, ...], config_hash: str) -> pa.Schema:
+    """Return an Arrow schema; its metadata hold table name, column descriptions and versions."""
     fields = [
         pa.field(column.name, column.kind, column.is_nullable, {"description": column.description})
         for column in columns
