@@ -35,6 +35,7 @@ class Reason(StrEnum):
     READ_ERROR = "read_error"
     NOT_DICOM = "not_dicom"
     WRAPPED = "wrapped"
+    CONTAINER_NOT_OPENED = "container_not_opened"
     DICOMDIR = "dicomdir"
     DECODE_FAILED = "decode_failed"
     DECODE_TIMEOUT = "decode_timeout"
@@ -83,6 +84,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.READ_ERROR: "the file system gave an error: check the disk or the mount and run again",
     Reason.NOT_DICOM: "not a DICOM file",
     Reason.WRAPPED: "a DICOM file inside something else (a DICOMweb response, an archive): unpack it or export again",
+    Reason.CONTAINER_NOT_OPENED: "an archive or a member of one that is not opened: unpack it, and run over the folder",
     Reason.DICOMDIR: "a DICOMDIR, an index without images",
     Reason.DECODE_FAILED: "a damaged DICOM header or damaged pixel data",
     Reason.DECODE_TIMEOUT: "compressed pixel data that a decoder did not finish in time: export it uncompressed",

@@ -1,6 +1,11 @@
 """Places where the same objects can lie, for tests that run over each kind of source."""
 
-from collections.abc import Mapping
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +15,9 @@ class Storage(Protocol):
 
     prefix: str
     """What the names of rows begin with, before the name that the object was stored under."""
+
+    is_one_file: bool
+    """True if no object can change or go without the file that holds all."""
 
     @property
     def address(self) -> Path | str:
@@ -25,6 +33,7 @@ class FolderStorage:
     """Files below a folder."""
 
     prefix = ""
+    is_one_file = False
 
     def __init__(self, folder: Path) -> None:
         self.address = folder
@@ -40,3 +49,48 @@ class FolderStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists() or path.read_bytes() != data:
                 path.write_bytes(data)
+
+
+def zip_of(objects: Mapping[str, bytes], method: int) -> bytes:
+    """Pack objects into a zip."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in objects.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return stream.getvalue()
+
+
+def tar_of(objects: Mapping[str, bytes]) -> bytes:
+    """Pack objects into a tar; other data have another time."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, data in objects.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), zlib.crc32(data)
+            archive.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+PACKERS: Mapping[str, Callable[[Mapping[str, bytes]], bytes]] = {
+    "stored.zip": lambda objects: zip_of(objects, zipfile.ZIP_STORED),
+    "deflated.zip": lambda objects: zip_of(objects, zipfile.ZIP_DEFLATED),
+    "plain.tar": tar_of,
+    "packed.tar.gz": lambda objects: gzip.compress(tar_of(objects), 1),
+}
+"""Containers by file name."""
+
+
+class PackedStorage:
+    """Members of a container."""
+
+    is_one_file = True
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.address = folder / name
+        self.prefix = f"{name}!/"
+        self._pack = PACKERS[name]
+
+    def store(self, objects: Mapping[str, bytes]) -> None:
+        """Replace the container."""
+        self.address.parent.mkdir(parents=True, exist_ok=True)
+        self.address.write_bytes(self._pack(objects))

@@ -18,6 +18,9 @@ def phantom(
         list[str] | None, typer.Option(metavar="<A|B|C>", help="Repeat for several.", show_default="all")
     ] = None,
     clutter: Annotated[bool, typer.Option(help="Add other objects that a PACS holds, and faulty ones.")] = True,
+    containers: Annotated[
+        bool, typer.Option("--containers", help="Put some studies into zips and tars, and compress some objects.")
+    ] = False,
     difficulty: Annotated[
         str,
         typer.Option(metavar="<default|easy>", help="easy: bright lesions and nothing that resembles them."),
@@ -30,7 +33,7 @@ def phantom(
     console = Terminal()
     columns = (TextColumn("examinations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        plan = SetPlan(studies, seed, tuple(centre or ("A", "B", "C")), clutter, Difficulty(difficulty))
+        plan = SetPlan(studies, seed, tuple(centre or ("A", "B", "C")), clutter, Difficulty(difficulty), containers)
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("", total=studies)
             summary = write_set(out, plan, lambda n: progress.update(task, completed=n))

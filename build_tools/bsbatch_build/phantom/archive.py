@@ -19,6 +19,7 @@ from bsbatch.host.machine import usable_cpus
 from bsbatch.host.spreadsheet import write_csv
 from bsbatch.reasons import Status
 from bsbatch_build.phantom.clutter import EXTRA_STUDIES, ROUND, draw_companions, draw_duplicate, make_copies
+from bsbatch_build.phantom.containers import pack
 from bsbatch_build.phantom.dialects import ANTERIOR, POSTERIOR, PhantomScan, build_datasets
 from bsbatch_build.phantom.encoding import SHARES, Encoding, encode
 from bsbatch_build.phantom.entries import ArchiveFile, Expectation, PhantomFile, StudyFolder, study_folder
@@ -61,7 +62,7 @@ def write_set(out: Path, plan: SetPlan, on_study: Callable[[int], object] = lamb
     """Write the set described by ``plan`` into the new or empty folder ``out``.
 
     ``on_study`` is called after each study with the number of studies written. Raises ValueError if
-    ``out`` is not empty.
+    ``out`` is not empty, or for containers if there are too few studies.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} is not an empty folder. Name a new one, or empty it first.")
@@ -73,6 +74,9 @@ def write_set(out: Path, plan: SetPlan, on_study: Callable[[int], object] = lamb
         labels.append(label)
         expected += rows
         on_study(number)
+    if plan.containers:
+        moved = pack(out / "archive")
+        expected = [(moved.get(source, source), kind, status, reason) for source, kind, status, reason in expected]
     _write_csv(out / "labels.csv", LABEL_HEADER, labels)
     _write_csv(out / "expected.csv", EXPECTED_HEADER, sorted(expected))
     return _summary(labels, expected)

@@ -42,6 +42,8 @@ class SetPlan:
     clutter: bool = True
     """True if the archive also holds the other objects and faults of a PACS export."""
     difficulty: Difficulty = Difficulty.DEFAULT
+    containers: bool = False
+    """True if some studies lie in zips and tars, and some objects are compressed."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if a field is out of range."""

@@ -27,11 +27,18 @@ def decide(scans: Sequence[ScanObject], read_digests: ReadDigests) -> list[Event
     read_digests
         Reads the pixels of an object. It is called only for studies of more than one examination's objects.
     """
-    ordered = sorted(scans, key=lambda scan: scan.ref.location)
+    ordered = sorted(scans, key=_place)
     if _is_plain(ordered):
         return _examine_patient(ordered)
     settled = settle_copies(ordered, read_digests)
     return settled.events + [event for patient in by_patient(settled.scans) for event in _examine_patient(patient)]
+
+
+def _place(scan: ScanObject) -> tuple[str, ...]:
+    """Return a key that sorts paths, and in a container the offsets of its members."""
+    location = scan.ref.location
+    parts = (location,) if isinstance(location, str) else location
+    return tuple(f"{part:020}" if isinstance(part, int) else part for part in parts)
 
 
 def examine(scans: tuple[ScanObject, ...], verdict: Verdict | None = None) -> Examination:

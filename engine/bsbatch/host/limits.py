@@ -26,6 +26,14 @@ MASK_PIXELS, MASK_BYTES = 1 << 23, 1 << 27
 """Pixels of one lesion mask; bytes of its file, inflated, and of the decoded frames of a DICOM Segmentation."""
 LABEL_BYTES, LABEL_LINES = 1 << 25, 1 << 18
 """Bytes and lines of a label file."""
+INFLATED_BYTES = 1 << 28
+"""Bytes that one member or object of a container may be inflated to: far above the largest whole-body scan."""
+INFLATED_FREE, INFLATED_RATIO = 1 << 26, 200
+"""Bytes that are inflated whatever their ratio; beyond these, inflated bytes for each compressed one."""
+INFLATED_MEMORY = 1 << 25
+"""Bytes of an inflated member that are held in memory; a larger one goes to an unlinked temporary file."""
+SPOOL_BYTES = 1 << 33
+"""Bytes of members of compressed tars that are held in unlinked temporary files; at most half of the free space."""
 
 _EXPANSION, _FRAGMENT_BYTES = 2, 1 << 20
 """Encapsulated pixel data in shares of native ones, and bytes beyond that. No encoder doubles an image."""

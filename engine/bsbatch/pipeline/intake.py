@@ -242,6 +242,15 @@ class Intake:
         return resolve(header, frames, assume_order=self.selection.assume_frame_order)
 
 
+def may_be_opened(head: bytes) -> bool:
+    """Return True for the first bytes of an object of which a run may read others."""
+    try:
+        header = header_in(head, _UNKNOWN, may_be_scan)
+    except Exception:  # it becomes a row when the object is read
+        return False
+    return header is None or decline(header) is None
+
+
 def _size_of(stream: BinaryIO) -> int:
     size = stream.seek(0, SEEK_END)
     stream.seek(0)

@@ -14,6 +14,7 @@ from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.gradcam import Explainer
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
+from bsbatch.pipeline.intake import may_be_opened
 from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.requirements import require
@@ -102,7 +103,7 @@ def open_source(config: RunConfig) -> Source:
     UsageError
         It holds no file.
     """
-    source = address.open_source(config.archive)
+    source = address.open_source(config.archive, may_be_opened)
     if next(iter(source), None) is None:
         raise UsageError(f"the archive {config.archive} holds no file: check the path")
     return source

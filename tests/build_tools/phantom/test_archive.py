@@ -169,3 +169,12 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 def test_an_invalid_plan_is_refused(studies: int, seed: int, centres: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SetPlan(studies=studies, seed=seed, centres=centres)
+
+
+def test_containers_are_equal_for_equal_plans_and_need_enough_studies(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_set(tmp_path / name, SetPlan(studies=10, seed=5, centres=("B",), clutter=False, containers=True))
+
+    assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
+    with pytest.raises(ValueError, match="at least 10 studies, not 2"):
+        write_set(tmp_path / "few", SetPlan(studies=2, seed=5, centres=("B",), clutter=False, containers=True))
