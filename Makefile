@@ -223,7 +223,7 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,test]'
+	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,watch,test]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.build
@@ -244,5 +244,5 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,test,check]'
+	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,watch,test,check]'
 	@touch $@

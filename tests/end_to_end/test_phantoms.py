@@ -86,7 +86,7 @@ def test_raw_counts_agree_with_the_header(out: Path) -> None:
 def test_pandas_style_readers_see_one_schema_with_descriptions(out: Path) -> None:
     for table in ("results", "objects"):
         schema = pq.read_table(out / table).schema
-        assert schema.metadata[b"bsbatch.schema_version"] == b"5"
+        assert schema.metadata[b"bsbatch.schema_version"] == b"6"
         assert all((field.metadata or {}).get(b"description") for field in schema)
 
 

@@ -15,6 +15,7 @@ from bsbatch.cli.key import key
 from bsbatch.cli.report import report
 from bsbatch.cli.run import run
 from bsbatch.cli.terminal import CommandGroup
+from bsbatch.cli.watch import watch
 from bsbatch.notice import SENTENCE
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(epilog="Example: bsbatch run /archive --model demo --out OUT")(run)
+app.command(epilog="Example: bsbatch watch /incoming --model demo --out OUT")(watch)
 app.command(epilog="Example: bsbatch fetch dicomweb:https://pacs.example/dicom-web MIRROR --since 2025-01-01")(fetch)
 app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)

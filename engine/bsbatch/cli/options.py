@@ -2,11 +2,16 @@
 
 from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from bsbatch.config import OFFERED_BACKENDS, BackendName
+from bsbatch.config import OFFERED_BACKENDS, BackendName, CamMode, OverlayFormat, TracerRule
 from bsbatch.errors import UsageError
+
+INPUT, TUNING, OUTPUT = "What to screen", "How to run", "What to write"
+"""Panels of the help pages."""
 
 
 def parse_backend(name: str) -> BackendName:
@@ -32,3 +37,29 @@ backend_option = partial(
     "onnxruntime:cuda.",
 )
 """The option ``--backend``."""
+
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Smallest score of a positive scan.", show_default="the model's", rich_help_panel=INPUT),
+]
+Tracer = Annotated[
+    TracerRule, typer.Option(help="Score scans of bone tracers, or of any radionuclide.", rich_help_panel=INPUT)
+]
+Threads = Annotated[int | None, typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=TUNING)]
+Pseudonymise = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="KEYFILE",
+        help="Replace UIDs and paths with keyed hashes.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+Identify = Annotated[
+    bool, typer.Option("--identify", help="Write Patient ID, Accession Number, age ...", rich_help_panel=OUTPUT)
+]
+Cam = Annotated[CamMode, typer.Option(help="Examinations that get a heat map (Grad-CAM).", rich_help_panel=OUTPUT)]
+Overlays = Annotated[
+    OverlayFormat, typer.Option(help="File format of heat maps drawn over the scans.", rich_help_panel=OUTPUT)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=OUTPUT)]

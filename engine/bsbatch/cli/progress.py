@@ -27,7 +27,7 @@ class _Tally:
     def start(self, total: "Pending[int]", done: int) -> None:
         """Start to count, from the number of objects that earlier runs settled."""
         self._total, self.objects, self._started = total, done, time.monotonic()
-        self._done = done
+        self._done, self.ok, self.failed = done, 0, 0
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
         """Add settled objects, scored and failed examinations."""

@@ -6,23 +6,30 @@ from typing import Annotated
 
 import typer
 
-from bsbatch.cli.options import backend_option
+from bsbatch.cli.options import (
+    INPUT,
+    OUTPUT,
+    TUNING,
+    Cam,
+    Identify,
+    Overlays,
+    Pseudonymise,
+    Quiet,
+    Threads,
+    Threshold,
+    Tracer,
+    backend_option,
+)
 from bsbatch.cli.terminal import Terminal
 from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
 
-_INPUT, _TUNING, _OUTPUT = "What to screen", "How to run", "What to write"
 _Model = Annotated[
     Path | None,
-    typer.Option(
-        help="Model directory, or demo. Needed but for --dry-run.", show_default=False, rich_help_panel=_INPUT
-    ),
+    typer.Option(help="Model directory, or demo. Needed but for --dry-run.", show_default=False, rich_help_panel=INPUT),
 ]
-_Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=_OUTPUT)]
-_Identify = Annotated[
-    bool, typer.Option("--identify", help="Write Patient ID, Accession Number, age ...", rich_help_panel=_OUTPUT)
-]
+_Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=OUTPUT)]
 _Moved = Annotated[
-    bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=_OUTPUT)
+    bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=OUTPUT)
 ]
 
 
@@ -36,69 +43,49 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the tables. Needed but for --dry-run.", show_default=False, rich_help_panel=_OUTPUT
+            help="Folder for the tables. Needed but for --dry-run.", show_default=False, rich_help_panel=OUTPUT
         ),
     ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Smallest score of a positive scan.", show_default="the model's", rich_help_panel=_INPUT),
-    ] = None,
+    threshold: Threshold = None,
     assume_frame_order: Annotated[
         bool,
-        typer.Option("--assume-frame-order", help="Unlabelled frames: anterior first.", rich_help_panel=_INPUT),
+        typer.Option("--assume-frame-order", help="Unlabelled frames: anterior first.", rich_help_panel=INPUT),
     ] = False,
     max_pixels: Annotated[
-        int, typer.Option(help="Largest rows x columns x frames of an object.", rich_help_panel=_INPUT)
+        int, typer.Option(help="Largest rows x columns x frames of an object.", rich_help_panel=INPUT)
     ] = Selection().max_pixels,
-    tracer: Annotated[
-        TracerRule, typer.Option(help="Score scans of bone tracers, or of any radionuclide.", rich_help_panel=_INPUT)
-    ] = TracerRule.BONE,
+    tracer: Tracer = TracerRule.BONE,
     limit: Annotated[
         int | None,
-        typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=_INPUT),
+        typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=INPUT),
     ] = None,
-    backend: Annotated[BackendName, backend_option(rich_help_panel=_TUNING)] = BackendName.AUTO,
-    threads: Annotated[
-        int | None,
-        typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=_TUNING),
-    ] = None,
+    backend: Annotated[BackendName, backend_option(rich_help_panel=TUNING)] = BackendName.AUTO,
+    threads: Threads = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Examinations in one inference.", show_default="the backend's", rich_help_panel=_TUNING),
+        typer.Option(help="Examinations in one inference.", show_default="the backend's", rich_help_panel=TUNING),
     ] = None,
     unit_size: Annotated[
         int | None,
-        typer.Option(help="Examinations in one commit.", show_default="about a minute's", rich_help_panel=_TUNING),
+        typer.Option(help="Examinations in one commit.", show_default="about a minute's", rich_help_panel=TUNING),
     ] = None,
     max_error_rate: Annotated[
         float,
-        typer.Option(help="Exit with 3 above this failed share of examinations or files.", rich_help_panel=_TUNING),
+        typer.Option(help="Exit with 3 above this failed share of examinations or files.", rich_help_panel=TUNING),
     ] = 0.05,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read only headers and show the plan.", rich_help_panel=_TUNING)
+        bool, typer.Option("--dry-run", help="Read only headers and show the plan.", rich_help_panel=TUNING)
     ] = False,
-    pseudonymise: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="KEYFILE",
-            help="Replace UIDs and paths with keyed hashes.",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    identify: _Identify = False,
-    cam: Annotated[
-        CamMode, typer.Option(help="Examinations that get a heat map (Grad-CAM).", rich_help_panel=_OUTPUT)
-    ] = CamMode.NONE,
+    pseudonymise: Pseudonymise = None,
+    identify: Identify = False,
+    cam: Cam = CamMode.NONE,
     cam_engine: Annotated[
-        CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=_OUTPUT)
+        CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=OUTPUT)
     ] = CamEngine.FUSED,
-    overlay_format: Annotated[
-        OverlayFormat, typer.Option(help="File format of heat maps drawn over the scans.", rich_help_panel=_OUTPUT)
-    ] = OverlayFormat.PNG,
+    overlay_format: Overlays = OverlayFormat.PNG,
     fresh: _Fresh = False,
     archive_moved: _Moved = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_OUTPUT)] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Screen an archive: one row for each examination and one for each object.
 

@@ -1,9 +1,9 @@
-"""A run: take stock, execute units, commit, reconcile, report."""
+"""Runs: take stock, execute units, commit, reconcile, report."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -56,46 +56,86 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
     with silence_pydicom():
         if config.dry_run:
             return rehearse(config, reporter)
-        setup = resolve(config, reporter)
-        with lock_output(setup.out), list_once(setup.source, setup.out) as listed:
-            if not config.fresh:
-                names = () if config.archive_moved else setup.archive_names
-                check_output(setup.out, names, setup.provenance.config_hash, lambda: find_differences(setup))
-            # pyarrow imports pandas with its first table, if that is installed: not beside the first images
-            ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
-            with make_backend(setup) as backend:
-                unit_size = _probe(backend)  # before anything is deleted
-                ready.result()
-                if config.fresh:
-                    clear_output(setup.out)
-                run = _Run(
-                    replace(setup, source=listed),
-                    listed.count,
-                    backend,
-                    reporter,
-                    Progress(reporter, setup.rate, config.limit),
-                )
-                return run.complete(config.effort.unit_size or unit_size)
+        with open_session(config, reporter) as session:
+            return session.run()
+
+
+@contextmanager
+def open_session(config: RunConfig, reporter: Reporter, *, is_watched: bool = False) -> Iterator["Session"]:
+    """Resolve a configuration, lock the output folder and enter the backend; what is there must fit the configuration.
+
+    Parameters
+    ----------
+    is_watched
+        True if the archive may be empty.
+
+    Raises
+    ------
+    UsageError
+        The run cannot start with these settings.
+    """
+    setup = resolve(config, reporter, is_watched=is_watched)
+    with lock_output(setup.out):
+        if not config.fresh:
+            names = () if config.archive_moved else setup.archive_names
+            check_output(setup.out, names, setup.provenance.config_hash, lambda: find_differences(setup))
+        # pyarrow imports pandas with its first table, if that is installed: not beside the first images
+        ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
+        with make_backend(setup) as backend:
+            unit_size = _probe(backend)  # before anything is deleted
+            ready.result()
+            if config.fresh:
+                clear_output(setup.out)
+            yield Session(setup, backend, reporter, config.effort.unit_size or unit_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A locked output folder and an entered backend, for one run or several, one after the other."""
+
+    setup: RunSetup
+    backend: Backend
+    reporter: Reporter
+    unit_size: int
+    """Examinations in a unit, at most."""
+    sinks: tuple[Sink, ...] = ()
+    """Further destinations of the units; each unit reaches them once its rows are committed."""
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    keeps_failures: bool = False
+    """True if failed objects are tried again only once they have changed."""
+
+    def run(self) -> Report:
+        """List the archive and execute what earlier runs left undone."""
+        setup = self.setup
+        with list_once(setup.source, setup.out) as listed:
+            progress = Progress(self.reporter, setup.rate, setup.config.limit)
+            return _Run(replace(self, setup=replace(setup, source=listed)), listed.count, progress).complete()
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run whose output folder is locked and whose backend is entered."""
+    """A run over a listing."""
 
-    setup: RunSetup
+    session: Session
     count: Callable[[], int]
     """Counts the objects of the archive; blocks until it is listed."""
-    backend: Backend
-    reporter: Reporter
     progress: Progress
 
-    def complete(self, unit_size: int) -> Report:
-        """Execute what earlier runs left undone, and report; ``run.json`` is written before and after."""
-        setup, telemetry, started = self.setup, Telemetry(), time.monotonic()
-        catalog = open_catalog(setup.out, self._list())
+    @property
+    def setup(self) -> RunSetup:
+        return self.session.setup
+
+    @property
+    def reporter(self) -> Reporter:
+        return self.session.reporter
+
+    def complete(self) -> Report:
+        """Execute, and report; ``run.json`` is written before and after."""
+        setup, telemetry, started = self.setup, self.session.telemetry, time.monotonic()
+        catalog = open_catalog(setup.out, self._list(), keeps_failures=self.session.keeps_failures)
         write_run_file(setup.out, run_content(setup, Ending.RUNNING, {}))
         try:
-            ending, scored, flow = self._execute(catalog, telemetry, unit_size)
+            ending, scored, flow = self._execute(catalog)
         except BsbatchError:
             with suppress(OutputError):  # report the error that stopped the run, not this one
                 write_run_file(setup.out, run_content(setup, Ending.STOPPED, {"stages": telemetry.report()}))
@@ -107,18 +147,18 @@ class _Run:
         write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry)))
         return report
 
-    def _execute(self, catalog: Catalog, telemetry: Telemetry, unit_size: int) -> tuple[Ending, int, Flow]:
+    def _execute(self, catalog: Catalog) -> tuple[Ending, int, Flow]:
         """Execute and commit the units that are not settled; return the ending, new scores and the reconciled flow."""
-        setup, reporter = self.setup, self.reporter
+        setup, reporter, telemetry = self.setup, self.reporter, self.session.telemetry
         parquet, overlays = ParquetSink(setup.out, setup.provenance), self._open_overlays()
-        sinks: list[Sink] = [parquet] if overlays is None else [overlays, parquet]
+        sinks: list[Sink] = [*([] if overlays is None else [overlays]), parquet, *self.session.sinks]
         with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
             intake = make_intake(setup, catalog, telemetry, isolation)
-            screening = make_screening(setup, self.backend, telemetry, isolation, self.progress.add)
+            screening = make_screening(setup, self.session.backend, telemetry, isolation, self.progress.add)
             self.progress.start(run_in_background(self.count), len(catalog.settled))
             # as many as are scored at once: their rows are committed within seconds, and no lane waits
-            first = setup.config.effort.unit_size or self.backend.lanes
-            size = min(unit_size, MAX_UNIT)
+            first = setup.config.effort.unit_size or self.session.backend.lanes
+            size = min(self.session.unit_size, MAX_UNIT)
             units = intake.units(size, setup.config.limit, first)
             ending, scored = self._drain(intake, units, screening, sinks, interruption)
             if ending is Ending.COMPLETE and intake.needs_revision:

@@ -72,8 +72,13 @@ class RunSetup:
         return self.model.manifest.name if self.model is not None else None
 
 
-def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
+def resolve(config: RunConfig, reporter: Reporter, *, is_watched: bool = False) -> RunSetup:
     """Load the model, choose the backend, prove that the output folder can be written to, and hash the configuration.
+
+    Parameters
+    ----------
+    is_watched
+        True if the archive may be empty, because objects will come.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
     """
     if config.out is None:
         raise UsageError("name a folder for the results: --out FOLDER")
-    source = open_source(config)
+    source = open_source(config, is_watched=is_watched)
     model = Model.load(config.model, VERSION) if config.model is not None else None
     out = open_output(config.out, config.archive_path)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
@@ -95,7 +100,7 @@ def resolve(config: RunConfig, reporter: Reporter) -> RunSetup:
     return RunSetup(config, out, source, model, pseudonymiser, patient_keys, name, precision, provenance, threads)
 
 
-def open_source(config: RunConfig) -> Source:
+def open_source(config: RunConfig, *, is_watched: bool = False) -> Source:
     """Open the archive.
 
     Raises
@@ -104,7 +109,7 @@ def open_source(config: RunConfig) -> Source:
         It holds no file.
     """
     source = address.open_source(config.archive, may_be_opened)
-    if next(iter(source), None) is None:
+    if not is_watched and next(iter(source), None) is None:
         raise UsageError(f"the archive {config.archive} holds no file: check the path")
     return source
 

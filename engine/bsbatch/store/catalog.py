@@ -47,7 +47,7 @@ class Catalog:
         return index < len(self.settled) and bool(self.settled[index] == key)
 
 
-def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
+def open_catalog(out: Path, refs: Iterable[ObjectRef], *, keeps_failures: bool = False) -> Catalog:
     """Remove the rows whose objects this run must process again, and read the rest.
 
     Parameters
@@ -56,6 +56,8 @@ def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
         The output folder; its tables may be empty or missing.
     refs
         The objects on the disk now; iterated only if the folder has rows.
+    keeps_failures
+        True if failed rows stay, as long as their objects have not changed.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def open_catalog(out: Path, refs: Iterable[ObjectRef]) -> Catalog:
     if not parts_in(out / OBJECTS) and not parts_in(out / RESULTS):
         return Catalog()
     try:
-        return _Tables(out, _fingerprints(refs)).clean()
+        return _Tables(out, _fingerprints(refs), keeps_failures=keeps_failures).clean()
     except OSError as error:
         raise OutputError.of(out, error) from error
 
@@ -95,9 +97,9 @@ def check_configuration(out: Path, config_hash: str, differences: Callable[[], s
 class _Tables:
     """Both tables of a folder; a row of ``objects`` stays or goes with all rows of its examination."""
 
-    def __init__(self, out: Path, present: dict[int, int]) -> None:
+    def __init__(self, out: Path, present: dict[int, int], *, keeps_failures: bool) -> None:
         self._objects, self._results = out / OBJECTS, out / RESULTS
-        self._present = present
+        self._present, self._keeps_failures = present, keeps_failures
         self._committed = {row["exam_id"] for row in all_rows(self._results, ["exam_id"])}
         unsound = [(row["exam_id"], study_of(row)) for row in self._object_rows() if not self._is_sound(row)]
         self._reopened = {exam for exam, _ in unsound}
@@ -128,7 +130,7 @@ class _Tables:
 
         An object that is gone from the disk counts as unchanged.
         """
-        if row["status"] == Status.FAILED:
+        if row["status"] == Status.FAILED and not self._keeps_failures:
             return False
         if row["exam_id"] is not None and row["exam_id"] not in self._committed:
             return False
