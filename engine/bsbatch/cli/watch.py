@@ -77,7 +77,7 @@ def watch(
         cam=cam,
         overlay_format=overlay_format,
         keyfile=pseudonymise,
-        identify=identify,
+        is_identified=identify,
     )
     faulthandler.enable()  # a crash of compiled code is reported with its stack; the same command goes on
     keep_freed_memory()  # before the import of libraries that start threads
