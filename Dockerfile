@@ -7,7 +7,7 @@ FROM ${BASE} AS cpu-wheels
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/bsbatch
 COPY . /source
-ARG EXTRAS=codecs,evaluate,report
+ARG EXTRAS=cloud,codecs,evaluate,report
 RUN BSBATCH_NATIVE=1 /opt/bsbatch/bin/pip install --no-cache-dir -c /source/constraints.txt "/source[$EXTRAS]"
 
 FROM ${BASE} AS cpu

@@ -142,7 +142,7 @@ format: $(VENV)/.check
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.compare $(BENCH)
+	S3FS_PYTHON=$(VENV)/s3fs/bin/python $(BIN)/python -m benchmarks.compare $(BENCH)
 
 LEARN = $(BIN)/bsbatch-build train $(MADE)/$(1)/archive --labels $(MADE)/$(1)/labels.csv --masks $(MADE)/$(1)/masks --cache $(MADE)/$(1)/cache \
     --width 0.25 --early-width 0.125 --seed 1 --schedule cosine
@@ -223,11 +223,14 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,watch,test]'
+	$(PIP) --editable '.[cloud,codecs,build,evaluate,masks,pacs,report,watch,test]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.build
-	$(PIP) --editable '.[codecs,build,pacs,peers]'
+	$(PIP) --editable '.[cloud,codecs,build,pacs,peers]'
+	@# s3fs and moto need different versions of botocore
+	$(PYTHON) -m venv $(VENV)/s3fs
+	$(VENV)/s3fs/bin/python -m pip install --quiet s3fs
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.test
@@ -244,5 +247,5 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[codecs,build,evaluate,masks,pacs,report,watch,test,check]'
+	$(PIP) --editable '.[cloud,codecs,build,evaluate,masks,pacs,report,watch,test,check]'
 	@touch $@

@@ -75,10 +75,11 @@ _PRIVATE = 24
 def write_clutter(archive: Path, files: int) -> None:
     """Write ``files`` objects, none of them a bone scan."""
     for number in range(files):
-        write(_object(number), archive / f"{number // 100:03d}" / f"{number:06d}.dcm")
+        write(make_object(number), archive / f"{number // 100:03d}" / f"{number:06d}.dcm")
 
 
-def _object(number: int) -> FileDataset:
+def make_object(number: int) -> FileDataset:
+    """Make one object; every seventh is of the same kind."""
     modality, sop_class, side = _KINDS[number % len(_KINDS)]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(uid("clutter", number))

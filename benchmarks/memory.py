@@ -36,7 +36,7 @@ def measure(studies: int, *, is_scattered: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
         archive, out = Path(folder) / "archive", Path(folder) / "out"
         write_tiny(archive, studies, is_scattered=is_scattered)
-        peak = _peak_of(["run", str(archive), "--backend", "fake", "--out", str(out), "--quiet"])
+        peak = peak_of(["run", str(archive), "--backend", "fake", "--out", str(out), "--quiet"])
         counts = json.loads((out / "run.json").read_text(encoding="utf-8"))["counts"]
         assert counts["seen"] == sum(counts["objects"].values())
         assert counts["examinations"] == {"ok": studies}
@@ -71,7 +71,8 @@ def with_placeholder(dataset: FileDataset, instance: int) -> bytes:
     return buffer.getvalue()
 
 
-def _peak_of(arguments: list[str]) -> float:
+def peak_of(arguments: list[str]) -> float:
+    """Return the peak resident memory in MiB of a call of ``bsbatch``."""
     process = subprocess.Popen([sys.executable, "-m", "bsbatch", *arguments])
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) != 0:

@@ -10,7 +10,8 @@ import pytest
 from tests.archives import write_mixed
 from tests.end_to_end.tables import objects as object_rows
 from tests.end_to_end.tables import results
-from tests.sources.storages import PACKERS, FolderStorage, PackedStorage, Storage
+from tests.sources.storages import PACKERS, BucketStorage, FolderStorage, PackedStorage, Storage
+from tests.stores import SERVICES, Service
 
 from bsbatch.config import BackendName, RunConfig
 from bsbatch.errors import ItemError
@@ -21,20 +22,31 @@ from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
 from bsbatch.sources.address import open_source
 
-NAMES = ["a/b/c", "a/b.dcm", "a.b/c", "a b/c", "Z", ".hidden/x", "ä/ö", "日本/語", "back\\slash", "empty"]
+NAMES = ["a/b/c", "a/b.dcm", "a.b/c", "a b/c", "Z", ".hidden/x", "ä/ö", "日本/語", "empty"]
 OBJECTS = {name: b"" if name == "empty" else name.encode() * 3000 for name in NAMES}
 STORAGES: dict[str, Callable[[Path], Storage]] = {
     "folder": lambda folder: FolderStorage(folder / "archive"),
     **{name: partial(PackedStorage, name=name) for name in PACKERS},
 }
+BUCKETS = {service.scheme: service for service in SERVICES}
 PLACE = {"source", "size", "version", "source_anterior", "source_posterior"}
 """Columns that depend on where an object lies."""
 
 
-@pytest.fixture(params=STORAGES)
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+@pytest.fixture(params=[*STORAGES, *BUCKETS])
+def storage(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    start_store: Callable[[Service], str],
+    prefix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Storage:
     """Storage of each kind, empty."""
-    return STORAGES[request.param](tmp_path)
+    if request.param in STORAGES:
+        return STORAGES[request.param](tmp_path)
+    service = BUCKETS[request.param]
+    service.use(start_store(service), monkeypatch)
+    return BucketStorage(service, prefix)
 
 
 def listed(storage: Storage) -> tuple[Source, dict[str, ObjectRef]]:

@@ -1,8 +1,11 @@
 """Archives that change at random between runs that end early. ``python -m tests.end_to_end.histories`` plays many."""
 
 import argparse
+import os
 import random
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +13,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from tests.archives import NM, Scan, ct_slice, dataset_of, pixels_of, write
 from tests.end_to_end.tables import Row, objects, results
+from tests.sources.storages import BucketStorage, Storage, read_folder
+from tests.stores import S3
 
 from bsbatch.config import BackendName, Effort, RunConfig
 from bsbatch.run.report import SilentReporter
@@ -24,8 +29,8 @@ _RESULT = "exam_id", "status", "reason", "message", "p_metastasis", "qc_flags", 
 class History:
     """An archive with random changes, and the output folder of runs between them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.archive, self.out = folder / "archive", folder / "out"
+    def __init__(self, folder: Path, seed: int, storage: Storage | None) -> None:
+        self.archive, self.out, self.storage = folder / "archive", folder / "out", storage
         self.luck = random.Random(seed)
         self.studies, self.instances = 0, 10
         self.truncated: dict[Path, bytes] = {}
@@ -131,8 +136,15 @@ class History:
 
     def run(self, limit: int | None = None, out: Path | None = None) -> None:
         effort = Effort(threads=1, batch_size=2, unit_size=2)
-        config = RunConfig(self.archive, out or self.out, backend=BackendName.FAKE, effort=effort, limit=limit)
+        config = RunConfig(self._publish(), out or self.out, backend=BackendName.FAKE, effort=effort, limit=limit)
         screen(config, SilentReporter())
+
+    def _publish(self) -> Path | str:
+        """Copy the folder to the storage, if there is one; return the address of what is run over."""
+        if self.storage is None:
+            return self.archive
+        self.storage.store(read_folder(self.archive))
+        return self.storage.address
 
     def run_a_little(self) -> None:
         self.run(limit=self.luck.randint(1, 3))
@@ -164,9 +176,9 @@ class History:
         return self.luck.choice(sorted(path for path in self.archive.rglob("*") if path.is_file()))
 
 
-def play(folder: Path, seed: int) -> History:
+def play(folder: Path, seed: int, storage: Storage | None = None) -> History:
     """Return a history after its steps; every file of it was changed, listed or processed at random times."""
-    history = History(folder, seed)
+    history = History(folder, seed, storage)
     for _ in range(_STEPS):
         history.step()
     return history
@@ -198,19 +210,37 @@ def _sources(row: Row) -> set[str]:
     return {row[name] for name in ("source", "source_anterior", "source_posterior") if row.get(name)}
 
 
+@contextmanager
+def _folders() -> Iterator[Callable[[str], Storage | None]]:
+    yield lambda _: None
+
+
+@contextmanager
+def _buckets() -> Iterator[Callable[[str], Storage | None]]:
+    with S3.run() as url:
+        os.environ.update(S3.settings(url))
+        yield lambda name: BucketStorage(S3, name)
+
+
+STORAGES = {"folder": _folders, "s3": _buckets}
+"""Each yields a function that makes a storage of a name."""
+
+
 def main() -> None:
     """Play histories of consecutive seeds, and print those that end otherwise than a single run."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0, help="of the first history")
+    parser.add_argument("--source", choices=STORAGES, default="folder")
     options = parser.parse_args()
     failed = 0
-    for seed in range(options.seed, options.seed + options.count):
-        with TemporaryDirectory() as folder:
-            found = differences(play(Path(folder), seed), Path(folder) / "fresh")
-        failed += bool(found)
-        for line in found:
-            sys.stdout.write(f"seed {seed}: {line}\n")
+    with STORAGES[options.source]() as make:
+        for seed in range(options.seed, options.seed + options.count):
+            with TemporaryDirectory() as folder:
+                found = differences(play(Path(folder), seed, make(str(seed))), Path(folder) / "fresh")
+            failed += bool(found)
+            for line in found:
+                sys.stdout.write(f"seed {seed}: {line}\n")
     sys.stdout.write(f"{options.count} histories, {failed} end otherwise than one run over their last state\n")
     sys.exit(failed > 0)
 

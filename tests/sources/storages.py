@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from tests.stores import Service
+
 
 class Storage(Protocol):
     """A place for objects that one kind of source reads."""
@@ -94,3 +96,29 @@ class PackedStorage:
         """Replace the container."""
         self.address.parent.mkdir(parents=True, exist_ok=True)
         self.address.write_bytes(self._pack(objects))
+
+
+class BucketStorage:
+    """Objects below a prefix of a bucket."""
+
+    prefix = ""
+    is_one_file = False
+
+    def __init__(self, service: Service, folder: str) -> None:
+        self._service, self._folder = service, folder
+        self._stored: dict[str, bytes] = {}
+        self.address = f"{service.address}/{folder}"
+
+    def store(self, objects: Mapping[str, bytes]) -> None:
+        """Send, and delete, the objects that differ."""
+        found = {f"{self._folder}/{name}": data for name, data in objects.items()}
+        self._service.put_all({key: data for key, data in found.items() if self._stored.get(key) != data})
+        if gone := [key for key in self._stored if key not in found]:
+            self._service.connect().delete(gone)
+        self._stored = found
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """The files below a folder, by their relative paths."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -85,7 +85,7 @@ def screen(
     Parameters
     ----------
     archive
-        Folder with DICOM files; subfolders, too.
+        Folder with DICOM files, subfolders, too; or a bucket: ``s3://``, ``gs://`` or ``az://``.
     model
         Model directory, or ``"demo"``.
     out

@@ -30,6 +30,7 @@ _PACKAGES = (
     "scikit-learn",
     "Jinja2",
     "vl-convert-python",
+    "obstore",
     "tensorflow-cpu",
     "keras",
     "tf2onnx",

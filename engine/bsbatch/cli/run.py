@@ -36,7 +36,9 @@ _Moved = Annotated[
 def run(
     archive: Annotated[
         str,
-        typer.Argument(help="Folder with DICOM files; subfolders, too.", show_default=False),
+        typer.Argument(
+            help="Folder with DICOM files, subfolders, too; or a bucket: s3://, gs:// or az://.", show_default=False
+        ),
     ],
     *,
     model: _Model = None,
