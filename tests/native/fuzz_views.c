@@ -6,6 +6,7 @@
  * test_corpus.py reads the same form.
  */
 #include "files.c"
+#include "checksum.c"
 #include "position.c"
 #include "view_pairs.c"
 
@@ -203,6 +204,18 @@ static void check_read(const struct content *content, const char *path, int64_t 
     free(bytes);
 }
 
+/* The checksum of two parts is that of the whole. */
+static void check_checksum(const struct content *content, int64_t count)
+{
+    uint64_t size = (uint64_t)content->size & ~15ULL, first = (uint64_t)count & ~15ULL;
+    uint32_t whole = 0, parts = 0;
+    if (first > size || bsbatch_checksum(content->bytes, size, &whole) != DONE)
+        return;
+    if (bsbatch_checksum(content->bytes, first, &parts) == DONE &&
+        bsbatch_checksum(content->bytes + first, size - first, &parts) == DONE)
+        REQUIRE(parts == whole);
+}
+
 /* Load two views; `is_file` for each of the paths or addresses that lead to the content. */
 static void check_load(const struct content *content, struct load_request *request, const int is_file[2], unsigned kind)
 {
@@ -242,6 +255,7 @@ static void try_read(struct input *input)
     for (int side = 0; side < 2; side++)
         snprintf(paths[side], sizeof paths[side], "/proc/self/fd/%d", fileno(file));
     check_read(&content, paths[0], request.offsets[0], count);
+    check_checksum(&content, count);
     REQUIRE(bsbatch_read(others[choice % 4], 0, 1, paths[1] + 31) < 0);
     int is_file[2] = {!(kind & 8), !(kind & 16)};
     request.files[0] = is_file[0] ? paths[0] : others[choice % 4];

@@ -19,6 +19,7 @@ SOURCES: dict[Path, tuple[str, ...]] = {
     _FOLDER / "view_pairs.c": _SAME_BITS + _ALIGNED,
     _FOLDER / "position.c": _SAME_BITS,
     _FOLDER / "files.c": (),
+    _FOLDER / "checksum.c": (),
     _FOLDER / "winograd.c": ("-ffp-contract=fast",),
 }
 """Source file -> compiler options of its own."""

@@ -71,6 +71,7 @@ OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uin
 OFFERED void bsbatch_judge(const struct pair_statistics *statistics, const struct body_pieces *pieces,
                            double squareness, uint32_t found[2]);
 OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes);
+OFFERED int32_t bsbatch_checksum(const uint8_t *bytes, uint64_t size, uint32_t *crc);
 OFFERED int32_t bsbatch_take_in(struct load_request *request);
 OFFERED uint32_t bsbatch_lanes(void);
 OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, uint32_t lanes, float *arranged);

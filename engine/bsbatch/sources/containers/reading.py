@@ -91,6 +91,13 @@ class RangeReader(io.RawIOBase):
         self._position = offset
         return offset
 
+    def readall(self) -> bytes:
+        """Read all that is left in one call."""
+        count = max(0, self._size() - self._position)
+        data = self._read(self._position, count)
+        self._position += len(data)
+        return data
+
     def readinto(self, buffer: object) -> int:
         """Read into a buffer; return the number of bytes, fewer only at the end."""
         view = memoryview(cast("bytearray", buffer)).cast("B")

@@ -1,12 +1,15 @@
-"""Members of zip files: read in place if stored, else inflated no further than needed."""
+"""Members of zip files: read in place if stored, else inflated no further than needed; their checksums decide."""
 
 import os
 import zlib
 from collections.abc import Iterator
 from functools import partial
+from io import BytesIO
 from typing import BinaryIO, cast
 
 from bsbatch.errors import ItemError
+from bsbatch.host import limits
+from bsbatch.native.checksum import crc32
 from bsbatch.reasons import Reason
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers.names import refuse
@@ -79,19 +82,13 @@ class Zips:
             raw = read_at(file, wanted, begin)
         return raw if method == STORED or not count else self._inflate_head(place, begin, raw, count)
 
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None:
-        """Path of the zip file and offset of the data, of a stored member."""
-        place = cast("_Place", ref.location)
-        return (place[1], self._begin(place, ref.size)) if place[-1] == STORED else None
+    def file(self, _: ObjectRef) -> None:
+        """Return None: compiled code would not compare the checksum of a stored member."""
 
     def open(self, ref: ObjectRef) -> BinaryIO:
-        """Open a member. One that is deflated is inflated whole, and its checksum compared, when its head is left."""
-        place = cast("_Place", ref.location)
-        _, path, _, _, _, stored, _, method = place
-        if method == STORED:
-            return slice_of(self._files(path), self._begin(place, ref.size), stored)
-        size = ref.size or 0
-        load = partial(self._load, place, size)
+        """Open a member. It is read whole, and its checksum compared, when its head is left."""
+        place, size = cast("_Place", ref.location), ref.size or 0
+        load = partial(self._load_stored if place[-1] == STORED else self._load, place, size)
         return lazy_stream(self.head(ref, HEAD), size, load) if size > HEAD else load()
 
     def _begin(self, place: _Place, size: int | None) -> int:
@@ -109,6 +106,16 @@ class Zips:
         except (zlib.error, StopIteration) as error:
             raise ItemError(Reason.READ_ERROR, _DAMAGED) from error
         return head[:count]
+
+    def _load_stored(self, place: _Place, size: int) -> BinaryIO:
+        _, path, _, _, _, _, crc, _ = place
+        file, begin = self._files(path), self._begin(place, size)
+        if size <= limits.INFLATED_MEMORY:
+            (data,) = _check(iter([read_at(file, size, begin)]), size, crc)
+            return BytesIO(data)
+        for _ in _check(_pieces(file, begin, size), size, crc):
+            pass
+        return slice_of(file, begin, size)
 
     def _load(self, place: _Place, size: int) -> BinaryIO:
         _, path, _, _, _, stored, crc, _ = place
@@ -148,11 +155,17 @@ def _inflate(file: SharedFile, offset: int, left: int) -> Iterator[bytes]:
         yield piece
 
 
+def _pieces(file: SharedFile, offset: int, size: int) -> Iterator[bytes]:
+    """Read a member in pieces."""
+    for start in range(0, size, _PIECE):
+        yield read_at(file, min(_PIECE, size - start), offset + start)
+
+
 def _check(pieces: Iterator[bytes], size: int, crc: int) -> Iterator[bytes]:
     """Pass on the pieces of a member; raise `ItemError` if they are not what the directory declares."""
     total, found = 0, 0
     for piece in pieces:
-        total, found = total + len(piece), zlib.crc32(piece, found)
+        total, found = total + len(piece), crc32(piece, found)
         if total > size:
             raise ItemError(Reason.CONTAINER_NOT_OPENED, LYING)
         yield piece
