@@ -34,6 +34,7 @@ def object_store(setup: Setup) -> Outcome:
         raise SystemExit("s3fs needs an environment of its own: see benchmarks/object_store.py")
     small, large = setup.sizes.bucket_memory
     with _server() as url:
+        _ours(number, [])  # to warm up, as the other side does
         pairs = measure_pairs(partial(_ours, number, busy), partial(_theirs, peer, url, number), setup.sizes.rounds)
         peaks = [[_peak(setup, objects) for objects in (small, large)] for _ in range(setup.sizes.pairs)]
     rows = [

@@ -22,6 +22,8 @@ from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
 from bsbatch.sources.address import open_source
 
+pytest_plugins = ["tests.store_fixtures"]
+
 NAMES = ["a/b/c", "a/b.dcm", "a.b/c", "a b/c", "Z", ".hidden/x", "ä/ö", "日本/語", "empty"]
 OBJECTS = {name: b"" if name == "empty" else name.encode() * 3000 for name in NAMES}
 STORAGES: dict[str, Callable[[Path], Storage]] = {

@@ -13,6 +13,8 @@ from tests.sources.faults import Proxy, after, everywhere
 from tests.sources.storages import BucketStorage, read_folder
 from tests.stores import S3
 
+pytest_plugins = ["tests.store_fixtures"]
+
 OPTIONS = ["--backend", "fake", "--quiet", "--max-error-rate", "1", "--unit-size", "2"]
 
 

@@ -16,6 +16,8 @@ from bsbatch.records import ObjectRef
 from bsbatch.sources import object_store
 from bsbatch.sources.object_store import ObjectStoreSource
 
+pytest_plugins = ["tests.store_fixtures"]
+
 HEAD = 8192
 AWKWARD = ["A", "a b/c", "a%20b", "a+b", "a-b", "a/b.dcm", "a0", "a#b?c&d=e", "tail ", "ä/ö", "日本/語", "\U0001f9b4"]
 MANY = [f"{number:04}" for number in range(1100)]
