@@ -265,7 +265,10 @@ def _version_of(meta: "ObjectMeta") -> str:
 
 def _check(ref: ObjectRef, head: bytes) -> bytes | ItemError:
     """Refuse a container."""
-    kind = kinds.container_kind(head) or (kinds.suffix_kind(ref.source) is Suffix.ISO and "iso")
+    kind: str | None = kinds.container_kind(head)
+    suffix = kinds.suffix_kind(ref.source)
+    if suffix in {Suffix.ISO, Suffix.PART} and not kinds.is_dicom(head):
+        kind = suffix
     return ItemError(Reason.CONTAINER_NOT_OPENED, _CONTAINER.format(kind)) if kind else head
 
 

@@ -223,6 +223,23 @@ def test_a_container_without_its_suffix_fails_and_says_to_rename_it(name: str, d
     assert "rename it" in error_of(source.heads(list(source), 8192)[0])
 
 
+@pytest.mark.parametrize("name", ["x.zip.001", "X.7Z.012", "x.part2.rar", "x.z01", "x.r00", "x.tar.gz.003"])
+def test_the_parts_of_a_split_archive_fail_and_say_to_put_them_together(name: str, tmp_path: Path) -> None:
+    put(tmp_path / name, zipped([("IM1", DICOM)])[:100])
+    (ref,) = source_of(tmp_path)
+
+    assert ref.problem is not None
+    assert (ref.problem.reason, "put the parts together" in ref.problem.message) == ("container_not_opened", True)
+
+
+@pytest.mark.parametrize("name", ["IM.001", "x.r01", "a.b.z99"])
+def test_a_dicom_file_whose_name_ends_as_a_part_does_is_read(name: str, tmp_path: Path) -> None:
+    put(tmp_path / name, DICOM)
+    source = source_of(tmp_path)
+
+    assert source.heads(list(source), 8192) == [DICOM[:8192]]
+
+
 @pytest.mark.parametrize(
     "first", ["[Content_Types].xml", "mimetype", "META-INF/MANIFEST.MF", "word/document.xml", "arr_0.npy"]
 )

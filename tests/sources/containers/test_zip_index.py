@@ -82,6 +82,19 @@ def test_data_before_the_archive_move_all_offsets_as_in_zipfile(
     assert facts(listed(data, tmp_path_factory.mktemp("zip"))) == judged(data)
 
 
+@pytest.mark.parametrize("comment", [b"PK\x05\x06", b"by PK\x05\x06" + bytes(30), b"PK\x05\x06" * 9])
+def test_a_comment_may_hold_the_magic_of_the_end_record(comment: bytes, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("IM1", b"data")
+        archive.comment = comment
+
+    found = listed(stream.getvalue(), tmp_path)
+
+    assert found is not None
+    assert [one.name for one in found] == ["IM1"]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=8), st.integers(0, 10**6), st.integers(0, 2))
 def test_a_damaged_archive_ends_as_an_error_or_a_list_and_never_otherwise(

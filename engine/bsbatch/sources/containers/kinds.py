@@ -25,6 +25,8 @@ _NAME_LENGTH, _NAME = slice(26, 28), 30
 _PREFIX = slice(128, 132)
 _BLOCK = 512
 _TAR = re.compile(r"(\.tar(\.(gz|bz2|xz|zst))?|\.t(gz|bz2?|xz|zst))$", re.IGNORECASE)
+_PART = re.compile(r"\.(zip|7z|rar|tar|gz|bz2|xz|zst|tgz)\.\d{2,4}$|\.part\d+\.rar$|\.[zr]\d\d$", re.IGNORECASE)
+_LONGEST_SUFFIX = 16
 _COMPRESSED = re.compile(r"\.(gz|bz2|xz|zst)$", re.IGNORECASE)
 
 
@@ -36,16 +38,25 @@ class Suffix(StrEnum):
     OBJECT = "object"
     """One compressed object."""
     ISO = "iso"
+    PART = "part"
+    """Part of an archive that was split."""
 
 
 def suffix_kind(name: str) -> Suffix | None:
     """Return the kind that the suffix of a file name promises; None for most files."""
-    lower = name[-8:].lower()
+    lower = name[-_LONGEST_SUFFIX:].lower()
+    if _PART.search(lower):
+        return Suffix.PART
     if lower.endswith(".zip") or _TAR.search(lower):
         return Suffix.ARCHIVE
     if lower.endswith(".iso"):
         return Suffix.ISO
     return Suffix.OBJECT if _COMPRESSED.search(lower) else None
+
+
+def is_dicom(head: bytes) -> bool:
+    """Return True if a file begins as PS3.10 section 7.1 says."""
+    return head[_PREFIX] == b"DICM"
 
 
 def container_kind(head: bytes) -> str | None:
@@ -58,7 +69,7 @@ def container_kind(head: bytes) -> str | None:
     head
         The first bytes of a file, at least 512 if it has as many.
     """
-    if head[_PREFIX] == b"DICM":
+    if is_dicom(head):
         return None
     if head.startswith(_ZIP):
         return None if _is_document(head) else "zip"
@@ -67,7 +78,7 @@ def container_kind(head: bytes) -> str | None:
             return name
     if is_header(head[:_BLOCK]):
         return "tar"
-    return _compressed_kind(head, lambda data: data[_PREFIX] == b"DICM" or is_header(data))
+    return _compressed_kind(head, lambda data: is_dicom(data) or is_header(data))
 
 
 def magic_kind(head: bytes) -> str | None:

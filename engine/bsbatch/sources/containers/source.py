@@ -28,6 +28,7 @@ _READ = frozenset({"zip", "tar", *MAGICS})
 _ISO_MAGIC, _ISO_OFFSET = b"CD001", 0x8001
 """ECMA-119 section 8.1, in sector 16."""
 _EMPTY = Verdict(Stage.LIST, Reason.NOT_DICOM, "an archive without members")
+_PART = "a part of an archive that was split: put the parts together, unpack them, and run over the folder"
 _ISO = "a CD or DVD image: mount it, or unpack it (7z x, bsdtar -xf), and run over the folder"
 _Out = TypeVar("_Out")
 
@@ -119,6 +120,8 @@ class ContainerSource:
         if suffix is Suffix.ISO:
             is_iso = head[_ISO_OFFSET:] == _ISO_MAGIC
             return iter((ref._replace(problem=refuse(_ISO)) if is_iso else ref,))
+        if suffix is Suffix.PART:
+            return iter((ref if kinds.is_dicom(head) else ref._replace(problem=refuse(_PART)),))
         kind, mark = kinds.magic_kind(head), "!"
         while os.path.lexists(path + mark):  # a folder of that name has rows, too
             mark += "!"

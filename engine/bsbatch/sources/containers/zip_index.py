@@ -90,10 +90,8 @@ def find_directory(file: SharedFile) -> Directory | None:
     """
     length = file.size()
     tail = os.pread(file.fileno(), _LONGEST_END, max(0, length - _LONGEST_END))
-    at = len(tail) - _END.size
-    if tail[at:][:4] != _END_MAGIC or tail[-2:] != b"\0\0":
-        at = tail.rfind(_END_MAGIC)
-    if at < 0 or len(tail) - at < _END.size:
+    at = _find_end(tail)
+    if at is None:
         return None
     _, disk, first_disk, here, entries, size, start, _ = _END.unpack_from(tail, at)
     end = length - len(tail) + at
@@ -105,6 +103,17 @@ def find_directory(file: SharedFile) -> Directory | None:
     if lead < 0:
         raise ItemError(Reason.CONTAINER_NOT_OPENED, _BAD)
     return Directory(start + lead, size, lead)
+
+
+def _find_end(tail: bytes) -> int | None:
+    """Find the last end record whose comment ends with the file, else the last one: a comment may hold its magic."""
+    last, at = None, len(tail)
+    while (at := tail.rfind(_END_MAGIC, 0, at + len(_END_MAGIC) - 1)) >= 0:
+        if len(tail) - at >= _END.size:
+            if at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
+                return at
+            last = at if last is None else last
+    return last
 
 
 def _find_end64(file: SharedFile, end: int) -> tuple[int, int, int, int, int, int, int] | None:
