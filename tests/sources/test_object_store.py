@@ -8,7 +8,7 @@ from zipfile import ZIP_DEFLATED
 import pytest
 from tests.sources.faults import Fault, Proxy, Rule, after, always, everywhere, first
 from tests.sources.storages import zip_of
-from tests.stores import BUCKET, S3, Service, send
+from tests.stores import BUCKET, GOOGLE, S3, Service, send
 
 from bsbatch.errors import ItemError, SourceError, UsageError
 from bsbatch.reasons import Reason, Stage
@@ -151,13 +151,34 @@ def test_a_key_that_cannot_be_addressed_costs_no_more_than_its_folder(
     assert (problem.problem.stage, problem.problem.reason) == (Stage.LIST, Reason.READ_ERROR)
 
 
-def test_a_key_that_cannot_be_addressed_after_a_thousand_others_loses_and_repeats_none(
+def test_keys_that_cannot_be_addressed_among_thousands_lose_and_repeat_none_and_cost_few_requests(
     faulty: Proxy, start_store: Start, prefix: str
 ) -> None:
-    put_raw(start_store, f"{prefix}/m//x")
-    good = [f"{folder}/{number:04}" for folder in "amz" for number in range(350)]
+    for bad in ("m/050//x", "m/060/n/../x", "y//x"):
+        put_raw(start_store, f"{prefix}/{bad}")
+    good = [f"{folder}/{number:03}/1" for folder in "amz" for number in range(350)]
+    source = fill(S3, prefix, dict.fromkeys(good, b"1"))
+    faulty.seen.clear()
 
-    assert names(fill(S3, prefix, dict.fromkeys(good, b"1"))) == sorted([*good, "m/"])
+    assert names(source) == sorted([*good, "m/050/", "m/060/n/", "y/"])
+    assert faulty.count(listings=True) < 200
+
+
+def test_a_store_that_begins_each_listing_at_its_first_key_is_listed_to_its_end(
+    start_store: Start, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    GOOGLE.use(start_store(GOOGLE), monkeypatch)
+    keys = ["a/1", "m/050//x", "m/060/1", "m/070//x", "z/1"]
+
+    assert names(fill(GOOGLE, prefix, dict.fromkeys(keys, b"1"))) == ["a/1", "m/050/", "m/060/1", "m/070/", "z/1"]
+
+
+def test_a_bucket_whose_top_has_a_key_that_cannot_be_addressed_is_listed_behind_it(
+    faulty: Proxy, start_store: Start, prefix: str
+) -> None:
+    put_raw(start_store, f"{prefix}/./x")
+
+    assert names(fill(S3, prefix, {"a/b": b"1", "c": b"1"})) == ["/", "a/b", "c"]
 
 
 @pytest.mark.parametrize("name", ["x.zip", "no-suffix", "x.dcm.gz", "x.iso"])
@@ -223,6 +244,16 @@ def test_a_store_that_cannot_be_read_stops_the_run_and_nothing_secret_is_said(
         assert "run the same command" in str(caught.value)
         assert not any(secret in str(caught.value) for secret in ("nobody", "nothing", "secret", "patient"))
         assert caught.value.__suppress_context__
+
+
+def test_throttling_stops_the_run_even_if_another_object_is_gone(faulty: Proxy, prefix: str) -> None:
+    source = fill(S3, prefix, {"x": b"1", "y": b"1"})
+    refs = list(source)
+    S3.connect().delete(f"{prefix}/x")
+    faulty.rule = always(503, "SlowDown", ".*/y")
+
+    with pytest.raises(SourceError, match="fewer requests"):
+        source.heads(refs, HEAD)
 
 
 @pytest.mark.parametrize("fault", [Fault(503, "SlowDown"), Fault(429), Fault(500), Fault(None), Fault(bytes_sent=100)])

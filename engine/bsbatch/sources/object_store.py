@@ -7,7 +7,7 @@ Credentials, region and endpoint come from the environment variables of these se
 import asyncio
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, pairwise
 from operator import itemgetter
@@ -69,6 +69,7 @@ _DELETED = "the object was deleted since it was listed: run again"
 _FROZEN = "the object is in an archive tier that cannot be read at once: restore it and run again"
 _UNREADABLE = "the store sent the object neither whole nor in parts, after retries: run again"
 _CONTAINER = "an archive ({}) in a bucket is not opened: copy it into a folder, and run over that"
+_LAST = "\U0010ffff"
 _END = ObjectRef("", "", 0, "")
 _FAILURES = (BaseError, OSError, ValueError)
 """The errors of obstore; builtin ones for missing objects and invalid settings."""
@@ -116,9 +117,9 @@ class ObjectStoreSource:
     def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
         """Read the first bytes of objects by ranged requests, many at once."""
         found = wait_for(self._read_heads(refs, count))
-        error = next((item for item in found if not isinstance(item, bytes)), None)
-        if error is not None:
-            self._check_store(error)
+        errors = [item for item in found if not isinstance(item, bytes)]
+        if errors:
+            self._check_store(max(errors, key=lambda error: _status_of(error) in _THROTTLED))
         return [
             _check(ref, item) if isinstance(item, bytes) else _item_error(item)
             for ref, item in zip(refs, found, strict=True)
@@ -164,45 +165,56 @@ class ObjectStoreSource:
             raise ItemError(Reason.READ_ERROR, _REPLACED)
         return data
 
-    def _list(self, folder: str, after: str) -> Iterator[ObjectRef]:
-        """Yield the objects below a folder whose keys come after ``after``.
+    def _list(self, folder: str, after: str) -> Generator[ObjectRef, None, bool]:
+        """Yield the objects below a folder whose keys come after ``after``; return False if some may be missing.
 
         obstore shows the marker of a folder, ``a/``, as an empty object ``a``. One out of order has children elsewhere
         or the name of a real object.
         """
-        last = after
-        try:
-            pages = obstore.list(self._store, folder or None, offset=after or None, chunk_size=_PAGE)
-            for meta in chain.from_iterable(pages):
-                path = meta["path"]
-                if path > last or (path > after and meta["size"]):
-                    yield _ref(meta)
-                    last = path
-        except InvalidPathError:  # the whole page is lost, so this folder is listed level by level
-            yield from self._list_level(folder, last)
-        except BaseError:  # obstore does not repeat a request whose answer breaks off
-            if last == after:
-                raise
-            yield from self._list(folder, last)
+        is_whole = True
+        while True:
+            last = after
+            try:
+                for meta in self._pages(folder, after):
+                    path = meta["path"]
+                    if path > last or (path > after and meta["size"]):
+                        yield _ref(meta)
+                        last = path
+                return is_whole
+            except InvalidPathError:  # the page is lost
+                is_whole, after = False, (yield from self._pass(folder, last))
+                if after == _end_of(folder):
+                    return False
+            except BaseError:  # obstore does not repeat a request whose answer breaks off
+                if last == after:
+                    raise
+                after = last
 
-    def _list_level(self, folder: str, after: str) -> Iterator[ObjectRef]:
-        """List folder by folder, so that a key that cannot be addressed costs no more than the folder it lies in."""
+    def _pass(self, folder: str, after: str) -> Generator[ObjectRef, None, str]:
+        """List folder by folder to the end of the next one with a key that cannot be addressed; return that end."""
         try:
             level = obstore.list_with_delimiter(self._store, folder or None)
         except InvalidPathError:
             yield ObjectRef(f"{folder}/", folder, 0, "", Verdict(Stage.LIST, Reason.READ_ERROR, _UNADDRESSABLE))
             with suppress(InvalidPathError):  # "0" comes after "/" and ".", and S3 can begin there
-                beyond = obstore.list(self._store, folder or None, offset=f"{folder}/0".lstrip("/"), chunk_size=_PAGE)
-                yield from (_ref(meta) for meta in chain.from_iterable(beyond) if meta["path"] > after)
-            return
-        folders = ((f"{name}/", None) for name in level["common_prefixes"])
-        for path, meta in sorted(
-            chain(folders, ((meta["path"], meta) for meta in level["objects"])), key=itemgetter(0)
-        ):
-            if meta is None and f"{path[:-1]}0" > after:
-                yield from self._list(path[:-1], after)
-            elif meta is not None and path > after:
+                beyond = self._pages(folder, f"{folder}/0".lstrip("/"))
+                yield from (_ref(meta) for meta in beyond if meta["path"] > after)
+            return _end_of(folder)
+        names = [(f"{name}/", None) for name in level["common_prefixes"]]
+        entries = [*names, *((meta["path"], meta) for meta in level["objects"])]
+        for path, meta in sorted(entries, key=itemgetter(0)):
+            end = path if meta is not None else _end_of(path[:-1])
+            if end <= after:
+                continue
+            if meta is not None:
                 yield _ref(meta)
+            elif not (yield from self._list(path[:-1], after)):
+                return end
+        return _end_of(folder)
+
+    def _pages(self, folder: str, after: str) -> "Iterator[ObjectMeta]":
+        pages = obstore.list(self._store, folder or None, offset=after or None, chunk_size=_PAGE)
+        return chain.from_iterable(pages)
 
     def _list_one(self) -> None:
         with suppress(InvalidPathError):  # the store has answered
@@ -249,6 +261,11 @@ class _Parts(io.RawIOBase):
             view[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+def _end_of(folder: str) -> str:
+    """A key after all of a folder."""
+    return f"{folder}/{_LAST}".lstrip("/")
 
 
 def _ref(meta: "ObjectMeta") -> ObjectRef:
