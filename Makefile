@@ -223,7 +223,7 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[cloud,codecs,build,evaluate,masks,pacs,report,watch,test]'
+	$(PIP) --editable '.[cloud,codecs,build,cohort,evaluate,masks,pacs,report,watch,test]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.build
@@ -247,5 +247,5 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[cloud,codecs,build,evaluate,masks,pacs,report,watch,test,check]'
+	$(PIP) --editable '.[cloud,codecs,build,cohort,evaluate,masks,pacs,report,watch,test,check]'
 	@touch $@

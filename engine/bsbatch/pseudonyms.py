@@ -117,12 +117,16 @@ class PatientKeys:
             return header
         if name is not None:
             name = " ".join(_NAME_PARTS.split(name.casefold())).strip()
-        patient, issuer = self._hash("patient:", header.patient_id), self._hash("issuer:", header.patient_issuer)
+        patient, issuer = self.patient(header.patient_id), self._hash("issuer:", header.patient_issuer)
         return _replace_patient(header, (patient, issuer, self._hash("name:", name), None))
 
     def accession(self, number: str | None) -> str | None:
         """Return the value of the column ``accession_key``: 32 hexadecimal digits for an Accession Number."""
         return self._hash("accession:", number)
+
+    def patient(self, patient_id: str | None) -> str | None:
+        """Return the value of the column ``patient_key`` for a Patient ID without an issuer."""
+        return self._hash("patient:", patient_id)
 
     def _hash(self, kind: str, text: str | None) -> str | None:
         if text is None:

@@ -10,7 +10,17 @@ from typing import Annotated, Self
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bsbatch.cli.joins import require_table, show
+from bsbatch.cli.label_options import (
+    DryJoinOption,
+    JoinOption,
+    LabelOption,
+    NegativeOption,
+    PositiveOption,
+    SheetOption,
+)
 from bsbatch.cli.terminal import Terminal
+from bsbatch.cohort.settings import LabelOptions, LabelTable
 from bsbatch.notice import SENTENCE
 from bsbatch_build.training.progress import Epoch, TrainingResult
 from bsbatch_build.training.recipe import PAPER, LesionMap, Precision, Recipe, Schedule, ThresholdCriterion
@@ -21,19 +31,36 @@ _masks = partial(typer.Option, rich_help_panel="Beyond the paper: lesion masks")
 _network = partial(typer.Option, rich_help_panel="Beyond the paper: other starts and widths")
 _variant = partial(typer.Option, rich_help_panel="Beyond the paper: images, schedule and precision")
 _CRITERIA = ", ".join(ThresholdCriterion)
+_LesionMap = Annotated[
+    LesionMap,
+    _masks(help="Map to compare with the masks: own, a separate output, or cam, the classification's Grad-CAM."),
+]
+_OperatingPoint = Annotated[
+    ThresholdCriterion, _variant(metavar="NAME", help=f"Validation ROC point moved to 0.5: {_CRITERIA}.")
+]
+_Precision = Annotated[
+    Precision, _variant(help="bfloat16 is faster on CPUs and GPUs with bfloat16 units, slower on others.")
+]
+_Horizon = Annotated[int | None, _variant(help="Epochs until the cosine reaches zero.", show_default="EPOCHS")]
+_External = Annotated[list[str] | None, _data(help="Centre that training never uses; repeatable.", show_default="C")]
+_EarlyWidth = Annotated[float | None, _network(help="The same for blocks 1 and 2, which take most of the time.")]
 
 
 def train(
     archive: Annotated[Path, typer.Argument(help="Folder with DICOM files.", show_default=False)],
     *,
     labels: Annotated[
-        Path, _data(help="CSV with study_uid, label and, if known, patient_id, centre, split.", show_default=False)
+        Path, _data(help="CSV with study_uid, label, patient_id ..., or any table with --join.", show_default=False)
     ],
     out: Annotated[Path, _data(help="Output folder of this training.", show_default=False)],
+    join: JoinOption = None,
+    label: LabelOption = None,
+    positive: PositiveOption = None,
+    negative: NegativeOption = None,
+    sheet: SheetOption = None,
+    dry_run: DryJoinOption = False,
     cache: Annotated[Path | None, _data(help="Folder of the preprocessed images.", show_default="OUT/cache")] = None,
-    external: Annotated[
-        list[str] | None, _data(help="Centre that training never uses; repeatable.", show_default="C")
-    ] = None,
+    external: _External = None,
     validation_share: Annotated[float, _data(help="Share of the other patients that validate.")] = 0.12,
     weights: Annotated[
         str, _recipe(help="imagenet, random, or a .keras or .h5 file, also of a narrower network.")
@@ -53,10 +80,7 @@ def train(
     lesion_weight: Annotated[
         float, _masks(help="Weight of the lesion map in the loss, with --masks.")
     ] = PAPER.lesion_weight,
-    lesion_map: Annotated[
-        LesionMap,
-        _masks(help="Map to compare with the masks: own, a separate output, or cam, the classification's Grad-CAM."),
-    ] = PAPER.lesion_map,
+    lesion_map: _LesionMap = PAPER.lesion_map,
     crop_epochs: Annotated[
         int, _masks(help="Number of first epochs on crops around lesions; needs --masks.")
     ] = PAPER.crop_epochs,
@@ -65,16 +89,12 @@ def train(
         Path | None, _network(help="A second file: training starts from the mean of both.", show_default=False)
     ] = None,
     width: Annotated[float, _network(help="Factor on all channels; 1.0 is the paper's.")] = 1.0,
-    early_width: Annotated[
-        float | None, _network(help="The same for blocks 1 and 2, which take most of the time.")
-    ] = None,
+    early_width: _EarlyWidth = None,
     batch_norm: Annotated[
         bool, _network(help="Batch normalisation, folded in at the end; needs random weights.")
     ] = PAPER.batch_norm,
     schedule: Annotated[Schedule, _variant(help="constant, or cosine, which falls to zero.")] = PAPER.schedule,
-    horizon: Annotated[
-        int | None, _variant(help="Epochs until the cosine reaches zero.", show_default="EPOCHS")
-    ] = PAPER.horizon,
+    horizon: _Horizon = PAPER.horizon,
     blur: Annotated[
         float, _variant(help="Largest sigma of the blur of every other image, in pixels of its view.")
     ] = PAPER.blur,
@@ -84,17 +104,17 @@ def train(
     ema_momentum: Annotated[
         float, _variant(help="Momentum of a moving average of the weights, such as 0.999; 0 for no average.")
     ] = PAPER.ema_momentum,
-    operating_point: Annotated[
-        ThresholdCriterion, _variant(metavar="NAME", help=f"Validation ROC point moved to 0.5: {_CRITERIA}.")
-    ] = PAPER.operating_point,
-    precision: Annotated[
-        Precision, _variant(help="bfloat16 is faster on CPUs and GPUs with bfloat16 units, slower on others.")
-    ] = PAPER.precision,
+    operating_point: _OperatingPoint = PAPER.operating_point,
+    precision: _Precision = PAPER.precision,
 ) -> None:
     """Train the paper's VGG16 on an archive and a label table. The same command resumes a killed training.
 
     Writes model.keras, config.json, split.csv, history.csv, unused.csv and TensorBoard logs.
     """
+    table = LabelOptions(join, label, positive or (), negative or (), sheet).table(labels)
+    if dry_run:
+        _show_join(archive, table)
+        return
     from bsbatch_build.network.network import NetworkSettings
     from bsbatch_build.training import train as training
     from bsbatch_build.training.split import SplitSettings
@@ -129,11 +149,18 @@ def train(
         average,
         recipe,
         SplitSettings(tuple(external or ("C",)), validation_share, seed),
+        table,
     )
     console = Terminal()
     with _ProgressBar(console, epochs, steps) as listener:
         result = training.train(config, listener)
     console.print(_summary(result), soft_wrap=True, highlight=False, markup=False)
+
+
+def _show_join(archive: Path, table: LabelTable | None) -> None:
+    from bsbatch_build.training.archive_labels import join_archive
+
+    show(Terminal(), join_archive(require_table(table), archive))
 
 
 class _ProgressBar:

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.cohort.settings import LabelTable
 from bsbatch.errors import ModelError, OutputError, UsageError
-from bsbatch.evaluation.labels import Label, read_labels
+from bsbatch.evaluation.labels import Label, LabelFile
 from bsbatch.host.files import refuse_file, replace_file, replace_text
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.spreadsheet import write_csv
@@ -32,6 +33,7 @@ from bsbatch_build.network import weights
 from bsbatch_build.network.network import CHANNELS, FLOAT32, MIXED, RELU, SIDE, NetworkSettings, build
 from bsbatch_build.network.surgery import fold, move_threshold
 from bsbatch_build.toolchain import Array, KerasModel, Optimizer, Tensor, TrainableModel
+from bsbatch_build.training.archive_labels import read_training_labels
 from bsbatch_build.training.augmentation import CELL, STRIDE, Augmentation, Crop, FieldOfView, blur_randomly
 from bsbatch_build.training.dataset import GRID, Dataset, open_dataset, read_masks
 from bsbatch_build.training.progress import Epoch, Listener, TrainingResult
@@ -73,6 +75,8 @@ class TrainConfig:
     """A second file of weights; training starts from the mean of both (model soups: Wortsman et al., ICML 2022)."""
     recipe: Recipe = PAPER
     split: SplitSettings = field(default_factory=SplitSettings)
+    table: LabelTable | None = None
+    """How `labels` is joined with the archive, if it is a table of another form."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for crops without masks, and for batch normalisation with weights that lack its averages."""
@@ -98,7 +102,7 @@ def train(config: TrainConfig, listener: Listener) -> TrainingResult:
     OutputError
         ``out`` cannot be written.
     """
-    labels = read_labels(config.labels).labels
+    labels = (file := read_training_labels(config.labels, config.table, config.archive)).labels
     subsets = divide(labels, config.split)
     studies = count_studies(labels, subsets)
     resolved = _resolve_config(config, studies)
@@ -110,7 +114,7 @@ def train(config: TrainConfig, listener: Listener) -> TrainingResult:
         data = open_dataset(config.archive, config.cache or config.out / "cache", listener.on_read)
         examples = _training_set_of(data, labels, subsets, config.masks)
         write_split(config.out / SPLIT, labels, subsets)
-        _write_unused(config.out / UNUSED, data, labels)
+        _write_unused(config.out / UNUSED, data, file)
         history = _learn(config, examples, listener)
     except OSError as error:
         raise OutputError.of(config.out, error) from error
@@ -232,12 +236,14 @@ def _require_both_classes(subset: Subset, positive: NDArray[np.bool_]) -> None:
         )
 
 
-def _write_unused(path: Path, data: Dataset, labels: Mapping[str, Label]) -> None:
-    """List every labelled study without an image, and every examination without a label."""
+def _write_unused(path: Path, data: Dataset, file: LabelFile) -> None:
+    """List every labelled study without an image, every examination without a label, and rows that label no study."""
+    labels = file.labels
     usable = {exam.study_uid for exam in data.exams}
     failed = {exam.study_uid: exam.reason for exam in data.failed}
     rows = [(uid, failed.get(uid) or "not_in_archive") for uid in labels if uid not in usable]
     rows += [(exam.study_uid or "", "no_label") for exam in data.exams if exam.study_uid not in labels]
+    rows += [("", f"line {line}: {cause}") for line, cause in file.unjoined]
     with path.open("w", encoding="utf-8", newline="") as stream:
         write_csv(stream, [("study_uid", "reason"), *rows])
 

@@ -1,5 +1,6 @@
 """Screen an archive from Python, and read what a run has written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from bsbatch.api.choices import choice_of
+from bsbatch.cohort.examined import read_examined
+from bsbatch.cohort.joining import join
+from bsbatch.cohort.labelled import beside
+from bsbatch.cohort.settings import Join, LabelTable
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection
 from bsbatch.errors import UsageError
 from bsbatch.models.directory import Model
@@ -56,6 +61,39 @@ class Run:
         """
         require("pandas", extra="pandas")
         return self.results.to_pandas()
+
+    def join(
+        self,
+        labels: Path | str,
+        *,
+        by: str = "accession",
+        label: str = "label",
+        positive: Sequence[str] = ("1",),
+        negative: Sequence[str] = ("0",),
+        sheet: str | None = None,
+    ) -> pa.Table:
+        """Return `results` beside the columns of a table of labels, for the examinations that have a label.
+
+        The column ``is_positive`` is the label. Columns whose name `results` has, too, get ``_of_table`` behind it.
+
+        Parameters
+        ----------
+        labels
+            ``.csv``, ``.xlsx`` or ``.parquet``.
+        by
+            ``"study"``, ``"accession"`` or ``"patient+date"``, as for ``bsbatch evaluate --join``.
+        label, positive, negative
+            Column with the label, and its values.
+        sheet
+            Sheet of a workbook.
+
+        Raises
+        ------
+        UsageError
+            The table cannot be read, or lacks a column.
+        """
+        settings = LabelTable(Path(labels), Join.parse(by), label, tuple(positive), tuple(negative), sheet)
+        return beside(self.results, join(settings, read_examined(self.out)))
 
     def _read(self, table: str) -> pa.Table:
         found = read_table(self.out / table)

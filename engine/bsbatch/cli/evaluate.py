@@ -1,11 +1,23 @@
 """``bsbatch evaluate``: compare the results of a run with labels."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bsbatch.cli.joins import show_join
+from bsbatch.cli.label_options import (
+    DryJoinOption,
+    JoinOption,
+    LabelOption,
+    NegativeOption,
+    PositiveOption,
+    SheetOption,
+)
 from bsbatch.cli.terminal import Terminal
+from bsbatch.cohort.settings import LabelOptions
+from bsbatch.errors import UsageError
 from bsbatch.evaluation.settings import (
     RESAMPLES,
     SENSITIVITY,
@@ -18,7 +30,8 @@ from bsbatch.evaluation.settings import (
 )
 from bsbatch.host.files import refuse_file
 
-_WHAT, _HOW = "What to evaluate", "How to evaluate"
+_what = partial(typer.Option, show_default=False, rich_help_panel="What to evaluate")
+_how = partial(typer.Option, rich_help_panel="How to evaluate")
 
 
 def evaluate(
@@ -29,58 +42,62 @@ def evaluate(
     *,
     labels: Annotated[
         Path,
-        typer.Option(
-            help="CSV with study_uid and label; see docs/evaluation.md.", show_default=False, rich_help_panel=_WHAT
+        _what(
+            help="CSV with study_uid and label, or any table with --join; see docs/cohort.md.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the report.", show_default=False, rich_help_panel=_WHAT)],
+    out: Annotated[
+        Path | None,
+        _what(help="Folder for the report. Needed but for --dry-run."),
+    ] = None,
+    join: JoinOption = None,
+    label: LabelOption = None,
+    positive: PositiveOption = None,
+    negative: NegativeOption = None,
+    sheet: SheetOption = None,
+    dry_run: DryJoinOption = False,
     masks: Annotated[
         Path | None,
-        typer.Option(help="Folder of lesion masks, for heat maps.", show_default=False, rich_help_panel=_WHAT),
+        _what(help="Folder of lesion masks, for heat maps."),
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Column of the labels that forms subgroups; repeatable.", show_default=False, rich_help_panel=_WHAT
+        _what(
+            help="Columns of the labels that form subgroups, separated by commas.",
         ),
     ] = None,
     compare: Annotated[
         Path | None,
-        typer.Option(
-            help="Results of another model on the same examinations.", show_default=False, rich_help_panel=_WHAT
-        ),
+        _what(help="Results of another model on the same examinations."),
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(help="Only studies of this split.", show_default=False, rich_help_panel=_WHAT)
-    ] = None,
-    centre: Annotated[
-        str | None, typer.Option(help="Only studies of this centre.", show_default=False, rich_help_panel=_WHAT)
-    ] = None,
+    split: Annotated[str | None, _what(help="Only studies of this split.")] = None,
+    centre: Annotated[str | None, _what(help="Only studies of this centre.")] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Smallest score that counts as positive.", show_default="the run's", rich_help_panel=_HOW),
+        _how(help="Smallest score that counts as positive.", show_default="the run's"),
     ] = None,
-    sensitivity: Annotated[
-        float, typer.Option(help="Sensitivity that one operating point must reach.", rich_help_panel=_HOW)
-    ] = SENSITIVITY,
+    sensitivity: Annotated[float, _how(help="Sensitivity that one operating point must reach.")] = SENSITIVITY,
     prevalence: Annotated[
         float | None,
-        typer.Option(
-            help="Prevalence to which the sample is re-weighted.", show_default="the sample's", rich_help_panel=_HOW
-        ),
+        _how(help="Prevalence to which the sample is re-weighted.", show_default="the sample's"),
     ] = None,
-    width: Annotated[
-        float, typer.Option(help="Wanted width of intervals, to plan the number of examinations.", rich_help_panel=_HOW)
-    ] = WIDTH,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", rich_help_panel=_HOW)] = RESAMPLES,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.", rich_help_panel=_HOW)] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No tables; errors only.", rich_help_panel=_HOW)] = False,
+    width: Annotated[float, _how(help="Wanted width of intervals, to plan the number of examinations.")] = WIDTH,
+    resamples: Annotated[int, _how(help="Bootstrap resamples.")] = RESAMPLES,
+    seed: Annotated[int, _how(help="Seed of the bootstrap.")] = 0,
+    quiet: Annotated[bool, _how("--quiet", help="No tables; errors only.")] = False,
 ) -> None:
     """Compare the scores of a run with labels: ROC AUC, sensitivity, specificity and more, with 95 % intervals.
 
     Writes metrics.json, scores.parquet, unmatched.csv and figures.
     Exit codes: 0 done, 2 usage (labels or results cannot be used), 4 cannot write.
     """
+    table = LabelOptions(join, label, positive or (), negative or (), sheet).table(labels)
+    columns = tuple(name.strip() for names in by or () for name in names.split(","))
+    if dry_run:
+        show_join(Terminal(), results, table, columns)
+        return
+    if out is None:
+        raise UsageError("name a folder for the report: --out FOLDER (or --dry-run to only show the join)")
     config = EvaluationConfig(
         results,
         labels,
@@ -89,8 +106,9 @@ def evaluate(
         DecisionSettings(threshold, sensitivity, prevalence, width),
         Resampling(resamples, seed),
         masks,
-        tuple(by or ()),
+        columns,
         compare,
+        table,
     )
     require_packages()
     refuse_file(out)

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
+from bsbatch.cli.joins import show_join
+from bsbatch.cli.label_options import (
+    DryJoinOption,
+    JoinOption,
+    LabelOption,
+    NegativeOption,
+    PositiveOption,
+    SheetOption,
+)
 from bsbatch.cli.terminal import Terminal, printable
+from bsbatch.cohort.settings import LabelOptions
 from bsbatch.html_report.settings import GALLERY, ReportConfig, require_packages
 from bsbatch.notice import SENTENCE
 
@@ -17,8 +27,14 @@ def report(
     *,
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV with study_uid and label: adds the evaluation.", show_default=False),
+        typer.Option(help="CSV with study_uid and label, or any table with --join: adds the evaluation."),
     ] = None,
+    join: JoinOption = None,
+    label: LabelOption = None,
+    positive: PositiveOption = None,
+    negative: NegativeOption = None,
+    sheet: SheetOption = None,
+    dry_run: DryJoinOption = False,
     masks: Annotated[
         Path | None, typer.Option(help="Folder of lesion masks, for heat maps.", show_default=False)
     ] = None,
@@ -34,10 +50,14 @@ def report(
     It loads nothing from anywhere and contains no UID, date or path. It links to the full overlays.
     Exit codes: 0 done, 2 usage (no run, or labels or model do not belong to it), 4 cannot write.
     """
+    table = LabelOptions(join, label, positive or (), negative or (), sheet).table(labels)
+    if dry_run:
+        show_join(Terminal(), results, table)
+        return
     require_packages()
     from bsbatch.html_report.page import write_page
 
-    page = write_page(ReportConfig(results, out, labels, masks, model, gallery))
+    page = write_page(ReportConfig(results, out, labels, masks, model, gallery, table))
     console = Terminal()
     console.print(f"Report: {printable(str(page))}", highlight=False, markup=False, soft_wrap=True)
     console.print(SENTENCE, style="dim")

@@ -18,6 +18,7 @@ _EXCLUSIONS = {
     Exclusion.NO_RESULT: "labelled studies without an examination in the results",
     Exclusion.NOT_SCORED: "examinations of labelled studies that failed and have no score",
     Exclusion.NO_LABEL: "examinations without a label",
+    Exclusion.NOT_JOINED: "rows of the table that could not be joined with a study",
     Exclusion.OUTSIDE: "examinations left out by --split or --centre",
 }
 _SMALL = 0.001

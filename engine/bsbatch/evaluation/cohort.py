@@ -26,6 +26,8 @@ class Exclusion(StrEnum):
     """A failed examination of a labelled study."""
     NO_LABEL = "result_without_label"
     """An examination of a study that the label file does not name."""
+    NOT_JOINED = "label_not_joined"
+    """A row of a table that could not be joined with a study; the reason names its line and the cause."""
     OUTSIDE = "outside_restriction"
     """An examination of a study that --split or --centre leaves out."""
 
@@ -39,7 +41,7 @@ class Unmatched:
     exam_id: str | None = None
     """None for a labelled study without an examination."""
     reason: str | None = None
-    """Reason code of a failed examination, else None."""
+    """Reason code of a failed examination, or why a row was not joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def gather(results: Results, file: LabelFile, restriction: Restriction) -> Cohor
             unmatched.append(_exclude(examination, file, label))
     seen = {examination.study_uid for examination in results.examinations}
     unmatched += [Unmatched(Exclusion.NO_RESULT, study_uid) for study_uid in chosen if study_uid not in seen]
+    rows = (f"line {line}: {cause}" for line, cause in file.unjoined)
+    unmatched += [Unmatched(Exclusion.NOT_JOINED, None, None, row) for row in rows]
     _check(results, cases)
     listed = tuple(sorted(unmatched, key=lambda item: (item.exclusion, item.study_uid or "", item.exam_id or "")))
     unit = _resampling_unit(file, cases)
@@ -191,14 +195,18 @@ def groups_of(cohort: Cohort, columns: Sequence[str] = ()) -> list[Group]:
     unlike = [case.examination.is_unlike_training for case in cohort.cases]
     names: dict[str, list[str | None]] = {
         "centre": [label.centre for label in labels],
-        "sex": [label.sex for label in labels],
-        "age": [None if label.age is None else band_of(label.age) for label in labels],
+        "sex": [case.label.sex or case.examination.sex for case in cohort.cases],
+        "age": [_band(case) for case in cohort.cases],
         **{column: [label.others[index] for label in labels] for index, column in enumerate(columns)},
         "unlike_training": [None if is_unlike is None else ("no", "yes")[is_unlike] for is_unlike in unlike],
     }
     groups = [group for kind, values in names.items() if any(values) for group in _by_name(kind, values)]
     groups += _by_name("manufacturer", [case.examination.manufacturer for case in cohort.cases])
     return groups + _by_load(labels, cohort.sample)
+
+
+def _band(case: Case) -> str | None:
+    return case.examination.age_band if case.label.age is None else band_of(case.label.age)
 
 
 def _by_load(labels: Sequence[Label], sample: Sample) -> list[Group]:

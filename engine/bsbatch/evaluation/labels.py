@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
+from bsbatch.cohort.joining import Joined, Unjoined
 from bsbatch.errors import UsageError
 from bsbatch.host import limits
 from bsbatch.host.files import read_plain
@@ -51,6 +52,8 @@ class LabelFile:
     """The header."""
     repeated: int
     """Rows that repeat an earlier one."""
+    unjoined: tuple[Unjoined, ...] = ()
+    """Rows of another table that label no study (`bsbatch.cohort.joining`)."""
 
     @property
     def has_patients(self) -> bool:
@@ -83,6 +86,44 @@ def read_labels(path: Path, by: Sequence[str] = ()) -> LabelFile:
         lines.setdefault(label.study_uid, line)
     _check_classes(path, labels.values())
     return LabelFile(labels, columns, repeated)
+
+
+def joined_labels(joined: Joined, by: Sequence[str] = ()) -> LabelFile:
+    """Return the labels of a table that was joined with a run, with its columns `by` and those of `OPTIONAL`.
+
+    Parameters
+    ----------
+    joined
+        The table beside the run.
+    by
+        As for `read_labels`. ``patient_id`` is not among `OPTIONAL` here: the results know the patients.
+
+    Raises
+    ------
+    UsageError
+        No row was joined, or rows of one class only; or a column is missing.
+    """
+    table, path = joined.table, joined.settings.path
+    if not joined.rows:
+        raise UsageError(f"no row of {path} could be joined with an examination: --dry-run lists the causes")
+    known = [name for name in OPTIONAL[1:] if [column.casefold() for column in table.columns].count(name) == 1]
+    places, others = {name: table.index_of(name) for name in known}, [table.index_of(name) for name in by]
+    labels = {}
+    for row in joined.rows:
+        cells = {name: row.cells[at] or None for name, at in places.items()}
+        place = f"line {row.line} of {path}"
+        labels[row.study_uid] = Label(
+            row.study_uid,
+            row.is_positive,
+            centre=cells.get("centre"),
+            split=cells.get("split"),
+            lesions=_whole(f"{place}: lesions", cells.get("lesions"), _MOST_LESIONS),
+            sex=cells.get("sex"),
+            age=_whole(f"{place}: age", cells.get("age"), _MOST_YEARS),
+            others=tuple(row.cells[at] or None for at in others),
+        )
+    _check_classes(path, labels.values())
+    return LabelFile(labels, (*REQUIRED, *known, *by), joined.repeated, joined.unjoined)
 
 
 def _table(path: Path, by: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:

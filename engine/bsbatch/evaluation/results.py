@@ -28,6 +28,8 @@ _COLUMNS = [
     "qc_flags",
     "threshold",
     "manufacturer",
+    "patient_sex",
+    "age_band",
     "model_id",
     "config_hash",
 ]
@@ -55,6 +57,9 @@ class ResultRow:
     """Log odds of the score, not rounded; None before schema version 5."""
     is_unlike_training: bool | None = None
     """True if it resembles nothing that the model was trained on; None if the model has no statistics of that."""
+    sex: str | None = None
+    age_band: str | None = None
+    """None before schema version 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,8 @@ def _result_row(row: Row) -> ResultRow:
         row.get("patient_key"),
         row.get("logit") if is_scored else None,
         None if row.get("distance") is None else _UNLIKE_TRAINING in flags,
+        row.get("patient_sex"),
+        row.get("age_band"),
     )
 
 

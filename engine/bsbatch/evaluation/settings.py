@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bsbatch.cohort.settings import LabelTable
 from bsbatch.errors import UsageError
 from bsbatch.requirements import require
 
@@ -80,7 +81,7 @@ class EvaluationConfig:
     results: Path
     """Output folder of a run, or its ``results`` folder."""
     labels: Path
-    """CSV file, see `bsbatch.evaluation.labels`."""
+    """CSV file, see `bsbatch.evaluation.labels`; any table with `table`."""
     out: Path
     """Folder of the report."""
     restriction: Restriction = field(default_factory=Restriction)
@@ -92,6 +93,8 @@ class EvaluationConfig:
     """Further columns of the label file that form subgroups."""
     rival: Path | None = None
     """Results of another model on the same examinations, as `results`; None compares with no other."""
+    table: LabelTable | None = None
+    """How `labels` is joined with the results, if it is a table of another form."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -87,7 +87,9 @@ def gather(config: ReportConfig, evaluation: Evaluation | None = None) -> Conten
     if page.is_dir():
         raise UsageError(f"{page} is a folder: --out names the file to write, such as {page / PAGE}")
     if evaluation is None and config.labels is not None:
-        evaluation = _evaluate(EvaluationConfig(out, config.labels, page.parent, masks=config.masks))
+        evaluation = _evaluate(
+            EvaluationConfig(out, config.labels, page.parent, masks=config.masks, table=config.table)
+        )
     card = _card_of(config.model, run)
     try:
         examinations = read_examinations(out)

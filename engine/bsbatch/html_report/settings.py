@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from bsbatch.cohort.settings import LabelTable
 from bsbatch.errors import UsageError
 from bsbatch.requirements import require
 
@@ -26,13 +27,15 @@ class ReportConfig:
     out: Path | None = None
     """File to write; None writes ``report.html`` into the output folder."""
     labels: Path | None = None
-    """CSV file, see `bsbatch.evaluation.labels`; None leaves out the evaluation."""
+    """CSV file, see `bsbatch.evaluation.labels`, or any table with `table`; None leaves out the evaluation."""
     masks: Path | None = None
     """Folder of lesion masks, see `bsbatch.evaluation.masks`; None leaves out the comparison with heat maps."""
     model: Path | None = None
     """Model directory with the model's card; None uses the card of the demo model if the run used that."""
     gallery: int = GALLERY
     """Number of overlays in the page, highest scores first."""
+    table: LabelTable | None = None
+    """How `labels` is joined with the results, if it is a table of another form."""
 
     def __post_init__(self) -> None:
         """Raise UsageError for values that cannot be used."""

@@ -1,0 +1,1 @@
+"""Cohorts out of finished runs: label tables joined with results, selections."""
