@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from tests.archives import NM, Scan, ct_slice, dataset_of, pixels_of, write
 from tests.end_to_end.tables import Row, objects, results
-from tests.sources.storages import BucketStorage, Storage, read_folder
+from tests.sources.storages import PACKERS, BucketStorage, PackedStorage, Storage, read_folder
 from tests.stores import S3
 
 from bsbatch.config import BackendName, Effort, RunConfig
@@ -222,7 +223,13 @@ def _buckets() -> Iterator[Callable[[str], Storage | None]]:
         yield lambda name: BucketStorage(S3, name)
 
 
-STORAGES = {"folder": _folders, "s3": _buckets}
+@contextmanager
+def _containers(name: str) -> Iterator[Callable[[str], Storage | None]]:
+    with TemporaryDirectory() as folder:
+        yield lambda history: PackedStorage(Path(folder) / history, name)
+
+
+STORAGES = {"folder": _folders, "s3": _buckets, **{name: partial(_containers, name) for name in PACKERS}}
 """Each yields a function that makes a storage of a name."""
 
 
