@@ -4,8 +4,8 @@ import argparse
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,7 +229,11 @@ def _containers(name: str) -> Iterator[Callable[[str], Storage | None]]:
         yield lambda history: PackedStorage(Path(folder) / history, name)
 
 
-STORAGES = {"folder": _folders, "s3": _buckets, **{name: partial(_containers, name) for name in PACKERS}}
+STORAGES: Mapping[str, Callable[[], AbstractContextManager[Callable[[str], Storage | None]]]] = {
+    "folder": _folders,
+    "s3": _buckets,
+    **{name: partial(_containers, name) for name in PACKERS},
+}
 """Each yields a function that makes a storage of a name."""
 
 
