@@ -12,6 +12,7 @@
     │   ├── SourceError          the archive can no longer be read
     │   ├── OutputError          the output folder can no longer be written to, because of a full disk for example
     │   ├── BackendError         the backend died
+    │   ├── ClusterError         no worker is left on a cluster, and none came
     │   └── MachineError         the machine lacks memory, threads or files; no object is at fault
     ├── ItemError                one object or one examination failed; it becomes a row and never stops a run
     └── WorkerLostError          a call in a worker process crashed; the caller turns it into a row
@@ -68,6 +69,10 @@ class OutputError(RunError):
 
 class BackendError(RunError):
     """The backend can no longer infer."""
+
+
+class ClusterError(RunError):
+    """No worker of a cluster can be had."""
 
 
 class MachineError(RunError):

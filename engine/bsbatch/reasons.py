@@ -76,6 +76,7 @@ class Reason(StrEnum):
     CONSTANT_IMAGE = "constant_image"
     COUNTS_NOT_FINITE = "counts_not_finite"
     SCORE_INVALID = "score_invalid"
+    WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -129,6 +130,7 @@ EXPLANATIONS: dict[Reason, str] = {
         "Rescale Slope or Intercept turns pixels into infinite counts, above 1e15, or into none, below 1e-15"
     ),
     Reason.SCORE_INVALID: "the model's output is not a finite probability",
+    Reason.WORKER_LOST: "every worker of the cluster that it was given to ended: run it alone, without --executor ray",
     Reason.INTERNAL_ERROR: "a bug in bsbatch, not in the file: report the message, which names the line",
 }
 """The meaning of each code, with advice if the user can do something."""
