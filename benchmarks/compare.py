@@ -13,7 +13,7 @@ from benchmarks.results import Outcome, report, table
 from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
-from benchmarks import feeding, heat_maps, intake, object_store, startup, whole_run
+from benchmarks import feeding, heat_maps, intake, object_store, pacs, startup, whole_run
 from bsbatch.bench.environment import Processor, commit, environment
 
 SCENARIOS = {
@@ -23,6 +23,7 @@ SCENARIOS = {
     "skim": intake.skim,
     "feeding": feeding.feeding,
     "object_store": object_store.object_store,
+    "dimse": pacs.dimse,
     "memory": startup.memory,
     "help": startup.help_time,
     "first_row": whole_run.first_row,
@@ -32,7 +33,7 @@ SCENARIOS = {
 HERE = Path(__file__).parent
 _VERSIONS = (
     *("numpy", "opencv-python-headless", "pydicom", "pyarrow", "onnxruntime", "MNN"),
-    *("tensorflow-cpu", "tensorflow", "keras", "openvino", "ray", "torch", "obstore"),
+    *("tensorflow-cpu", "tensorflow", "keras", "openvino", "ray", "torch", "obstore", "pynetdicom"),
 )
 
 

@@ -44,11 +44,13 @@ class Sizes:
     bucket_objects: int = 4000
     bucket_memory: tuple[int, int] = (2000, 100_000)
     """Objects of the two buckets; every second one is an examination."""
+    pacs_studies: int = 24
+    """Studies of a PACS, of four objects each."""
     width: float = 1.0
     """Width of the network; 1 is the paper's VGG16."""
 
 
-QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 16, ((2, 1500.0),), 140, (100, 200), 0.0625)
+QUICK = Sizes(2, 1, 4, 2, 16, 70, 1, 0.0, (100, 200), 4, 1, 3, 16, ((2, 1500.0),), 140, (100, 200), 2, 0.0625)
 """Sizes to check that everything works."""
 
 

@@ -1,6 +1,7 @@
 """The whole command in its smallest sizes: its output, never its speed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from benchmarks.setup import QUICK, Setup
 from benchmarks.startup import ratio_in
 from benchmarks.whole_run import PEERS
 from tests.archives import Scan, pixels_of, uid, write_plain
+from tests.pacs.orthanc import missing
 
 from benchmarks import compare, whole_run
 from bsbatch.imaging.preprocess import compose
@@ -172,3 +174,13 @@ def test_the_model_is_made_once(tmp_path: Path) -> None:
 
     assert (first / "model").resolve() == (second / "model").resolve() == tmp_path / "model" / "model"
     assert [len(list((kit / "archive").rglob("*.dcm"))) for kit in (first, second)] == [2, 3]
+
+
+def test_objects_of_a_pacs_are_all_there_before_the_rate_counts(run_here: Callable[..., Path]) -> None:
+    if reason := missing() or (None if shutil.which("getscu") else "DCMTK is not installed: apt-get install dcmtk"):
+        pytest.skip(reason)
+
+    outcome = Outcome.load(run_here("--only", "dimse") / "dimse.json")
+
+    assert [row.target.unit for row in outcome.rows] == ["x", "x"]
+    assert all(value > 0 for row in outcome.rows for value in row.values)

@@ -1,4 +1,4 @@
-"""``python -m tests.pacs.kills``: ``kill -9`` of ``bsbatch fetch`` at random moments, against a real Orthanc.
+"""``python -m tests.pacs.kills [--dimse]``: ``kill -9`` of ``bsbatch fetch`` at random moments, against a real Orthanc.
 
 The mirror must be that of an undisturbed command, name by name and byte by byte, one row for each study and object.
 """
@@ -31,28 +31,30 @@ def fill(server: Orthanc, studies: int = _STUDIES) -> None:
     server.load(map(encode_ct, range(_CT)))
 
 
-def differences(server: Orthanc, folder: Path, kills: int, seed: int) -> list[str]:
+def differences(server: Orthanc, source: str, folder: Path, kills: int, seed: int) -> list[str]:
     """Return what mirrors that were killed again and again have otherwise than an undisturbed one.
 
     Parameters
     ----------
     server
         See `fill`.
+    source
+        Its address.
     folder
         An empty folder.
     kills
         Number of kills; a new mirror is begun when one is complete.
     """
     calm, luck, found, left, mirrors = folder / "calm", random.Random(seed), list[str](), kills, 0
-    _fetch(server, calm)
+    _fetch(source, calm)
     while left > 0:
         rough = folder / f"{mirrors}"
-        while left > 0 and _kill(server, rough, luck):
+        while left > 0 and _kill(source, rough, luck):
             left -= 1
         time.sleep(0.3)  # the server may still read for a client that is gone
         server.forget()
         before = sum(name.endswith(".dcm") for name in _files(rough))
-        _fetch(server, rough)
+        _fetch(source, rough)
         found += [f"mirror {mirrors}: {line}" for line in _differences(calm, rough)]
         if server.read_whole().total() != len(_files(rough)) - before:
             found.append(f"mirror {mirrors}: objects that were there are asked for again")
@@ -76,19 +78,19 @@ def _files(mirror: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in mirror.glob("objects/*/*")}
 
 
-def _command(server: Orthanc, mirror: Path) -> list[str]:
-    return ["fetch", f"dicomweb:{server.dicomweb}", str(mirror), "--quiet"]
+def _command(source: str, mirror: Path) -> list[str]:
+    return ["fetch", source, str(mirror), "--quiet"]
 
 
-def _fetch(server: Orthanc, mirror: Path) -> None:
-    done = bsbatch(*_command(server, mirror))
+def _fetch(source: str, mirror: Path) -> None:
+    done = bsbatch(*_command(source, mirror))
     assert done.returncode == 0, done.stderr
 
 
-def _kill(server: Orthanc, mirror: Path, luck: random.Random) -> bool:
+def _kill(source: str, mirror: Path, luck: random.Random) -> bool:
     """Kill a command a moment after it has written a random number of files; True if it was still running."""
     goal = len(_files(mirror)) + luck.randint(0, 30)
-    process = subprocess.Popen([sys.executable, "-m", "bsbatch", *_command(server, mirror), "--rate", _RATE])
+    process = subprocess.Popen([sys.executable, "-m", "bsbatch", *_command(source, mirror), "--rate", _RATE])
     try:
         while len(list(mirror.glob("objects/*/*.dcm"))) < goal and process.poll() is None:
             time.sleep(0.005)
@@ -103,10 +105,12 @@ def _main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dimse", action="store_true", help="C-FIND and C-GET in place of DICOMweb")
     given = parser.parse_args()
     with TemporaryDirectory() as folder, start_orthanc(Path(folder) / "orthanc") as server:
         fill(server)
-        found = differences(server, Path(folder) / "mirrors", given.count, given.seed)
+        source = f"dimse:{server.dimse}" if given.dimse else f"dicomweb:{server.dicomweb}"
+        found = differences(server, source, Path(folder) / "mirrors", given.count, given.seed)
     sys.stdout.write("\n".join([*found, f"{given.count} kills, {len(found)} differences"]) + "\n")
     return 1 if found else 0
 

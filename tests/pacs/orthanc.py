@@ -41,7 +41,8 @@ class Orthanc:
     log: Path
     process: "subprocess.Popen[bytes]"
     _from: int = 0
-    _uids: dict[str, str] = field(default_factory=dict)
+    uids: dict[str, str] = field(default_factory=dict)
+    """SOP Instance UIDs by the names of files in its storage."""
 
     @property
     def dicomweb(self) -> str:
@@ -72,7 +73,7 @@ class Orthanc:
 
     def _remember(self, instance: str) -> str:
         uid = str(json.loads(self.rest(f"instances/{instance}"))["MainDicomTags"]["SOPInstanceUID"])
-        self._uids[json.loads(self.rest(f"instances/{instance}/attachments/dicom/info"))["Uuid"]] = uid
+        self.uids[json.loads(self.rest(f"instances/{instance}/attachments/dicom/info"))["Uuid"]] = uid
         return uid
 
     def delete(self, sop_instance: str) -> None:
@@ -91,7 +92,7 @@ class Orthanc:
 
     def read_whole(self) -> Counter[str]:
         """SOP Instance UIDs of the objects that were read whole, to send or to render them, with their numbers."""
-        return Counter(self._uids[uuid.decode()] for uuid in _WHOLE.findall(self._log()))
+        return Counter(self.uids[uuid.decode()] for uuid in _WHOLE.findall(self._log()))
 
     def http_requests(self) -> list[str]:
         """Method and path of every HTTP request, in order."""
@@ -146,7 +147,7 @@ def start_orthanc(folder: Path, environment: Mapping[str, str] | None = None, **
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**(environment or {}), "LD_PRELOAD": str(_shim(folder))},
+            env={**(environment or {}), **on_loopback(folder)},
         )
     server = Orthanc(str(setting["DicomAet"]), *_ports(setting), log, process)
     try:
@@ -178,10 +179,11 @@ def _settings(folder: Path) -> dict[str, object]:
     }
 
 
-def _shim(folder: Path) -> Path:
-    shim = folder.resolve() / "loopback.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, _SHIM, "-ldl"], check=True)
-    return shim
+def on_loopback(folder: Path) -> dict[str, str]:
+    """Environment in which a program binds loopback only; compiles a library into a folder."""
+    library = folder.resolve() / "loopback.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, _SHIM, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}
 
 
 def free_ports(number: int) -> list[int]:

@@ -79,6 +79,18 @@ def fetch(
             rich_help_panel=_ACCESS,
         ),
     ] = None,
+    aet: Annotated[
+        str, typer.Option(metavar="AET", help="Our AE title, for dimse: sources.", rich_help_panel=_ACCESS)
+    ] = "BSBATCH",
+    move_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AET:PORT",
+            help="Receiver of our own for C-MOVE, as the PACS knows it.",
+            show_default="C-GET",
+            rich_help_panel=_ACCESS,
+        ),
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option(help="Most objects a second.", show_default="no limit", rich_help_panel=_HOW),
@@ -106,7 +118,7 @@ def fetch(
     from bsbatch.pacs.search import read_list
 
     wanted = Wanted(since, until, read_list(accessions) if accessions else (), read_list(patients) if patients else ())
-    config = FetchConfig(source, folder, wanted, Access(credentials, certificate, ca), dry_run)
+    config = FetchConfig(source, folder, wanted, Access(credentials, certificate, ca, aet, move_to), dry_run)
     pace = SteadyPace(rate, Hours.parse(between) if between is not None else None)
     raise typer.Exit(_mirror(config, pace, quiet=quiet))
 

@@ -36,8 +36,8 @@ def authorization(access: Access) -> str | None:
     )
 
 
-def tls(access: Access) -> ssl.SSLContext:
-    """Return the settings of TLS: the server's certificate is always checked, 1.2 or newer.
+def tls(access: Access, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> ssl.SSLContext:
+    """Return the settings of TLS: the certificate of the other side is always checked, 1.2 or newer.
 
     Raises
     ------
@@ -45,10 +45,10 @@ def tls(access: Access) -> ssl.SSLContext:
         A file of certificates cannot be used.
     """
     try:
-        context = ssl.create_default_context(cafile=access.authority)
+        context = ssl.create_default_context(purpose, cafile=access.authority)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"{access.authority} holds no certificates as PEM") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version, context.verify_mode = ssl.TLSVersion.TLSv1_2, ssl.CERT_REQUIRED
     if access.certificate:
         passphrase = os.environ.get(PASSPHRASE, "")
         try:

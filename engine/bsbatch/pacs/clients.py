@@ -13,6 +13,11 @@ def open_client(config: FetchConfig, pace: Pace) -> PacsClient:
     UsageError
         The address, the credentials or the certificates cannot be used, or a package is missing.
     """
+    if config.kind == "dimse":
+        require("pynetdicom", extra="pacs")
+        from bsbatch.pacs.dimse import DimseClient  # noqa: PLC0415 - its package is optional
+
+        return DimseClient(config.address, config.access, pace)
     require("urllib3", extra="pacs")
     from bsbatch.pacs.dicomweb import DicomWebClient  # noqa: PLC0415 - its package is optional
 

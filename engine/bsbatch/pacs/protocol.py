@@ -59,7 +59,7 @@ class PacsObject(NamedTuple):
     frames: int | None = None
     bits_allocated: int | None = None
     series_size: int | None = None
-    """Number of objects of its series: clients may retrieve a series as a whole if all of it are asked for."""
+    """Number of objects of its series: clients may retrieve several objects of it at once. None: one by one."""
 
 
 class PacsClient(Protocol):

@@ -42,6 +42,10 @@ class Access:
     """Client certificate and its key, PEM."""
     authority: Path | None = None
     """Certificates of the authority that the server's certificate is checked with, PEM; None for the system's."""
+    aet: str = "BSBATCH"
+    """AE title of this side, for DIMSE."""
+    move_to: str | None = None
+    """``AET:PORT`` of a receiver of our own, for C-MOVE; None retrieves with C-GET."""
 
 
 @dataclass(frozen=True, slots=True)
