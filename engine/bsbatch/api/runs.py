@@ -11,6 +11,7 @@ from bsbatch.api.choices import choice_of
 from bsbatch.cohort.examined import read_examined
 from bsbatch.cohort.joining import join
 from bsbatch.cohort.labelled import beside
+from bsbatch.cohort.selecting import Pick, Selecting, select
 from bsbatch.cohort.settings import Join, LabelTable
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection
 from bsbatch.errors import UsageError
@@ -94,6 +95,37 @@ class Run:
         """
         settings = LabelTable(Path(labels), Join.parse(by), label, tuple(positive), tuple(negative), sheet)
         return beside(self.results, join(settings, read_examined(self.out)))
+
+    def select(
+        self,
+        where: str | None = None,
+        *,
+        one_per_study: bool = False,
+        per_patient: Pick | str | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        stratify: str | None = None,
+    ) -> pa.Table:
+        """Return a cohort as ``bsbatch select`` writes it: rows of `results`, and why each was chosen among several.
+
+        Parameters
+        ----------
+        where
+            Expression in DuckDB's SQL over the columns of `results`.
+        one_per_study
+            Keep the best of the repeats of a study.
+        per_patient
+            ``"latest"`` or ``"first"`` keeps one examination of each patient.
+        sample, seed, stratify
+            Number of examinations to draw, the seed, and the column whose values keep their shares.
+
+        Raises
+        ------
+        UsageError
+            The settings cannot be used.
+        """
+        pick = None if per_patient is None else choice_of(Pick, per_patient, "per_patient")
+        return select(self.results, Selecting(where, one_per_study, pick, sample, seed, stratify)).table
 
     def _read(self, table: str) -> pa.Table:
         found = read_table(self.out / table)

@@ -14,6 +14,7 @@ from bsbatch.cli.info import info
 from bsbatch.cli.key import key
 from bsbatch.cli.report import report
 from bsbatch.cli.run import run
+from bsbatch.cli.select import select
 from bsbatch.cli.terminal import CommandGroup
 from bsbatch.cli.watch import watch
 from bsbatch.notice import SENTENCE
@@ -31,6 +32,7 @@ app.command(epilog="Example: bsbatch watch /incoming --model demo --out OUT")(wa
 app.command(epilog="Example: bsbatch fetch dicomweb:https://pacs.example/dicom-web MIRROR --since 2025-01-01")(fetch)
 app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)
+app.command(epilog="Example: bsbatch select OUT --to cohort.csv --latest-per-patient")(select)
 app.command(epilog="Example: bsbatch bench /archive --model demo")(bench)
 app.command(epilog="Example: bsbatch info --model demo")(info)
 app.command(epilog="Example: bsbatch key bsbatch.key")(key)
