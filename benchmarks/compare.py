@@ -13,7 +13,7 @@ from benchmarks.results import Outcome, report, table
 from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
-from benchmarks import feeding, heat_maps, intake, object_store, pacs, startup, whole_run
+from benchmarks import dicomweb, feeding, heat_maps, intake, object_store, pacs, startup, whole_run
 from bsbatch.bench.environment import Processor, commit, environment
 
 SCENARIOS = {
@@ -27,13 +27,14 @@ SCENARIOS = {
     "memory": startup.memory,
     "help": startup.help_time,
     "first_row": whole_run.first_row,
+    "dicomweb": dicomweb.dicomweb,
     "heat_maps": heat_maps.heat_maps,
 }
 """Scenarios in the order of the table."""
 HERE = Path(__file__).parent
 _VERSIONS = (
     *("numpy", "opencv-python-headless", "pydicom", "pyarrow", "onnxruntime", "MNN"),
-    *("tensorflow-cpu", "tensorflow", "keras", "openvino", "ray", "torch", "obstore", "pynetdicom"),
+    *("tensorflow-cpu", "tensorflow", "keras", "openvino", "ray", "torch", "obstore", "pynetdicom", "dicomweb-client"),
 )
 
 
