@@ -12,7 +12,6 @@ from benchmarks.memory import PLACEHOLDER, peak_of, with_placeholder
 from benchmarks.pairing import Pair, measure_pairs
 from benchmarks.results import Outcome, Row, Target, line_of
 from benchmarks.setup import Setup
-from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset, dcmread
 from tests.archives import Scan, dataset_of
 from tests.pacs.orthanc import missing, start_orthanc
@@ -68,6 +67,8 @@ def _ours(client: DicomWebClient, found: Found) -> Callable[[], dict[str, Datase
 
 
 def _theirs(address: str, found: Found) -> Callable[[], dict[str, Dataset | bytes]]:
+    from dicomweb_client.api import DICOMwebClient  # noqa: PLC0415 - a peer, which tests do not need
+
     client = DICOMwebClient(address)
 
     def run() -> dict[str, Dataset | bytes]:
