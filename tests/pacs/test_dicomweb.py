@@ -2,8 +2,11 @@
 
 import base64
 import json
+import signal
 import ssl
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +26,19 @@ from bsbatch.pacs.settings import Access
 SECRET = "s3cret-word"
 
 
-def client_of(server: Scripted, access: Access | None = None) -> DicomWebClient:
-    return DicomWebClient(server.address, access or Access(), SteadyPace())
+class Unhurried(SteadyPace):
+    """A pace whose pauses are over at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def pause(self, duration: float) -> None:
+        self.pauses.append(duration)
+
+
+def client_of(server: Scripted, access: Access | None = None, pace: SteadyPace | None = None) -> DicomWebClient:
+    return DicomWebClient(server.address, access or Access(), pace or Unhurried())
 
 
 def study(number: int, **values: str) -> dict[str, object]:
@@ -188,18 +202,20 @@ def test_a_server_that_cannot_be_used_says_what_to_do(reply: Reply, words: str) 
         studies_of(lambda _path, _query: reply)
 
 
-def test_a_busy_server_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", slept.append)
-    replies = [Reply(503, headers={"Retry-After": "7"}), Reply(429), as_json(study(1))]
+def test_a_busy_server_is_asked_again_when_it_says() -> None:
+    replies = [Reply(503, headers={"Retry-After": "7"}), Reply(429), Reply(503, headers={"Retry-After": "99999"})]
+    replies.append(as_json(study(1)))
+    pace = Unhurried()
 
-    assert studies_of(lambda _path, _query: replies.pop(0)) == ["1.2.1"]
-    assert slept[0] == 7
-    assert len(slept) == 2
+    with serve(lambda _path, _query: replies.pop(0)) as server, client_of(server, pace=pace) as client:
+        assert [found.uid for found in client.studies(StudyFilter())] == ["1.2.1"]
+
+    assert pace.pauses[0] == 7
+    assert 0 < pace.pauses[1] < 3
+    assert pace.pauses[2:] == [900]
 
 
-def test_a_server_that_stays_busy_stops_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", lambda _: None)
+def test_a_server_that_stays_busy_stops_the_command() -> None:
     with pytest.raises(SourceError, match="busy"):
         studies_of(lambda _path, _query: Reply(503))
 
@@ -296,8 +312,7 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         DicomWebClient(address, Access(), SteadyPace())
 
 
-def test_retries_write_no_address_to_the_log(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("urllib3.util.retry.time.sleep", lambda _: None)
+def test_retries_write_no_address_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with serve(lambda _path, _query: Reply(503)) as server:
         pass
     with client_of(server) as client, pytest.raises(SourceError):
@@ -309,3 +324,39 @@ def test_answers_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_JSON_BYTES", 1000)
     with pytest.raises(SourceError):
         studies_of(lambda _path, _query: Reply(body=json.dumps([study(at) for at in range(100)]).encode()))
+
+
+def listing(path: str, _query: Parameters) -> Reply:
+    """A server with ten studies of one object each."""
+    if "instances/" in path:
+        return multipart(SCANS[FIRST])
+    if path == "studies":
+        return as_json(*(study(number) for number in range(10)))
+    return as_json({"0020000E": {"Value": ["1"]}, "00080060": {"Value": ["NM"]}, "00080018": {"Value": [FIRST]}})
+
+
+def test_an_object_that_fails_is_exit_code_3(tmp_path: Path) -> None:
+    def answer(path: str, query: Parameters) -> Reply:
+        return Reply(500) if "instances/" in path else listing(path, query)
+
+    with serve(answer) as server:
+        done = bsbatch("fetch", f"dicomweb:{server.address}", tmp_path / "m")
+
+    assert done.returncode == 3
+    assert "refused 10" in " ".join(done.stdout.split())
+    assert "the same command asks for it again" in done.stdout
+
+
+def test_an_interruption_ends_pauses_and_keeps_what_was_fetched(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    with serve(listing) as server:
+        command = ["fetch", f"dicomweb:{server.address}", str(folder), "--rate", "0.02"]
+        process = subprocess.Popen([sys.executable, "-m", "bsbatch", *command], stderr=subprocess.PIPE, text=True)
+        while not list(folder.glob("objects/*/*.dcm")) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert "The same command goes on" in errors
+    assert len(list(folder.glob("objects/*/*.dcm"))) == 1

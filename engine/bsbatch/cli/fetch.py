@@ -9,9 +9,12 @@ import typer
 from bsbatch.cli.exits import DONE, TOO_MANY_FAILED
 from bsbatch.cli.terminal import Terminal
 from bsbatch.errors import UsageError
-from bsbatch.pacs.protocol import Pace
+from bsbatch.pacs.pace import Hours, SteadyPace
 from bsbatch.pacs.settings import Access, FetchConfig, Wanted
 
+_INTERRUPTED = (
+    "Stopping when what is on its way has arrived; press Ctrl-C again to stop at once. The same command goes on."
+)
 _WHAT, _HOW, _ACCESS = "What to fetch", "How to fetch", "Access"
 
 
@@ -114,7 +117,6 @@ def fetch(
     The same command goes on, and later fetches what is new.
     Exit codes: 0 done, 2 usage, 3 something failed, 4 stopped (resumable), 130 interrupted.
     """
-    from bsbatch.pacs.pace import Hours, SteadyPace
     from bsbatch.pacs.search import read_list
 
     wanted = Wanted(since, until, read_list(accessions) if accessions else (), read_list(patients) if patients else ())
@@ -123,13 +125,27 @@ def fetch(
     raise typer.Exit(_mirror(config, pace, quiet=quiet))
 
 
-def _mirror(config: FetchConfig, pace: Pace, *, quiet: bool) -> int:
+def _mirror(config: FetchConfig, pace: SteadyPace, *, quiet: bool) -> int:
     """Mirror, print the summary and return the exit code."""
     from bsbatch.cli.fetch_report import progress_of, show
+    from bsbatch.host.interruption import handle_interrupts
     from bsbatch.pacs.clients import open_client
+    from bsbatch.pacs.fetch import Tally
     from bsbatch.pacs.fetch import fetch as mirror
 
-    with progress_of(Terminal(stderr=True), quiet=quiet) as report:
+    console = Terminal(stderr=True)
+
+    def stop() -> None:
+        pace.stop()
+        console.print(_INTERRUPTED, highlight=False, soft_wrap=True)
+
+    with progress_of(console, quiet=quiet) as show_progress, handle_interrupts(stop) as interruption:
+
+        def report(tally: Tally) -> None:
+            show_progress(tally)
+            if interruption.is_requested:
+                raise KeyboardInterrupt
+
         tally = mirror(config, open_client(config, pace), report)
     if not quiet:
         show(Terminal(), tally, config)

@@ -18,7 +18,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 Pending = Future
 """A result that another thread computes."""
-Lock = threading.Lock
+Event, Lock = threading.Event, threading.Lock
 """Protects state that threads share outside of this room."""
 PoolClosedError = CancelledError
 """Raised by `FreeList.take` where work has ended elsewhere."""

@@ -32,7 +32,9 @@ class DicomWebClient:
     def __init__(self, address: str, access: Access, pace: Pace) -> None:
         """See `HttpSession`; waits for the pace before every request."""
         self._pace = pace
-        self._http = HttpSession(address, access, self.lanes + 1)  # the search for studies goes on beside the lanes
+        self._http = HttpSession(
+            address, access, self.lanes + 1, pace.pause
+        )  # the search for studies goes on beside the lanes
 
     def __enter__(self) -> Self:
         self._http.__enter__()

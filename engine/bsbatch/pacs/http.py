@@ -3,7 +3,7 @@
 import json
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Self
@@ -34,20 +34,8 @@ _BUSY = (
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
 _UNREACHABLE = (ConnectTimeoutError, NewConnectionError, SSLError)
 _TIMEOUT = urllib3.Timeout(connect=10, read=300)
-_RETRY = urllib3.Retry(
-    6,
-    connect=3,
-    read=2,
-    other=0,  # TLS
-    redirect=False,
-    status_forcelist=_BUSY,
-    backoff_factor=0.5,
-    backoff_max=60,
-    backoff_jitter=0.5,
-    retry_after_max=900,
-    raise_on_status=False,
-)
-"""Busy servers are asked again after 0.5, 1, 2 ... seconds, or when they say."""
+_LONGEST_PAUSE = 900
+"""Seconds before a busy server is asked again, if it asks for more."""
 _JSON_BYTES, _REST_BYTES = 1 << 26, 1 << 16
 """Most bytes of an answer to a search, and of the rest of an answer that is read for the sake of its connection."""
 _AGAIN = "the same command goes on"
@@ -55,10 +43,33 @@ _AGAIN = "the same command goes on"
 Answer = urllib3.BaseHTTPResponse
 
 
+def _retries(pause: Callable[[float], None]) -> urllib3.Retry:
+    """Return the rules of retries: busy servers are asked again after 0.5, 1, 2 ... seconds, or when they say."""
+
+    class Retry(urllib3.Retry):
+        def sleep(self, response: Answer | None = None) -> None:
+            """Wait so that an interruption ends it."""
+            asked = self.get_retry_after(response) if response is not None else None
+            pause(self.get_backoff_time() if asked is None else min(asked, _LONGEST_PAUSE))
+
+    return Retry(
+        6,
+        connect=3,
+        read=2,
+        other=0,  # TLS
+        redirect=False,
+        status_forcelist=_BUSY,
+        backoff_factor=0.5,
+        backoff_max=60,
+        backoff_jitter=0.5,
+        raise_on_status=False,
+    )
+
+
 class HttpSession:
     """A server below one address; threads share it. Redirections are not followed: they lead secrets elsewhere."""
 
-    def __init__(self, address: str, access: Access, connections: int) -> None:
+    def __init__(self, address: str, access: Access, connections: int, pause: Callable[[float], None]) -> None:
         """Check the address and read the credentials; connects to nothing.
 
         Raises
@@ -77,7 +88,7 @@ class HttpSession:
         # gzip of pixels takes a server ten times as long as sending them
         self._headers = {"Accept-Encoding": "identity"} | ({"Authorization": secret} if secret else {})
         self._pool = urllib3.PoolManager(
-            1, maxsize=connections, block=True, retries=_RETRY, timeout=_TIMEOUT, ssl_context=tls(access)
+            1, maxsize=connections, block=True, retries=_retries(pause), timeout=_TIMEOUT, ssl_context=tls(access)
         )
         self._logger = logging.getLogger("urllib3")
 

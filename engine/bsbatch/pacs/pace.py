@@ -9,7 +9,7 @@ from datetime import time as time_of_day
 from typing import NamedTuple, Self
 
 from bsbatch.errors import UsageError
-from bsbatch.host.threads import Lock
+from bsbatch.host.threads import Event, Lock
 
 logger = logging.getLogger(__name__)
 _HOURS = re.compile(r"((?:[01]\d|2[0-3]):[0-5]\d)-((?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
@@ -68,22 +68,37 @@ class SteadyPace:
         rate: float | None = None,
         hours: Hours | None = None,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         seconds: Callable[[], float] = time.monotonic,
         local_time: Callable[[], datetime] = datetime.now,
     ) -> None:
         if rate is not None and not 0 < rate < float("inf"):
             raise UsageError("a rate is a number of objects a second, above 0")
         self._rate, self._hours = rate, hours
-        self._sleep, self._seconds, self._local_time = sleep, seconds, local_time
+        self._sleep, self._seconds, self._local_time = sleep or self.pause, seconds, local_time
         self._free_from = seconds()
-        self._lock = Lock()
+        self._lock, self._stopped = Lock(), Event()
 
     def wait(self, objects: int) -> None:
         """Block until the PACS may be asked for that many objects more; 0 is a query."""
         if self._rate is not None and objects:
             self._sleep_for(self._reserve(objects / self._rate))
         self._wait_for_hours()
+
+    def pause(self, duration: float) -> None:
+        """Block for a number of seconds, or until `stop` is called.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            It was called.
+        """
+        if self._stopped.wait(duration):
+            raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        """End the pauses of all threads; another thread may call it."""
+        self._stopped.set()
 
     def _reserve(self, duration: float) -> float:
         """Reserve the time of some objects behind those of other threads; returns the seconds until it begins."""

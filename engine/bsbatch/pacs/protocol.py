@@ -104,3 +104,7 @@ class Pace(Protocol):
     def wait(self, objects: int) -> None:
         """Block until the PACS may be asked for that many objects more; 0 is a query."""
         ...
+
+    def pause(self, duration: float) -> None:
+        """Block for a number of seconds; an interruption ends all pauses with `KeyboardInterrupt`."""
+        ...
