@@ -358,5 +358,5 @@ def test_an_interruption_ends_pauses_and_keeps_what_was_fetched(tmp_path: Path) 
         _, errors = process.communicate(timeout=30)
 
     assert process.returncode == 130
-    assert "the same command goes on" in errors
+    assert "The same command goes on" in errors
     assert len(list(folder.glob("objects/*/*.dcm"))) == 1

@@ -12,7 +12,7 @@ from bsbatch.errors import UsageError
 from bsbatch.pacs.pace import Hours, SteadyPace
 from bsbatch.pacs.settings import Access, FetchConfig, Wanted
 
-_INTERRUPTED = "Stopping once what is on its way has arrived; the same command goes on. Ctrl-C again does not wait."
+_INTERRUPTED = "Stopping once what is on its way has arrived. The same command goes on."
 _WHAT, _HOW, _ACCESS = "What to fetch", "How to fetch", "Access"
 
 

@@ -59,7 +59,7 @@ class DimseClient:
         self._pace = pace
         self._target = None if access.move_to is None else Target.parse(access.move_to)
         self._receiver = None if self._target is None else Receiver(self._target, peer, _receiver_context(access))
-        self._line = Line(peer, check_ae_title(access.aet), by_get=self._target is None, tls=tls)
+        self._line = Line(peer, check_ae_title(access.aet), by_get=self._target is None, tls=tls, sleep=pace.pause)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
