@@ -5,9 +5,11 @@ import logging
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from bsbatch.pacs import association as association_module
 from bsbatch.pacs.association import FIND, GET, MOVE, Line, Peer
 from bsbatch.pacs.candidates import decline
 from bsbatch.pacs.dimse import DimseClient
-from bsbatch.pacs.pace import SteadyPace
+from bsbatch.pacs.pace import Hours, SteadyPace
 from bsbatch.pacs.protocol import PacsObject, PacsStudy, StudyFilter
 from bsbatch.pacs.receiver import Target
 from bsbatch.pacs.settings import Access
@@ -284,6 +286,32 @@ def test_nobody_at_the_port_is_an_error_at_once() -> None:
 def test_an_unknown_host_is_an_error() -> None:
     with client("PACS@no.such.host.invalid:104") as pacs, pytest.raises(SourceError, match="not known here"):
         list(pacs.studies(ALL))
+
+
+def test_values_outside_ascii_are_searched_for(small: Orthanc) -> None:
+    dataset = pydicom.dcmread(BytesIO(encode_scan(Scan(7))))
+    dataset.SpecificCharacterSet, dataset.PatientID = "ISO_IR 100", "MÜLLER-7"
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    small.load([buffer.getvalue()])
+    with client(small.dimse) as pacs:
+        assert len(list(pacs.studies(StudyFilter(patient="MÜLLER-7")))) == 1
+
+
+def test_no_association_is_kept_while_hours_are_waited_for(small: Orthanc) -> None:
+    moments = iter([datetime(2026, 3, 1, 21), datetime(2026, 3, 1, 7), datetime(2026, 3, 1, 20)])
+    open_lines: list[int] = []
+
+    def sleep(_: float) -> None:
+        small.rest("system")
+        time.sleep(0.2)
+        open_lines.append(small.count("Association Received") - small.count("Association Release"))
+
+    pace = SteadyPace(hours=Hours.parse("20:00-06:00"), sleep=sleep, local_time=lambda: next(moments))
+    with DimseClient(small.dimse, Access(), pace) as pacs:
+        list(pacs.studies(ALL))
+        list(pacs.studies(ALL))
+    assert open_lines == [0]
 
 
 def test_no_answer_is_lost_between_many_queries(small: Orthanc) -> None:

@@ -118,3 +118,15 @@ def test_hours_hold_after_the_pause_of_a_rate() -> None:
 def test_a_rate_must_be_a_positive_number(rate: float) -> None:
     with pytest.raises(UsageError, match="objects a second"):
         SteadyPace(rate)
+
+
+def test_a_connection_is_left_before_hours_are_waited_for_and_not_before_the_pause_of_a_rate() -> None:
+    left: list[datetime] = []
+    clock = Clock(MIDNIGHT.replace(hour=20))
+    pace = clock.pace(rate=1, hours="20:00-06:00")
+    for _ in range(3):
+        pace.wait(1, lambda: left.append(clock.now))
+    assert not left
+    clock.now = MIDNIGHT.replace(hour=7)
+    pace.wait(0, lambda: left.append(clock.now))
+    assert left == [MIDNIGHT.replace(hour=7)]

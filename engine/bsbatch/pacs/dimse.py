@@ -95,7 +95,7 @@ class DimseClient:
         """Retrieve a few objects of one series at once; a failed request does not stop the next."""
         failure: ItemError | None = None
         for batch in _batches(objects):
-            self._pace.wait(len(batch))
+            self._pace.wait(len(batch), self._line.close)
             try:
                 yield from self._retrieve(study, batch)
             except ItemError as error:
@@ -116,7 +116,7 @@ class DimseClient:
         bsbatch.errors.ItemError
             The PACS cannot answer this one.
         """
-        self._pace.wait(0)
+        self._pace.wait(0, self._line.close)
         for _ in self._line.pauses():
             association = self._line.take()
             if not self._line.is_offered(FIND):
@@ -192,6 +192,8 @@ def _identifier(level: str, keys: _Keys) -> Dataset:
     """Build the identifier of a request; a key of None is empty, which matches all and asks for the value."""
     identifier = Dataset()
     identifier.QueryRetrieveLevel = level
+    if not str(keys).isascii():
+        identifier.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
     for keyword, value in keys.items():
         setattr(identifier, keyword, value)
     return identifier

@@ -79,11 +79,14 @@ class SteadyPace:
         self._free_from = seconds()
         self._lock, self._stopped = Lock(), Event()
 
-    def wait(self, objects: int) -> None:
-        """Block until the PACS may be asked for that many objects more; 0 is a query."""
+    def wait(self, objects: int, leave: Callable[[], object] | None = None) -> None:
+        """Block until the PACS may be asked for that many objects more; 0 is a query.
+
+        ``leave`` is called before the hours are waited for.
+        """
         if self._rate is not None and objects:
             self._sleep_for(self._reserve(objects / self._rate))
-        self._wait_for_hours()
+        self._wait_for_hours(leave)
 
     def pause(self, duration: float) -> None:
         """Block for a number of seconds, or until `stop` is called.
@@ -112,10 +115,12 @@ class SteadyPace:
         if duration > 0:
             self._sleep(duration)
 
-    def _wait_for_hours(self) -> None:
+    def _wait_for_hours(self, leave: Callable[[], object] | None) -> None:
         is_announced = False
         while self._hours is not None and (left := self._hours.seconds_until(self._local_time())) > 0:
             if not is_announced:
                 logger.warning("outside %s: waiting until %s", self._hours, self._hours.begin.strftime("%H:%M"))
                 is_announced = True
+                if leave is not None:
+                    leave()
             self._sleep(min(left, _LONGEST_SLEEP))

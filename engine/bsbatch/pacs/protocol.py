@@ -1,6 +1,6 @@
 """Protocols and records of a PACS: what is asked of it, what it has, and the pauses between requests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -101,8 +101,11 @@ class PacsClient(Protocol):
 class Pace(Protocol):
     """Pauses that keep a clinical PACS fast."""
 
-    def wait(self, objects: int) -> None:
-        """Block until the PACS may be asked for that many objects more; 0 is a query."""
+    def wait(self, objects: int, leave: Callable[[], object] | None = None) -> None:
+        """Block until the PACS may be asked for that many objects more; 0 is a query.
+
+        ``leave`` is called before a pause of hours, so that no connection is kept for nothing.
+        """
         ...
 
     def pause(self, duration: float) -> None:
