@@ -8,7 +8,7 @@ from bsbatch.sources.address import open_source
 
 
 def test_an_address_of_no_known_kind_is_refused_with_those_that_are() -> None:
-    with pytest.raises(UsageError, match=r"neither a folder nor a bucket: s3://, gs://, az://"):
+    with pytest.raises(UsageError, match=r"neither a path nor a bucket: s3://, gs://, az://"):
         open_source("ftp://host/folder")
 
 
