@@ -13,7 +13,7 @@ from benchmarks.results import Outcome, report, table
 from benchmarks.setup import QUICK, Setup, Sizes
 from benchmarks.whole_run import PEERS
 
-from benchmarks import dicomweb, feeding, heat_maps, intake, object_store, pacs, startup, whole_run
+from benchmarks import containers, dicomweb, feeding, heat_maps, intake, object_store, pacs, startup, whole_run
 from bsbatch.bench.environment import Processor, commit, environment
 
 SCENARIOS = {
@@ -21,6 +21,7 @@ SCENARIOS = {
     "bare": whole_run.bare,
     "intake": intake.intake,
     "skim": intake.skim,
+    "containers": containers.containers,
     "feeding": feeding.feeding,
     "object_store": object_store.object_store,
     "dimse": pacs.dimse,

@@ -41,13 +41,13 @@ def intake(setup: Setup) -> Outcome:
     write_archive(archive, number)
     files = _files(archive)
     theirs = [scan.image for scan in read_all(files, 2)]
-    with _open(archive, 2) as opened:
+    with open_archive(archive, 2) as opened:
         assert_same_arrays([image[0] for image in load_images(opened, number)], theirs)
     assert_same_arrays(list(_images_of(files)), theirs)
-    peer = partial(_rate, lambda: sum(1 for _ in read_all(files, 2)))
-    arrays = measure_pairs(partial(_rate, lambda: sum(1 for _ in _images_of(files))), peer, rounds)
-    whole = measure_pairs(_ours(archive, 2), peer, rounds)
-    scaling = measure_pairs(_ours(archive, 2), _ours(archive, 1), rounds)
+    peer = partial(rate, lambda: sum(1 for _ in read_all(files, 2)))
+    arrays = measure_pairs(partial(rate, lambda: sum(1 for _ in _images_of(files))), peer, rounds)
+    whole = measure_pairs(rate_intake(archive, 2), peer, rounds)
+    scaling = measure_pairs(rate_intake(archive, 2), rate_intake(archive, 1), rounds)
     rows = [
         Row("files to arrays against pydicom + OpenCV in a thread pool", INTAKE, [pair.ratio for pair in arrays]),
         Row(
@@ -87,34 +87,42 @@ def skim(setup: Setup) -> Outcome:
     write_clutter(archive, number)
     files = _files(archive)
     read = dict(zip((str(file.relative_to(archive)) for file in files), modalities(files, 2), strict=True))
-    expected = {source: _REASONS.get(modality, "modality_not_nm") for source, modality in read.items()}
-    with _open(archive, 2) as opened, time_skim(opened) as take:
-        assert_same_verdicts(list_verdicts(opened), expected)
-        ours, theirs = (lambda: _rate(lambda: take().items)), (lambda: _rate(lambda: len(modalities(files, 2))))
+    with open_archive(archive, 2) as opened, time_skim(opened) as take:
+        assert_same_verdicts(list_verdicts(opened), expected_verdicts(read))
+        ours, theirs = (lambda: rate(lambda: take().items)), (lambda: rate(lambda: len(modalities(files, 2))))
         pairs = measure_pairs(ours, theirs, setup.sizes.rounds)
     what = "skim of files that are no bone scans against dcmread(stop_before_pixels=True), two threads"
     note = f"{number} objects (CT, MR, PET, CR, SR) in the page cache, files/s."
     return Outcome("skim", [Row(what, SKIM, [pair.ratio for pair in pairs])], [line_of("pydicom", pairs)], [note])
 
 
-def _ours(archive: Path, threads: int) -> Callable[[], float]:
-    def rate() -> float:
-        with _open(archive, threads) as opened, time_intake(opened) as take:
-            return _rate(lambda: take().items)
+def expected_verdicts(read: Mapping[str, str]) -> dict[str, str]:
+    """Reason code of each object that is no NM object, by its modality."""
+    return {source: _REASONS.get(modality, "modality_not_nm") for source, modality in read.items()}
 
-    return rate
+
+def rate_intake(archive: Path, threads: int) -> Callable[[], float]:
+    """Return a function that measures our whole intake of an archive once."""
+
+    def measure() -> float:
+        with open_archive(archive, threads) as opened, time_intake(opened) as take:
+            return rate(lambda: take().items)
+
+    return measure
 
 
 def _busy(archive: Path) -> Mapping[str, float]:
-    with _open(archive, 2) as opened, time_intake(opened) as take:
+    with open_archive(archive, 2) as opened, time_intake(opened) as take:
         return take().busy
 
 
-def _open(archive: Path, threads: int) -> AbstractContextManager[RunSetup]:
+def open_archive(archive: Path, threads: int) -> AbstractContextManager[RunSetup]:
+    """Open an archive as a run does."""
     return open_setup(archive, effort=Effort(threads=threads))
 
 
-def _rate(work: Callable[[], int]) -> float:
+def rate(work: Callable[[], int]) -> float:
+    """Return the items of a piece of work in a second."""
     started = time.perf_counter()
     items = work()
     return items / (time.perf_counter() - started)

@@ -70,12 +70,12 @@ def test_clutter_is_of_every_modality(tmp_path: Path) -> None:
 
 
 def test_intake_and_skim_run_in_one_command(tmp_path: Path) -> None:
-    done = run("--quick", "--only", "intake", "skim", "help", "--out", tmp_path)
+    done = run("--quick", "--only", "intake", "skim", "containers", "help", "--out", tmp_path)
 
     assert done.returncode == 0, done.stderr
     written = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "results").iterdir()}
-    assert set(written) == {"intake", "skim", "help"}
-    assert [len(written[name]["rows"]) for name in ("intake", "skim", "help")] == [3, 1, 1]
+    assert set(written) == {"intake", "skim", "containers", "help"}
+    assert [len(written[name]["rows"]) for name in ("intake", "skim", "containers", "help")] == [3, 1, 4, 1]
     assert all(value > 0 for content in written.values() for row in content["rows"] for value in row["values"])
     assert all(content["is_quick"] and content["environment"]["versions"]["numpy"] for content in written.values())
     report = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")

@@ -16,9 +16,6 @@ HEAD = 1 << 13
 SHORT = "the archive ends before this member does: copy it again"
 
 
-_CHANGED = "the archive was changed while it was read: run again"
-
-
 class SharedFile:
     """A file that several readers use by offset; it is closed when none uses it any more."""
 
@@ -26,6 +23,7 @@ class SharedFile:
         """Take the file of a stream, and close the stream."""
         with stream:
             self._descriptor = os.dup(stream.fileno())
+        self._state = self._measure()
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         if hasattr(self, "_descriptor"):
@@ -37,21 +35,11 @@ class SharedFile:
 
     def size(self) -> int:
         """Bytes."""
-        return os.fstat(self._descriptor).st_size
+        return self._measure()[0]
 
-
-class ArchiveFile(SharedFile):
-    """The file of a container, in which offsets mean something as long as nobody writes to it."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__(stream)
-        self._state = self._measure()
-
-    def fileno(self) -> int:
-        """Descriptor, valid as long as this object; `ItemError` if the file was changed."""
-        if self._measure() != self._state:
-            raise ItemError(Reason.READ_ERROR, _CHANGED)
-        return self._descriptor
+    def is_changed(self) -> bool:
+        """Return True if somebody has written to it: offsets that were found in it then mean nothing."""
+        return self._measure() != self._state
 
     def _measure(self) -> tuple[int, int]:
         status = os.fstat(self._descriptor)
@@ -130,7 +118,6 @@ class Cursor:
 
 def slice_of(file: SharedFile, offset: int, size: int) -> BinaryIO:
     """Return a stream over a part of a file; the file stays open as long as the stream is used."""
-    read_at(file, 0, offset)
 
     def read(position: int, count: int) -> bytes:
         count = min(count, size - position)

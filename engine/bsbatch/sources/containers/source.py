@@ -14,7 +14,7 @@ from bsbatch.sources.containers.kinds import Suffix
 from bsbatch.sources.containers.names import refuse
 from bsbatch.sources.containers.objects import KIND as OBJECT
 from bsbatch.sources.containers.objects import Objects
-from bsbatch.sources.containers.reading import ArchiveFile, Cursor, SharedFile
+from bsbatch.sources.containers.reading import Cursor, SharedFile
 from bsbatch.sources.containers.streams import MAGICS, Inflated
 from bsbatch.sources.containers.tar_index import is_header
 from bsbatch.sources.containers.tars import Keep, PackedTars, Tars
@@ -25,6 +25,8 @@ _OPEN_FILES = 32
 _BLOCK = 512
 _READ = frozenset({"zip", "tar", *MAGICS})
 """Kinds that are opened if their suffix promises one."""
+_CHANGED = ItemError(Reason.READ_ERROR, "the archive was changed while it was read: run again")
+_PREFIX = slice(128, 132)
 _ISO_MAGIC, _ISO_OFFSET = b"CD001", 0x8001
 """ECMA-119 section 8.1, in sector 16."""
 _EMPTY = Verdict(Stage.LIST, Reason.NOT_DICOM, "an archive without members")
@@ -82,21 +84,28 @@ class ContainerSource:
         """Read the first bytes of objects; a container without its suffix, or in a container, is an `ItemError`."""
         plain = [ref for ref in refs if isinstance(ref.location, str)]
         heads = iter(self._inner.heads(plain, count) if plain else ())
-        return [_check(ref, next(heads) if isinstance(ref.location, str) else self._head(ref, count)) for ref in refs]
+        changed = {path for path in {_path(ref) for ref in refs} if path and self._is_changed(path)}
+        found: list[bytes | ItemError] = []
+        for ref in refs:
+            if isinstance(ref.location, str):
+                head = next(heads)
+            else:
+                head = _CHANGED if _path(ref) in changed else self._head(ref, count)
+            is_dicom = isinstance(head, bytes) and head[_PREFIX] == b"DICM"
+            found.append(head if is_dicom else _check(ref, head))
+        return found
 
     def file(self, ref: ObjectRef) -> tuple[str, int] | None:
         """Path and offset of an object, if it lies uncompressed in a file."""
         if isinstance(ref.location, str):
             return self._inner.file(ref)
-        reader = self._reader(ref)
-        return self._retry(lambda: reader.file(ref))
+        return self._retry(self._reader(ref).file, ref)
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open an object, seekable."""
         if isinstance(ref.location, str):
             return self._inner.open(ref)
-        reader = self._reader(ref)
-        return self._retry(lambda: reader.open(ref))
+        return self._retry(self._reader(ref).open, ref)
 
     def _expand(self, ref: ObjectRef, suffix: Suffix) -> Iterator[ObjectRef]:
         """Yield the members of a container, and the container itself if it is empty or cannot be read to its end."""
@@ -137,29 +146,49 @@ class ContainerSource:
         return iter((ref._replace(location=(OBJECT, path), size=None),))
 
     def _head(self, ref: ObjectRef, count: int) -> bytes | ItemError:
-        reader = self._reader(ref)
+        read = self._readers[str(ref.location[0])].head
         try:
-            return self._retry(lambda: reader.head(ref, count))
+            return read(ref, count)
+        except ItemError as error:
+            return error
+        except OSError:
+            pass
+        try:
+            return self._retry(lambda ref: read(ref, count), ref)
         except ItemError as error:
             return error
 
     def _reader(self, ref: ObjectRef) -> _Reader:
+        """Return the reader of a member; raise `ItemError` if its container was changed since it was listed."""
+        if self._is_changed(_path(ref)):
+            raise _CHANGED
         return self._readers[str(ref.location[0])]
 
-    def _open_anew(self, path: str) -> SharedFile:
-        return ArchiveFile(self._inner.open(ObjectRef("", path, None, "")))
+    def _is_changed(self, path: str) -> bool:
+        try:
+            return path != "" and self._open_file(path).is_changed()
+        except ItemError:  # reading a member raises it again
+            return False
 
-    def _retry(self, attempt: Callable[[], _Out]) -> _Out:
+    def _open_anew(self, path: str) -> SharedFile:
+        return SharedFile(self._inner.open(ObjectRef("", path, None, "")))
+
+    def _retry(self, attempt: Callable[[ObjectRef], _Out], ref: ObjectRef) -> _Out:
         """Try again with files opened anew: that finds out whether the whole source has disappeared."""
         try:
-            return attempt()
+            return attempt(ref)
         except OSError:
             self._open_file.cache_clear()
         try:
-            return attempt()
+            return attempt(ref)
         except OSError as error:
             reason = _reason_of(error)
             raise ItemError(reason, EXPLANATIONS[reason]) from error
+
+
+def _path(ref: ObjectRef) -> str:
+    """Path of the container of a member; nothing of other objects, which are opened anew each time."""
+    return "" if isinstance(ref.location, str) or ref.location[0] == OBJECT else str(ref.location[1])
 
 
 def _check(ref: ObjectRef, head: bytes | ItemError) -> bytes | ItemError:

@@ -128,11 +128,12 @@ def _data_offset(data: bytes, place: _Place, size: int | None) -> int:
     if len(data) < LOCAL.size:
         raise ItemError(Reason.READ_ERROR, SHORT)
     _, _, _, offset, end, stored, crc, method = place
-    magic, flags, local_method, *sizes, name, extra = LOCAL.unpack_from(data)
+    magic, flags, local_method, local_crc, local_stored, local_size, name, extra = LOCAL.unpack_from(data)
     begin: int = offset + LOCAL.size + name + extra
     if magic != LOCAL_MAGIC:
         raise ItemError(Reason.READ_ERROR, _DAMAGED)
-    is_equal = sizes == [crc, stored, size] or flags & _BEHIND or LARGE in sizes
+    is_equal = local_crc == crc and local_stored == stored and local_size == size
+    is_equal = is_equal or flags & _BEHIND or LARGE in {local_stored, local_size}
     if not is_equal or local_method != method or begin + stored > end:
         raise ItemError(Reason.CONTAINER_NOT_OPENED, LYING)
     return begin
