@@ -60,6 +60,7 @@ mutants: $(VENV)/.test
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m tests.dicom.headers.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)
 	$(BIN)/python -m tests.dicom.headers.canary --count $(COUNT) --seed $(SEED)
+	$(BIN)/python -m tests.sources.containers.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)
 	rm -rf $(FUZZ)/archives
 	$(BIN)/python -m tests.end_to_end.fuzz --count $(COUNT) --seed $(SEED) --keep $(FUZZ)/archives
 	PYTHONPATH=$(ATHERIS) $(BIN)/python -m tests.guided --seconds $(DURATION) --seed $(SEED) --folder $(FUZZ)

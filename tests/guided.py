@@ -1,4 +1,6 @@
-"""``python -m tests.guided``: coverage-guided fuzzing of compiled code (clang) and of the header reader (atheris).
+"""``python -m tests.guided``: coverage-guided fuzzing of compiled code, and of the readers of headers and containers.
+
+The first needs clang, the others atheris.
 
 libFuzzer draws inputs that reach new branches. A target ends at its first finding. Its inputs stay in the folder and
 begin the next run. With ``--learn``, the fewest of them that reach every branch replace the corpora of ``make test``.
@@ -16,6 +18,7 @@ from tests.dicom.headers.fuzz import REPEAT
 from tests.dicom.headers.mutations import originals
 from tests.fuzzing import read_corpus, report, write_corpus
 from tests.native.test_corpus import SANITIZED
+from tests.sources.containers import fuzz as containers
 
 from bsbatch.native.library import LIBRARY
 
@@ -58,6 +61,13 @@ def header_reader() -> Target:
     return Target("headers", program, REPEAT, _TESTS / "dicom/headers/headers.corpus", originals())
 
 
+def container_reader() -> Target:
+    """Return the readers of containers in another process."""
+    program = [sys.executable, "-m", "tests.sources.containers.guided"]
+    corpus = _TESTS / "sources/containers/containers.corpus"
+    return Target("containers", program, containers.REPEAT, corpus, containers.originals())
+
+
 def fuzz(target: Target, folder: Path, options: Sequence[str]) -> bool:
     """Fuzz a target; return False if it failed, and report all findings, also those of earlier runs."""
     inputs = folder / target.name
@@ -88,7 +98,7 @@ def main() -> int:
     parser.add_argument("--learn", action="store_true", help="replace the corpora of the tests")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    targets = compile_views(options.folder), header_reader()
+    targets = compile_views(options.folder), header_reader(), container_reader()
     limits = f"-max_total_time={options.seconds}", f"-seed={options.seed}", "-print_final_stats=1"
     is_sound = [fuzz(target, options.folder, limits) for target in targets]
     for target in targets if options.learn else ():
