@@ -55,11 +55,11 @@ def _zip(path: Path, members: Iterable[tuple[str, Iterable[bytes]]], method: int
 
 
 def large_member(path: Path, _: int) -> None:
-    """A scan, and behind it 2 GiB of zeros."""
+    """A scan, and behind it 1 GiB of zeros."""
     info = zipfile.ZipInfo("IM1")
     info.compress_type = zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(path, "w") as archive, archive.open(info, "w", force_zip64=True) as member:
-        for part in _parts(_scan(), 2 * GIB):
+        for part in _parts(_scan(), GIB):
             member.write(part)
 
 
@@ -162,13 +162,13 @@ def encrypted(path: Path, _: int) -> None:
 
 def _tar_of_zeros() -> Iterator[bytes]:
     info = tarfile.TarInfo("IM1")
-    info.size = 8 * GIB
+    info.size = GIB
     yield info.tobuf(tarfile.GNU_FORMAT)
-    yield from _parts(b"", 8 * GIB)
+    yield from _parts(b"", GIB)
 
 
 def gzip_tar(path: Path, _: int) -> None:
-    """A compressed tar with 8 GiB of zeros."""
+    """A compressed tar with 1 GiB of zeros."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     with path.open("wb") as stream:
         for part in _tar_of_zeros():
@@ -180,13 +180,13 @@ def bzip2_tar(path: Path, _: int) -> None:
     """The same by bzip2, in many streams."""
     head = next(_tar_of_zeros())
     zeros = bz2.compress(bytes(64 * MIB))
-    path.write_bytes(bz2.compress(head) + zeros * (8 * GIB // (64 * MIB)))
+    path.write_bytes(bz2.compress(head) + zeros * (GIB // (64 * MIB)))
 
 
 def xz_tar(path: Path, _: int) -> None:
     """The same by xz."""
     head = next(_tar_of_zeros())
-    path.write_bytes(lzma.compress(head) + lzma.compress(bytes(64 * MIB), preset=0) * (8 * GIB // (64 * MIB)))
+    path.write_bytes(lzma.compress(head) + lzma.compress(bytes(64 * MIB), preset=0) * (GIB // (64 * MIB)))
 
 
 def zstd_tar(path: Path, _: int) -> None:
@@ -197,10 +197,10 @@ def zstd_tar(path: Path, _: int) -> None:
 
 
 def gzip_object(path: Path, _: int) -> None:
-    """A scan with 2 GiB of zeros behind it."""
+    """A scan with 1 GiB of zeros behind it."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     with path.open("wb") as stream:
-        for part in _parts(_scan(), 2 * GIB):
+        for part in _parts(_scan(), GIB):
             stream.write(packer.compress(part))
         stream.write(packer.flush())
 
