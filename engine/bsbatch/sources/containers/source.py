@@ -26,7 +26,6 @@ _BLOCK = 512
 _READ = frozenset({"zip", "tar", *MAGICS})
 """Kinds that are opened if their suffix promises one."""
 _CHANGED = ItemError(Reason.READ_ERROR, "the archive was changed while it was read: run again")
-_PREFIX = slice(128, 132)
 _ISO_MAGIC, _ISO_OFFSET = b"CD001", 0x8001
 """ECMA-119 section 8.1, in sector 16."""
 _EMPTY = Verdict(Stage.LIST, Reason.NOT_DICOM, "an archive without members")
@@ -91,8 +90,7 @@ class ContainerSource:
                 head = next(heads)
             else:
                 head = _CHANGED if _path(ref) in changed else self._head(ref, count)
-            is_dicom = isinstance(head, bytes) and head[_PREFIX] == b"DICM"
-            found.append(head if is_dicom else _check(ref, head))
+            found.append(head if isinstance(head, ItemError) else _check(ref, head))
         return found
 
     def file(self, ref: ObjectRef) -> tuple[str, int] | None:
@@ -191,9 +189,9 @@ def _path(ref: ObjectRef) -> str:
     return "" if isinstance(ref.location, str) or ref.location[0] == OBJECT else str(ref.location[1])
 
 
-def _check(ref: ObjectRef, head: bytes | ItemError) -> bytes | ItemError:
+def _check(ref: ObjectRef, head: bytes) -> bytes | ItemError:
     """Refuse a container whose members are not listed."""
-    kind = None if isinstance(head, ItemError) else kinds.container_kind(head)
+    kind = kinds.container_kind(head)
     if kind is None:
         return head
     suffix = f".{kind}, or .tar.{kind} if it is a tar" if kind in MAGICS else f".{kind}"
