@@ -427,6 +427,30 @@ def test_studies_that_a_pacs_finds_against_the_query_are_left_out() -> None:
         assert [study.uid for study in pacs.studies(StudyFilter(accession="A"))] == ["1.0"]
 
 
+@pytest.mark.parametrize(("lists", "warnings"), [([1, 2], 0), ([1, 1], 1)])
+def test_a_series_with_fewer_objects_than_it_counts_is_listed_once_more_and_then_reported(
+    caplog: pytest.LogCaptureFixture, lists: list[int], warnings: int
+) -> None:
+    listed = iter(lists)
+
+    def answer(event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        found = Dataset()
+        if event.identifier.QueryRetrieveLevel == "SERIES":
+            found.SeriesInstanceUID, found.Modality, found.NumberOfSeriesRelatedInstances = "1.2.3", "NM", 2
+            yield 0xFF00, found
+        else:
+            for number in range(next(listed)):
+                found.SOPInstanceUID = f"1.2.3.{number}"
+                yield 0xFF00, found
+        yield 0x0000, None
+
+    with peer_of([FIND], [(evt.EVT_C_FIND, answer)]) as address, client(address) as pacs:
+        assert len(pacs.objects(PacsStudy("1.2"))) == lists[-1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the PACS counts 2 objects in a series and lists 1"
+    ] * warnings
+
+
 def test_logs_of_pynetdicom_reach_no_handler(orthanc: Orthanc, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("pynetdicom.acse").setLevel(logging.DEBUG)

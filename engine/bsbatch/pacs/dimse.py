@@ -1,5 +1,6 @@
 """A PACS over DIMSE (PS3.4 annex C, study root): C-FIND, then C-GET, or C-MOVE to a receiver of our own."""
 
+import logging
 import ssl
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -33,10 +34,13 @@ from bsbatch.pacs.settings import Access
 _SUCCESS, _SOME_FAILED, _UNKNOWN_TARGET = 0x0000, 0xB000, 0xA801
 _PENDING = frozenset({0xFF00, 0xFF01})
 """Status of C-FIND, C-GET and C-MOVE, PS3.4 C.4.1.1.4, C.4.2.1.5 and C.4.3.1.4."""
+_ATTEMPTS = 2
+"""Queries for the objects of a series that lists fewer than it counts."""
 _BATCH = 16
 """Objects in one request: they may be in memory together, and a PACS refuses long lists."""
-_OF_SERIES = ("Modality", "SeriesDescription", "SeriesInstanceUID")
+_OF_SERIES = ("Modality", "SeriesDescription", "SeriesInstanceUID", "NumberOfSeriesRelatedInstances")
 _OF_OBJECT = ("SOPInstanceUID", "SOPClassUID", "ImageType", "Rows", "Columns", "NumberOfFrames", "BitsAllocated")
+logger = logging.getLogger(__name__)
 Found = TypeVar("Found")
 _Keys = dict[str, str | list[str] | None]
 """Attributes of an identifier by keyword."""
@@ -104,9 +108,16 @@ class DimseClient:
             raise failure
 
     def _objects(self, keys: _Keys, series: qido.Series) -> list[PacsObject]:
+        """Find the objects of a series; once more if the PACS counts more of them. It may count hidden ones."""
         keys = keys | {"SeriesInstanceUID": series.uid} | dict.fromkeys(_OF_OBJECT)
-        found = self._find("IMAGE", keys, lambda item: qido.object_of(item, series))
-        return [item._replace(series_size=len(found)) for item in found]
+        found = dict[str, PacsObject]()
+        for _ in range(_ATTEMPTS):
+            if not found or len(found) < (series.instances or 0):
+                items = self._find("IMAGE", keys, lambda item: qido.object_of(item, series))
+                found |= {item.sop_uid: item for item in items}
+        if len(found) < (series.instances or 0):
+            logger.warning("the PACS counts %d objects in a series and lists %d", series.instances, len(found))
+        return [item._replace(series_size=len(found)) for item in found.values()]
 
     def _find(self, level: str, keys: _Keys, read: Callable[[object], Found | None]) -> list[Found]:
         """Send a query until it is answered.

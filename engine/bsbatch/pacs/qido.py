@@ -9,7 +9,7 @@ _LONGEST_UID, _LAST_DAY = 64, "99999999"
 
 STUDY_DATE, ACCESSION, PATIENT, MODALITIES = "00080020", "00080050", "00100020", "00080061"
 STUDY_UID, SERIES_UID, SOP_UID = "0020000D", "0020000E", "00080018"
-STUDY_INSTANCES, MODALITY, DESCRIPTION = "00201208", "00080060", "0008103E"
+STUDY_INSTANCES, SERIES_INSTANCES, MODALITY, DESCRIPTION = "00201208", "00201209", "00080060", "0008103E"
 SOP_CLASS, IMAGE_TYPE, ROWS, COLUMNS, FRAMES, BITS = (
     "00080016",
     "00080008",
@@ -26,6 +26,8 @@ class Series(NamedTuple):
     uid: str
     modality: str | None
     description: str | None
+    instances: int | None = None
+    """(0020,1209) Number of Series Related Instances."""
 
 
 def study_of(item: object, wanted: StudyFilter) -> PacsStudy | None:
@@ -39,7 +41,11 @@ def study_of(item: object, wanted: StudyFilter) -> PacsStudy | None:
 def series_of(item: object) -> Series | None:
     """Return a series; None if it is none."""
     uid = _uid(item, SERIES_UID)
-    return None if uid is None else Series(uid, _text(item, MODALITY), _text(item, DESCRIPTION))
+    return (
+        None
+        if uid is None
+        else Series(uid, _text(item, MODALITY), _text(item, DESCRIPTION), _number(item, SERIES_INSTANCES))
+    )
 
 
 def object_of(item: object, series: Series) -> PacsObject | None:
