@@ -1,6 +1,7 @@
 """Read members of zip files with zipfile and pydicom; shares no code with bsbatch."""
 
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pydicom
@@ -18,10 +19,8 @@ def zip_modalities(archive: zipfile.ZipFile, threads: int) -> dict[str, str]:
         return dict(zip(names, pool.map(read, names), strict=True))
 
 
-def zip_heads(archive: zipfile.ZipFile, count: int) -> list[bytes]:
-    """Read the first bytes of every member."""
-    heads = []
+def zip_heads(archive: zipfile.ZipFile, count: int) -> Iterator[bytes]:
+    """Yield the first bytes of every member."""
     for name in archive.namelist():
         with archive.open(name) as member:
-            heads.append(member.read(count))
-    return heads
+            yield member.read(count)

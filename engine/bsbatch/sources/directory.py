@@ -99,7 +99,7 @@ class DirectorySource:
             return _with_retries(attempt)
         except OSError as error:
             self._check_root()
-            reason = _reason_of(error)
+            reason = reason_of(error)
             message = _REPLACED if error.errno in {errno.EINVAL, errno.EISDIR} else EXPLANATIONS[reason]
             raise ItemError(reason, message) from error
 
@@ -179,10 +179,11 @@ def _path_of(ref: ObjectRef) -> str:
 
 
 def _unlistable(error: OSError) -> Verdict:
-    return Verdict.of(Stage.LIST, _reason_of(error))
+    return Verdict.of(Stage.LIST, reason_of(error))
 
 
-def _reason_of(error: OSError) -> Reason:
+def reason_of(error: OSError) -> Reason:
+    """Return the reason of an error of the file system; raise `MachineError` if the machine lacks something."""
     machine = MachineError.of(error)
     if machine is not None:
         raise machine from error

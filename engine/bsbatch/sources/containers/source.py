@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import BinaryIO, Protocol, TypeVar
 
-from bsbatch.errors import ItemError, MachineError
+from bsbatch.errors import ItemError
 from bsbatch.protocols import Source
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
@@ -19,6 +19,7 @@ from bsbatch.sources.containers.streams import MAGICS, Inflated
 from bsbatch.sources.containers.tar_index import is_header
 from bsbatch.sources.containers.tars import Keep, PackedTars, Tars
 from bsbatch.sources.containers.zips import Zips
+from bsbatch.sources.directory import reason_of
 
 _OPEN_FILES = 32
 """Files of containers that are open at once, beyond those in use."""
@@ -83,13 +84,15 @@ class ContainerSource:
         """Read the first bytes of objects; a container without its suffix, or in a container, is an `ItemError`."""
         plain = [ref for ref in refs if isinstance(ref.location, str)]
         heads = iter(self._inner.heads(plain, count) if plain else ())
-        changed = {path for path in {_path(ref) for ref in refs} if path and self._is_changed(path)}
+        changed = {path for path in set(map(_path, refs)) if path and self._is_changed(path)}
         found: list[bytes | ItemError] = []
         for ref in refs:
             if isinstance(ref.location, str):
                 head = next(heads)
+            elif changed and _path(ref) in changed:
+                head = _CHANGED
             else:
-                head = _CHANGED if _path(ref) in changed else self._head(ref, count)
+                head = self._head(ref, count)
             found.append(head if isinstance(head, ItemError) else _check(ref, head))
         return found
 
@@ -116,7 +119,7 @@ class ContainerSource:
         except ItemError as error:
             problem = Verdict(Stage.LIST, Reason(error.reason), error.message)
         except OSError as error:
-            problem = Verdict.of(Stage.LIST, _reason_of(error))
+            problem = Verdict.of(Stage.LIST, reason_of(error))
         if problem is not None:
             yield ref._replace(problem=problem)
 
@@ -180,13 +183,14 @@ class ContainerSource:
         try:
             return attempt(ref)
         except OSError as error:
-            reason = _reason_of(error)
+            reason = reason_of(error)
             raise ItemError(reason, EXPLANATIONS[reason]) from error
 
 
 def _path(ref: ObjectRef) -> str:
     """Path of the container of a member; nothing of other objects, which are opened anew each time."""
-    return "" if isinstance(ref.location, str) or ref.location[0] == OBJECT else str(ref.location[1])
+    location = ref.location
+    return "" if isinstance(location, str) or location[0] == OBJECT else str(location[1])
 
 
 def _check(ref: ObjectRef, head: bytes) -> bytes | ItemError:
@@ -204,10 +208,3 @@ def _check(ref: ObjectRef, head: bytes) -> bytes | ItemError:
     else:
         message = f"an archive of a kind that is not read ({kind}): unpack it, and run over the folder"
     return ItemError(Reason.CONTAINER_NOT_OPENED, message)
-
-
-def _reason_of(error: OSError) -> Reason:
-    machine = MachineError.of(error)
-    if machine is not None:
-        raise machine from error
-    return Reason.PERMISSION_DENIED if isinstance(error, PermissionError) else Reason.READ_ERROR

@@ -28,6 +28,8 @@ from bsbatch.sources.containers.zip_index import (
 
 _LEAD = LOCAL.size + 256
 """Bytes of a local header with its name and extra field, mostly."""
+_USUAL_RATIO = 2
+"""Inflated bytes for each compressed one of most members, at least; of others the head is read in pieces."""
 _BEHIND = 1 << 3
 """General purpose bit 3: CRC and sizes stand behind the data (APPNOTE 4.4.4)."""
 _PIECE = 1 << 18
@@ -74,13 +76,15 @@ class Zips:
         place = cast("_Place", ref.location)
         _, path, _, offset, _, stored, _, method = place
         count = min(count, ref.size or 0)
-        file, wanted = self._files(path), min(stored, count)
+        wanted = min(stored, count if method == STORED else count // _USUAL_RATIO)
+        file = self._files(path)
         data = os.pread(file.fileno(), _LEAD + wanted, offset)
         begin = _data_offset(data, place, ref.size)
-        raw = data[begin - offset : begin - offset + wanted]
-        if len(raw) < wanted:
-            raw = read_at(file, wanted, begin)
-        return raw if method == STORED or not count else self._inflate_head(place, begin, raw, count)
+        if method != STORED:
+            return self._inflate_head(place, begin, memoryview(data)[begin - offset :], count) if count else b""
+        begin -= offset
+        raw = data[begin : begin + wanted]
+        return raw if len(raw) == wanted else read_at(file, wanted, offset + begin)
 
     def file(self, _: ObjectRef) -> None:
         """Return None: compiled code would not compare the checksum of a stored member."""
@@ -94,9 +98,9 @@ class Zips:
     def _begin(self, place: _Place, size: int | None) -> int:
         return _data_offset(os.pread(self._files(place[1]).fileno(), LOCAL.size, place[3]), place, size)
 
-    def _inflate_head(self, place: _Place, begin: int, raw: bytes, count: int) -> bytes:
+    def _inflate_head(self, place: _Place, begin: int, raw: memoryview, count: int) -> bytes:
         try:
-            head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, count)
+            head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw[: place[5]], count)
             if len(head) == count:
                 return head
             pieces = _inflate(self._files(place[1]), begin, place[5])
