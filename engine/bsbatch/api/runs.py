@@ -12,7 +12,8 @@ from bsbatch.cohort.examined import read_examined
 from bsbatch.cohort.joining import join
 from bsbatch.cohort.labelled import beside
 from bsbatch.cohort.selecting import Pick, Selecting, select
-from bsbatch.cohort.settings import Join, LabelTable
+from bsbatch.cohort.settings import MOST_LISTED, Join, LabelTable, Rank, Worklist
+from bsbatch.cohort.worklist import write_worklist
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection
 from bsbatch.errors import UsageError
 from bsbatch.models.directory import Model
@@ -95,6 +96,25 @@ class Run:
         """
         settings = LabelTable(Path(labels), Join.parse(by), label, tuple(positive), tuple(negative), sheet)
         return beside(self.results, join(settings, read_examined(self.out)))
+
+    def worklist(self, to: Path | str, *, limit: int = MOST_LISTED, rank: Rank | str = Rank.SCORE) -> int:
+        """Write a worklist as ``bsbatch worklist`` does; return the number of its examinations.
+
+        Parameters
+        ----------
+        to
+            File to write: ``.xlsx``, ``.html`` or ``.csv``.
+        limit
+            Largest number of examinations.
+        rank
+            ``"score"`` or ``"uncertainty"``. The command ranks by disagreement with labels, too.
+
+        Raises
+        ------
+        UsageError
+            There is nothing to list, or it cannot be written there.
+        """
+        return write_worklist(self.out, Path(to), Worklist(choice_of(Rank, rank, "rank"), limit))
 
     def select(
         self,

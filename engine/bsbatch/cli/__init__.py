@@ -17,6 +17,7 @@ from bsbatch.cli.run import run
 from bsbatch.cli.select import select
 from bsbatch.cli.terminal import CommandGroup
 from bsbatch.cli.watch import watch
+from bsbatch.cli.worklist import worklist
 from bsbatch.notice import SENTENCE
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command(epilog="Example: bsbatch fetch dicomweb:https://pacs.example/dicom-w
 app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)
 app.command(epilog="Example: bsbatch select OUT --to cohort.csv --latest-per-patient")(select)
+app.command(epilog="Example: bsbatch worklist OUT --to positives.xlsx")(worklist)
 app.command(epilog="Example: bsbatch bench /archive --model demo")(bench)
 app.command(epilog="Example: bsbatch info --model demo")(info)
 app.command(epilog="Example: bsbatch key bsbatch.key")(key)

@@ -35,6 +35,17 @@ def check_target(to: Path, out: Path) -> None:
         raise UsageError(f"--to {to} must end with {', '.join(_WRITERS)}")
     if to.suffix.lower() == ".xlsx":
         require("xlsxwriter", extra="cohort")
+    refuse_target(to, out)
+
+
+def refuse_target(to: Path, out: Path) -> None:
+    """Refuse a folder, and a file in a table of the run.
+
+    Raises
+    ------
+    UsageError
+        It is one of these.
+    """
     if to.is_dir():
         raise UsageError(f"{to} is a folder: --to names the file to write")
     if any(to.resolve().is_relative_to((out / table).resolve()) for table in (RESULTS, OBJECTS)):

@@ -99,36 +99,49 @@ def join(settings: LabelTable, examined: ExaminedSet, by: Sequence[str] = ()) ->
     keys = [_key_column(table, settings.join, at) for at in range(len(settings.join.keys))]
     label, others = table.index_of(settings.label), [table.index_of(column) for column in by]
     partners = _find(settings.join, [table.texts(at) for at in keys], examined)
-    found: dict[str, JoinedRow] = {}
-    unjoined: list[Unjoined] = []
-    contradicted: set[str] = set()
-    repeated: list[tuple[str, int]] = []
-    for row, partner in zip(table.rows, partners, strict=True):
-        is_positive = _judge(settings, row.cells[label])
-        if isinstance(partner, Cause) or isinstance(is_positive, Cause):
-            unjoined.append(
-                Unjoined(row.line, next(item for item in (partner, is_positive) if isinstance(item, Cause)))
-            )
-            continue
-        joined = JoinedRow(partner, is_positive, row.line, row.cells)
-        earlier = found.setdefault(partner, joined)
-        if earlier is not joined:
-            repeated.append((partner, row.line))
-            is_same = earlier.is_positive == is_positive and all(earlier.cells[at] == row.cells[at] for at in others)
-            contradicted.update(() if is_same else (partner,))
-    lines = [(uid, row.line) for uid, row in found.items()] + repeated
-    unjoined += [Unjoined(line, Cause.CONTRADICTION) for uid, line in lines if uid in contradicted]
-    rows = tuple(row for uid, row in found.items() if uid not in contradicted)
-    labelled = {row.study_uid for row in rows}
+    judged = [_judge(settings, row.cells[label]) for row in table.rows]
+    merged = _merge(table, partners, judged, others)
+    labelled = {row.study_uid for row in merged.rows}
     return Joined(
         settings,
         table,
-        rows,
-        tuple(sorted(unjoined)),
-        sum(uid not in contradicted for uid, _ in repeated),
+        merged.rows,
+        merged.unjoined,
+        merged.repeated,
         len(examined.examinations),
         sum(item.study_uid in labelled for item in examined.examinations),
     )
+
+
+class _Merged(NamedTuple):
+    """Rows of which each study has one; see `Joined`."""
+
+    rows: tuple[JoinedRow, ...]
+    unjoined: tuple[Unjoined, ...]
+    repeated: int
+
+
+def _merge(
+    table: Table, partners: Sequence[str | Cause], judged: Sequence[bool | Cause], others: Sequence[int]
+) -> _Merged:
+    """Bring together the rows of each study; those that contradict one another are left out, all of them."""
+    studies: defaultdict[str, list[JoinedRow]] = defaultdict(list)
+    unjoined: list[Unjoined] = []
+    for row, partner, label in zip(table.rows, partners, judged, strict=True):
+        if isinstance(partner, Cause):
+            unjoined.append(Unjoined(row.line, partner))
+        elif isinstance(label, Cause):
+            unjoined.append(Unjoined(row.line, label))
+        else:
+            studies[partner].append(JoinedRow(partner, label, row.line, row.cells))
+    rows = []
+    for items in studies.values():
+        if len({(item.is_positive, *(item.cells[at] for at in others)) for item in items}) == 1:
+            rows.append(items[0])
+        else:
+            unjoined += [Unjoined(item.line, Cause.CONTRADICTION) for item in items]
+    repeated = len(table.rows) - len(unjoined) - len(rows)
+    return _Merged(tuple(rows), tuple(sorted(unjoined)), repeated)
 
 
 def _key_column(table: Table, join: Join, at: int) -> int:

@@ -87,6 +87,38 @@ class LabelTable:
             raise UsageError(f"{', '.join(sorted(both))} is given to both --positive and --negative")
 
 
+class Rank(StrEnum):
+    """Orders of a worklist."""
+
+    SCORE = "score"
+    """Positive examinations, the highest score first."""
+    UNCERTAINTY = "uncertainty"
+    """Scored examinations, those nearest to the threshold first, by the log odds of their scores."""
+    DISAGREEMENT = "disagreement"
+    """Examinations whose label contradicts their prediction, the most wrong score first."""
+
+
+MOST_LISTED = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Worklist:
+    """Settings of ``bsbatch worklist``."""
+
+    rank: Rank = Rank.SCORE
+    limit: int = MOST_LISTED
+    """Largest number of examinations."""
+    labels: LabelTable | None = None
+    """Labels to show; `Rank.DISAGREEMENT` needs them."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and an order without its labels."""
+        if self.limit < 1:
+            raise UsageError("--limit must be at least 1")
+        if self.rank is Rank.DISAGREEMENT and self.labels is None:
+            raise UsageError("--rank disagreement needs labels: add --labels and --join")
+
+
 @dataclass(frozen=True, slots=True)
 class LabelOptions:
     """Options of the commands that take labels, as they were given."""

@@ -128,8 +128,13 @@ def _screen(archive: Path, out: Path, *, is_pseudonymous: bool, has_report: bool
     key = out.with_suffix(".key")
     key.write_bytes(b"0123456789abcdef0123456789abcdef")
     options = ("--backend", "fake", "--max-error-rate", "1", *(("--pseudonymise", key) if is_pseudonymous else ()))
-    commands = ("run", archive, "--dry-run"), ("run", archive, "--out", out, *options), ("report", out)
-    for command in commands if has_report else commands[:2]:
+    commands: list[tuple[str | Path, ...]] = [
+        ("run", archive, "--dry-run"),
+        ("run", archive, "--out", out, *options),
+        ("select", out, "--to", out / "cohort.csv"),
+        ("worklist", out, "--to", out / "worklist.html", "--rank", "uncertainty"),
+    ]
+    for command in [*commands, ("report", out)] if has_report else commands:
         done = bsbatch(*command)
         if done.returncode not in {DONE, TOO_MANY_FAILED}:
             yield f"{command[0]} ended with {done.returncode}: {done.stderr}"
