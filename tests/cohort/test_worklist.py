@@ -89,9 +89,10 @@ def test_no_score_stands_above_a_higher_one(tmp_path_factory: pytest.TempPathFac
 def test_identity_is_listed_only_if_the_run_has_it(tmp_path: Path) -> None:
     plain, named = listed(run_of(tmp_path / "a"))[0], listed(run_of(tmp_path / "b", patient_id="4711"))[0]
 
-    assert "patient_id" not in plain
-    assert plain["study_uid"] == "1.5"
-    assert named["patient_id"] == "4711"
+    assert "patient id" not in plain
+    assert plain["study uid"] == "1.5"
+    assert plain["acquisition date"] == "2020-01-06"
+    assert named["patient id"] == "4711"
 
 
 def test_a_workbook_has_thumbnails_choices_a_frozen_header_and_a_page_set_up(tmp_path: Path) -> None:
@@ -101,7 +102,9 @@ def test_a_workbook_has_thumbnails_choices_a_frozen_header_and_a_page_set_up(tmp
 
     sheet = openpyxl.load_workbook(tmp_path / "w.xlsx")["worklist"]
     headings = [cell.value for cell in sheet[1]]
-    assert headings[-2:] == ["verdict", "picture"]
+    assert headings[0] == "rank"
+    assert headings[-5:] == ["verdict", "picture", "study uid", "path", "exam_id"]
+    assert "tracer" not in headings  # no examination has one
     assert sheet.freeze_panes == "A2"
     assert sheet.auto_filter.ref == f"A1:{sheet.cell(1, len(headings)).column_letter}4"
     assert sheet.print_area.endswith("$4")

@@ -39,7 +39,7 @@ def test_a_worklist_names_patients_only_if_the_run_does(tmp_path: Path, is_ident
         assert "6 examinations" in done.stdout
 
     assert ("ACC-" in (tmp_path / "w.html").read_text()) == is_identified
-    assert {item.get("patient_id") for item in rows_of(tmp_path / "w.csv")} == (
+    assert {item.get("patient id") for item in rows_of(tmp_path / "w.csv")} == (
         {"P1", "P2", "P3", "P4", "P5"} if is_identified else {None}
     )
     assert open_results(tmp_path / "out").worklist(tmp_path / "again.csv", rank="uncertainty") == 6

@@ -19,7 +19,11 @@ def worklist(
     *,
     to: Annotated[Path, typer.Option(help="File to write: .xlsx, .html or .csv.", show_default=False)],
     rank: Annotated[
-        Rank, typer.Option(help="Positive ones by score, those near the threshold, or those that labels contradict.")
+        Rank,
+        typer.Option(
+            metavar="NAME",
+            help="score: positive ones; uncertainty: nearest to the threshold; disagreement: labels contradict.",
+        ),
     ] = Rank.SCORE,
     limit: Annotated[int, typer.Option(help="Largest number of examinations.")] = MOST_LISTED,
     labels: Annotated[Path | None, typer.Option(help="Table of labels, with --join.", show_default=False)] = None,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from bsbatch.cohort.cells import dates_of
 from bsbatch.cohort.joining import Joined
 from bsbatch.cohort.settings import Rank, Worklist
 from bsbatch.notice import show_score
@@ -78,12 +79,20 @@ def _logit(share: float) -> float:
     return math.log(inside / (1 - inside))
 
 
+def _shown(name: str, value: str | int | None) -> str | int | None:
+    """Return a value for a reader: dates as YYYY-MM-DD."""
+    if not name.endswith("_date") or not isinstance(value, str):
+        return value
+    (day,) = dates_of([value])
+    return value if day is None else str(day)
+
+
 def _cells(number: int, row: Record, *, has_labels: bool) -> dict[str, str | int | None]:
     names = _NAMED if "patient_id" in row else _UNNAMED
     label = {None: "", True: "positive", False: "negative"}[row["label"]]
     return {
         "rank": number,
-        **{name: row.get(name) for name in names},
+        **{name.replace("_", " "): _shown(name, row.get(name)) for name in names},
         "score": show_score(row["p_metastasis"]),
         "predicted": ("negative", "positive")[row["predicted"]],
         **({"label": label} if has_labels else {}),

@@ -27,13 +27,16 @@ from bsbatch.store.tables import RESULTS
 VERDICT, PICTURE = "verdict", "picture"
 VERDICTS = ("metastasis", "no metastasis", "unclear")
 """Choices of the column that a reader fills."""
+_LONG = frozenset({"path", "exam_id", "study uid"})
+"""Headings whose values may break anywhere, and stand behind the others."""
 _HEIGHT = 200
 """Height of a thumbnail in a sheet, pixels."""
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 80)
 _WIDEST, _NARROWEST = 44, 8
 _STYLE = (
     "body{font:14px system-ui,sans-serif;margin:1rem}table{border-collapse:collapse}"
-    "th,td{border:1px solid #999;padding:.3rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}"
+    "th,td{border:1px solid #999;padding:.3rem .5rem;text-align:left;vertical-align:top}div{overflow-x:auto}"
+    ".long{overflow-wrap:anywhere;min-width:9em}.verdict{min-width:8em}"
     "th{position:sticky;top:0;background:Canvas}img{max-height:12rem}"
     ":root{color-scheme:light dark}@media print{thead{display:table-header-group}tr{break-inside:avoid}}"
 )
@@ -86,27 +89,37 @@ def _csv(items: Sequence[Item]) -> bytes:
     return stream.getvalue().encode()
 
 
+def _layout(items: Sequence[Item]) -> list[str]:
+    """Headings of a sheet or page: those with a value, then verdict and picture, then the long ones."""
+    filled = [name for name in items[0].cells if any(item.cells[name] not in {None, ""} for item in items)]
+    pictures = [PICTURE] if any(item.overlay for item in items) else []
+    short = [name for name in filled if name not in _LONG]
+    return [*short, VERDICT, *pictures, *(name for name in filled if name in _LONG)]
+
+
 def _html(items: Sequence[Item]) -> bytes:
     """Return one page that loads nothing; a reader's verdicts are written on paper or into the workbook."""
-    has_pictures = any(item.overlay for item in items)
-    names = [*items[0].cells, VERDICT, *([PICTURE] if has_pictures else [])]
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    rows = "\n".join(f"<tr>{_html_cells(item, has_pictures=has_pictures)}</tr>" for item in items)
+    names = _layout(items)
+    head = "".join(f'<th class="{_class_of(name)}">{escape(name)}</th>' for name in names)
+    rows = "\n".join("<tr>" + "".join(_html_cell(item, name) for name in names) + "</tr>" for item in items)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Worklist</title><style>{_STYLE}</style>'
         f"<h1>Worklist</h1><p>{escape(SENTENCE)} A heat map shows where the model looked, not where a lesion is.</p>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></html>\n"
+        f"<div><table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n</tbody></table></div></html>\n"
     )
     return page.encode()
 
 
-def _html_cells(item: Item, *, has_pictures: bool) -> str:
-    texts = ("" if value is None else str(value) for value in (*item.cells.values(), None))
-    cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
-    if not has_pictures:
-        return cells
-    url = "" if item.overlay is None else f"data:image/jpeg;base64,{b64encode(_thumbnail(item.overlay)[0]).decode()}"
-    return cells + (f'<td><img alt="scan with heat map" src="{url}"></td>' if url else "<td></td>")
+def _html_cell(item: Item, name: str) -> str:
+    if name == PICTURE and item.overlay is not None:
+        url = f"data:image/jpeg;base64,{b64encode(_thumbnail(item.overlay)[0]).decode()}"
+        return f'<td><img alt="scan with heat map" src="{url}"></td>'
+    value = item.cells.get(name)
+    return f'<td class="{_class_of(name)}">{"" if value is None else escape(str(value))}</td>'
+
+
+def _class_of(name: str) -> str:
+    return "long" if name in _LONG else name if name == VERDICT else ""
 
 
 def _xlsx(items: Sequence[Item]) -> bytes:
@@ -114,7 +127,7 @@ def _xlsx(items: Sequence[Item]) -> bytes:
     require("xlsxwriter", extra="cohort")
     import xlsxwriter  # noqa: PLC0415 - of an extra
 
-    stream, names = io.BytesIO(), [*items[0].cells, VERDICT, PICTURE]
+    stream, names = io.BytesIO(), _layout(items)
     with xlsxwriter.Workbook(stream, {"in_memory": True}) as book:
         book.set_properties({"comments": NOTICE})
         sheet = book.add_worksheet("worklist")
@@ -123,25 +136,26 @@ def _xlsx(items: Sequence[Item]) -> bytes:
             sheet.write_string(0, at, name, book.add_format({"bold": True, "bottom": 1}))
             sheet.set_column(at, at, _width(name, items))
         for line, item in enumerate(items, 1):
-            _write_item(sheet, line, item, top)
+            sheet.set_row_pixels(line, None if item.overlay is None else _HEIGHT + 4, top)
+            _write_item(sheet, line, item, names)
         verdict = names.index(VERDICT)
         sheet.data_validation(1, verdict, len(items), verdict, {"validate": "list", "source": list(VERDICTS)})
         _set_up_page(sheet, len(items), len(names))
     return stream.getvalue()
 
 
-def _write_item(sheet: Any, line: int, item: Item, form: Any) -> None:
-    for at, value in enumerate(item.cells.values()):
+def _write_item(sheet: Any, line: int, item: Item, names: Sequence[str]) -> None:
+    for at, name in enumerate(names):
+        value = item.cells.get(name)
         if isinstance(value, int):
-            sheet.write_number(line, at, value, form)
-        else:
-            sheet.write_string(line, at, value or "", form)
+            sheet.write_number(line, at, value)
+        elif value:
+            sheet.write_string(line, at, value)
     if item.overlay is not None:
         picture, height = _thumbnail(item.overlay)
         scale = _HEIGHT / height
         options = {"image_data": io.BytesIO(picture), "x_scale": scale, "y_scale": scale, "object_position": 1}
-        sheet.set_row_pixels(line, _HEIGHT + 4)
-        sheet.insert_image(line, len(item.cells) + 1, "scan.jpg", options)
+        sheet.insert_image(line, names.index(PICTURE), "scan.jpg", options)
 
 
 def _set_up_page(sheet: Any, rows: int, columns: int) -> None:
