@@ -2,6 +2,7 @@ import io
 import os
 import struct
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -419,6 +420,20 @@ def test_spooled_members_that_made_room_are_found_again(tmp_path: Path, monkeypa
         ref, data = refs[number], members[number][1]
         assert source.heads([ref], 8192) == [data[:8192]]
         assert whole(source, ref) == data
+
+
+def test_spooled_members_leave_no_file_that_a_kill_could_leave_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    put(tmp_path / "archive" / "x.tar.gz", PACKED["packed.tar.gz"])
+    source = source_of(tmp_path / "archive")
+
+    refs = list(source)
+
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert whole(source, refs[1]) == DICOM
 
 
 def test_another_process_finds_members_that_it_has_not_listed(tmp_path: Path) -> None:

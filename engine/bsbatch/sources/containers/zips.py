@@ -80,11 +80,10 @@ class Zips:
         file = self._files(path)
         data = os.pread(file.fileno(), _LEAD + wanted, offset)
         begin = _data_offset(data, place, ref.size)
+        raw = data[begin - offset : begin - offset + wanted]
         if method != STORED:
-            return self._inflate_head(place, begin, memoryview(data)[begin - offset :], count) if count else b""
-        begin -= offset
-        raw = data[begin : begin + wanted]
-        return raw if len(raw) == wanted else read_at(file, wanted, offset + begin)
+            return self._inflate_head(place, begin, raw, count) if count else b""
+        return raw if len(raw) == wanted else read_at(file, wanted, begin)
 
     def file(self, _: ObjectRef) -> None:
         """Return None: compiled code would not compare the checksum of a stored member."""
@@ -98,9 +97,9 @@ class Zips:
     def _begin(self, place: _Place, size: int | None) -> int:
         return _data_offset(os.pread(self._files(place[1]).fileno(), LOCAL.size, place[3]), place, size)
 
-    def _inflate_head(self, place: _Place, begin: int, raw: memoryview, count: int) -> bytes:
+    def _inflate_head(self, place: _Place, begin: int, raw: bytes, count: int) -> bytes:
         try:
-            head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw[: place[5]], count)
+            head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, count)
             if len(head) == count:
                 return head
             pieces = _inflate(self._files(place[1]), begin, place[5])
