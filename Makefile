@@ -224,11 +224,11 @@ $(VENV)/.build: $(BIN)/python pyproject.toml constraints.txt $(COMPILED)
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.build
-	$(PIP) --editable '.[cloud,codecs,build,cohort,evaluate,masks,pacs,report,watch,test]'
+	$(PIP) --editable '.[cloud,codecs,build,cohort,evaluate,masks,pacs,ray,report,watch,test]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.build
-	$(PIP) --editable '.[cloud,codecs,build,pacs,peers]'
+	$(PIP) --editable '.[cloud,codecs,build,pacs,peers,ray]'
 	@# s3fs and moto need different versions of botocore
 	$(PYTHON) -m venv $(VENV)/s3fs
 	$(VENV)/s3fs/bin/python -m pip install --quiet s3fs
@@ -248,5 +248,5 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.check: $(VENV)/.test
-	$(PIP) --editable '.[cloud,codecs,build,cohort,evaluate,masks,pacs,report,watch,test,check]'
+	$(PIP) --editable '.[cloud,codecs,build,cohort,evaluate,masks,pacs,ray,report,watch,test,check]'
 	@touch $@

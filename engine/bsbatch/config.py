@@ -116,6 +116,40 @@ class Effort:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1")
 
 
+class ExecutorName(StrEnum):
+    """Places where units are executed."""
+
+    LOCAL = "local"
+    """This process, with all GPUs of this machine."""
+    RAY = "ray"
+    """Workers on a Ray cluster that runs already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Workers on other machines; changes no result."""
+
+    address: str | None = None
+    """Host and port of the head; None for the environment's, or the cluster of this machine."""
+    workers: int | None = None
+    """Workers to start; None for as many as fit, while the cluster grows and shrinks."""
+    worker_cpus: float = 1
+    """Processors of a worker, and its threads."""
+    worker_gpus: float = 0
+    """GPUs of a worker."""
+    patience: float = 600
+    """Seconds without any worker, or without a worker's answer, that are borne."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.workers is not None and self.workers < 1:
+            raise UsageError("--workers must be at least 1, or auto")
+        if not (self.worker_cpus >= 0 and self.worker_gpus >= 0 and self.worker_cpus + self.worker_gpus > 0):
+            raise UsageError("--worker-cpus and --worker-gpus must not be negative, and one of them above 0")
+        if not self.patience > 0:
+            raise UsageError("--patience must be above 0 seconds")
+
+
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Settings of ``bsbatch run``."""
@@ -151,6 +185,8 @@ class RunConfig:
     """Go on with the tables of an archive that has had another path."""
     dry_run: bool = False
     """Plan only, without a model or tables."""
+    cluster: Cluster | None = None
+    """Workers on a cluster; None for this process."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, and combinations that cannot run."""
@@ -164,6 +200,8 @@ class RunConfig:
             raise UsageError("--cam-engine keras makes heat maps: choose which with --cam positive or --cam all")
         if self.is_identified and self.keyfile is not None:
             raise UsageError("--identify writes what --pseudonymise hides: choose one of them")
+        if self.cluster is not None and self.cluster.worker_gpus and self.backend is BackendName.AUTO:
+            raise UsageError("--backend auto measures this machine: name the backend of the workers' GPUs")
         self._check_parts()
 
     @property

@@ -1,6 +1,6 @@
 """Protocols of sources, backends, sinks and executors; a fake of each takes a few lines."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import BinaryIO, Literal, Protocol, Self, runtime_checkable
@@ -166,8 +166,6 @@ class Sink(Protocol):
 class Executor(Protocol):
     """Executes units, in this process or elsewhere."""
 
-    def run(
-        self, units: Iterable[Unit], work: Callable[[Iterable[Unit]], Generator[UnitOutcome, None, None]]
-    ) -> Generator[UnitOutcome, None, None]:
-        """Yield the outcome of every unit; ``work`` processes any part of the units, in order."""
+    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
+        """Yield exactly one outcome of every examination and object of the units, in any order and any pieces."""
         ...

@@ -24,6 +24,14 @@ class Telemetry:
             self._seconds[stage] += seconds
             self._items[stage] += items
 
+    def drain(self) -> dict[str, tuple[float, int]]:
+        """Return busy seconds and items of each stage since the last call, and start from zero."""
+        with self._lock:
+            drained = {stage: (seconds, self._items[stage]) for stage, seconds in self._seconds.items()}
+            self._seconds.clear()
+            self._items.clear()
+            return drained
+
     def report(self) -> dict[str, dict[str, float]]:
         """Return busy seconds, items and items per busy second of each stage."""
         with self._lock:

@@ -164,25 +164,6 @@ def test_a_workbook_that_inflates_without_end_is_refused(tmp_path: Path) -> None
         read_workbook(tmp_path / "t.xlsx", bomb.getvalue(), None)
 
 
-def test_a_workbook_of_few_bytes_and_endless_rows_or_entities_is_refused(tmp_path: Path) -> None:
-    path = workbook(tmp_path / "t.xlsx", One=[("a", "b"), (1, 2)])
-    row = '<row r="{0}"><c r="XFD{0}"><v>1</v></c></row>'
-    wide = "".join(row.format(number) for number in range(1, 6000))
-    entities = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
-    bomb = f'<!DOCTYPE x [<!ENTITY a0 "aaaaaaaaaa">{entities}]>'
-    namespace = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-    text = '<row r="1"><c t="str" r="A1"><v>&a9;</v></c></row>'
-    for content in (
-        f"<worksheet {namespace}><sheetData>{wide}</sheetData></worksheet>",
-        f"{bomb}<worksheet {namespace}><sheetData>{text}</sheetData></worksheet>",
-    ):
-        with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "u.xlsx", "w") as parts:
-            for name in whole.namelist():
-                parts.writestr(name, content if name.endswith("sheet1.xml") else whole.read(name))
-        with pytest.raises(UsageError, match=r"wide ones|not a workbook"):
-            read_table(tmp_path / "u.xlsx")
-
-
 def test_parquet_is_read_as_texts(tmp_path: Path) -> None:
     frame = pd.DataFrame({"study": ["1.2", "1.3"], "psa": [0.5, None], "day": [date(2020, 1, 2)] * 2})
     frame.to_parquet(tmp_path / "t.parquet")

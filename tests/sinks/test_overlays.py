@@ -133,7 +133,7 @@ def test_unfinished_images_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / "overlays").mkdir()
     (tmp_path / "overlays/.x.png.partial").write_bytes(b"half")
 
-    OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1)
+    OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1).remove_leftovers()
 
     assert not list((tmp_path / "overlays").iterdir())
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bsbatch.bench.measure import COMPUTE, LATENCY, WAITED, Turn
 from bsbatch.config import BackendName, Effort, RunConfig
 from bsbatch.errors import UsageError
+from bsbatch.executors.local import LocalExecutor
 from bsbatch.host.workers import Isolation
 from bsbatch.protocols import Backend, DeviceClock, Images
 from bsbatch.records import Inference, Outcome, Prediction
@@ -191,7 +192,8 @@ def _screen(
 ) -> Generator[Outcome, None, None]:
     """Yield the outcomes of the whole archive without writing them."""
     screening = make_screening(setup, backend, telemetry, isolation, lambda _: None)
-    with execute(make_intake(setup, Catalog(), telemetry, isolation).units(MAX_UNIT, None), screening) as outcomes:
+    units = make_intake(setup, Catalog(), telemetry, isolation).units(MAX_UNIT, None)
+    with execute(units, LocalExecutor(screening.execute)) as outcomes:
         for unit in outcomes:
             yield from unit.outcomes
 

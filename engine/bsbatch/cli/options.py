@@ -10,7 +10,7 @@ import typer
 from bsbatch.config import OFFERED_BACKENDS, BackendName, CamMode, OverlayFormat, TracerRule
 from bsbatch.errors import UsageError
 
-INPUT, TUNING, OUTPUT = "What to screen", "How to run", "What to write"
+INPUT, TUNING, OUTPUT, CLUSTER = "What to screen", "How to run", "What to write", "On several machines"
 """Panels of the help pages."""
 
 

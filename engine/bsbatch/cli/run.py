@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bsbatch.cli.options import (
+    CLUSTER,
     INPUT,
     OUTPUT,
     TUNING,
@@ -21,7 +22,19 @@ from bsbatch.cli.options import (
     backend_option,
 )
 from bsbatch.cli.terminal import Terminal
-from bsbatch.config import BackendName, CamEngine, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
+from bsbatch.config import (
+    BackendName,
+    CamEngine,
+    CamMode,
+    Cluster,
+    Effort,
+    ExecutorName,
+    OverlayFormat,
+    RunConfig,
+    Selection,
+    TracerRule,
+)
+from bsbatch.errors import UsageError
 
 _Model = Annotated[
     Path | None,
@@ -87,6 +100,21 @@ def run(
     overlay_format: Overlays = OverlayFormat.PNG,
     fresh: _Fresh = False,
     archive_moved: _Moved = False,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Work in this process, or on a Ray cluster.", rich_help_panel=CLUSTER)
+    ] = ExecutorName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Head of it.", show_default="of this machine", rich_help_panel=CLUSTER),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Workers; auto, as many as fit.", rich_help_panel=CLUSTER)
+    ] = "auto",
+    worker_cpus: Annotated[float, typer.Option(help="CPUs of a worker.", rich_help_panel=CLUSTER)] = 1,
+    worker_gpus: Annotated[float, typer.Option(help="GPUs of a worker.", rich_help_panel=CLUSTER)] = 0,
+    patience: Annotated[
+        float, typer.Option(help="Seconds to wait for a worker, or its answer.", rich_help_panel=CLUSTER)
+    ] = 600,
     quiet: Quiet = False,
 ) -> None:
     """Screen an archive: one row for each examination and one for each object.
@@ -112,8 +140,18 @@ def run(
         fresh=fresh,
         archive_moved=archive_moved,
         dry_run=dry_run,
+        cluster=None
+        if executor is ExecutorName.LOCAL
+        else Cluster(ray_address, _number_of(workers), worker_cpus, worker_gpus, patience),
     )
     raise typer.Exit(_screen(config, quiet=quiet))
+
+
+def _number_of(workers: str) -> int | None:
+    """Return the number of workers, None for ``auto``."""
+    if workers != "auto" and not workers.isdecimal():
+        raise UsageError(f"--workers {workers} is neither a number nor auto")
+    return None if workers == "auto" else int(workers)
 
 
 def _screen(config: RunConfig, *, quiet: bool) -> int:

@@ -179,16 +179,15 @@ def _parse(text: str, separator: str, first: int) -> Iterator[tuple[int, list[st
 def _parquet_rows(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
     try:
         table = pq.ParquetFile(pa.BufferReader(content))
-        rows, columns = table.metadata.num_rows, table.metadata.num_columns
-        if rows > limits.LABEL_LINES or rows * columns > limits.LABEL_CELLS:
-            raise UsageError(f"{path} has more than {limits.LABEL_LINES} rows, or wide ones: join it in parts")
-        read = table.read()
+        if table.metadata.num_rows > limits.LABEL_LINES:
+            raise UsageError(f"{path} has more than {limits.LABEL_LINES} rows: join it in parts")
+        rows = table.read()
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"{path} is not a Parquet file: {type(error).__name__}") from error
-    yield 1, list(read.column_names)
-    values = [column.to_pylist() for column in read.columns]
-    for number in range(rows):
-        yield number + 2, [_text(column[number]) for column in values]
+    yield 1, list(rows.column_names)
+    columns = [column.to_pylist() for column in rows.columns]
+    for number in range(rows.num_rows):
+        yield number + 2, [_text(column[number]) for column in columns]
 
 
 def _text(cell: object) -> str:

@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from bsbatch.errors import UsageError
 from bsbatch.host import limits
@@ -51,12 +50,9 @@ def read_workbook(
     return filled[0], iter(sheets[filled[0]])
 
 
-def _rows(sheet: Any) -> Iterator[tuple[int, tuple[object, ...]]]:
-    cells = 0
-    for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
-        cells += len(row)
-        if line > limits.LABEL_LINES or cells > limits.LABEL_CELLS:
-            raise UsageError(f"a sheet has more than {limits.LABEL_LINES} rows, or wide ones: join it in parts")
-        filled = [at for at, cell in enumerate(row) if cell is not None]
-        if filled:
-            yield line, row[: filled[-1] + 1]
+def _rows(sheet: object) -> Iterator[tuple[int, tuple[object, ...]]]:
+    for line, row in enumerate(sheet.iter_rows(values_only=True), 1):  # type: ignore[attr-defined]  # of an extra
+        if line > limits.LABEL_LINES:
+            raise UsageError(f"a sheet has more than {limits.LABEL_LINES} rows: join it in parts")
+        if any(cell is not None for cell in row):
+            yield line, row

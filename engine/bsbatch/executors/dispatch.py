@@ -97,7 +97,7 @@ class _Worker:
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Distributes one stream of units. The thread that iterates `run` does all the work."""
+    """Distributes streams of units, one after the other. The thread that iterates `run` does all the work."""
 
     pool: Pool
     patience: float
@@ -105,6 +105,8 @@ class Dispatcher:
     note: Callable[[str], None] = lambda _: None
     """Called with sentences about lost and refused workers."""
     clock: Callable[[], float] = time.monotonic
+    early: list[Event] = field(default_factory=list)
+    """Events that came before the first `run`."""
     counts: Counter[str] = field(default_factory=Counter)
     """Workers that were ready, workers lost, workers refused, units done again, answers dropped."""
     _workers: dict[int, _Worker] = field(default_factory=dict)
@@ -128,7 +130,9 @@ class Dispatcher:
             A worker was refused before the first answer.
         """
         planned, had_worker = _Planned(iter(units)), self.clock()
-        done: list[UnitOutcome] = []
+        done = [outcome for event in self.early for outcome in self._handle(event)]
+        self.early.clear()
+        self._is_planned = False
         try:
             while True:
                 done += self._plan(planned)

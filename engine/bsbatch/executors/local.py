@@ -1,15 +1,18 @@
 """The local executor: all units in this process, as one stream."""
 
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 
 from bsbatch.records import Unit, UnitOutcome
 
 
+@dataclass(frozen=True, slots=True)
 class LocalExecutor:
     """Executes units in order; the next one begins before the previous one is done."""
 
-    def run(
-        self, units: Iterable[Unit], work: Callable[[Iterable[Unit]], Generator[UnitOutcome, None, None]]
-    ) -> Generator[UnitOutcome, None, None]:
+    work: Callable[[Iterable[Unit]], Generator[UnitOutcome, None, None]]
+    """Processes a stream of units (`bsbatch.pipeline.screening.Screening.execute`)."""
+
+    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
         """Yield the outcome of every unit, in order."""
-        return work(units)
+        return self.work(units)

@@ -90,6 +90,18 @@ def handle_interrupts(announce: Callable[[], None]) -> Iterator[Interruption]:
 
 
 @contextmanager
+def preserve_handlers() -> Iterator[None]:
+    """Undo what a library does to the handlers of stop signals."""
+    previous = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # no other may set them
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
 def _install_handler(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     previous = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
     try:

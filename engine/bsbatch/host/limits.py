@@ -24,8 +24,8 @@ WORKER_BYTES = 1 << 27
 """Resident memory above which a worker is replaced after a call: a decoder has lost some, or keeps it."""
 MASK_PIXELS, MASK_BYTES = 1 << 23, 1 << 27
 """Pixels of one lesion mask; bytes of its file, inflated, and of the decoded frames of a DICOM Segmentation."""
-LABEL_BYTES, LABEL_LINES, LABEL_CELLS = 1 << 25, 1 << 18, 1 << 26
-"""Bytes, lines and cells of a label file."""
+LABEL_BYTES, LABEL_LINES = 1 << 25, 1 << 18
+"""Bytes and lines of a label file."""
 INFLATED_BYTES = 1 << 28
 """Bytes that one member or object of a container may be inflated to: far above the largest whole-body scan."""
 INFLATED_FREE, INFLATED_RATIO = 1 << 26, 200

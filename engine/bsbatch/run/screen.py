@@ -5,26 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from bsbatch.config import RunConfig
 from bsbatch.dicom.silence import silence_pydicom
-from bsbatch.errors import BackendError, BsbatchError, ModelError, OutputError
-from bsbatch.geometry import CAM_SHAPE, INPUT_SHAPE
+from bsbatch.errors import BsbatchError, OutputError
 from bsbatch.host.interruption import Interruption, handle_interrupts
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import run_behind, run_in_background
 from bsbatch.host.workers import Isolation
 from bsbatch.pipeline.intake import Intake
-from bsbatch.pipeline.screening import Screening
-from bsbatch.protocols import Backend, Sink
-from bsbatch.records import Inference, ObjectRef, Prediction, Unit, UnitOutcome
-from bsbatch.run.assembly import execute, make_intake, make_screening
+from bsbatch.protocols import Executor, Sink
+from bsbatch.records import ObjectRef, Prediction, Unit, UnitOutcome
+from bsbatch.run.assembly import execute, make_intake
 from bsbatch.run.progress import Progress
 from bsbatch.run.rehearsal import rehearse
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_old_page, note_undrawn, note_unlike
 from bsbatch.run.run_file import find_differences, run_content, run_metrics
-from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
+from bsbatch.run.setup import MAX_UNIT, RunSetup, resolve
+from bsbatch.run.workers import Workers, open_workers
 from bsbatch.sinks.overlays import OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.listing import list_once
@@ -36,9 +33,6 @@ from bsbatch.store.reconcile import reconcile
 from bsbatch.store.tables import OBJECTS, to_table
 from bsbatch.telemetry import Telemetry
 
-_UNIT_SECONDS = 60.0
-_SUM_TOLERANCE = 1e-3
-"""Largest accepted difference from 1 of the sum of both probabilities; float16 is off by half of that."""
 _INTERRUPTED = "Finishing the unit in hand; press Ctrl-C again to stop at once. The same command goes on later."
 
 
@@ -62,7 +56,7 @@ def screen(config: RunConfig, reporter: Reporter) -> Report:
 
 @contextmanager
 def open_session(config: RunConfig, reporter: Reporter, *, is_watched: bool = False) -> Iterator["Session"]:
-    """Resolve a configuration, lock the output folder and enter the backend; what is there must fit the configuration.
+    """Resolve a configuration, lock the output folder and start the workers; what is there must fit the configuration.
 
     Parameters
     ----------
@@ -81,20 +75,19 @@ def open_session(config: RunConfig, reporter: Reporter, *, is_watched: bool = Fa
             check_output(setup.out, names, setup.provenance.config_hash, lambda: find_differences(setup))
         # pyarrow imports pandas with its first table, if that is installed: not beside the first images
         ready = run_in_background(lambda: to_table(OBJECTS, [], setup.provenance.config_hash))
-        with make_backend(setup) as backend:
-            unit_size = _probe(backend)  # before anything is deleted
+        with open_workers(setup, reporter) as workers:  # proved before anything is deleted
             ready.result()
             if config.fresh:
                 clear_output(setup.out)
-            yield Session(setup, backend, reporter, config.effort.unit_size or unit_size)
+            yield Session(setup, workers, reporter, config.effort.unit_size or workers.probe.unit_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A locked output folder and an entered backend, for one run or several, one after the other."""
+    """A locked output folder and its workers, for one run or several, one after the other."""
 
     setup: RunSetup
-    backend: Backend
+    workers: Workers
     reporter: Reporter
     unit_size: int
     """Examinations in a unit, at most."""
@@ -140,11 +133,12 @@ class _Run:
             with suppress(OutputError):  # report the error that stopped the run, not this one
                 write_run_file(setup.out, run_content(setup, Ending.STOPPED, {"stages": telemetry.report()}))
             raise
+        workers = self.session.workers.report()
         report = Report(ending, flow, time.monotonic() - started, scored, setup.model_name)
         note_bugs(flow, self.reporter)
         note_unlike(flow, self.reporter)
         note_old_page(setup.out, self.reporter)
-        write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry)))
+        write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry) | workers))
         return report
 
     def _execute(self, catalog: Catalog) -> tuple[Ending, int, Flow]:
@@ -154,16 +148,17 @@ class _Run:
         sinks: list[Sink] = [*([] if overlays is None else [overlays]), parquet, *self.session.sinks]
         with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
             intake = make_intake(setup, catalog, telemetry, isolation)
-            screening = make_screening(setup, self.session.backend, telemetry, isolation, self.progress.add)
+            workers = self.session.workers
+            executor = workers.executor(setup, telemetry, isolation, self.progress.add)
             self.progress.start(run_in_background(self.count), len(catalog.settled))
             # as many as are scored at once: their rows are committed within seconds, and no lane waits
-            first = setup.config.effort.unit_size or self.session.backend.lanes
+            first = setup.config.effort.unit_size or workers.probe.lanes
             size = min(self.session.unit_size, MAX_UNIT)
             units = intake.units(size, setup.config.limit, first)
-            ending, scored = self._drain(intake, units, screening, sinks, interruption)
+            ending, scored = self._drain(intake, units, executor, sinks, interruption)
             if ending is Ending.COMPLETE and intake.needs_revision:
                 committed = Committed(setup.out)
-                ending, more = self._drain(intake, intake.revise(committed, size), screening, sinks, interruption)
+                ending, more = self._drain(intake, intake.revise(committed, size), executor, sinks, interruption)
                 scored += more
                 self.progress.withdraw(committed.withdrawn)
         parquet.finish()
@@ -176,7 +171,7 @@ class _Run:
         self,
         intake: Intake,
         units: Iterable[Unit],
-        screening: Screening,
+        executor: Executor,
         sinks: Sequence[Sink],
         interruption: Interruption,
     ) -> tuple[Ending, int]:
@@ -188,7 +183,7 @@ class _Run:
                     sink.commit(outcome)
 
         scored = 0
-        with run_behind(commit) as commit_behind, execute(units, screening) as outcomes:
+        with run_behind(commit) as commit_behind, execute(units, executor) as outcomes:
             for outcome in outcomes:
                 commit_behind(outcome)
                 self.progress.commit(outcome)
@@ -203,48 +198,17 @@ class _Run:
         if not config.has_overlays:
             return None
         provenance = self.setup.provenance
-        return OverlaySink(
+        sink = OverlaySink(
             self.setup.out,
             config.overlay_format,
             provenance.threshold,
             self.setup.threads,
             is_calibrated=provenance.is_calibrated,
         )
+        sink.remove_leftovers()
+        return sink
 
     def _list(self) -> Iterator[ObjectRef]:
         """List the archive as its rows name it."""
         pseudonymiser = self.setup.pseudonymiser
         return (pseudonymiser.ref(ref) if pseudonymiser else ref for ref in self.setup.source)
-
-
-def _probe(backend: Backend) -> int:
-    """Score images of noise, one for each lane; return how many examinations this backend scores in about a minute.
-
-    Raises
-    ------
-    ModelError
-        The output is no pair of probabilities that add up to 1, or its heat map has another shape.
-    """
-    images = np.random.default_rng(0).random((backend.lanes, *INPUT_SHAPE), np.float32)
-    started = time.perf_counter()
-    try:
-        inference = backend.infer(images)
-    except BackendError as error:
-        raise ModelError(f"the model cannot score a test image: {error}") from error
-    _check_outputs(inference, len(images))
-    seconds = (time.perf_counter() - started) / len(images)
-    return max(1, min(MAX_UNIT, round(_UNIT_SECONDS / seconds)))
-
-
-def _check_outputs(inference: Inference, images: int) -> None:
-    probabilities, cams = inference.probabilities, inference.cams
-    if probabilities.shape != (images, 2) or not np.all((probabilities >= 0) & (probabilities <= 1)):
-        raise ModelError("the model gives no two probabilities for a test image: export it again")
-    totals = probabilities.sum(axis=1, dtype=np.float64)
-    if np.abs(totals - 1).max() > _SUM_TOLERANCE:
-        raise ModelError(f"the model's probabilities add up to {totals[0]:.4g}, not to 1: export it with a softmax")
-    distances = inference.distances
-    if distances is not None and (distances.shape != (images,) or not np.all(distances >= 0)):
-        raise ModelError("the model gives no distance from its training data for a test image: export it again")
-    if cams is not None and cams.shape != (images, *CAM_SHAPE):
-        raise ModelError(f"the model's heat maps have the shape {cams.shape[1:]}, not {CAM_SHAPE}: export it again")

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bsbatch.backends.keras_cams import KerasCams
 from bsbatch.backends.registry import load_backend
-from bsbatch.config import BackendName, CamEngine, CamMode, RunConfig
+from bsbatch.config import BackendName, CamEngine, CamMode, OverlayFormat, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.host.machine import usable_cpus
-from bsbatch.imaging.gradcam import Explainer
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
 from bsbatch.pipeline.intake import may_be_opened
@@ -20,6 +18,7 @@ from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.requirements import require
 from bsbatch.run.autotune import choose
 from bsbatch.run.forecast import Rate, find_rate
+from bsbatch.run.recipe import MapRecipe, ModelRecipe, WorkerRecipe
 from bsbatch.run.report import Reporter
 from bsbatch.sources import address
 from bsbatch.store.folder import open_output, open_patient_key
@@ -50,9 +49,21 @@ class RunSetup:
     """Threads that read headers and prepare examinations."""
 
     @property
-    def explainer(self) -> Explainer:
-        """Makes the heat maps that the run was asked for."""
-        return Explainer(self.config.cam, self.provenance.threshold, self.config.has_overlays)
+    def recipe(self) -> WorkerRecipe:
+        """Describes the workers of this run."""
+        config, path = self.config, self.config.archive_path
+        overlays = config.overlay_format if config.has_overlays else OverlayFormat.NONE
+        return WorkerRecipe(
+            archive=config.archive if path is None else path.absolute(),
+            out=self.out.absolute(),
+            model=None if self.model is None else ModelRecipe.of(self.model),
+            backend=self.backend_name,
+            precision=self.precision,
+            effort=config.effort,
+            maps=MapRecipe(config.cam, config.cam_engine, overlays),
+            threshold=self.provenance.threshold,
+            is_calibrated=self.provenance.is_calibrated,
+        )
 
     @property
     def archive_names(self) -> tuple[str, ...]:
@@ -116,10 +127,7 @@ def open_source(config: RunConfig, *, is_watched: bool = False) -> Source:
 
 def make_backend(setup: RunSetup) -> Backend:
     """Construct the backend, with heat maps if the run needs them; it is not entered."""
-    config, construct = setup.config, load_backend(setup.backend_name)
-    if config.cam_engine is CamEngine.KERAS:
-        return KerasCams(construct(setup.model, config.effort), setup.model, config.effort, setup.explainer.wants)
-    return construct(setup.model, config.effort, with_cams=setup.provenance.has_maps)
+    return setup.recipe.backend_of(setup.model)
 
 
 def _check_maps(config: RunConfig, model: Model | None) -> None:

@@ -5,6 +5,7 @@ examination, so processing a unit again writes the same files with the same byte
 """
 
 import io
+import secrets
 from importlib import import_module
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class OverlaySink:
     def __init__(
         self, out: Path, form: OverlayFormat, threshold: float, threads: int, *, is_calibrated: bool = False
     ) -> None:
-        """Create the folders and remove the unfinished files of a killed run.
+        """Create the folders. Several processes may draw into them at once.
 
         Raises
         ------
@@ -52,11 +53,10 @@ class OverlaySink:
         """Type and place of each error of ours that left an examination without its image."""
         self._out, self._folder, self._form = out, out / OVERLAYS, form
         self._threshold, self._threads, self._is_calibrated = threshold, threads, is_calibrated
+        self._name = secrets.token_hex(4)
         try:
             for folder in (self._folder, out / SCANS):
                 folder.mkdir(parents=True, exist_ok=True)
-                for leftover in folder.glob(".*.partial"):
-                    leftover.unlink()
         except OSError as error:
             raise OutputError.of(self._folder, error) from error
 
@@ -71,6 +71,21 @@ class OverlaySink:
         explained = (item for item in outcome.outcomes if isinstance(item, Prediction) and _views(item) is not None)
         for _ in ordered_map(self._draw_exam, explained, self._threads):
             pass
+
+    def remove_leftovers(self) -> None:
+        """Remove the unfinished files of a killed run, before any process draws.
+
+        Raises
+        ------
+        OutputError
+            The folder cannot be written to.
+        """
+        try:
+            for folder in (self._folder, self._out / SCANS):
+                for leftover in folder.glob(".*.partial"):
+                    leftover.unlink()
+        except OSError as error:
+            raise OutputError.of(self._folder, error) from error
 
     def finish(self) -> None:
         """Remove overlays of examinations without a score, and draw new contact sheets.
@@ -133,7 +148,7 @@ class OverlaySink:
 
     def _write_bytes(self, path: Path, content: bytes) -> None:
         try:
-            with replace_file(path) as aside:
+            with replace_file(path, path.with_name(f".{path.name}.{self._name}.partial")) as aside:
                 aside.write_bytes(content)
         except OSError as error:
             raise OutputError.of(path.parent, error) from error

@@ -23,6 +23,8 @@ PATIENT_KEY = "patient.key"
 """File with the key of the column ``patient_key``. The key is needed to test a guess at a Patient ID."""
 _KEY_BYTES, _LONGEST_KEY = 32, 1 << 16
 _LARGEST_RUN_FILE = 1 << 24
+_TOKEN = ".workers"
+"""File that shows to workers on other machines that they see the folder."""
 PAGE = "report.html"
 """File of ``bsbatch report``."""
 OVERLAYS, SCANS = "overlays", "scans"
@@ -118,6 +120,35 @@ def lock_output(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def shared_token(out: Path) -> Iterator[str]:
+    """Lay a random token into the folder, as long as the block lasts.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written to.
+    """
+    token, path = secrets.token_hex(), out / _TOKEN
+    try:
+        with replace_file(path) as aside:
+            aside.write_text(token, encoding="ascii")
+    except OSError as error:
+        raise OutputError.of(out, error) from error
+    try:
+        yield token
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def holds_token(out: Path, token: str | None) -> bool:
+    """Return True if the folder holds the token of `shared_token`."""
+    try:
+        return read_plain(out / _TOKEN, _LONGEST_KEY).decode("ascii") == token
+    except (OSError, ValueError):
+        return False
 
 
 def clear_output(out: Path) -> None:

@@ -1,0 +1,297 @@
+"""Workers on a Ray cluster: actors that hold a model. Ray places and watches them; retries are our own.
+
+With retries of Ray's own a run does not end when a node is lost and none joins (ray#15045). Exceptions of an actor
+arrive as results; an actor or node that has died arrives as an error of the calls before it.
+"""
+
+import os
+import pickle
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+import bsbatch
+from bsbatch.config import Cluster
+from bsbatch.errors import BsbatchError, ClusterError, SourceError, UsageError
+from bsbatch.executors.dispatch import Answer, Event, Lost, Ready, Refused
+from bsbatch.host.interruption import preserve_handlers
+from bsbatch.records import Examination, Failure, Outcome, Prediction
+from bsbatch.requirements import require
+
+Seconds = Mapping[str, tuple[float, int]]
+"""Busy seconds and items, by stage."""
+Facts = TypeVar("Facts", covariant=True)
+_CONNECT_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 5.0, 5.0, 5.0
+"""Time for a connection, between two looks at the size of the cluster, and before a worker that did not start is
+replaced."""
+_ADVICE = "start one with ray start --head, or name its head with --ray-address HOST:PORT (docs/cluster.md)"
+
+
+class UnitWorker(Protocol[Facts]):
+    """What an actor holds."""
+
+    @property
+    def probe(self) -> Facts:
+        """Facts about it for the driver."""
+        ...
+
+    def execute(self, exams: Sequence[Examination]) -> tuple[Outcome, ...]:
+        """Return the outcomes of examinations, in their order."""
+        ...
+
+    def drain(self) -> Seconds:
+        """Return what was spent since the last call."""
+        ...
+
+
+Make = Callable[[], AbstractContextManager[UnitWorker[Facts]]]
+"""Opens a worker; it is pickled."""
+
+
+def pack(value: object) -> bytes:
+    """Pickle and compress: headers of one camera repeat one another."""
+    return zlib.compress(pickle.dumps(value, pickle.HIGHEST_PROTOCOL), 1)
+
+
+def unpack(packed: bytes) -> Any:
+    """Undo `pack`."""
+    return pickle.loads(zlib.decompress(packed))
+
+
+def pack_answer(outcomes: Sequence[Outcome], spent: Seconds) -> bytes:
+    """Pack an answer without the examinations, which the driver has."""
+    return pack(([(isinstance(item, Failure), item[1:]) for item in outcomes], spent))
+
+
+def unpack_answer(packed: bytes, exams: Sequence[Examination]) -> tuple[tuple[Outcome, ...], Seconds]:
+    """Undo `pack_answer`."""
+    bare, spent = unpack(packed)
+    pairs = zip(exams, bare, strict=True)
+    return tuple((Failure if failed else Prediction)._make((exam, *rest)) for exam, (failed, rest) in pairs), spent
+
+
+class _Actor:
+    """The class of an actor. Nothing fails in its constructor: such errors arrive without their type."""
+
+    def warm(self, version: str, make: bytes) -> bytes:
+        """Open the worker; return its facts."""
+        if bsbatch.__version__ != version:
+            raise UsageError(
+                f"its bsbatch has version {bsbatch.__version__}, the run's {version}: install the same one"
+            )
+        self._stack = ExitStack()
+        self._worker: UnitWorker[Any] = self._stack.enter_context(unpack(make)())
+        return pack(self._worker.probe)
+
+    def execute(self, exams: bytes) -> bytes:
+        """Execute examinations."""
+        return pack_answer(self._worker.execute(unpack(exams)), self._worker.drain())
+
+
+@dataclass(slots=True)
+class RayPool:
+    """Actors of one run. Used by one thread."""
+
+    ray: Any
+    make: bytes
+    """Packed `Make`."""
+    cluster: Cluster
+    spend: Callable[[Seconds], None] = lambda _: None
+    """Called with the seconds of each answer."""
+    facts: dict[int, object] = field(default_factory=dict)
+    """Facts of the workers that were ready, by their numbers."""
+    _actors: dict[int, Any] = field(default_factory=dict)
+    _warming: dict[Any, int] = field(default_factory=dict)
+    _calls: dict[Any, tuple[int, int, Sequence[Examination]]] = field(default_factory=dict)
+    """By reference: worker, ticket, examinations."""
+    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+    _target: int = 0
+    _look_at: float = 0.0
+    _start_at: float = 0.0
+
+    def submit(self, worker: int, ticket: int, exams: Sequence[Examination]) -> None:
+        """Queue examinations for an actor, which does one call after the other."""
+        call = self._actors[worker].execute.remote(pack(tuple(exams)))
+        self._calls[call] = worker, ticket, exams
+
+    def wait(self, seconds: float) -> Sequence[Event]:
+        """Start missing actors, wait for the first result, and return all that are there; losses come last."""
+        self._replenish()
+        waiting = [*self._warming, *self._calls]
+        if not waiting:
+            time.sleep(seconds)
+            return ()
+        ready, rest = self.ray.wait(waiting, num_returns=1, timeout=seconds)
+        if ready and rest:
+            ready += self.ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        events = [event for result in ready for event in self._event(result)]
+        return sorted(events, key=lambda event: isinstance(event, Lost))
+
+    def end(self, worker: int) -> None:
+        """End an actor, whatever it does."""
+        self._forget(worker)
+
+    def close(self) -> None:
+        """End all actors."""
+        for worker in list(self._actors):
+            self._forget(worker)
+
+    def _replenish(self) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._target, self._look_at = self._wanted(), now + _LOOK_SECONDS
+        while len(self._actors) < self._target and now >= self._start_at:
+            number = next(self._numbers)
+            actor = self.ray.remote(
+                num_cpus=self.cluster.worker_cpus,
+                num_gpus=self.cluster.worker_gpus,
+                max_restarts=0,
+                max_task_retries=0,
+            )(_Actor).remote()
+            self._actors[number] = actor
+            self._warming[actor.warm.remote(bsbatch.__version__, self.make)] = number
+
+    def _wanted(self) -> int:
+        """Return the number of actors: as many as asked for, or as fit and one more, for which a cluster may grow."""
+        if self.cluster.workers is not None:
+            return self.cluster.workers
+        return self.fitting() + 1
+
+    def fitting(self) -> int:
+        """Return the number of workers that the cluster has the resources for, whatever else runs there."""
+        there, cluster = self.ray.cluster_resources(), self.cluster
+        needs = {"CPU": cluster.worker_cpus, "GPU": cluster.worker_gpus}
+        return min((int(there.get(name, 0) // need) for name, need in needs.items() if need), default=1)
+
+    def _event(self, result: Any) -> Iterator[Event]:
+        warming = result in self._warming
+        if not warming and result not in self._calls:  # of an actor that another result has shown to be lost
+            return
+        worker, ticket, exams = (self._warming.pop(result), 0, ()) if warming else self._calls.pop(result)
+        try:
+            packed = self.ray.get(result)
+        except self.ray.exceptions.RayError as error:
+            yield self._failure(worker, error, warming=warming)
+            return
+        if warming:
+            self.facts[worker] = unpack(packed)
+            yield Ready(worker)
+        else:
+            outcomes, spent = unpack_answer(packed, exams)
+            self.spend(spent)
+            yield Answer(worker, ticket, outcomes)
+
+    def _failure(self, worker: int, error: Exception, *, warming: bool) -> Event:
+        """Return the event of an error. A worker is refused for what it lacks; others are lost.
+
+        Raises
+        ------
+        Exception
+            A bug in a worker.
+        """
+        self._forget(worker)
+        if warming:
+            self._start_at = time.monotonic() + _PAUSE_SECONDS
+        cause = getattr(error, "cause", None)  # of Ray's own error
+        if isinstance(cause, BsbatchError):
+            if warming and isinstance(cause, UsageError):
+                return Refused(f"worker {worker} cannot take part: {cause}")
+            return Lost(worker, str(cause), is_blameless=isinstance(cause, SourceError))
+        if isinstance(error, self.ray.exceptions.RayTaskError):
+            raise error
+        if getattr(error, "actor_init_failed", False):
+            words = "its Python has no bsbatch, or another one: install the driver's version on every node"
+            return Refused(f"worker {worker} cannot take part: {words}")
+        return Lost(worker, type(error).__name__)
+
+    def _forget(self, worker: int) -> None:
+        with suppress(Exception):  # it may have ended already, and its node with it
+            self.ray.kill(self._actors.pop(worker), no_restart=True)
+        self._calls = {call: entry for call, entry in self._calls.items() if entry[0] != worker}
+        self._warming = {call: number for call, number in self._warming.items() if number != worker}
+
+
+@contextmanager
+def open_pool(make: Make[Facts], cluster: Cluster) -> Iterator[RayPool]:
+    """Connect to a cluster that runs; actors start with the first `RayPool.wait` and end with the block.
+
+    Raises
+    ------
+    UsageError
+        There is no cluster, or it refuses.
+    """
+    ray = connect(cluster.address)
+    pool = RayPool(ray, pack(make), cluster)
+    try:
+        yield pool
+    finally:
+        pool.close()
+        ray.shutdown()
+
+
+def connect(address: str | None) -> Any:
+    """Return the module ``ray``, connected.
+
+    Raises
+    ------
+    UsageError
+        There is no cluster at the address, or it refuses.
+    """
+    require("ray", extra="ray")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    _check_port(address)
+    ray = import_module("ray")
+    try:
+        with preserve_handlers():  # Ray's would end the process between two renames of a commit
+            ray.init(address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
+    except ray.exceptions.AuthenticationError as error:
+        raise UsageError(
+            "the Ray cluster refuses this machine: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH as on its head"
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UsageError(f"there is no Ray cluster to join ({type(error).__name__}): {_ADVICE}") from error
+    return ray
+
+
+def _check_port(address: str | None) -> None:
+    """Try the port first: Ray itself tries for two minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"nothing answers at --ray-address {address} ({error.strerror or error}): {_ADVICE}"
+        ) from error
+
+
+def await_first(pool: RayPool, patience: float) -> list[Event]:
+    """Wait for the first worker; return what has happened, for the dispatcher.
+
+    Raises
+    ------
+    UsageError
+        A worker was refused.
+    ClusterError
+        None was ready in time.
+    """
+    events, started = list[Event](), time.monotonic()
+    while not pool.facts:
+        events += pool.wait(1.0)
+        refused = next((event for event in events if isinstance(event, Refused)), None)
+        if refused is not None:
+            raise UsageError(refused.cause)
+        if time.monotonic() - started > patience:
+            lost = next((event.cause for event in reversed(events) if isinstance(event, Lost)), "none has come")
+            raise ClusterError(
+                f"no worker was ready within {patience:g} s ({lost}): ray status shows the nodes and their free "
+                "processors; then run the same command to go on"
+            )
+    return events

@@ -1,0 +1,148 @@
+"""The workers of a session: the entered backend of this process, or those of a cluster."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+from bsbatch.backends.registry import load_backend
+from bsbatch.config import BackendName, Cluster, Effort, OverlayFormat
+from bsbatch.executors.dispatch import Dispatcher
+from bsbatch.executors.local import LocalExecutor
+from bsbatch.executors.ray import RayPool, Seconds, await_first, open_pool
+from bsbatch.host.workers import Isolation
+from bsbatch.protocols import Backend, Executor
+from bsbatch.records import Outcome, Unit, UnitOutcome
+from bsbatch.run.assembly import make_screening
+from bsbatch.run.probe import Probe, probe
+from bsbatch.run.report import Reporter
+from bsbatch.run.setup import RunSetup, make_backend
+from bsbatch.run.worker import Proof, open_worker
+from bsbatch.store.folder import shared_token
+from bsbatch.telemetry import Telemetry
+
+Advance = Callable[[Iterable[Outcome]], None]
+"""Called with the outcomes of every batch."""
+
+
+class Workers(Protocol):
+    """Workers that have proved themselves."""
+
+    @property
+    def probe(self) -> Probe:
+        """The test of the first worker, which decides the size of units."""
+        ...
+
+    def executor(self, setup: RunSetup, telemetry: Telemetry, isolation: Isolation, progress: Advance) -> Executor:
+        """Return the executor of one run."""
+        ...
+
+    def report(self) -> dict[str, object]:
+        """Entries of ``run.json`` about the workers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWorkers:
+    """The backend of this process."""
+
+    backend: Backend
+    probe: Probe
+
+    def executor(self, setup: RunSetup, telemetry: Telemetry, isolation: Isolation, progress: Advance) -> Executor:
+        """Return the executor of one run."""
+        return LocalExecutor(make_screening(setup, self.backend, telemetry, isolation, progress).execute)
+
+    def report(self) -> dict[str, object]:
+        """Return nothing: ``run.json`` describes this machine."""
+        return {}
+
+
+@contextmanager
+def _open_local(setup: RunSetup) -> Iterator[Workers]:
+    with make_backend(setup) as backend:
+        yield LocalWorkers(backend, probe(backend))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterExecutor:
+    """Executes units on a cluster."""
+
+    dispatcher: Dispatcher
+    progress: Advance
+
+    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
+        """Yield outcomes as they come."""
+        with closing(self.dispatcher.run(units)) as outcomes:
+            for outcome in outcomes:
+                self.progress(outcome.outcomes)
+                yield outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWorkers:
+    """Workers on a cluster."""
+
+    pool: RayPool
+    dispatcher: Dispatcher
+    probe: Probe
+
+    def executor(self, _: RunSetup, telemetry: Telemetry, isolation: Isolation, progress: Advance) -> Executor:
+        """Return the executor of one run; the workers have sources and decoders of their own."""
+        del isolation
+
+        def spend(spent: Seconds) -> None:
+            for stage, (seconds, items) in spent.items():
+                telemetry.add(stage, seconds, items)
+
+        self.pool.spend = spend
+        return ClusterExecutor(self.dispatcher, progress)
+
+    def report(self) -> dict[str, object]:
+        """Counts of workers and of what was done again."""
+        names = "workers", "lost", "refused", "again", "dropped"
+        return {"cluster": {name: self.dispatcher.counts[name] for name in names}}
+
+
+@contextmanager
+def _open_cluster(setup: RunSetup, cluster: Cluster, reporter: Reporter) -> Iterator[Workers]:
+    effort = setup.config.effort
+    threads = effort.threads or max(1, int(cluster.worker_cpus))
+    recipe = replace(setup.recipe, effort=replace(effort, threads=threads))
+    with ExitStack() as stack:
+        draws = recipe.maps.overlays is not OverlayFormat.NONE
+        token = stack.enter_context(shared_token(setup.out)) if draws else None
+        proof = Proof.of(setup.source, _expected_score(setup), token)
+        pool = stack.enter_context(open_pool(partial(open_worker, recipe, proof), cluster))
+        if not pool.fitting():
+            reporter.note(
+                f"No node of the cluster has room for a worker of {cluster.worker_cpus:g} CPUs and "
+                f"{cluster.worker_gpus:g} GPUs: waiting {cluster.patience:g} s for one (--worker-cpus, --worker-gpus)."
+            )
+        early = await_first(pool, cluster.patience)
+        first = next(facts for facts in pool.facts.values() if isinstance(facts, Probe))
+        dispatcher = Dispatcher(pool, cluster.patience, reporter.note, early=early)
+        yield ClusterWorkers(pool, dispatcher, first)
+        counts = dispatcher.counts
+        reporter.remark(f"Workers: {counts['workers']}, lost: {counts['lost']}, units done again: {counts['again']}.")
+
+
+def _expected_score(setup: RunSetup) -> float:
+    """Score the test image by ONNX Runtime, with which every backend was validated."""
+    is_fake = setup.backend_name == BackendName.FAKE
+    construct = load_backend(BackendName.FAKE if is_fake else BackendName.ONNXRUNTIME)
+    with construct(setup.model, Effort(batch_size=1)) as backend:
+        return probe(backend).score
+
+
+def open_workers(setup: RunSetup, reporter: Reporter) -> AbstractContextManager[Workers]:
+    """Start the workers of a session; they end with the block.
+
+    Raises
+    ------
+    UsageError
+        They cannot work with these settings.
+    """
+    cluster = setup.config.cluster
+    return _open_local(setup) if cluster is None else _open_cluster(setup, cluster, reporter)

@@ -1,0 +1,162 @@
+"""Runs on a Ray cluster of two nodes on the loopback address, whose parts are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from tests.archives import Scan, dataset_of, write, write_mixed
+from tests.clusters import LoopbackCluster, loopback_cluster
+from tests.end_to_end.tables import Row, bsbatch, objects, results
+from tests.executors.dangerous import pids_of
+
+pytestmark = [
+    pytest.mark.skipif(find_spec("ray") is None, reason='pip install "bsbatch[ray]"'),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own
+]
+_DANGEROUS = "from tests.executors.dangerous import main; main()"
+_FAKE = "--backend", "fake", "--unit-size", "4", "--max-error-rate", "1", "--quiet"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LoopbackCluster]:
+    with loopback_cluster() as running:
+        running.add_node()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cluster") / "archive"
+    write_mixed(folder, 120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(archive: Path) -> tuple[list[Row], list[Row]]:
+    """The rows of an undisturbed run in one process."""
+    out = archive.with_name("local")
+    bsbatch("run", str(archive), "--out", str(out), *_FAKE)
+    return rows(out)
+
+
+def rows(out: Path) -> tuple[list[Row], list[Row]]:
+    return (
+        sorted(results(out), key=lambda row: str(row["exam_id"])),
+        sorted(objects(out), key=lambda row: str(row["source"])),
+    )
+
+
+def start(cluster: LoopbackCluster, archive: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
+    ray = "--executor", "ray", "--ray-address", cluster.address
+    command = [sys.executable, "-c", _DANGEROUS, "run", str(archive), "--out", str(out), *ray, *(options or _FAKE)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    """Wait for the end of a run; return its messages."""
+    try:
+        _, messages = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, messages
+    return messages
+
+
+def await_parts(process: "subprocess.Popen[str]", out: Path, number: int) -> None:
+    while len(list(out.glob("objects/part-*"))) < number and process.poll() is None:
+        time.sleep(0.02)
+    if process.poll() is not None:
+        raise AssertionError(f"the run ended before it could be disturbed: {process.communicate()[1]}")
+
+
+def counts(out: Path) -> dict[str, int]:
+    found: dict[str, int] = json.loads((out / "run.json").read_text())["cluster"]
+    return found
+
+
+def test_the_rows_are_those_of_one_process_with_a_model_and_heat_maps(
+    cluster: LoopbackCluster, phantoms: Path, tmp_path: Path
+) -> None:
+    words = "--model demo --backend onnxruntime --max-error-rate 1 --quiet --limit 4 --cam all --threads 1"
+    options = words.split()
+    ends = start(cluster, phantoms / "archive", tmp_path / "ray", *options)
+    bsbatch("run", str(phantoms / "archive"), "--out", str(tmp_path / "local"), *options)
+    finish(ends)
+    names = [sorted(path.name for path in (tmp_path / out / "overlays").iterdir()) for out in ("ray", "local")]
+    assert names[0] == names[1]
+    assert names[0]
+    ray, local = ({row["exam_id"]: row for row in results(tmp_path / out)} for out in ("ray", "local"))
+    assert ray == local
+    assert sum(row["p_metastasis"] is not None for row in ray.values()) >= 3
+
+
+def test_a_worker_and_then_a_node_that_are_killed_cost_no_row(
+    cluster: LoopbackCluster, archive: Path, local: tuple[list[Row], list[Row]], tmp_path: Path
+) -> None:
+    process = start(cluster, archive, tmp_path / "out")
+    await_parts(process, tmp_path / "out", 2)
+    os.kill(int(next(pids_of(tmp_path / "out").iterdir()).name), signal.SIGKILL)
+    await_parts(process, tmp_path / "out", 6)
+    cluster.kill_node()
+    messages = finish(process)
+    assert rows(tmp_path / "out") == local
+    assert counts(tmp_path / "out")["lost"] >= 1
+    assert "is lost" in messages
+    cluster.add_node()
+
+
+def test_a_driver_that_is_killed_leaves_no_worker_and_one_process_goes_on(
+    cluster: LoopbackCluster, archive: Path, local: tuple[list[Row], list[Row]], tmp_path: Path
+) -> None:
+    process = start(cluster, archive, tmp_path / "out")
+    await_parts(process, tmp_path / "out", 3)
+    process.kill()
+    process.communicate()
+    done = len(results(tmp_path / "out"))
+    assert 0 < done < len(local[0])
+    bsbatch("run", str(archive), "--out", str(tmp_path / "out"), *_FAKE)
+    assert rows(tmp_path / "out") == local
+    _await_end(pids_of(tmp_path / "out"))
+
+
+def test_an_examination_that_kills_its_workers_fails_and_all_others_are_scored(
+    cluster: LoopbackCluster, tmp_path: Path
+) -> None:
+    archive = tmp_path / "archive"
+    for study in range(12):
+        write(dataset_of(Scan(study)), archive / ("poison" if study == 5 else f"{study:02d}"))
+    finish(start(cluster, archive, tmp_path / "out"))
+    found = {row["source_anterior"]: row["reason"] for row in results(tmp_path / "out")}
+    assert found == {**{f"{study:02d}": None for study in range(12) if study != 5}, "poison": "worker_lost"}
+    assert 3 <= counts(tmp_path / "out")["lost"] <= 5
+    _await_end(pids_of(tmp_path / "out"))
+
+
+def test_what_ray_cannot_start_is_an_error_with_advice(cluster: LoopbackCluster, archive: Path, tmp_path: Path) -> None:
+    gone = bsbatch(
+        "run", str(archive), "--out", str(tmp_path), *_FAKE, "--executor", "ray", "--ray-address", "127.0.0.1:9"
+    )
+    assert gone.returncode == 2
+    assert "ray start --head" in gone.stderr
+    large = start(
+        cluster, archive, tmp_path, "--backend", "fake", "--worker-cpus", "99", "--patience", "3", "--workers", "1"
+    )
+    _, messages = large.communicate(timeout=60)
+    assert large.returncode == 4
+    assert "has room for a worker of 99 CPUs" in messages
+    assert "no worker was ready within 3 s" in messages
+
+
+def _await_end(pids: Path) -> None:
+    """Wait until no worker of a run is left."""
+    deadline = time.monotonic() + 30
+    while any(Path("/proc", path.name).exists() for path in pids.iterdir()):
+        assert time.monotonic() < deadline, "a worker is left"
+        time.sleep(0.1)

@@ -1,0 +1,76 @@
+"""What travels to workers and back; tests/end_to_end/test_cluster.py runs a cluster."""
+
+from pathlib import Path
+
+import pytest
+from tests.archives import write_plain
+
+from bsbatch.config import BackendName, Cluster, RunConfig
+from bsbatch.errors import MissingPackageError, UsageError
+from bsbatch.executors import ray
+from bsbatch.host.workers import Isolation
+from bsbatch.reasons import Reason, Stage, Verdict
+from bsbatch.records import Failure, Outcome, Prediction, Quality, Unit
+from bsbatch.run.assembly import make_intake
+from bsbatch.run.report import SilentReporter
+from bsbatch.run.setup import MAX_UNIT, resolve
+from bsbatch.store.catalog import Catalog
+from bsbatch.telemetry import Telemetry
+
+_LARGEST = 100 * 1024
+"""Bytes of a result that Ray passes along with its call."""
+
+
+@pytest.fixture(scope="module")
+def unit(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Unit:
+    """The largest unit, of phantoms of all dialects under further names."""
+    folder = tmp_path_factory.mktemp("units")
+    setup = resolve(RunConfig(phantoms / "archive", folder / "out", backend=BackendName.FAKE), SilentReporter())
+    with Isolation() as isolation:
+        (found,) = make_intake(setup, Catalog(), Telemetry(), isolation).units(MAX_UNIT, None)
+    again = -(-MAX_UNIT // len(found.exams))
+    return Unit((found.exams * again)[:MAX_UNIT], found.settled)
+
+
+def outcomes_of(unit: Unit) -> tuple[Outcome, ...]:
+    quality = Quality(1e6, 2e6, 3.5, 4.5, 0.25, 0, ("hot_spot",), "0123456789abcdef" * 2)
+    failed = Failure(unit.exams[0], Verdict.of(Stage.PIXELS, Reason.ALL_ZERO))
+    return failed, *(Prediction(exam, quality, 0.25, None, -1.1, 3.0) for exam in unit.exams[1:])
+
+
+def test_units_and_answers_are_smaller_than_the_limit_of_a_call(unit: Unit) -> None:
+    assert len(unit.exams) == MAX_UNIT
+    assert len(ray.pack(unit.exams)) < _LARGEST
+    assert len(ray.pack_answer(outcomes_of(unit), {"infer": (1.0, 2)})) < _LARGEST
+
+
+def test_an_answer_comes_back_as_it_was(unit: Unit) -> None:
+    assert ray.unpack(ray.pack(unit.exams)) == unit.exams
+    packed = ray.pack_answer(outcomes_of(unit), {"infer": (1.0, 2)})
+    assert ray.unpack_answer(packed, unit.exams) == (outcomes_of(unit), {"infer": (1.0, 2)})
+
+
+def test_without_ray_the_error_is_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bsbatch.requirements.find_spec", lambda _: None)
+    with pytest.raises(MissingPackageError, match=r'pip install "bsbatch\[ray\]"'):
+        ray.connect(None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"workers": 0}, "--workers"),
+        ({"worker_cpus": 0}, "--worker-cpus"),
+        ({"worker_gpus": -1}, "--worker-gpus"),
+        ({"patience": 0}, "--patience"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Cluster(**settings)  # type: ignore[arg-type]  # numbers of fields that take them
+
+
+def test_the_backend_of_gpus_elsewhere_must_be_named(tmp_path: Path) -> None:
+    write_plain(tmp_path / "archive", 1)
+    with pytest.raises(UsageError, match="name the backend"):
+        RunConfig(tmp_path / "archive", tmp_path / "out", Path("demo"), cluster=Cluster(worker_gpus=1))
