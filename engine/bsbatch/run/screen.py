@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from bsbatch.config import RunConfig
 from bsbatch.dicom.silence import silence_pydicom
@@ -79,7 +79,7 @@ def open_session(config: RunConfig, reporter: Reporter, *, is_watched: bool = Fa
             ready.result()
             if config.fresh:
                 clear_output(setup.out)
-            yield Session(setup, workers, reporter, config.effort.unit_size or workers.probe.unit_size)
+            yield Session(setup, workers, reporter, config.effort.unit_size or workers.probe.unit_size, Telemetry())
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ class Session:
     reporter: Reporter
     unit_size: int
     """Examinations in a unit, at most."""
+    telemetry: Telemetry
     sinks: tuple[Sink, ...] = ()
     """Further destinations of the units; each unit reaches them once its rows are committed."""
-    telemetry: Telemetry = field(default_factory=Telemetry)
     keeps_failures: bool = False
     """True if failed objects are tried again only once they have changed."""
 
