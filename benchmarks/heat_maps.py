@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from bsbatch.backends.keras_cams import KerasTape
 from bsbatch.backends.registry import load_backend
 from bsbatch.bench.stages import load_images, open_setup
-from bsbatch.config import Effort, OverlayFormat
+from bsbatch.config import Effort
 from bsbatch.imaging import preprocess
 from bsbatch.models.directory import Model
 from bsbatch.protocols import Backend
 from bsbatch.records import UnitOutcome
-from bsbatch.sinks.overlays import OverlaySink
+from bsbatch.sinks.overlays import Look, OverlaySink
 from bsbatch_build import toolchain
 from bsbatch_build.export.cam_head import CAM, FEATURES
 
@@ -114,7 +114,7 @@ def _overlays(setup: Setup) -> Row:
         draw_examination({"exam_id": f"{number:032x}", "p_metastasis": 0.9}, random)
         for number in range(setup.sizes.maps)
     ]
-    sink = OverlaySink(setup.runs / "overlays", OverlayFormat.PNG, 0.5, 1)
+    sink = OverlaySink(setup.runs / "overlays", Look(0.5), 1)
     rates: list[float] = []
     for _ in range(setup.sizes.rounds):
         started = time.process_time()

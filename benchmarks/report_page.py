@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bsbatch.config import OverlayFormat
 from bsbatch.html_report.page import write_page
 from bsbatch.html_report.settings import ReportConfig
 from bsbatch.records import Examination, Explanation, HeatMap, MapLocation, Prediction, Quality, UnitOutcome
-from bsbatch.sinks.overlays import OverlaySink
+from bsbatch.sinks.overlays import Look, OverlaySink
 from bsbatch.store.folder import write_run_file
 from bsbatch.store.parts import write_part
 from bsbatch.store.tables import OBJECTS, RESULTS, Row, to_table
@@ -33,14 +32,20 @@ def make(out: Path) -> None:
     random = np.random.default_rng(1)
     rows = [_row(number, float(score)) for number, score in enumerate(random.random(EXAMINATIONS))]
     objects = [_object(row) for row in rows]
+    ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -row["p_metastasis"])
+    drawn = [draw_examination(row, random) for row in ranked[:OVERLAYS]]
+    for row, item in zip(ranked, drawn, strict=False):
+        row["cam_map"] = _map_of(item)
     for name, table in ((RESULTS, rows), (OBJECTS, objects)):
         (out / name).mkdir(parents=True)
-        write_part(out / name, 0, to_table(name, table, "hash"))
+        write_part(out / name, 0, to_table(name, table, "hash", has_maps=name == RESULTS))
     write_run_file(out, {"status": "complete", "config": {"threshold": _THRESHOLD, "cam": "positive"}, "seconds": 1.0})
-    ranked = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: -row["p_metastasis"])
-    sink = OverlaySink(out, OverlayFormat.PNG, _THRESHOLD, 2)
-    for row in ranked[:OVERLAYS]:
-        sink.commit(UnitOutcome((draw_examination(row, random),), ()))
+    sink = OverlaySink(out, Look(_THRESHOLD), 2)
+    sink.commit(UnitOutcome(tuple(drawn), ()))
+
+
+def _map_of(item: Prediction) -> list[float]:
+    return [] if item.explanation is None else item.explanation.heat.cells.ravel().tolist()
 
 
 def _row(number: int, score: float) -> Row:

@@ -66,6 +66,15 @@ class OverlayFormat(StrEnum):
     """Lossy, a sixth of that size; takes a third longer to write."""
 
 
+class OverlayStyle(StrEnum):
+    """Looks of a heat map over the scan."""
+
+    CONTOURS = "contours"
+    """Lines around 30 and 60 % of its maximum; the scan stays visible."""
+    TRANSLUCENT = "translucent"
+    """Colours, the stronger the more opaque."""
+
+
 class TracerRule(StrEnum):
     """Tracers of the scans that are scored."""
 
@@ -171,6 +180,8 @@ class RunConfig:
     """Way to compute heat maps; part of the configuration hash if ``keras``."""
     overlay_format: OverlayFormat = OverlayFormat.PNG
     """Format of overlays; changes no row."""
+    overlay_style: OverlayStyle = OverlayStyle.CONTOURS
+    """Look of overlays; changes no row."""
     max_error_rate: float = 0.05
     """Share of failed examinations above which the exit code is 3, in [0, 1]."""
     limit: int | None = None

@@ -6,6 +6,8 @@ HEADLINE = NOTICE.capitalize()
 """On images."""
 SENTENCE = f"{HEADLINE}."
 """On terminals and in reports."""
+LOOKED = "A heat map shows where the model looked, not where a lesion is."
+"""With every heat map."""
 _ROUNDED = {"1.000": ">0.999", "0.000": "<0.001"}
 
 

@@ -132,6 +132,17 @@ def test_the_format_of_overlays_changes_no_row(archive: Path, tmp_path: Path) ->
     assert all(name.endswith(".webp") for name in overlays(drawn))
 
 
+def test_the_style_of_overlays_changes_no_row(archive: Path, tmp_path: Path) -> None:
+    options = "--backend", "fake", "--cam", "all"
+    contours = run(archive, tmp_path / "contours", *options)
+    translucent = run(archive, tmp_path / "translucent", *options, "--overlay-style", "translucent")
+
+    assert parts(contours) == parts(translucent)
+    drawn, others = overlays(contours), overlays(translucent)
+    assert drawn.keys() == others.keys()
+    assert all(drawn[name] != others[name] for name in drawn)
+
+
 def test_threads_and_units_do_not_change_a_byte_of_an_overlay(archive: Path, tmp_path: Path) -> None:
     options = "--backend", "fake", "--cam", "all", "--unit-size", "2"
     done = bsbatch("run", archive, "--out", tmp_path / "two", "--threads", "2", *options)

@@ -74,6 +74,16 @@ def test_empty_bins_are_left_out_of_the_calibration_plot(tmp_path: Path) -> None
     assert [row["share"] for row in rows] == [0.0, 1.0]
 
 
+def test_no_line_joins_the_bins_and_bins_of_few_are_hollow(evaluation: Evaluation, tmp_path: Path) -> None:
+    for plot, sizes in ((calibration_plot(small(tmp_path)), ([], [2, 2])), (calibration_plot(evaluation), None)):
+        assert all("end" in row for rows in layers_of(plot, "line") for row in rows)
+        points = [item for item in plot["layer"] if item["mark"].get("stroke") and "opacity" in item["mark"]]
+        full, hollow = ([row["examinations"] for row in item["data"]["values"]] for item in points)
+        assert all(size >= 10 for size in full)
+        assert all(size < 10 for size in hollow)
+        assert sizes is None or (full, hollow) == sizes
+
+
 def test_the_decision_curve_is_drawn_as_far_as_it_matters(evaluation: Evaluation) -> None:
     plot = decision_plot(evaluation)
 

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +60,6 @@ def column(browser: Any, name: str) -> list[str]:
 
 def head(browser: Any, name: str) -> Any:
     return browser.find_element(By.CSS_SELECTOR, f'#heads th[data-name="{name}"]')
-
-
-def _is_wide(image: Any, browser: Any) -> bool:
-    return bool(browser.execute_script("return arguments[0].complete && arguments[0].naturalWidth === 400", image))
 
 
 def click(browser: Any, element: Any) -> None:
@@ -134,28 +129,71 @@ def test_a_warning_filters_the_table(opened: Any, page: Path) -> None:
     assert all(name in text for text in column(opened, "warnings"))
 
 
-def test_an_overlay_is_shown_and_its_slider_uncovers_the_map(opened: Any) -> None:
+def test_an_image_is_shown_zoomed_and_windowed(opened: Any) -> None:
     opened.find_element(By.CSS_SELECTOR, "#rows button").send_keys(Keys.ENTER)
     viewer = opened.find_element(By.ID, "viewer")
-    scan, overlay = viewer.find_elements(By.TAG_NAME, "img")
-    for image in (scan, overlay):
-        WebDriverWait(opened, _PATIENCE).until(partial(_is_wide, image))
-        assert "score" in image.get_attribute("alt")
-    slider = viewer.find_element(By.CSS_SELECTOR, "input[type=range]")
-    slider.send_keys(Keys.HOME)
-    assert "100%" in opened.execute_script("return getComputedStyle(arguments[0]).clipPath", overlay)
-    slider.send_keys(Keys.PAGE_UP)
-    assert slider.get_attribute("aria-valuetext") != "0 % of the heat map"
-    slider.send_keys(Keys.ESCAPE)
+    (image,) = viewer.find_elements(By.TAG_NAME, "img")
+    loaded = "return arguments[0].complete && arguments[0].naturalWidth > 100"
+    WebDriverWait(opened, _PATIENCE).until(lambda driver: driver.execute_script(loaded, image))
+    assert "score" in image.get_attribute("alt")
+
+    width = image.size["width"]
+    viewer.find_element(By.ID, "zoom").send_keys(Keys.END)
+    assert image.size["width"] == pytest.approx(4 * width, rel=0.02)
+    amplitude = "return Number(document.querySelector('#window-filter .gamma *').getAttribute('amplitude'))"
+    before = opened.execute_script(amplitude)
+    window = viewer.find_element(By.CSS_SELECTOR, "[data-look=window]")
+    window.send_keys(Keys.HOME)
+    assert opened.execute_script(amplitude) == before / 4
+    window.send_keys(Keys.END)
+    assert opened.execute_script(amplitude) == before * 4
+    window.send_keys(Keys.ESCAPE)
     assert viewer.get_attribute("open") is None
 
 
+def test_the_heat_map_is_shown_or_hidden_everywhere(opened: Any) -> None:
+    path = opened.find_element(By.CSS_SELECTOR, "#cards .heat")
+    assert path.is_displayed()
+    click(opened, opened.find_element(By.CSS_SELECTOR, "#gallery [data-look=heat]"))
+    assert not path.is_displayed()
+    assert not opened.find_element(By.CSS_SELECTOR, "#viewer [data-look=heat]").is_selected()
+
+
+def test_wrong_decisions_stand_beside_right_ones_of_the_same_label(opened: Any, page: Path) -> None:
+    rows = [row for row in data_of(page)["examinations"] if row[12] is not None and row[3] is not None]
+    columns = opened.find_elements(By.CSS_SELECTOR, "#cards > div")
+    titles = {
+        ("False", "negatives"): (1, 0),
+        ("True", "positives"): (1, 1),
+        ("False", "positives"): (0, 1),
+        ("True", "negatives"): (0, 0),
+    }
+    assert len(columns) == 4
+    for column, ((right, decision), (known, predicted)) in zip(columns, titles.items(), strict=True):
+        wanted = [row[0] for row in rows if (row[3], row[2]) == (known, predicted)]
+        assert column.find_element(By.TAG_NAME, "h3").text == f"{right} {decision} ({len(wanted)})"
+        shown = [item.text for item in column.find_elements(By.CSS_SELECTOR, "figcaption .link")]
+        assert shown == [name[:12] for name in wanted[:4]]
+
+
 def test_the_gallery_turns_its_pages(opened: Any) -> None:
+    Select(opened.find_element(By.ID, "what")).select_by_value("")
     first = opened.find_elements(By.CSS_SELECTOR, "#cards .picture")
     assert len(first) == 24
     click(opened, opened.find_element(By.CSS_SELECTOR, '#gallery-pages [data-step="on"]'))
     assert 0 < len(opened.find_elements(By.CSS_SELECTOR, "#cards .picture")) <= 24
     assert "page 2" in opened.find_element(By.ID, "gallery-pages").text
+
+
+def test_shown_ids_are_copied(opened: Any, page: Path) -> None:
+    """What was copied is pasted into the search field, which joins its lines."""
+    rows = data_of(page)["examinations"]
+    field(opened, "text").send_keys(rows[3][0])
+    click(opened, opened.find_element(By.ID, "copy"))
+    assert opened.find_element(By.ID, "copy").text == "Copied 1"
+    field(opened, "text").send_keys(Keys.CONTROL, "a")
+    field(opened, "text").send_keys(Keys.CONTROL, "v")
+    assert field(opened, "text").get_attribute("value") == rows[3][0]
 
 
 def test_every_image_has_a_text_and_every_control_a_name(opened: Any) -> None:
@@ -180,10 +218,12 @@ def test_colours_follow_the_system_until_the_button_says_otherwise(opened: Any) 
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_a_narrow_screen_does_not_scroll_sideways(opened: Any) -> None:
-    metrics = {"width": 360, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+@pytest.mark.parametrize("width", [390, 1280, 1400])
+def test_nothing_is_cut_at_any_width(width: int, opened: Any) -> None:
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    assert opened.execute_script("return document.documentElement.scrollWidth") <= 360
+    cut = "return [...document.querySelectorAll('html, .scroll')].filter((e) => e.scrollWidth > e.clientWidth).length"
+    assert opened.execute_script(cut) == 0
     opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 

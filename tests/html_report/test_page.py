@@ -17,6 +17,8 @@ from bsbatch.html_report.words import FLAGS, MAP_WARNINGS
 from bsbatch.imaging.gradcam import CamWarning
 from bsbatch.imaging.quality import Flag
 from bsbatch.models.directory import DEMO
+from bsbatch.store.parts import write_part
+from bsbatch.store.tables import RESULTS, to_table
 
 SECTIONS = {"flow", "scores", "examinations", "gallery", "warnings", "throughput", "model", "configuration"}
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'"
@@ -83,6 +85,25 @@ def test_nothing_is_loaded_and_no_patient_is_in_it(page: Path, screened: Path) -
     secrets += [row["source"] for row in objects(screened)]
     secrets += [row["study_uid"] for row in results(screened)]
     assert not [secret for secret in secrets if secret in text]
+
+
+def test_accession_and_date_are_in_the_page_of_a_run_that_wrote_them(tmp_path: Path) -> None:
+    plain, identified = (write_results(tmp_path / name, [Exam("1", 0.7)]) for name in ("plain", "identified"))
+    row = results(identified)[0] | {"accession_number": "ACC-7", "study_date": "20240229"}
+    write_part(identified / RESULTS, 0, to_table(RESULTS, [row], "c0ffee", is_identified=True))
+
+    shown, hidden = (write_page(ReportConfig(out)) for out in (identified, plain))
+    assert data_of(shown)["examinations"][0][13:] == ["ACC-7", "2024-02-29"]
+    assert "treat this page as a patient's record" in outline_of(shown).words
+    assert data_of(hidden)["examinations"][0][13:] == ["", ""]
+    assert "UIDs, dates and paths are not in this page" in outline_of(hidden).words
+
+
+def test_wrong_decisions_come_first_among_the_pictures(page: Path) -> None:
+    rows = {row[0]: row for row in data_of(page)["examinations"]}
+    wrong = [rows[picture["exam_id"]][3] == 1 - rows[picture["exam_id"]][2] for picture in pictures_of(page)]
+    assert 0 < sum(wrong) < len(wrong)
+    assert wrong == sorted(wrong, reverse=True)
 
 
 def test_text_from_a_header_is_escaped(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bsbatch.records import (
     Quality,
     UnitOutcome,
 )
-from bsbatch.sinks.overlays import OverlaySink
+from bsbatch.sinks.overlays import Look, OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.store.folder import overlay_files, scan_files
 from bsbatch.store.tables import Provenance
@@ -41,7 +41,7 @@ def prediction(number: int, *, is_drawn: bool = True) -> Prediction:
 
 def write(out: Path, *numbers: int, form: OverlayFormat = OverlayFormat.PNG, threads: int = 2) -> OverlaySink:
     """Commit one unit as a run does, overlays first; return the sink."""
-    sink, unit = OverlaySink(out, form, 0.5, threads), UnitOutcome(tuple(map(prediction, numbers)), ())
+    sink, unit = OverlaySink(out, Look(0.5, form), threads), UnitOutcome(tuple(map(prediction, numbers)), ())
     sink.commit(unit)
     ParquetSink(out, PROVENANCE).commit(unit)
     return sink
@@ -64,7 +64,7 @@ def test_every_examination_with_a_map_has_an_image_named_after_it(form: OverlayF
 
 
 def test_an_examination_without_a_map_has_no_image(tmp_path: Path) -> None:
-    sink = OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1)
+    sink = OverlaySink(tmp_path, Look(0.5), 1)
 
     sink.commit(UnitOutcome((Prediction(examine((scan("AP", "x"),)), QUALITY, 0.5), prediction(1, is_drawn=False)), ()))
 
@@ -72,7 +72,7 @@ def test_an_examination_without_a_map_has_no_image(tmp_path: Path) -> None:
 
 
 def test_an_examination_that_cannot_be_drawn_costs_its_own_image_alone(tmp_path: Path) -> None:
-    sink = OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 2)
+    sink = OverlaySink(tmp_path, Look(0.5), 2)
     damaged = Explanation(HeatMap(np.zeros((32, 32), np.complex64), 1.0), WHERE, views(3))
     broken = Prediction(prediction(3).exam, QUALITY, 0.5, damaged)
 
@@ -80,7 +80,7 @@ def test_an_examination_that_cannot_be_drawn_costs_its_own_image_alone(tmp_path:
 
     assert {path.stem for path in (tmp_path / "overlays").iterdir()} == {name(1), name(2)}
     (bug,) = sink.bugs
-    assert bug.startswith("cv2.error at sinks.drawing:")
+    assert bug.startswith("cv2.error at sinks.contours:")
 
 
 @pytest.mark.parametrize("form", [OverlayFormat.PNG, OverlayFormat.WEBP])
@@ -124,7 +124,7 @@ def test_images_without_a_row_are_removed_and_other_files_stay(tmp_path: Path) -
 
 
 def test_a_run_without_a_map_ends_without_a_sheet(tmp_path: Path) -> None:
-    OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1).finish()
+    OverlaySink(tmp_path, Look(0.5), 1).finish()
 
     assert overlay_files(tmp_path) == []
 
@@ -133,20 +133,20 @@ def test_unfinished_images_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / "overlays").mkdir()
     (tmp_path / "overlays/.x.png.partial").write_bytes(b"half")
 
-    OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1).remove_leftovers()
+    OverlaySink(tmp_path, Look(0.5), 1).remove_leftovers()
 
     assert not list((tmp_path / "overlays").iterdir())
 
 
 def test_a_folder_that_cannot_be_written_to_stops_the_run(tmp_path: Path) -> None:
-    sink = OverlaySink(tmp_path, OverlayFormat.PNG, 0.5, 1)
+    sink = OverlaySink(tmp_path, Look(0.5), 1)
     (tmp_path / "overlays").rmdir()
 
     with pytest.raises(OutputError, match="Make room or grant access"):
         sink.commit(UnitOutcome((prediction(1),), ()))
     (tmp_path / "file").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError):
-        OverlaySink(tmp_path / "file", OverlayFormat.PNG, 0.5, 1)
+        OverlaySink(tmp_path / "file", Look(0.5), 1)
 
 
 def test_the_error_names_a_damaged_overlay(tmp_path: Path) -> None:

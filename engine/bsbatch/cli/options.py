@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bsbatch.config import OFFERED_BACKENDS, BackendName, CamMode, OverlayFormat, TracerRule
+from bsbatch.config import OFFERED_BACKENDS, BackendName, CamMode, OverlayFormat, OverlayStyle, TracerRule
 from bsbatch.errors import UsageError
 
 INPUT, TUNING, OUTPUT, CLUSTER = "What to screen", "How to run", "What to write", "On several machines"
@@ -61,5 +61,8 @@ Identify = Annotated[
 Cam = Annotated[CamMode, typer.Option(help="Examinations that get a heat map (Grad-CAM).", rich_help_panel=OUTPUT)]
 Overlays = Annotated[
     OverlayFormat, typer.Option(help="File format of heat maps drawn over the scans.", rich_help_panel=OUTPUT)
+]
+OverlayStyles = Annotated[
+    OverlayStyle, typer.Option(help="Contours at 30 and 60 %, or colours over the scan.", rich_help_panel=OUTPUT)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=OUTPUT)]

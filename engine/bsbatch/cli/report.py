@@ -47,7 +47,8 @@ def report(
 ) -> None:
     """Write one HTML file about a run: flow, scores, evaluation, examinations, heat maps over scans, warnings, model.
 
-    It loads nothing from anywhere and contains no UID, date or path. It links to the full overlays.
+    It loads nothing from anywhere and contains no UID or path; dates and numbers only of a run with --identify.
+    It links to the full overlays.
     Exit codes: 0 done, 2 usage (no run, or labels or model do not belong to it), 4 cannot write.
     """
     table = LabelOptions(join, label, positive or (), negative or (), sheet).table(labels)

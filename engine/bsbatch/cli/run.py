@@ -14,6 +14,7 @@ from bsbatch.cli.options import (
     Cam,
     Identify,
     Overlays,
+    OverlayStyles,
     Pseudonymise,
     Quiet,
     Threads,
@@ -30,6 +31,7 @@ from bsbatch.config import (
     Effort,
     ExecutorName,
     OverlayFormat,
+    OverlayStyle,
     RunConfig,
     Selection,
     TracerRule,
@@ -98,6 +100,7 @@ def run(
         CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=OUTPUT)
     ] = CamEngine.FUSED,
     overlay_format: Overlays = OverlayFormat.PNG,
+    overlay_style: OverlayStyles = OverlayStyle.CONTOURS,
     fresh: _Fresh = False,
     archive_moved: _Moved = False,
     executor: Annotated[
@@ -135,6 +138,7 @@ def run(
         cam=cam,
         cam_engine=cam_engine,
         overlay_format=overlay_format,
+        overlay_style=overlay_style,
         keyfile=pseudonymise,
         is_identified=identify,
         fresh=fresh,

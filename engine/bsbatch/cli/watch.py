@@ -13,6 +13,7 @@ from bsbatch.cli.options import (
     Cam,
     Identify,
     Overlays,
+    OverlayStyles,
     Pseudonymise,
     Quiet,
     Threads,
@@ -21,7 +22,7 @@ from bsbatch.cli.options import (
     backend_option,
 )
 from bsbatch.cli.terminal import Terminal
-from bsbatch.config import BackendName, CamMode, Effort, OverlayFormat, RunConfig, Selection, TracerRule
+from bsbatch.config import BackendName, CamMode, Effort, OverlayFormat, OverlayStyle, RunConfig, Selection, TracerRule
 
 _SETTLE = 60.0
 
@@ -57,6 +58,7 @@ def watch(
     identify: Identify = False,
     cam: Cam = CamMode.NONE,
     overlay_format: Overlays = OverlayFormat.PNG,
+    overlay_style: OverlayStyles = OverlayStyle.CONTOURS,
     quiet: Quiet = False,
 ) -> None:
     """Screen a folder as files come, until Ctrl-C; the tables are those of bsbatch run.
@@ -76,6 +78,7 @@ def watch(
         effort=Effort(threads),
         cam=cam,
         overlay_format=overlay_format,
+        overlay_style=overlay_style,
         keyfile=pseudonymise,
         is_identified=identify,
     )

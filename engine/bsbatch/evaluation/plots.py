@@ -13,12 +13,16 @@ from bsbatch.evaluation.performance import BINS, GRID, Curves, Evaluation, Point
 from bsbatch.evaluation.statistics.utility import THRESHOLDS, treat_all
 from bsbatch.evaluation.vega_lite import LegendEntry, Palette, Row, Spec, layer, legend, plot, quantity
 
-PRINT = Palette("#0072B2", "#D55E00", "#6B6B6B")
+PRINT = Palette("#009E73", "#0072B2", "#D55E00", "#6B6B6B")
 """For white paper, from the palette of Okabe and Ito, which is safe for colour-blind readers."""
 NEGATIVE, POSITIVE = "No metastasis", "Metastasis"
 """Names of the two classes in a plot of scores."""
+FEW = 10
+"""Examinations of a bin of the calibration below which its point is hollow. No line joins the points: between bins of
+two it would show a shape that nobody measured."""
 SCORE_BINS = 20
 """Bins of the histogram of scores, equally wide on [0, 1]."""
+_HOLLOW = "white"
 _CURVE_DIGITS = 3
 """Digits of the points of a ROC curve: finer steps are not visible."""
 _UNIT = {"scale": {"domain": [0, 1]}, "axis": {"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"}}
@@ -47,7 +51,7 @@ def roc_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
         LegendEntry("95 % interval, pointwise", "transparent", palette.model, "square", opacity=0.2),
         LegendEntry(f"AUC {_with_interval(evaluation.whole.auc)}", palette.model),
         LegendEntry("Chance", palette.reference, dash=(1, 2)),
-        *(LegendEntry(_point_label(item), "white", palette.positive, _MARKERS[item.point.name]) for item in points),
+        *(LegendEntry(_point_label(item), "white", palette.model, _MARKERS[item.point.name]) for item in points),
     ]
     return plot(
         "ROC curve",
@@ -61,23 +65,27 @@ def roc_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
 
 def calibration_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
     """Plot the share of positives against the mean score of each bin, with intervals and numbers of examinations."""
-    rows = _calibration_rows(evaluation.curves)
+    rows = _calibration_rows(evaluation.curves, palette)
     x = quantity("mean score", "Mean score in the bin", **_UNIT)
     y = quantity("share", "Share with metastasis in the bin", **_UNIT)
     above = {"value": -9}
     text = {"type": "text", "color": palette.reference, "fontSize": 6.5 * _POINT, "baseline": "middle"}
     interval = {"type": "rule", "color": palette.model, "strokeWidth": 3.3, "opacity": 0.45}
-    point = {"color": palette.model, "size": 40, "opacity": 1}
+    point = {"type": "point", "size": 45, "stroke": palette.model, "opacity": 1, "tooltip": True}
     label = f"Model with 95 % interval\nBrier score {_with_interval(evaluation.whole.brier)}"
     entries = [
         LegendEntry(label, palette.model, palette.model, "circle"),
+        LegendEntry(f"Bin of fewer than {FEW}", palette.model, _HOLLOW, "circle"),
         LegendEntry("Perfect calibration", palette.reference, dash=(1, 2)),
     ]
     return plot(
         "Calibration",
         _diagonal(x, y, palette),
         layer(interval, {"x": x, "y": y | {"field": "low"}, "y2": {"field": "high"}}, rows),
-        layer(_line(palette) | {"point": point, "tooltip": True}, {"x": x, "y": y}, rows),
+        *(
+            layer(point | {"fill": fill}, {"x": x, "y": y}, [row for row in rows if row["fill"] == fill])
+            for fill in (palette.model, _HOLLOW)
+        ),
         layer(text, {"x": x, "y": above, "text": {"field": "examinations"}}, rows),
         layer(text | {"text": "n", "fontStyle": "italic", "align": "right"}, {"x": {"value": -5}, "y": above}, [{}]),
         legend(entries, orient=_emptier_corner(evaluation.curves)),
@@ -153,7 +161,7 @@ def score_plot(scores: Mapping[str, Sequence[float]], threshold: float | None, p
     layers: list[Spec] = []
     entries: list[LegendEntry] = []
     for (name, values), colour in zip(
-        scores.items(), (palette.model, palette.positive, palette.reference), strict=False
+        scores.items(), (palette.negative, palette.positive, palette.reference), strict=False
     ):
         layers += _histogram(name, values, colour)
         entries.append(LegendEntry(f"{name} (n = {len(values)})", colour, colour, "square"))
@@ -224,7 +232,7 @@ def _band_rows(curves: Curves) -> list[Row]:
     return [{"fpr": fpr} | interval_row(item) for fpr, item in zip(GRID.tolist(), curves.roc_grid, strict=True)]
 
 
-def _calibration_rows(curves: Curves) -> list[Row]:
+def _calibration_rows(curves: Curves, palette: Palette) -> list[Row]:
     """Make a row for each bin that has a score."""
     calibration = curves.calibration
     return [
@@ -233,6 +241,7 @@ def _calibration_rows(curves: Curves) -> list[Row]:
             "mean score": float(calibration.mean_scores[index]),
             "share": float(calibration.fractions[index]),
             "examinations": calibration.sizes[index],
+            "fill": _HOLLOW if calibration.sizes[index] < FEW else palette.model,
         }
         for index in range(BINS)
         if calibration.sizes[index]
@@ -270,7 +279,7 @@ def _line(palette: Palette) -> Spec:
 
 def _point_marker(item: PointPerformance, x: Spec, y: Spec, palette: Palette) -> Spec:
     name = item.point.name
-    mark = {"type": "point", "shape": _MARKERS[name], "size": 65, "fill": palette.positive, "stroke": "white"}
+    mark = {"type": "point", "shape": _MARKERS[name], "size": 65, "fill": palette.model, "stroke": "white"}
     row = {
         "fpr": item.rates["fpr"].value,
         "tpr": item.rates["sensitivity"].value,

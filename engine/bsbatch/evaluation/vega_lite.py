@@ -15,9 +15,11 @@ class Palette:
     """Colours as ``#rrggbb``."""
 
     model: str
-    """Curves of the model, and examinations without metastasis."""
+    """Curves of the model, and its operating points."""
+    negative: str
+    """Examinations without metastasis."""
     positive: str
-    """Operating points, and examinations with metastasis."""
+    """Examinations with metastasis, and calling all positive."""
     reference: str
     """Reference lines, thresholds and unlabelled examinations."""
 

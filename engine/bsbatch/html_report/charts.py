@@ -17,7 +17,7 @@ from bsbatch.evaluation.vega_lite import Palette, Spec, layer, plot, quantity
 from bsbatch.html_report.examinations import ExaminationRow
 from bsbatch.html_report.words import STAGES
 
-SCREEN = Palette("#3b86c6", "#e0762a", "#8a8f98")
+SCREEN = Palette("#1f9d8f", "#3b86c6", "#e0762a", "#8a8f98")
 """Near Okabe and Ito's palette, which is safe for colour-blind readers, and light enough for a dark page."""
 _ALL, _UNLABELLED = "All scored", "No label"
 _ROW_HEIGHT, _AXIS_HEIGHT = 24, 40

@@ -1,17 +1,21 @@
 """Contents of a page, read from the output folder of a run, its model's card and an evaluation."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bsbatch.errors import ModelError, OutputError, UsageError
+from bsbatch.evaluation.masks import read_lesions
 from bsbatch.evaluation.performance import Evaluation
-from bsbatch.evaluation.results import RunFile, out_of
+from bsbatch.evaluation.results import RunFile, out_of, read_views
 from bsbatch.evaluation.settings import EvaluationConfig
 from bsbatch.host.files import read_plain
 from bsbatch.html_report.examinations import ExaminationRow, read_examinations
-from bsbatch.html_report.gallery import Picture, links_of, pictures_of
+from bsbatch.html_report.gallery import FindLesions, Picture, links_of, pictures_of
 from bsbatch.html_report.settings import ReportConfig
 from bsbatch.models.directory import DEMO, GRAPH, read_manifest, resolve_folder
 from bsbatch.requirements import require
@@ -60,8 +64,7 @@ class Contents:
     @property
     def labels(self) -> dict[str, bool]:
         """Label of each evaluated ``exam_id``, True for metastasis; empty without labels."""
-        cases = () if self.evaluation is None else self.evaluation.cohort.cases
-        return {case.examination.exam_id: bool(case.label.is_positive) for case in cases}
+        return {} if self.evaluation is None else labels_of(self.evaluation)
 
 
 def gather(config: ReportConfig, evaluation: Evaluation | None = None) -> Contents:
@@ -93,11 +96,41 @@ def gather(config: ReportConfig, evaluation: Evaluation | None = None) -> Conten
     card = _card_of(config.model, run)
     try:
         examinations = read_examinations(out)
-        pictures = pictures_of(out, [item.exam_id for item in examinations], config.gallery)
+        labels = {} if evaluation is None else labels_of(evaluation)
+        find_lesions = _lesion_finder(config.masks, out, evaluation)
+        pictures = pictures_of(out, _rank(examinations, labels), config.gallery, find_lesions)
         flow = _flow_of(out, run)
     except OutputError as error:
         raise UsageError(str(error)) from error
     return Contents(page, run, flow, examinations, pictures, links_of(out, page), evaluation, card)
+
+
+def labels_of(evaluation: Evaluation) -> dict[str, bool]:
+    """Label of each evaluated ``exam_id``, True for metastasis."""
+    return {case.examination.exam_id: bool(case.label.is_positive) for case in evaluation.cohort.cases}
+
+
+def _rank(examinations: Iterable[ExaminationRow], labels: Mapping[str, bool]) -> list[str]:
+    """Put wrong decisions first, the others after them by falling score."""
+    return [
+        item.exam_id
+        for item in sorted(
+            examinations, key=lambda item: labels.get(item.exam_id, item.is_positive) == item.is_positive
+        )
+    ]
+
+
+def _lesion_finder(masks: Path | None, out: Path, evaluation: Evaluation | None) -> FindLesions:
+    if masks is None or evaluation is None:
+        return lambda _: None
+    views = read_views(out)
+    studies = {case.examination.exam_id: case.label.study_uid for case in evaluation.cohort.cases}
+
+    def find(exam_id: str) -> NDArray[np.bool_] | None:
+        lesions = read_lesions(masks, studies[exam_id], views.get(exam_id)) if exam_id in studies else None
+        return None if lesions is None else lesions.inside
+
+    return find
 
 
 def _evaluate(config: EvaluationConfig) -> Evaluation:

@@ -1,4 +1,7 @@
-"""The examinations of a run, as far as a page shows them: no UID, no date, no path, no free text."""
+"""The examinations of a run, as far as a page shows them: no UID, no path, no free text.
+
+Accession Number and study date only of a run with ``--identify``.
+"""
 
 import json
 from collections import Counter
@@ -24,6 +27,7 @@ _COLUMNS = [
     "qc_counts_posterior",
 ]
 _CAM_WARNINGS = "cam_warning"
+_IDENTITY = ["accession_number", "study_date"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,10 @@ class ExaminationRow:
     """Names of `bsbatch.imaging.gradcam.CamWarning`."""
     kilocounts: tuple[float | None, float | None]
     """Anterior and posterior."""
+    accession: str = ""
+    """(0008,0050) Accession Number; empty without ``--identify``."""
+    date: str = ""
+    """(0008,0020) Study Date, YYYY-MM-DD; empty without ``--identify``."""
 
 
 def read_examinations(out: Path) -> tuple[ExaminationRow, ...]:
@@ -70,7 +78,7 @@ def count_names(names: Iterable[tuple[str, ...]]) -> tuple[tuple[str, int], ...]
 
 def _columns_of(part: Path) -> list[str]:
     described = json.loads(metadata_of(part).get("bsbatch.columns", "{}"))
-    return [*_COLUMNS, _CAM_WARNINGS] if _CAM_WARNINGS in described else _COLUMNS
+    return [*_COLUMNS, *(name for name in (_CAM_WARNINGS, *_IDENTITY) if name in described)]
 
 
 def _examination_row(row: Row) -> ExaminationRow:
@@ -86,7 +94,14 @@ def _examination_row(row: Row) -> ExaminationRow:
         tuple(row["qc_flags"] or ()),
         tuple(row.get(_CAM_WARNINGS) or ()),
         (_kilo(row["qc_counts_anterior"]), _kilo(row["qc_counts_posterior"])),
+        row.get("accession_number") or "",
+        _date(row.get("study_date") or ""),
     )
+
+
+def _date(text: str) -> str:
+    """Write YYYYMMDD as YYYY-MM-DD, and anything else as it is."""
+    return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == len("YYYYMMDD") else text
 
 
 def _kilo(counts: float | None) -> float | None:

@@ -22,6 +22,7 @@ from bsbatch.html_report.contents import Contents, gather
 from bsbatch.html_report.examinations import ExaminationRow, count_names
 from bsbatch.html_report.settings import ReportConfig
 from bsbatch.html_report.words import ENDINGS, FLAGS, MAP_WARNINGS, POINTS
+from bsbatch.notice import LOOKED
 from bsbatch.reasons import EXPLANATIONS, Status
 from bsbatch.store.tables import OK
 
@@ -130,6 +131,10 @@ def _template_variables(contents: Contents) -> dict[str, object]:
         "point_names": POINTS,
         "charts": _charts(contents),
         "pictures": len(contents.pictures),
+        "has_lesions": any(picture.lesions for picture in contents.pictures),
+        "warned": sum(bool(item.flags or item.map_warnings) for item in contents.examinations),
+        "identified": _is_identified(contents),
+        "looked": LOOKED,
         "sheets": [contents.pictures[first : first + _SHEET] for first in range(0, len(contents.pictures), _SHEET)],
         "overlays": len(contents.links),
         "data": _data(contents),
@@ -184,14 +189,25 @@ def _data(contents: Contents) -> dict[str, object]:
     labels = contents.labels
     return {
         "examinations": [
-            [*_row(item, labels.get(item.exam_id)), contents.links.get(item.exam_id), pictures.get(item.exam_id)]
+            [
+                *_row(item, labels.get(item.exam_id)),
+                contents.links.get(item.exam_id),
+                pictures.get(item.exam_id),
+                item.accession,
+                item.date,
+            ]
             for item in contents.examinations
         ],
         "sheet": _SHEET,
         "labelled": bool(labels),
+        "identified": _is_identified(contents),
         "score": contents.score_name,
         "words": {str(name): text for name, text in (EXPLANATIONS | FLAGS | MAP_WARNINGS).items()},
     }
+
+
+def _is_identified(contents: Contents) -> bool:
+    return any(item.accession or item.date for item in contents.examinations)
 
 
 def _row(item: ExaminationRow, label: bool | None) -> list[object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import bsbatch
 from bsbatch.backends.keras_cams import KerasCams
 from bsbatch.backends.registry import load_backend
-from bsbatch.config import CamEngine, CamMode, Effort, OverlayFormat
+from bsbatch.config import CamEngine, CamMode, Effort, OverlayFormat, OverlayStyle
 from bsbatch.errors import ModelError
 from bsbatch.imaging.gradcam import Explainer
 from bsbatch.imaging.preprocess import VERSION
@@ -52,6 +52,7 @@ class MapRecipe:
     engine: CamEngine
     overlays: OverlayFormat
     """Format of the drawings; `OverlayFormat.NONE` without."""
+    style: OverlayStyle
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_old_pag
 from bsbatch.run.run_file import find_differences, run_content, run_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, resolve
 from bsbatch.run.workers import Workers, open_workers
-from bsbatch.sinks.overlays import OverlaySink
+from bsbatch.sinks.overlays import Look, OverlaySink
 from bsbatch.sinks.parquet import ParquetSink
 from bsbatch.sources.listing import list_once
 from bsbatch.store.catalog import Catalog, open_catalog
@@ -198,13 +198,8 @@ class _Run:
         if not config.has_overlays:
             return None
         provenance = self.setup.provenance
-        sink = OverlaySink(
-            self.setup.out,
-            config.overlay_format,
-            provenance.threshold,
-            self.setup.threads,
-            is_calibrated=provenance.is_calibrated,
-        )
+        look = Look(provenance.threshold, config.overlay_format, config.overlay_style, provenance.is_calibrated)
+        sink = OverlaySink(self.setup.out, look, self.setup.threads)
         sink.remove_leftovers()
         return sink
 

@@ -60,7 +60,7 @@ class RunSetup:
             backend=self.backend_name,
             precision=self.precision,
             effort=config.effort,
-            maps=MapRecipe(config.cam, config.cam_engine, overlays),
+            maps=MapRecipe(config.cam, config.cam_engine, overlays, config.overlay_style),
             threshold=self.provenance.threshold,
             is_calibrated=self.provenance.is_calibrated,
         )

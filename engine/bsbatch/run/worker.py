@@ -18,7 +18,7 @@ from bsbatch.records import Examination, ObjectRef, Outcome, Prediction, Unit
 from bsbatch.run.assembly import Tools, screening_of
 from bsbatch.run.probe import Probe, probe
 from bsbatch.run.recipe import WorkerRecipe, versions
-from bsbatch.sinks.overlays import OverlaySink
+from bsbatch.sinks.overlays import Look, OverlaySink
 from bsbatch.sources.address import open_source
 from bsbatch.store.folder import holds_token
 from bsbatch.telemetry import Telemetry
@@ -134,8 +134,8 @@ def _open_overlays(recipe: WorkerRecipe, proof: Proof) -> OverlaySink | None:
             f"it draws overlays and does not see {recipe.out}: put --out into a folder that all nodes mount under the "
             "same path, or add --overlay-format none"
         )
-    threads = recipe.effort.threads or 1
-    return OverlaySink(recipe.out, form, recipe.threshold, threads, is_calibrated=recipe.is_calibrated)
+    look = Look(recipe.threshold, form, recipe.maps.style, recipe.is_calibrated)
+    return OverlaySink(recipe.out, look, recipe.effort.threads or 1)
 
 
 def _digest(source: Source, files: Sequence[ObjectRef]) -> str:

@@ -1,8 +1,9 @@
-"""Overlay images: two views in inverse grey, the heat map over them, and a caption.
+"""Overlay images: the scan with its heat map, the scan alone in two windows, and a caption.
 
-Pixels are blended with integer lookup tables, so the same examination gives the same bytes.
+The same examination gives the same bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,31 +11,42 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bsbatch.notice import HEADLINE, show_score
+from bsbatch.config import OverlayStyle
+from bsbatch.notice import HEADLINE, LOOKED, show_score
 from bsbatch.records import HeatMap
+from bsbatch.sinks.contours import LEVELS, outline, stretch
+from bsbatch.sinks.window import Box, Grey, boxes_of, inverse_grey, upper_level
+from bsbatch.store.tables import UNLIKE_TRAINING
 from bsbatch.view_pixels import ViewPixels
 
-_BRIGHTEST = 99.5
-"""Percentile of a view's pixels above 0 from which on pixels are black, such as those of a bladder."""
-_SAMPLED = 2
-"""The percentile is computed of every second row and column."""
+DARK = 0.5
+"""Second window of the scan alone, as a share of the first: it shows faint bones, the first shows hot ones."""
+RANGE = 4.0
+"""Counts that are black in `scan_image`, as a multiple of those that are black in an overlay."""
+SCAN_ROWS = 1024
+"""Rows of a view in `scan_image`."""
+_HEIGHT = 1024
+"""Rows of a view that smaller ones are enlarged to by an integer."""
 _COLOURS = (72, 236)
 """First and last entry used of the colour map: beyond them it is too dark or too bright to differ from the scan."""
 _OPAQUE_FROM, _OPACITY = 0.5, 0.68
-"""Opacity of the heat map from this value on; below it, the opacity falls linearly to 0."""
-_MARGIN, _GAP, _BAR, _TICKS = 24, 40, 14, 40
-_HEADER, _FOOTER = 92, 36
-_NARROWEST = 480
-_NAMES = 26
-"""Rows above the views that hold their names."""
+"""Opacity of a translucent heat map from this value on; below it, the opacity falls linearly to 0."""
+_LINES = (214, 120, 224), (150, 20, 190)
+"""Colours of the contours of `LEVELS`."""
+_LINE, _TINT = 2, 0.1
+"""Width of a contour, and opacity of the colour inside: without it, nobody knows which side is the inside."""
+_MARGIN, _GAP, _NARROWEST = 16, 16, 300
+_HEADER, _TITLE, _NAMES, _FOOTER = 88, 22, 40, 40
+"""Rows of the caption, of the title of a panel, of the names above its views, and of the notice."""
 _PER_ROW, _THUMBNAIL, _LABEL = 8, 260, 28
 """Of a contact sheet: thumbnails in a row, columns of a thumbnail, rows of its label."""
-_SMALL = 400
-"""Width of an image in a report, in pixels."""
 _INK, _PALE, _ALARM = (30, 30, 30), (110, 110, 110), (30, 60, 200)
 """Blue, green, red."""
-_FONT, _SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+_FONT, _SIZE, _TOP, _LARGE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.7, 0.8
+"""Sizes of most text, of the first line, and of the patient's sides, which are bold."""
+_PANELS = 3
 
+Colour = tuple[int, int, int]
 Image = NDArray[np.uint8]
 """``(rows, columns, 3)``, blue, green, red."""
 
@@ -49,100 +61,128 @@ class Caption:
     """Smallest ``p_metastasis`` of a positive prediction, in [0, 1]."""
     warnings: tuple[str, ...]
     """Names of `bsbatch.imaging.gradcam.CamWarning`."""
+    flags: tuple[str, ...] = ()
+    """Names of `bsbatch.imaging.quality.Flag`."""
     is_calibrated: bool = False
     """True if `p_metastasis` is a probability."""
-    is_unlike_training: bool = False
 
     @property
-    def lines(self) -> tuple[str, str]:
-        """First line: score and threshold. Second line: the class that the heat map explains."""
-        predicted = "metastasis" if self.p_metastasis >= self.threshold else "no metastasis"
+    def predicted(self) -> str:
+        """The class that the heat map explains."""
+        return "metastasis" if self.p_metastasis >= self.threshold else "no metastasis"
+
+    @property
+    def headline(self) -> str:
+        """First line: score and threshold."""
         name = "Probability of" if self.is_calibrated else "Score for"
-        return (
-            f"{name} metastasis {show_score(self.p_metastasis)}  (positive from {show_score(self.threshold)})",
-            f"Grad-CAM for: {predicted}",
-        )
+        return f"{name} metastasis {show_score(self.p_metastasis)}  (positive from {show_score(self.threshold)})"
+
+    @property
+    def quality(self) -> str:
+        """Second line: flags of the scan."""
+        return f"Quality flags: {', '.join(self.flags) or 'none'}"
 
     @property
     def alarm(self) -> str:
         """Third line, in red; empty if nothing is suspect."""
-        unlike = ["unlike the training data: do not trust this score"] if self.is_unlike_training else []
-        maps = ["look twice: " + ", ".join(self.warnings)] if self.warnings else []
+        unlike = ["unlike the training data: do not trust this score"] if UNLIKE_TRAINING in self.flags else []
+        maps = ["look twice at the heat map: " + ", ".join(self.warnings)] if self.warnings else []
         return "; ".join(unlike + maps)
 
 
-def draw(views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption) -> Image:
-    """Draw an examination.
+def draw(
+    views: tuple[ViewPixels, ViewPixels], heat: HeatMap, caption: Caption, style: OverlayStyle = OverlayStyle.CONTOURS
+) -> Image:
+    """Draw an examination: its heat map over the scan, and the scan alone in two windows.
 
     Parameters
     ----------
     views
-        Anterior and posterior, in counts; each is shown in its own size.
+        Anterior and posterior, in counts; cropped to the body.
     heat
         ``(32, 32)`` in [0, 1], stretched to each view's size.
     caption
         Text above the views.
+    style
+        Look of the heat map.
     """
-    left, right = (overlay_view(view, cells) for view, cells in zip(views, np.hsplit(heat.cells, 2), strict=True))
-    height = max(len(left), len(right))
-    inner = left.shape[1] + _GAP + right.shape[1] + _GAP + _BAR + _TICKS
-    canvas = np.full((_HEADER + height + _FOOTER, max(_NARROWEST, 2 * _MARGIN + inner), 3), 255, np.uint8)
-    _mount(canvas, left, _MARGIN, "ANT", "RL")
-    start = _MARGIN + left.shape[1] + _GAP
-    _mount(canvas, right, start, "POST", "LR")
-    _scale_bar(canvas, start + right.shape[1] + _GAP, height)
+    counts = [view.counts for view in views]
+    boxes = boxes_of(counts)
+    level = upper_level(counts, boxes)
+    windows = level, DARK * level
+    greys = [[_enlarge(inverse_grey(view, upper)) for view in counts] for upper in windows]
+    marked = [_mark(grey, half, style) for grey, half in zip(greys[0], np.hsplit(heat.cells, 2), strict=True)]
+    titles = f"Grad-CAM for: {caption.predicted}", *(f"scan, 0 to {upper:.3g} counts" for upper in windows)
+    pairs: list[Sequence[Image]] = [marked]
+    pairs += ([_coloured(grey) for grey in pair] for pair in greys)
+    panels = [_panel(pair, boxes, title) for pair, title in zip(pairs, titles, strict=True)]
+    _write_scale(panels[0], style)
+    inner = np.hstack(panels)
+    canvas = np.full((_HEADER + len(inner) + _FOOTER, inner.shape[1], 3), 255, np.uint8)
+    canvas[_HEADER : _HEADER + len(inner)] = inner
     _write_caption(canvas, caption)
     return canvas
 
 
-def overlay_view(view: ViewPixels, cells: NDArray[np.float32]) -> Image:
-    """Draw one view ``(rows, columns)`` in inverse grey under its half of the heat map ``(32, 16)``."""
-    grey = _inverse_grey(view.counts)
-    rows, columns = grey.shape
-    heat = cv2.resize(np.ascontiguousarray(cells), (columns, rows), interpolation=cv2.INTER_LINEAR)
-    indices = np.rint(heat * 255).astype(np.uint16) << 8 | grey
-    pixels = np.take(_blend_table(), indices)[:, :, np.newaxis].view(np.uint8)
-    return np.asarray(pixels[:, :, :3])
-
-
 def sheet_of(images: list[Image], labels: list[str]) -> Image:
     """Draw a contact sheet: rows of thumbnails without captions, each below a label."""
-    small = [_thumbnail(image, _THUMBNAIL) for image in images]
+    small = [small_overlay(image, _THUMBNAIL) for image in images]
     height = max(len(image) for image in small) + _LABEL
     rows = -(-len(small) // _PER_ROW)
     sheet = np.full((rows * height + _FOOTER, _PER_ROW * _THUMBNAIL, 3), 255, np.uint8)
     for number, (image, label) in enumerate(zip(small, labels, strict=True)):
         top, left = number // _PER_ROW * height, number % _PER_ROW * _THUMBNAIL
-        _text(sheet, label, left + 10, top + _LABEL - 10)
+        _text(sheet, label, (left + 10, top + _LABEL - 10))
         sheet[top + _LABEL : top + _LABEL + len(image), left : left + _THUMBNAIL] = image
-    _text(sheet, HEADLINE, 10, len(sheet) - 12, _PALE)
+    _text(sheet, f"{LOOKED} {HEADLINE}", (10, len(sheet) - 14), _PALE)
     return sheet
 
 
-def small_overlay(overlay: Image) -> Image:
-    """Return an overlay for a report, without its caption, 400 columns wide."""
-    return _thumbnail(overlay, _SMALL)
+def small_overlay(overlay: Image, width: int) -> Image:
+    """Return the heat map over the scan of an overlay, without captions, of a width in pixels."""
+    inner = overlay[_HEADER + _TITLE : len(overlay) - _FOOTER, : overlay.shape[1] // _PANELS]
+    rows, columns = inner.shape[:2]
+    size = (width, max(1, round(rows * width / columns)))
+    return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def small_scan(views: tuple[ViewPixels, ViewPixels], overlay: Image) -> NDArray[np.uint8]:
-    """Return the views of `small_overlay` without the heat map, in grey, at the same positions."""
-    canvas, start = cv2.extractChannel(overlay, 0), _MARGIN
-    for view in views:
-        grey = _inverse_grey(view.counts)
-        rows, columns = grey.shape
-        canvas[_HEADER : _HEADER + rows, start : start + columns] = grey
-        start += columns + _GAP
-    canvas[:, start - 1 : start + _BAR + _TICKS] = 255  # no heat map, so no scale bar
-    return _thumbnail(np.asarray(canvas), _SMALL)
+def scan_image(views: tuple[ViewPixels, ViewPixels]) -> Grey:
+    """Return both views whole, side by side, of `SCAN_ROWS` rows, for a report that sets the window itself.
+
+    In inverse grey of the square root of the counts, black from `RANGE` times the level of an overlay on: eight bits
+    then suffice for the window of faint bones and for that of hot ones.
+    """
+    counts = [view.counts for view in views]
+    most = RANGE * upper_level(counts, boxes_of(counts))
+    columns = max(1, round(SCAN_ROWS * max(view.shape[1] / view.shape[0] for view in counts)))
+    small = [cv2.resize(view, (columns, SCAN_ROWS), interpolation=cv2.INTER_AREA) for view in counts]
+    roots = [np.asarray(cv2.sqrt(np.clip(view, 0, most)), np.float32) for view in small]
+    return np.hstack([inverse_grey(view, most**0.5) for view in roots])
 
 
-def _inverse_grey(counts: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return grey values of the counts' square roots, so that ribs show beside a hot lesion; zero counts are white."""
-    sample = counts[::_SAMPLED, ::_SAMPLED]
-    positive = sample[sample > 0]
-    brightest = float(np.percentile(positive, _BRIGHTEST)) if positive.size else 1.0
-    roots = cv2.sqrt(np.clip(counts, 0, brightest))
-    return np.asarray(255 - np.rint(roots * np.float32(255 / np.sqrt(brightest))).astype(np.uint8))
+def _enlarge(grey: Grey) -> Grey:
+    times = max(1, round(_HEIGHT / len(grey)))
+    return np.asarray(np.repeat(np.repeat(grey, times, axis=0), times, axis=1))
+
+
+def _mark(grey: Grey, cells: NDArray[np.float32], style: OverlayStyle) -> Image:
+    """Draw a heat map, ``(32, 16)``, over its view."""
+    rows, columns = grey.shape
+    heat = stretch(cells, (rows, columns))
+    if style is OverlayStyle.TRANSLUCENT:
+        indices = np.rint(heat * 255).astype(np.uint16) << 8 | grey
+        return np.asarray(np.take(_blend_table(), indices)[:, :, np.newaxis].view(np.uint8)[:, :, :3])
+    image = _coloured(grey)
+    for level, colour in zip(LEVELS, _LINES, strict=True):
+        inside = heat >= level
+        tinted = cv2.addWeighted(image, 1 - _TINT, np.full_like(image, colour), _TINT, 0)
+        cv2.copyTo(tinted, inside.astype(np.uint8), image)
+        cv2.polylines(image, outline(inside), isClosed=True, color=colour, thickness=_LINE, lineType=cv2.LINE_AA)
+    return image
+
+
+def _coloured(grey: Grey) -> Image:
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 @cache
@@ -158,47 +198,54 @@ def _blend_table() -> NDArray[np.uint32]:
     return mixed.view(np.uint32).ravel()
 
 
+def _panel(pair: Sequence[Image], boxes: Sequence[Box], title: str) -> Image:
+    """Mount both views, cropped, below their names and the patient's sides at the image's left and right."""
+    views = [box.crop(image) for image, box in zip(pair, boxes, strict=True)]
+    width = max(_NARROWEST, sum(view.shape[1] for view in views) + _GAP + 2 * _MARGIN)
+    canvas = np.full((_TITLE + _NAMES + max(map(len, views)) + 2, width, 3), 255, np.uint8)
+    _text(canvas, title, (_MARGIN, 14))
+    left = _MARGIN
+    for view, (name, sides) in zip(views, (("ANT", "RL"), ("POST", "LR")), strict=True):
+        _mount(canvas, view, left, name, sides)
+        left += view.shape[1] + _GAP
+    return canvas
+
+
 def _mount(canvas: Image, view: Image, left: int, name: str, sides: str) -> None:
-    """Draw a view with its frame and name. ``sides`` are the patient's sides at the image's left and right."""
     rows, columns = view.shape[:2]
-    canvas[_HEADER : _HEADER + rows, left : left + columns] = view
-    cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + columns, _HEADER + rows), _PALE, 1)
-    baseline = _HEADER - 8
-    _text(canvas, sides[0], left, baseline)
-    _text(canvas, name, left + (columns - _width(name)) // 2, baseline)
-    _text(canvas, sides[1], left + columns - _width(sides[1]), baseline)
+    top = _TITLE + _NAMES
+    canvas[top : top + rows, left : left + columns] = view
+    cv2.rectangle(canvas, (left - 1, top - 1), (left + columns, top + rows), _PALE, 1)
+    _text(canvas, sides[0], (left, top - 8), size=_LARGE)
+    _text(canvas, name, (left + (columns - _width(name)) // 2, top - 8))
+    _text(canvas, sides[1], (left + columns - _width(sides[1], _LARGE), top - 8), size=_LARGE)
 
 
-def _scale_bar(canvas: Image, left: int, height: int) -> None:
-    """Draw the colours of the heat map over white, 1 at the top."""
-    length = min(height, 256)
-    values = np.rint(np.linspace(255, 0, length)).astype(np.uint16)
-    colours = np.take(_blend_table(), values << 8 | 255)[:, np.newaxis].view(np.uint8)[:, :3]
-    canvas[_HEADER : _HEADER + length, left : left + _BAR] = colours[:, np.newaxis]
-    cv2.rectangle(canvas, (left - 1, _HEADER - 1), (left + _BAR, _HEADER + length), _PALE, 1)
-    for value, row in (("1", 10), ("0", length)):
-        _text(canvas, value, left + _BAR + 6, _HEADER + row)
+def _write_scale(panel: Image, style: OverlayStyle) -> None:
+    """Write below the title which values of the heat map, as shares of its maximum, have which colour."""
+    if style is OverlayStyle.TRANSLUCENT:
+        colours = np.take(_blend_table(), np.arange(256, dtype=np.uint16) << 8 | 255)[:, np.newaxis].view(np.uint8)
+        panel[_TITLE : _TITLE + 10, _MARGIN + 90 : _MARGIN + 346] = colours[:, :3]
+        _text(panel, "0 to 100 %", (_MARGIN, _TITLE + 10))
+        return
+    left = _MARGIN
+    for level, colour in zip(LEVELS, _LINES, strict=True):
+        cv2.line(panel, (left, _TITLE + 5), (left + 24, _TITLE + 5), colour, _LINE, cv2.LINE_AA)
+        _text(panel, f"{100 * level:.0f} % of its maximum", (left + 30, _TITLE + 10))
+        left += 190
 
 
 def _write_caption(canvas: Image, caption: Caption) -> None:
-    first, second = caption.lines
-    _text(canvas, first, _MARGIN, 24)
-    _text(canvas, second, _MARGIN, 44)
-    _text(canvas, caption.alarm, _MARGIN, 64, _ALARM)
-    _text(canvas, HEADLINE, _MARGIN, len(canvas) - 12, _PALE)
+    _text(canvas, caption.headline, (_MARGIN, 26), size=_TOP)
+    _text(canvas, caption.quality, (_MARGIN, 50))
+    _text(canvas, caption.alarm, (_MARGIN, 72), _ALARM)
+    _text(canvas, f"{LOOKED} {HEADLINE}", (_MARGIN, len(canvas) - 14))
 
 
-def _text(canvas: Image, words: str, left: int, baseline: int, colour: tuple[int, int, int] = _INK) -> None:
-    cv2.putText(canvas, words, (left, baseline), _FONT, _SIZE, colour, 1, cv2.LINE_AA)
+def _text(canvas: Image, words: str, at: tuple[int, int], colour: Colour = _INK, size: float = _SIZE) -> None:
+    """Write words from a column on, on the baseline of a row."""
+    cv2.putText(canvas, words, at, _FONT, size, colour, 1 + (size == _LARGE), cv2.LINE_AA)
 
 
-def _width(words: str) -> int:
-    return int(cv2.getTextSize(words, _FONT, _SIZE, 1)[0][0])
-
-
-def _thumbnail(image: Image, width: int) -> Image:
-    """Return a small image without captions; the image has one channel or three."""
-    inner = image[_HEADER - _NAMES : len(image) - _FOOTER]
-    rows, columns = inner.shape[:2]
-    size = (width, max(1, round(rows * width / columns)))
-    return np.asarray(cv2.resize(inner, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _width(words: str, size: float = _SIZE) -> int:
+    return int(cv2.getTextSize(words, _FONT, size, 1 + (size == _LARGE))[0][0])

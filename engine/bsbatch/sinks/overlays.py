@@ -6,42 +6,53 @@ examination, so processing a unit again writes the same files with the same byte
 
 import io
 import secrets
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from bsbatch.config import OverlayFormat
+from bsbatch.config import OverlayFormat, OverlayStyle
 from bsbatch.errors import BsbatchError, MachineError, OutputError
 from bsbatch.host.files import read_plain, replace_file
 from bsbatch.host.origin import describe
 from bsbatch.host.threads import ordered_map
 from bsbatch.notice import show_score
 from bsbatch.records import Explanation, Prediction, UnitOutcome
-from bsbatch.sinks.drawing import Caption, Image, draw, sheet_of, small_scan
+from bsbatch.sinks.drawing import Caption, Image, draw, scan_image, sheet_of
 from bsbatch.store.folder import OVERLAYS, SCANS, overlay_files, scan_files
 from bsbatch.store.parts import all_rows
-from bsbatch.store.tables import RESULTS, UNLIKE_TRAINING
+from bsbatch.store.tables import RESULTS
 from bsbatch.view_pixels import ViewPixels
 
 _ON_A_SHEET, _LARGEST = 24, 1 << 26
 _COLUMNS = ["exam_id", "p_metastasis"]
 _WEBP = {"quality": 85, "method": 0}
 """libwebp's fastest method: 0.4 times the time of the default for 1.1 times the bytes. OpenCV does not offer it."""
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 70)
-"""For the small grey scans: a sixth of the time of WebP."""
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)
+"""For the scans of a report: a sixth of the time of WebP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look of the overlays of a run."""
+
+    threshold: float
+    """Smallest score of a positive prediction, in [0, 1]."""
+    form: OverlayFormat = OverlayFormat.PNG
+    style: OverlayStyle = OverlayStyle.CONTOURS
+    is_calibrated: bool = False
+    """True if a score is a probability."""
 
 
 class OverlaySink:
     """Writes ``OUT/overlays``: ``{exam_id}.png`` and, at the end, ``sheet-0001.png`` and on, highest score first.
 
-    ``OUT/scans`` holds a small image of each scan without its heat map, for the report.
+    ``OUT/scans`` holds `bsbatch.sinks.drawing.scan_image` of each, for the report.
     """
 
-    def __init__(
-        self, out: Path, form: OverlayFormat, threshold: float, threads: int, *, is_calibrated: bool = False
-    ) -> None:
+    def __init__(self, out: Path, look: Look, threads: int) -> None:
         """Create the folders. Several processes may draw into them at once.
 
         Raises
@@ -51,8 +62,7 @@ class OverlaySink:
         """
         self.bugs: list[str] = []
         """Type and place of each error of ours that left an examination without its image."""
-        self._out, self._folder, self._form = out, out / OVERLAYS, form
-        self._threshold, self._threads, self._is_calibrated = threshold, threads, is_calibrated
+        self._out, self._folder, self._look, self._threads = out, out / OVERLAYS, look, threads
         self._name = secrets.token_hex(4)
         try:
             for folder in (self._folder, out / SCANS):
@@ -125,26 +135,25 @@ class OverlaySink:
         if explanation is not None and views is not None:
             caption = Caption(
                 item.p_metastasis,
-                self._threshold,
+                self._look.threshold,
                 explanation.location.warnings,
-                self._is_calibrated,
-                UNLIKE_TRAINING in item.quality.flags,
+                item.quality.flags,
+                self._look.is_calibrated,
             )
-            overlay = draw(views, explanation.heat, caption)
-            scan = cv2.imencode(".jpg", small_scan(views, overlay), _JPEG)[1].tobytes()
+            scan = cv2.imencode(".jpg", scan_image(views), _JPEG)[1].tobytes()
             self._write_bytes(self._out / SCANS / f"{item.exam.exam_id}.jpg", scan)
-            self._write_image(item.exam.exam_id, overlay)
+            self._write_image(item.exam.exam_id, draw(views, explanation.heat, caption, self._look.style))
 
     def _draw_sheet(self, page: tuple[int, list[tuple[float, Path]]]) -> None:
         first, entries = page
         labels = [f"{show_score(-score)}  {path.stem[:8]}" for score, path in entries]
         self._write_image(
-            f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([read_overlay(path) for _, path in entries], labels)
+            f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([_read_overlay(path) for _, path in entries], labels)
         )
 
     def _write_image(self, name: str, image: Image) -> None:
-        content = _webp_of(image) if self._form is OverlayFormat.WEBP else _png_of(image)
-        self._write_bytes(self._folder / f"{name}.{self._form}", content)
+        content = _webp_of(image) if self._look.form is OverlayFormat.WEBP else _png_of(image)
+        self._write_bytes(self._folder / f"{name}.{self._look.form}", content)
 
     def _write_bytes(self, path: Path, content: bytes) -> None:
         try:
@@ -170,7 +179,7 @@ def _webp_of(image: Image) -> bytes:
     return content.getvalue()
 
 
-def read_overlay(path: Path) -> Image:
+def _read_overlay(path: Path) -> Image:
     """Read an overlay image.
 
     Raises

@@ -1,11 +1,12 @@
 """The Parquet files ("parts") of a table, read and written whole."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bsbatch.errors import OutputError
@@ -95,6 +96,14 @@ def all_rows(folder: Path, columns: list[str]) -> Iterator[Row]:
     """Yield the rows of all parts of a table, with some of their columns."""
     for part in parts_in(folder):
         yield from read_rows(part, columns)
+
+
+def selected_rows(folder: Path, columns: list[str], exam_ids: Collection[str]) -> Iterator[Row]:
+    """Yield the rows of some examinations, with some of their columns; no value of other rows becomes an object."""
+    wanted = pa.array(sorted(exam_ids), pa.string())
+    for part in parts_in(folder):
+        rows = _read(lambda stream: _table(stream, ["exam_id", *columns]), part)
+        yield from rows.filter(pc.is_in(rows["exam_id"], wanted)).to_pylist()
 
 
 def read_table(folder: Path) -> pa.Table | None:

@@ -2,15 +2,15 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
-  const [ID, SCORE, POSITIVE, KNOWN, REASON, CAMERA, EVIDENCE, FLAGS, MAPS, COUNTS_A, COUNTS_P, LINK, PICTURE] = Array(13).keys();
+  const [ID, SCORE, POSITIVE, KNOWN, REASON, CAMERA, EVIDENCE, FLAGS, MAPS, COUNTS_A, COUNTS_P, LINK, PICTURE, ACCESSION, DATE] = Array(15).keys();
   const examinations = data.examinations;
-  const rowOf = new Map(examinations.map((row) => [row[ID], row]));
-  const pictures = examinations.filter((row) => row[PICTURE] !== null).length;
+  const pictured = examinations.filter((row) => row[PICTURE] !== null);
   const PER_PAGE = 50, CARDS = data.sheet;
 
   /** Create an element; children are text or elements, never markup. */
-  function make(name, attributes = {}, ...children) {
-    const element = document.createElement(name);
+  const make = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+  const draw = (name, attributes, ...children) => fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+  function fill(element, attributes, children) {
     for (const [key, value] of Object.entries(attributes)) {
       if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
       else if (value !== null) element.setAttribute(key, value);
@@ -51,13 +51,27 @@
 
   const known = (row) => (row[KNOWN] === null ? "" : row[KNOWN] ? "metastasis" : "no metastasis");
   const predicted = (row) => (row[REASON] ? "failed" : row[POSITIVE] ? "metastasis" : "no metastasis");
+  const isWrong = (row) => row[KNOWN] !== null && !row[REASON] && row[KNOWN] !== row[POSITIVE];
+  const chip = (words) => make("span", { class: words === "metastasis" ? "chip high" : "chip" }, words);
   const warningsOf = (row) => [...row[FLAGS], ...row[MAPS]];
   /** Three decimals; no score is shown as certain. */
   const score = (value) => (value === null ? "" : value >= 0.9995 ? ">0.999" : value < 0.0005 ? "<0.001" : value.toFixed(3));
   const counts = (value) => (value === null ? "" : value.toLocaleString("en", { maximumFractionDigits: 0 }));
 
+  /** Copy tab-separated lines; works in a page from a file, where the clipboard's own interface may not. */
+  function copy(rows, button) {
+    const field = make("textarea", { readonly: "" });
+    field.value = rows.map((row) => [row[ID], ...(data.identified ? [row[ACCESSION], row[DATE]] : [])].join("\t")).join("\n");
+    button.after(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    button.focus();
+    button.textContent = done ? `Copied ${rows.length.toLocaleString("en")}` : "Copying is not allowed here";
+  }
+
   function tag(name, kind = "") {
-    return make("span", { class: `tag ${kind}`, title: data.words[name] ?? "" }, name);
+    return make("span", { class: `tag ${kind}`, title: data.words[name] ?? "" }, ...name.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]));
   }
   function scoreCell(row) {
     if (row[SCORE] === null) return [];
@@ -75,20 +89,19 @@
 
   const COLUMNS = [
     { name: "examination", value: (row) => row[ID], cell: (row) => [make("code", { title: row[ID] }, row[ID].slice(0, 12))] },
+    ...[{ name: "accession", value: (row) => row[ACCESSION] }, { name: "date", value: (row) => row[DATE] }].filter(({ value }) => examinations.some(value)),
     { name: data.score, value: (row) => row[SCORE], cell: scoreCell, number: true },
-    { name: "predicted", value: predicted, cell: (row) => [row[REASON] ? tag(row[REASON], "warn") : predicted(row)] },
-    ...(data.labelled ? [{ name: "known", value: known }] : []),
-    { name: "map", value: (row) => (row[PICTURE] !== null ? 2 : row[LINK] ? 1 : 0), cell: mapCell },
-    { name: "warnings", value: (row) => warningsOf(row).length, cell: (row) => [...row[FLAGS].map((name) => tag(name)), ...row[MAPS].map((name) => tag(name, "warn"))] },
+    { name: "predicted", value: predicted, cell: (row) => [row[REASON] ? tag(row[REASON], "fail") : chip(predicted(row))] },
+    ...(data.labelled ? [{ name: "known", value: known, cell: (row) => (known(row) ? [chip(known(row)), isWrong(row) ? tag("wrong", "fail") : ""] : []) }] : []),
+    { name: "image", value: (row) => (row[PICTURE] !== null ? 2 : row[LINK] ? 1 : 0), cell: mapCell },
+    { name: "warnings", value: (row) => warningsOf(row).length, cell: (row) => warningsOf(row).map((name) => tag(name, "warn")) },
     { name: "camera", value: (row) => row[CAMERA] },
-    { name: "views named by", value: (row) => row[EVIDENCE] },
-    { name: "kcounts ant", value: (row) => row[COUNTS_A], cell: (row) => [counts(row[COUNTS_A])], number: true },
-    { name: "kcounts post", value: (row) => row[COUNTS_P], cell: (row) => [counts(row[COUNTS_P])], number: true },
+    { name: "kcounts", value: (row) => row[COUNTS_A], cell: (row) => (row[COUNTS_A] === null ? [] : [`${counts(row[COUNTS_A])} / ${counts(row[COUNTS_P])}`]), number: true },
   ];
 
   // the table: filtered, sorted, one page of it in the document
 
-  let sorting = { column: COLUMNS[1], descending: true };
+  let sorting = { column: COLUMNS.find(({ name }) => name === data.score), descending: true };
   let shown = examinations, page = 0;
 
   const OUTCOMES = {
@@ -112,7 +125,7 @@
       if (warning && !(warning === "*" ? warningsOf(row).length : warningsOf(row).includes(warning))) return false;
       if (low !== null && !(row[SCORE] !== null && row[SCORE] >= low)) return false;
       if (high !== null && !(row[SCORE] !== null && row[SCORE] <= high)) return false;
-      const text = [row[ID], row[CAMERA], row[EVIDENCE], row[REASON] ?? "", ...warningsOf(row)].join(" ").toLowerCase();
+      const text = [row[ID], row[ACCESSION], row[DATE], row[CAMERA], row[EVIDENCE], row[REASON] ?? "", ...warningsOf(row)].join(" ").toLowerCase();
       return words.every((word) => text.includes(word));
     };
   }
@@ -135,7 +148,7 @@
   function drawRows() {
     const rows = shown.slice(page * PER_PAGE, (page + 1) * PER_PAGE);
     byId("rows").replaceChildren(...rows.map((row) => make("tr", {}, ...COLUMNS.map((column) =>
-      make("td", { class: column.number ? "number" : null }, ...(column.cell ? column.cell(row) : [column.value(row)]))))));
+      make("td", { class: column.number ? "number" : null, "data-name": column.name }, ...(column.cell ? column.cell(row) : [column.value(row)]))))));
     const count = (number) => number.toLocaleString("en");
     byId("shown").textContent = shown.length === examinations.length
       ? `${count(shown.length)} examinations` : `${count(shown.length)} of ${count(examinations.length)} examinations`;
@@ -160,7 +173,7 @@
 
   byId("heads").append(...COLUMNS.map((column) => make("th", { scope: "col", "data-name": column.name, class: column.number ? "number" : null },
     make("button", { type: "button", onclick: () => {
-      sorting = { column, descending: sorting.column === column ? !sorting.descending : Boolean(column.number) || column.name === "map" || column.name === "warnings" };
+      sorting = { column, descending: sorting.column === column ? !sorting.descending : Boolean(column.number) || column.name === "image" || column.name === "warnings" };
       refresh();
     } }, column.name))));
   byId("filters").addEventListener("input", (event) => { if (event.target.matches("input")) refresh(); });
@@ -183,67 +196,101 @@
       const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // a spreadsheet would read this text as a formula
       return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
     };
-    const head = ["exam_id", "p_metastasis", "predicted", "known", "reason", "camera", "view_evidence", "warnings"];
-    const lines = shown.map((row) => [row[ID], row[SCORE], row[REASON] ? "" : row[POSITIVE], row[KNOWN], row[REASON], row[CAMERA], row[EVIDENCE], warningsOf(row).join(" ")]);
+    const identity = data.identified ? [["accession_number", ACCESSION], ["study_date", DATE]] : [];
+    const head = ["exam_id", ...identity.map(([name]) => name), "p_metastasis", "predicted", "known", "reason", "camera", "view_evidence", "warnings"];
+    const lines = shown.map((row) => [row[ID], ...identity.map(([, place]) => row[place]), row[SCORE], row[REASON] ? "" : row[POSITIVE], row[KNOWN], row[REASON], row[CAMERA], row[EVIDENCE], warningsOf(row).join(" ")]);
     const text = [head, ...lines].map((line) => line.map(cell).join(",")).join("\n");
     const address = URL.createObjectURL(new Blob([`${text}\n`], { type: "text/csv" }));
     make("a", { href: address, download: "examinations.csv" }).click();
     setTimeout(() => URL.revokeObjectURL(address));
   });
 
-  // scan and map
+  byId("copy").addEventListener("click", () => copy(shown, byId("copy")));
 
-  /** Scan and heat map, one over the other, with a slider that uncovers the map from the left. */
-  function slider(picture, row) {
+  // scans, with the window and the contours that the controls choose
+
+  const NAMES = [["ANT", "R", "L"], ["POST", "L", "R"]];
+
+  function scan(picture, row) {
+    const [width, height] = picture.size;
     const about = `${data.score} ${score(row[SCORE])}, ${predicted(row)}`;
-    const size = { width: 400, height: picture.height };
-    if (!picture.scan) {
-      const only = make("img", { src: picture.overlay, alt: `Heat map over the scan, ${about}`, ...size });
-      return [make("div", { class: "stack whole" }, only), make("div", { class: "ends" }, "This older run wrote no scan without the heat map.")];
-    }
-    const stack = make("div", { class: "stack whole" },
-      make("img", { src: picture.scan, alt: `Anterior and posterior view, ${about}`, ...size }),
-      make("img", { src: picture.overlay, alt: `The same with the heat map, ${about}`, class: "map", ...size }),
-      make("span", { class: "edge", "aria-hidden": "true" }));
-    const range = make("input", { type: "range", min: 0, max: 100, value: 100, "aria-label": `From scan to heat map, ${row[ID].slice(0, 12)}` });
-    range.addEventListener("input", () => {
-      stack.style.setProperty("--cut", `${range.value}%`);
-      stack.classList.toggle("whole", range.value === "0" || range.value === "100");
-      range.setAttribute("aria-valuetext", `${range.value} % of the heat map`);
+    const names = NAMES.flatMap(([name, ...sides], view) => {
+      const [left, right] = view === 0 ? [0, picture.split] : [width - picture.split, width];
+      return [["start", left + 4, sides[0]], ["middle", (left + right) / 2, name], ["end", right - 4, sides[1]]].map(([anchor, x, words]) =>
+        draw("text", { x, y: 20, "text-anchor": anchor, class: words.length === 1 ? "side" : "view" }, words));
     });
-    return [stack, range, make("div", { class: "ends", "aria-hidden": "true" }, make("span", {}, "scan"), make("span", {}, "map"))];
+    return make("div", { class: "stack" },
+      make("img", { src: picture.scan, alt: `Anterior and posterior view, ${about}`, width, height }),
+      draw("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
+        ...picture.contours.map((path, level) => draw("path", { d: path, class: `heat level${level}` })),
+        draw("path", { d: picture.lesions, class: "lesions" }), ...names));
   }
 
-  function card(picture) {
-    const row = rowOf.get(picture.exam_id);
-    const open = make("button", { type: "button", class: "link", "aria-label": `Show ${row[ID]} larger`, onclick: () => view(row) }, row[ID].slice(0, 12));
-    const words = make("span", {}, make("b", {}, score(row[SCORE])), ` ${predicted(row)}`, known(row) ? `, known: ${known(row)}` : "");
-    return make("figure", { class: "picture" }, ...slider(picture, row),
-      make("figcaption", {}, words, open, make("span", {}, ...row[MAPS].map((name) => tag(name, "warn")), ...row[FLAGS].map((name) => tag(name)))));
+  const look = { window: 0, heat: true, lesions: true };
+  /** Show the look in all controls and images: black from the overlay's level, times a power of two, on. */
+  function applyLook() {
+    for (const gamma of document.querySelectorAll("#window-filter .gamma *")) gamma.setAttribute("amplitude", 4 / 2 ** look.window);
+    for (const name of ["heat", "lesions"]) document.body.classList.toggle(`without-${name}`, !look[name]);
+    for (const input of document.querySelectorAll("[data-look]")) {
+      if (input.type === "checkbox") input.checked = look[input.dataset.look];
+      else input.value = -look[input.dataset.look];
+    }
+  }
+  document.body.addEventListener("input", ({ target }) => {
+    if (target.dataset.look) {
+      look[target.dataset.look] = target.type === "checkbox" ? target.checked : -target.value;
+      applyLook();
+    }
+  });
+
+  const label = (row) => (isWrong(row) ? tag(row[KNOWN] ? "false negative" : "false positive", "fail") : "");
+
+  function card(row) {
+    const open = (words, kind) => make("button", { type: "button", class: kind, "aria-label": `Show ${row[ID]} larger`, onclick: () => view(row) }, words);
+    const words = make("span", {}, make("b", {}, score(row[SCORE])), " ", chip(predicted(row)), known(row) ? make("span", { class: "known" }, `known: ${known(row)}`) : "");
+    return make("figure", { class: "picture" }, open(scan(pictureOf(row), row), "open"),
+      make("figcaption", {}, words, make("span", {}, open(row[ID].slice(0, 12), "link"), data.identified ? make("span", { class: "date" }, ` ${row[ACCESSION]} ${row[DATE]}`) : ""),
+        make("span", {}, label(row), ...warningsOf(row).map((name) => tag(name, "warn")))));
   }
 
+  const COMPARED = [["fn", "False negatives"], ["tp", "True positives"], ["fp", "False positives"], ["tn", "True negatives"]];
+  const BESIDE = 4;
   let sheet = 0;
+  /** Wrong decisions beside right ones of the same label, or one list. */
   function drawCards() {
-    byId("cards").replaceChildren(...sheetAt(sheet).map(card));
-    paginate(byId("gallery-pages"), sheet, Math.ceil(pictures / CARDS), (next) => { sheet = next; drawCards(); });
+    const what = byId("what").value;
+    const groups = what === "compared" ? COMPARED.map(([key, title]) => [title, pictured.filter(OUTCOMES[key])])
+      : [["", pictured.filter(what === "warned" ? (row) => warningsOf(row).length : OUTCOMES[what] ?? (() => true))]];
+    const size = groups.length > 1 ? BESIDE : CARDS;
+    byId("cards").className = groups.length > 1 ? "compared" : "cards";
+    byId("cards").replaceChildren(...groups.flatMap(([title, rows]) => {
+      const cards = rows.slice(sheet * size, (sheet + 1) * size).map(card);
+      return title ? [make("div", {}, make("h3", {}, `${title} (${rows.length})`), ...(rows.length ? cards : [make("p", { class: "empty" }, "None.")]))] : cards.length ? cards : [make("p", { class: "empty" }, "None has an image.")];
+    }));
+    const pages = Math.ceil(Math.max(...groups.map(([, rows]) => rows.length)) / size);
+    paginate(byId("gallery-pages"), sheet, pages, (next) => { sheet = next; drawCards(); });
   }
 
   function view(row) {
-    const picture = pictureOf(row);
     const facts = [
-      ["examination", row[ID]], [data.score, score(row[SCORE])], ["predicted", predicted(row)], ["known", known(row)],
+      ["examination", row[ID]], ["accession", row[ACCESSION]], ["date", row[DATE]], [data.score, score(row[SCORE])], ["predicted", predicted(row)], ["known", known(row)],
       ["camera", row[CAMERA]], ["views named by", row[EVIDENCE]],
       ["kilocounts", `${counts(row[COUNTS_A])} anterior, ${counts(row[COUNTS_P])} posterior`],
       ...warningsOf(row).map((name) => [name, data.words[name] ?? ""]),
     ].filter(([, value]) => value);
     byId("viewer-title").textContent = `${data.score[0].toUpperCase()}${data.score.slice(1)} ${score(row[SCORE])}: ${predicted(row)}`;
-    byId("viewer-body").replaceChildren(
-      make("div", {}, ...slider(picture, row)),
-      make("div", {}, make("dl", { class: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
-        make("p", {}, make("a", { href: row[LINK], target: "_blank", rel: "noopener" }, "Full image")),
-        make("p", { class: "lead" }, "Research use only, not for clinical use.")));
+    byId("zoomed").replaceChildren(scan(pictureOf(row), row));
+    zoom();
+    const button = make("button", { type: "button", onclick: () => copy([row], button) }, data.identified ? "Copy id, accession and date" : "Copy id");
+    byId("viewer-facts").replaceChildren(
+      make("p", {}, button),
+      make("dl", { class: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
+      make("p", {}, row[LINK] ? make("a", { href: row[LINK], target: "_blank", rel: "noopener" }, "Full image") : ""),
+      make("p", { class: "lead" }, "Research use only, not for clinical use."));
     byId("viewer").showModal();
   }
+  const zoom = () => { byId("zoomed").firstChild.style.width = `${byId("zoom").value}%`; };
+  byId("zoom").addEventListener("input", zoom);
   byId("close").addEventListener("click", () => byId("viewer").close());
   byId("viewer").addEventListener("click", (event) => { if (event.target === byId("viewer")) byId("viewer").close(); });
 
@@ -259,7 +306,11 @@
   };
 
   refresh();
-  if (byId("cards")) document.addEventListener("DOMContentLoaded", drawCards);
+  applyLook();
+  if (byId("cards")) {
+    byId("what").addEventListener("change", () => { sheet = 0; drawCards(); });
+    document.addEventListener("DOMContentLoaded", drawCards);
+  }
   document.documentElement.dataset.ready = "yes";
   performance.mark("ready");
 })();
