@@ -40,6 +40,8 @@ _HEADER, _TITLE, _NAMES, _FOOTER = 88, 22, 40, 40
 """Rows of the caption, of the title of a panel, of the names above its views, and of the notice."""
 _PER_ROW, _THUMBNAIL, _LABEL = 8, 260, 28
 """Of a contact sheet: thumbnails in a row, columns of a thumbnail, rows of its label."""
+_SMALL = 400
+"""Columns of a small overlay, such as in a worklist."""
 _INK, _PALE, _ALARM = (30, 30, 30), (110, 110, 110), (30, 60, 200)
 """Blue, green, red."""
 _FONT, _SIZE, _TOP, _LARGE = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 0.7, 0.8
@@ -138,7 +140,7 @@ def sheet_of(images: list[Image], labels: list[str]) -> Image:
     return sheet
 
 
-def small_overlay(overlay: Image, width: int) -> Image:
+def small_overlay(overlay: Image, width: int = _SMALL) -> Image:
     """Return the heat map over the scan of an overlay, without captions, of a width in pixels."""
     inner = overlay[_HEADER + _TITLE : len(overlay) - _FOOTER, : overlay.shape[1] // _PANELS]
     rows, columns = inner.shape[:2]

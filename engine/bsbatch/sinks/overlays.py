@@ -148,7 +148,7 @@ class OverlaySink:
         first, entries = page
         labels = [f"{show_score(-score)}  {path.stem[:8]}" for score, path in entries]
         self._write_image(
-            f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([_read_overlay(path) for _, path in entries], labels)
+            f"sheet-{first // _ON_A_SHEET + 1:04d}", sheet_of([read_overlay(path) for _, path in entries], labels)
         )
 
     def _write_image(self, name: str, image: Image) -> None:
@@ -179,7 +179,7 @@ def _webp_of(image: Image) -> bytes:
     return content.getvalue()
 
 
-def _read_overlay(path: Path) -> Image:
+def read_overlay(path: Path) -> Image:
     """Read an overlay image.
 
     Raises
