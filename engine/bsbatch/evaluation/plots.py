@@ -72,12 +72,6 @@ def calibration_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
     text = {"type": "text", "color": palette.reference, "fontSize": 6.5 * _POINT, "baseline": "middle"}
     interval = {"type": "rule", "color": palette.model, "strokeWidth": 3.3, "opacity": 0.45}
     point = {"type": "point", "size": 45, "stroke": palette.model, "opacity": 1, "tooltip": True}
-    label = f"Model with 95 % interval\nBrier score {_with_interval(evaluation.whole.brier)}"
-    entries = [
-        LegendEntry(label, palette.model, palette.model, "circle"),
-        LegendEntry(f"Bin of fewer than {FEW}", palette.model, _HOLLOW, "circle"),
-        LegendEntry("Perfect calibration", palette.reference, dash=(1, 2)),
-    ]
     return plot(
         "Calibration",
         _diagonal(x, y, palette),
@@ -88,7 +82,7 @@ def calibration_plot(evaluation: Evaluation, palette: Palette = PRINT) -> Spec:
         ),
         layer(text, {"x": x, "y": above, "text": {"field": "examinations"}}, rows),
         layer(text | {"text": "n", "fontStyle": "italic", "align": "right"}, {"x": {"value": -5}, "y": above}, [{}]),
-        legend(entries, orient=_emptier_corner(evaluation.curves)),
+        legend(_calibration_entries(evaluation, palette), orient=_emptier_corner(evaluation.curves)),
     )
 
 
@@ -230,6 +224,15 @@ def _histogram(name: str, scores: Sequence[float], colour: str) -> list[Spec]:
 
 def _band_rows(curves: Curves) -> list[Row]:
     return [{"fpr": fpr} | interval_row(item) for fpr, item in zip(GRID.tolist(), curves.roc_grid, strict=True)]
+
+
+def _calibration_entries(evaluation: Evaluation, palette: Palette) -> list[LegendEntry]:
+    label = f"Model with 95 % interval\nBrier score {_with_interval(evaluation.whole.brier)}"
+    return [
+        LegendEntry(label, palette.model, palette.model, "circle"),
+        LegendEntry(f"Bin of fewer than {FEW}", palette.model, _HOLLOW, "circle"),
+        LegendEntry("Perfect calibration", palette.reference, dash=(1, 2)),
+    ]
 
 
 def _calibration_rows(curves: Curves, palette: Palette) -> list[Row]:

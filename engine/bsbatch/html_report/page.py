@@ -130,14 +130,21 @@ def _template_variables(contents: Contents) -> dict[str, object]:
         "rates": _RATES,
         "point_names": POINTS,
         "charts": _charts(contents),
-        "pictures": len(contents.pictures),
-        "has_lesions": any(picture.lesions for picture in contents.pictures),
         "warned": sum(bool(item.flags or item.map_warnings) for item in contents.examinations),
         "identified": _is_identified(contents),
-        "looked": LOOKED,
-        "sheets": [contents.pictures[first : first + _SHEET] for first in range(0, len(contents.pictures), _SHEET)],
-        "overlays": len(contents.links),
         "data": _data(contents),
+        **_gallery(contents),
+    }
+
+
+def _gallery(contents: Contents) -> dict[str, object]:
+    pictures = contents.pictures
+    return {
+        "pictures": len(pictures),
+        "has_lesions": any(picture.lesions for picture in pictures),
+        "looked": LOOKED,
+        "sheets": [pictures[first : first + _SHEET] for first in range(0, len(pictures), _SHEET)],
+        "overlays": len(contents.links),
     }
 
 

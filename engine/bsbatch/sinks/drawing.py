@@ -108,7 +108,15 @@ def draw(
     style
         Look of the heat map.
     """
-    counts = [view.counts for view in views]
+    inner = np.hstack(_panels([view.counts for view in views], heat, caption, style))
+    canvas = np.full((_HEADER + len(inner) + _FOOTER, inner.shape[1], 3), 255, np.uint8)
+    canvas[_HEADER : _HEADER + len(inner)] = inner
+    _write_caption(canvas, caption)
+    return canvas
+
+
+def _panels(counts: list[NDArray[np.float32]], heat: HeatMap, caption: Caption, style: OverlayStyle) -> list[Image]:
+    """Draw the heat map over the scan, and the scan in both windows."""
     boxes = boxes_of(counts)
     level = upper_level(counts, boxes)
     windows = level, DARK * level
@@ -119,11 +127,7 @@ def draw(
     pairs += ([_coloured(grey) for grey in pair] for pair in greys)
     panels = [_panel(pair, boxes, title) for pair, title in zip(pairs, titles, strict=True)]
     _write_scale(panels[0], style)
-    inner = np.hstack(panels)
-    canvas = np.full((_HEADER + len(inner) + _FOOTER, inner.shape[1], 3), 255, np.uint8)
-    canvas[_HEADER : _HEADER + len(inner)] = inner
-    _write_caption(canvas, caption)
-    return canvas
+    return panels
 
 
 def sheet_of(images: list[Image], labels: list[str]) -> Image:
