@@ -42,6 +42,9 @@ _Model = Annotated[
     Path | None,
     typer.Option(help="Model directory, or demo. Needed but for --dry-run.", show_default=False, rich_help_panel=INPUT),
 ]
+_CamEngine = Annotated[
+    CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=OUTPUT)
+]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=OUTPUT)]
 _Moved = Annotated[
     bool, typer.Option("--archive-moved", help="Go on in --out: same archive, another path.", rich_help_panel=OUTPUT)
@@ -96,9 +99,7 @@ def run(
     pseudonymise: Pseudonymise = None,
     identify: Identify = False,
     cam: Cam = CamMode.NONE,
-    cam_engine: Annotated[
-        CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=OUTPUT)
-    ] = CamEngine.FUSED,
+    cam_engine: _CamEngine = CamEngine.FUSED,
     overlay_format: Overlays = OverlayFormat.PNG,
     overlay_style: OverlayStyles = OverlayStyle.CONTOURS,
     fresh: _Fresh = False,
