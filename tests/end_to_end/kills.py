@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tests.archives import write_mixed
 from tests.end_to_end.fuzz import mutants
-from tests.end_to_end.tables import bsbatch, objects, results
+from tests.end_to_end.tables import Row, bsbatch, objects, results
 
 _STUDIES, _HOSTILE = 300, 60
 _UNIT = "2"
@@ -49,11 +49,20 @@ def differences(folder: Path, kills: int, seed: int) -> list[str]:
 
 
 def _differences(calm: Path, rough: Path) -> list[str]:
-    found = [name for name, read in (("objects", objects), ("results", results)) if read(calm) != read(rough)]
+    found = [
+        name
+        for name, read in (("objects", objects), ("results", results))
+        if _comparable(read(calm)) != _comparable(read(rough))
+    ]
     rows = results(rough)
     if len({row["exam_id"] for row in rows}) != len(rows) or len(rows) < _STUDIES:
         found.append("examinations lost or twice")
     return found + [f"{path.name} is left" for path in rough.glob("*/.part-*")]
+
+
+def _comparable(rows: list[Row]) -> list[Row]:
+    """Leave out the keyed hash that differs between output folders, of the few hostile objects that have one."""
+    return [{name: value for name, value in row.items() if name != "accession_key"} for row in rows]
 
 
 def _kill_in_mid_run(archive: Path, out: Path, luck: random.Random) -> bool:

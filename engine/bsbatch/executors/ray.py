@@ -250,12 +250,11 @@ def connect(address: str | None) -> Any:
     try:
         with preserve_handlers():  # Ray's would end the process between two renames of a commit
             ray.init(address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
-    except ray.exceptions.AuthenticationError as error:
-        raise UsageError(
-            "the Ray cluster refuses this machine: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH as on its head"
-        ) from error
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UsageError(f"there is no Ray cluster to join ({type(error).__name__}): {_ADVICE}") from error
+        raise UsageError(
+            f"no Ray cluster can be joined ({type(error).__name__}): {_ADVICE}. Where the head asks for a token, set "
+            "RAY_AUTH_MODE=token here, too, and copy its ~/.ray/auth_token"
+        ) from error
     return ray
 
 
