@@ -169,7 +169,7 @@ def test_only_examinations_that_both_runs_scored_are_compared(out: Path, labels:
     rivalry = evaluate_with(out, labels, rival=results_of(tmp_path / "b", SAMPLE.scores.tolist()[:500])).rivalry
     assert rivalry is not None
     assert (rivalry.n, rivalry.positives) == (500, 411)
-    with pytest.raises(UsageError, match="shares 400 labelled examinations with this run, 400 of them positive"):
+    with pytest.raises(UsageError, match="scored 400 of the labelled examinations, 400 of them positive"):
         evaluate_with(out, labels, rival=results_of(tmp_path / "c", SAMPLE.scores.tolist()[:400]))
 
 

@@ -19,6 +19,7 @@ def one_bundle() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         bundle = functools.cache(vl_convert.javascript_bundle)
         patch.setattr("bsbatch.html_report.page.javascript_bundle", bundle)
+        patch.setattr("bsbatch.html_report.comparison.javascript_bundle", bundle)
         yield
 
 

@@ -6,6 +6,7 @@ import typer
 
 import bsbatch
 from bsbatch.cli.bench import bench
+from bsbatch.cli.compare import compare
 from bsbatch.cli.demo import demo
 from bsbatch.cli.evaluate import evaluate
 from bsbatch.cli.exits import call
@@ -32,6 +33,7 @@ app.command(epilog="Example: bsbatch run /archive --model demo --out OUT")(run)
 app.command(epilog="Example: bsbatch watch /incoming --model demo --out OUT")(watch)
 app.command(epilog="Example: bsbatch fetch dicomweb:https://pacs.example/dicom-web MIRROR --since 2025-01-01")(fetch)
 app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
+app.command(epilog="Example: bsbatch compare OUT OTHER --labels labels.csv")(compare)
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)
 app.command(epilog="Example: bsbatch select OUT --to cohort.csv --latest-per-patient")(select)
 app.command(epilog="Example: bsbatch worklist OUT --to positives.xlsx")(worklist)

@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bsbatch.cohort.examined import read_examined
-from bsbatch.cohort.joining import join
 from bsbatch.errors import UsageError
 from bsbatch.evaluation import metrics, weighted
 from bsbatch.evaluation.bootstrap import Interval, Replicates, bootstrap, interval
 from bsbatch.evaluation.cohort import Cohort, gather, groups_of
 from bsbatch.evaluation.fairness import differences
-from bsbatch.evaluation.labels import LabelFile, joined_labels, read_labels
+from bsbatch.evaluation.labels import labels_for
 from bsbatch.evaluation.localisation import localise
 from bsbatch.evaluation.metrics import bin_of
 from bsbatch.evaluation.operating import operating_points, shortest
@@ -25,7 +23,7 @@ from bsbatch.evaluation.performance import (
     Performance,
     PointPerformance,
 )
-from bsbatch.evaluation.results import lies_in_tables, out_of, read_results
+from bsbatch.evaluation.results import lies_in_tables, read_results
 from bsbatch.evaluation.rivals import compare
 from bsbatch.evaluation.sample import Floats, Sample
 from bsbatch.evaluation.settings import EvaluationConfig
@@ -44,7 +42,10 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
     """
     if lies_in_tables(config.out, config.results):
         raise UsageError(f"{config.out} is a table of the run: choose another --out, or it would be read as results")
-    file, results = _labels_of(config), read_results(config.results)
+    file, results = (
+        labels_for(config.results, config.labels, config.table, config.columns),
+        read_results(config.results),
+    )
     cohort = gather(results, file, config.restriction)
     points = operating_points(cohort.sample, config.decisions, shortest(results.run.threshold))
     threshold = points[0].threshold
@@ -62,13 +63,6 @@ def evaluate(config: EvaluationConfig) -> Evaluation:
         None if config.rival is None else compare(cohort, threshold, config.rival),
         localise(cohort, config),
     )
-
-
-def _labels_of(config: EvaluationConfig) -> LabelFile:
-    if config.table is None:
-        return read_labels(config.labels, config.columns)
-    examined = read_examined(out_of(config.results))
-    return joined_labels(join(config.table, examined, config.columns), config.columns)
 
 
 def assess(sample: Sample, points: tuple[OperatingPoint, ...], config: EvaluationConfig) -> Performance:

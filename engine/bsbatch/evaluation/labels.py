@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-from bsbatch.cohort.joining import Joined, Unjoined
+from bsbatch.cohort.examined import read_examined
+from bsbatch.cohort.joining import Joined, Unjoined, join
+from bsbatch.cohort.settings import LabelTable
 from bsbatch.errors import UsageError
+from bsbatch.evaluation.results import out_of
 from bsbatch.host import limits
 from bsbatch.host.files import read_plain
 from bsbatch.host.spreadsheet import unprotect
@@ -59,6 +62,19 @@ class LabelFile:
     def has_patients(self) -> bool:
         """True if the file assigns studies to patients."""
         return "patient_id" in self.columns
+
+
+def labels_for(results: Path, path: Path, table: LabelTable | None, by: Sequence[str] = ()) -> LabelFile:
+    """Read the labels of a run: a label file, or with `table` a table of another form, joined with the results.
+
+    Raises
+    ------
+    UsageError
+        As `read_labels` and `joined_labels`.
+    """
+    if table is None:
+        return read_labels(path, by)
+    return joined_labels(join(table, read_examined(out_of(results)), by), by)
 
 
 def read_labels(path: Path, by: Sequence[str] = ()) -> LabelFile:

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bsbatch.errors import UsageError
 from bsbatch.evaluation.cohort import Cohort
 from bsbatch.evaluation.operating import shortest
 from bsbatch.evaluation.performance import Rivalry
-from bsbatch.evaluation.results import read_results
+from bsbatch.evaluation.results import Run, read_results
+from bsbatch.evaluation.sample import Mask
 from bsbatch.evaluation.statistics.paired import delong, mcnemar
 
+Scores = NDArray[np.float32]
 _FEWEST = 2
 """Examinations of either class that a variance needs."""
 
@@ -29,14 +32,24 @@ def compare(cohort: Cohort, threshold: float, rival: Path) -> Rivalry:
     sample = cohort.sample
     labels, first = sample.labels[shared], sample.scores[shared]
     second = np.array([scores[cohort.cases[index].examination.exam_id] for index in shared], np.float32)
+    return compare_scores(labels, (first, second), (threshold, shortest(others.run.threshold)), others.run)
+
+
+def compare_scores(labels: Mask, scores: tuple[Scores, Scores], thresholds: tuple[float, float], rival: Run) -> Rivalry:
+    """Compare the scores ``(N,)`` of two models on the same labelled examinations.
+
+    Raises
+    ------
+    UsageError
+        Too few examinations are of either class.
+    """
     positives = int(labels.sum())
-    if min(positives, len(shared) - positives) < _FEWEST:
+    if min(positives, len(labels) - positives) < _FEWEST:
         raise UsageError(
-            f"--compare {rival} shares {len(shared)} labelled examinations with this run, {positives} of them "
-            f"positive: a comparison needs at least {_FEWEST} of either class that both runs have scored"
+            f"both runs have scored {len(labels)} of the labelled examinations, {positives} of them positive: "
+            f"a comparison with labels needs at least {_FEWEST} of either class"
         )
-    thresholds = threshold, shortest(others.run.threshold)
-    right = [(values >= np.float32(limit)) == labels for values, limit in zip((first, second), thresholds, strict=True)]
+    right = [(values >= np.float32(limit)) == labels for values, limit in zip(scores, thresholds, strict=True)]
     chosen = {"positives": labels, "negatives": ~labels, "all": np.ones_like(labels)}
     decisions = {name: mcnemar(right[0][members], right[1][members]) for name, members in chosen.items()}
-    return Rivalry(others.run, len(shared), positives, thresholds, delong(labels, first, second), decisions)
+    return Rivalry(rival, len(labels), positives, thresholds, delong(labels, *scores), decisions)

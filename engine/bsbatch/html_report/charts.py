@@ -30,7 +30,7 @@ def score_chart(examinations: Iterable[ExaminationRow], labels: Mapping[str, boo
     for item in examinations:
         if item.score is not None:
             scores.setdefault(_group_of(item.exam_id, labels), []).append(item.score)
-    return _fit(score_plot(scores, threshold, SCREEN))
+    return fit_plot(score_plot(scores, threshold, SCREEN))
 
 
 def stage_chart(stages: Mapping[str, Mapping[str, float]]) -> Spec:
@@ -51,27 +51,27 @@ def stage_chart(stages: Mapping[str, Mapping[str, float]]) -> Spec:
         layer({"type": "bar", "color": SCREEN.model}, axes | {"tooltip": tooltip}, rows),
         layer({"type": "text", "align": "left", "dx": 4}, axes | {"text": {"field": "rate"}}, rows),
     )
-    return _fit(content, _ROW_HEIGHT * len(rows) + _AXIS_HEIGHT)
+    return fit_plot(content, _ROW_HEIGHT * len(rows) + _AXIS_HEIGHT)
 
 
 def roc_chart(evaluation: Evaluation) -> Spec:
     """Plot the ROC curve with its pointwise interval and the operating points."""
-    return _fit(roc_plot(evaluation, SCREEN), 340)
+    return fit_plot(roc_plot(evaluation, SCREEN), 340)
 
 
 def calibration_chart(evaluation: Evaluation) -> Spec:
     """Plot the share of positives against the mean score of each bin."""
-    return _fit(calibration_plot(evaluation, SCREEN), 340)
+    return fit_plot(calibration_plot(evaluation, SCREEN), 340)
 
 
 def precision_chart(evaluation: Evaluation) -> Spec:
     """Plot the precision at each recall."""
-    return _fit(precision_plot(evaluation, SCREEN), 340)
+    return fit_plot(precision_plot(evaluation, SCREEN), 340)
 
 
 def decision_chart(evaluation: Evaluation) -> Spec:
     """Plot the net benefit at each threshold."""
-    return _fit(decision_plot(evaluation, SCREEN), 340)
+    return fit_plot(decision_plot(evaluation, SCREEN), 340)
 
 
 def group_chart(evaluation: Evaluation) -> Spec | None:
@@ -93,7 +93,7 @@ def group_chart(evaluation: Evaluation) -> Spec | None:
         ),
         layer(point, {"x": x, "y": y}, rows),
     )
-    return _fit(content, _ROW_HEIGHT * len(rows) + _AXIS_HEIGHT)
+    return fit_plot(content, _ROW_HEIGHT * len(rows) + _AXIS_HEIGHT)
 
 
 def _group_of(exam_id: str, labels: Mapping[str, bool]) -> str:
@@ -102,7 +102,7 @@ def _group_of(exam_id: str, labels: Mapping[str, bool]) -> str:
     return (POSITIVE if labels[exam_id] else NEGATIVE) if exam_id in labels else _UNLABELLED
 
 
-def _fit(content: Spec, height: int = 260) -> Spec:
+def fit_plot(content: Spec, height: int = 260) -> Spec:
     """Fit a plot to the width of its container."""
     return content | {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
 

@@ -1,25 +1,21 @@
 """One HTML file from contents: it loads nothing, and everything that comes from outside is escaped."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from vl_convert import javascript_bundle
 
-import bsbatch
-from bsbatch.errors import OutputError, UsageError
+from bsbatch.errors import UsageError
 from bsbatch.evaluation.metrics_json import content_of
 from bsbatch.evaluation.performance import Evaluation
 from bsbatch.evaluation.results import RunFile
 from bsbatch.evaluation.vega_lite import Spec
-from bsbatch.host.files import replace_text
 from bsbatch.html_report import charts
 from bsbatch.html_report.contents import Contents, gather
 from bsbatch.html_report.examinations import ExaminationRow, count_names
+from bsbatch.html_report.rendering import EXPORT, render_template, write_text
 from bsbatch.html_report.settings import ReportConfig
 from bsbatch.html_report.words import ENDINGS, FLAGS, MAP_WARNINGS, POINTS
 from bsbatch.notice import LOOKED
@@ -29,9 +25,6 @@ from bsbatch.store.tables import OK
 Code = TypeVar("Code", bound=StrEnum)
 Explanation = tuple[str, int, str]
 """A code, its number of occurrences, and its meaning in words."""
-_TEMPLATES = Path(__file__).parent / "templates"
-_EXPORT = "globalThis.bsbatchEmbed = vegaEmbed;"
-"""Statement by which the bundled script gives Vega-Embed to the page's script."""
 _SHEET = 24
 """Pictures that the gallery shows, and the page reads, at a time."""
 _RATES = {name: name for name in ("sensitivity", "specificity", "accuracy")} | {"f1": "F1", "ppv": "PPV", "npv": "NPV"}
@@ -73,12 +66,7 @@ def write_page(config: ReportConfig, evaluation: Evaluation | None = None) -> Pa
     contents = gather(config, evaluation)
     if not contents.page.parent.is_dir():
         raise UsageError(f"{contents.page.parent} is no folder: create it, or choose another --out")
-    text = render(contents, javascript_bundle(_EXPORT))
-    try:
-        replace_text(contents.page, text)
-    except OSError as error:
-        raise OutputError.of(contents.page, error) from error
-    return contents.page
+    return write_text(contents.page, render(contents, javascript_bundle(EXPORT)))
 
 
 def render(contents: Contents, script: str) -> str:
@@ -91,30 +79,12 @@ def render(contents: Contents, script: str) -> str:
     script
         Vega-Embed and its dependencies, as one script.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "dict": asdict,
-        "count": "{:,}".format,
-        "decimal": _decimal,
-        "interval": _interval,
-        "plain": _plain,
-    }
-    return environment.get_template("page.html").render(
-        _template_variables(contents),
-        bundle=Markup(script.replace("</script", r"<\/script")),
-    )
+    return render_template("page.html", _template_variables(contents), script)
 
 
 def _template_variables(contents: Contents) -> dict[str, object]:
     run, flow, evaluation = contents.run, contents.flow, contents.evaluation
     return {
-        "version": bsbatch.__version__,
         "run": run,
         "ending": ENDINGS.get(run.get("status")),
         "config": {name: run["config"][name] for name in _SETTINGS if name in run.get("config", {})},
@@ -230,26 +200,3 @@ def _row(item: ExaminationRow, label: bool | None) -> list[object]:
         list(item.map_warnings),
         *item.kilocounts,
     ]
-
-
-def _decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _interval(item: Mapping[str, float | None]) -> str:
-    if item["value"] is None or item["low"] is None:
-        return ""
-    return f"{item['low']:.3f} to {item['high']:.3f}"
-
-
-def _plain(value: object) -> str:
-    """Write a setting in words."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name.replace('_', ' ')} {_plain(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "not set" if value is None else str(value)
