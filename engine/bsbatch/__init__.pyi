@@ -8,6 +8,7 @@ from .config import BackendName as BackendName
 from .config import CamMode as CamMode
 from .config import Effort as Effort
 from .config import Selection as Selection
+from .config import StudyChoice as StudyChoice
 from .config import TracerRule as TracerRule
 from .errors import BsbatchError as BsbatchError
 from .errors import ItemError as ItemError

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
@@ -107,6 +108,31 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyChoice:
+    """The studies that are scored; without a value all. Part of the configuration hash if it has one."""
+
+    since: date | None = None
+    """First date of a study."""
+    until: date | None = None
+    """Last date of a study."""
+    manufacturer: str | None = None
+    """Part of (0008,0070) Manufacturer, in any case."""
+    accessions: Path | None = None
+    """File with Accession Numbers, one a line."""
+    exclude: Path | None = None
+    """File with Accession Numbers or Study Instance UIDs to leave out, one a line."""
+    worklist: Path | None = None
+    """File of ``bsbatch select`` or ``bsbatch worklist``, or Study Instance UIDs, one a line."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that choose nothing."""
+        if self.since and self.until and self.since > self.until:
+            raise UsageError("--since is later than --until")
+        if self.manufacturer is not None and not self.manufacturer.strip():
+            raise UsageError("--manufacturer needs a text")
+
+
+@dataclass(frozen=True, slots=True)
 class Effort:
     """Use of the machine; changes no result. None lets bsbatch choose for the processors and memory it may use."""
 
@@ -173,6 +199,7 @@ class RunConfig:
     threshold: float | None = None
     """Smallest ``p_metastasis`` that is predicted positive, in [0, 1]; None for the model's threshold."""
     selection: Selection = Selection()
+    studies: StudyChoice = StudyChoice()
     effort: Effort = Effort()
     cam: CamMode = CamMode.NONE
     """Examinations that get a heat map; part of the configuration hash unless ``none``."""

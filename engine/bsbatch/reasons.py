@@ -1,6 +1,6 @@
 """Reason codes of objects and examinations that were not used; stable, part of the public interface.
 
-A ``skipped`` object was never a whole-body bone scan; a ``failed`` one may be one but could not be used.
+A ``skipped`` object was never a whole-body bone scan, or was not asked for; a ``failed`` one could not be used.
 """
 
 from dataclasses import dataclass
@@ -57,6 +57,7 @@ class Reason(StrEnum):
     LATERAL_VIEW = "lateral_view"
     DUPLICATE_VIEW = "duplicate_view"
     DERIVED_COPY = "derived_copy"
+    NOT_SELECTED = "not_selected"
     ASPECT_OUT_OF_RANGE = "aspect_out_of_range"
     MATRIX_TOO_SMALL = "matrix_too_small"
     DETECTOR_VECTOR_MISMATCH = "detector_vector_mismatch"
@@ -107,6 +108,7 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.LATERAL_VIEW: "a lateral view only",
     Reason.DUPLICATE_VIEW: "a copy: its patient and its pixels are those of another object of the study",
     Reason.DERIVED_COPY: "a processed copy of an original acquisition of the study",
+    Reason.NOT_SELECTED: "a whole-body object of a study that the run was asked to leave out (--since, --exclude ...)",
     Reason.ASPECT_OUT_OF_RANGE: "a whole-body object whose rows / columns are outside 1.8 to 6",
     Reason.MATRIX_TOO_SMALL: "shaped like a body, but small and without an Image Type: name it a whole-body scan",
     Reason.DETECTOR_VECTOR_MISMATCH: "Detector or Energy Window Vector is not as long as the number of frames",
@@ -149,12 +151,13 @@ SKIPS = frozenset(
         Reason.LATERAL_VIEW,
         Reason.DUPLICATE_VIEW,
         Reason.DERIVED_COPY,
+        Reason.NOT_SELECTED,
     }
 )
-"""Reasons of objects that were never a whole-body bone scan, or are copies of one."""
+"""Reasons of objects that were never a whole-body bone scan, are copies of one, or were not asked for."""
 
-COPIES = frozenset({Reason.DUPLICATE_VIEW, Reason.DERIVED_COPY})
-"""Reasons of objects that belong to a study, but to no examination."""
+OF_STUDY = frozenset({Reason.DUPLICATE_VIEW, Reason.DERIVED_COPY, Reason.NOT_SELECTED})
+"""Reasons that a whole study decides for objects outside any examination."""
 
 
 def status_of(reason: Reason) -> Status:

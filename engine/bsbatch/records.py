@@ -1,7 +1,4 @@
-"""Records that the stages of a run pass to one another.
-
-Those made for every object or examination are tuples, which are made several times as fast as dataclasses.
-"""
+"""Records that the stages of a run pass to one another. Those of every object are tuples, which are made faster."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -212,6 +209,8 @@ class ScanObject(NamedTuple):
     label: ScanLabel = ScanLabel()
     tracer: Tracer = UNKNOWN_TRACER
     demographics: Demographics = Demographics()
+    is_wanted: bool | None = True
+    """False if it was not asked for; None if it is excluded, and its whole study with it."""
 
 
 class ExamView(NamedTuple):

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsbatch.cli.fetch import parse_day
+from bsbatch.cli.options import parse_day
+from bsbatch.cohort.lists import read_list
 from bsbatch.errors import ItemError, UsageError
 from bsbatch.pacs import qido
 from bsbatch.pacs.http import parse_list
 from bsbatch.pacs.multipart import boundary_of, parts
 from bsbatch.pacs.protocol import StudyFilter, Trouble
-from bsbatch.pacs.search import read_list, searches
+from bsbatch.pacs.search import searches
 from bsbatch.pacs.settings import Access, FetchConfig, Wanted
 
 BOUNDARY = "a-boundary=42"

@@ -14,7 +14,7 @@ from bsbatch.cohort.labelled import beside
 from bsbatch.cohort.selecting import Pick, Selecting, select
 from bsbatch.cohort.settings import MOST_LISTED, Join, LabelTable, Rank, Worklist
 from bsbatch.cohort.worklist import write_worklist
-from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection
+from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection, StudyChoice
 from bsbatch.errors import UsageError
 from bsbatch.models.directory import Model
 from bsbatch.requirements import require
@@ -161,6 +161,8 @@ def screen(
     threshold: float | None = None,
     cam: CamMode | str = CamMode.NONE,
     selection: Selection = Selection(),  # noqa: B008 - frozen
+    studies: StudyChoice = StudyChoice(),  # noqa: B008 - frozen
+    identify: bool = False,
     effort: Effort = Effort(),  # noqa: B008 - frozen
     limit: int | None = None,
     keyfile: Path | str | None = None,
@@ -188,6 +190,10 @@ def screen(
         Examinations that get a heat map (Grad-CAM): ``"none"``, ``"positive"`` or ``"all"``.
     selection
         Rules for usable examinations.
+    studies
+        Studies that are scored; the others have the reason ``not_selected``.
+    identify
+        Write Patient ID, Accession Number and more into the results.
     effort
         Use of the machine; changes no result.
     limit
@@ -213,6 +219,8 @@ def screen(
         backend=choice_of(BackendName, backend, "backend"),
         threshold=threshold,
         selection=selection,
+        studies=studies,
+        is_identified=identify,
         effort=effort,
         cam=choice_of(CamMode, cam, "cam"),
         limit=limit,

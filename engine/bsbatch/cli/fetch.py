@@ -7,27 +7,13 @@ from typing import Annotated
 import typer
 
 from bsbatch.cli.exits import DONE, TOO_MANY_FAILED
+from bsbatch.cli.options import parse_day
 from bsbatch.cli.terminal import Terminal
-from bsbatch.errors import UsageError
 from bsbatch.pacs.pace import Hours, SteadyPace
 from bsbatch.pacs.settings import Access, FetchConfig, Wanted
 
 _INTERRUPTED = "Stopping once what is on its way has arrived. The same command goes on."
 _WHAT, _HOW, _ACCESS = "What to fetch", "How to fetch", "Access"
-
-
-def parse_day(text: str) -> date:
-    """Return a date.
-
-    Raises
-    ------
-    UsageError
-        It is none.
-    """
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is no date: write 2026-01-31") from error
 
 
 def fetch(
@@ -115,7 +101,7 @@ def fetch(
     The same command goes on, and later fetches what is new.
     Exit codes: 0 done, 2 usage, 3 something failed, 4 stopped (resumable), 130 interrupted.
     """
-    from bsbatch.pacs.search import read_list
+    from bsbatch.cohort.lists import read_list
 
     wanted = Wanted(since, until, read_list(accessions) if accessions else (), read_list(patients) if patients else ())
     config = FetchConfig(source, folder, wanted, Access(credentials, certificate, ca, aet, move_to), dry_run)

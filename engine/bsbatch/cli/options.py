@@ -1,5 +1,6 @@
 """Options of several commands."""
 
+from datetime import date
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,8 @@ import typer
 from bsbatch.config import OFFERED_BACKENDS, BackendName, CamMode, OverlayFormat, OverlayStyle, TracerRule
 from bsbatch.errors import UsageError
 
-INPUT, TUNING, OUTPUT, CLUSTER = "What to screen", "How to run", "What to write", "On several machines"
+INPUT, STUDIES, TUNING = "What to screen", "Which studies to score", "How to run"
+OUTPUT, CLUSTER = "What to write", "On several machines"
 """Panels of the help pages."""
 
 
@@ -29,6 +31,20 @@ def parse_backend(name: str) -> BackendName:
     raise UsageError(f"no --backend is called {name!r}.{guess} The backends are {', '.join(OFFERED_BACKENDS)}")
 
 
+def parse_day(text: str) -> date:
+    """Return a date.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no date: write 2026-01-31") from error
+
+
 backend_option = partial(
     typer.Option,
     parser=parse_backend,
@@ -44,6 +60,17 @@ Threshold = Annotated[
 ]
 Tracer = Annotated[
     TracerRule, typer.Option(help="Score scans of bone tracers, or of any radionuclide.", rich_help_panel=INPUT)
+]
+_study = partial(typer.Option, show_default=False, rich_help_panel=STUDIES)
+_day = partial(_study, parser=parse_day, metavar="DATE")
+Since = Annotated[date | None, _day(help="First date of a study, 2026-01-31.")]
+Until = Annotated[date | None, _day(help="Last date of a study.")]
+Manufacturer = Annotated[str | None, _study(help="Part of Manufacturer.")]
+Accessions = Annotated[Path | None, _study(metavar="FILE", help="Accession Numbers, one a line.")]
+Exclude = Annotated[Path | None, _study(metavar="FILE", help="Accession Numbers or study UIDs to leave out.")]
+WorklistFile = Annotated[
+    Path | None,
+    _study("--worklist", metavar="FILE", help="File of bsbatch select or worklist, or study UIDs, one a line."),
 ]
 Threads = Annotated[int | None, typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=TUNING)]
 Pseudonymise = Annotated[

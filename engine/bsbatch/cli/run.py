@@ -11,15 +11,21 @@ from bsbatch.cli.options import (
     INPUT,
     OUTPUT,
     TUNING,
+    Accessions,
     Cam,
+    Exclude,
     Identify,
+    Manufacturer,
     Overlays,
     OverlayStyles,
     Pseudonymise,
     Quiet,
+    Since,
     Threads,
     Threshold,
     Tracer,
+    Until,
+    WorklistFile,
     backend_option,
 )
 from bsbatch.cli.terminal import Terminal
@@ -34,6 +40,7 @@ from bsbatch.config import (
     OverlayStyle,
     RunConfig,
     Selection,
+    StudyChoice,
     TracerRule,
 )
 from bsbatch.errors import UsageError
@@ -44,6 +51,14 @@ _Model = Annotated[
 ]
 _CamEngine = Annotated[
     CamEngine, typer.Option(help="Compute heat maps in the backend, or with model.keras.", rich_help_panel=OUTPUT)
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the tables. Needed but for --dry-run.", show_default=False, rich_help_panel=OUTPUT),
+]
+_Limit = Annotated[
+    int | None,
+    typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=INPUT),
 ]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Delete the tables in --out first.", rich_help_panel=OUTPUT)]
 _Moved = Annotated[
@@ -60,12 +75,7 @@ def run(
     ],
     *,
     model: _Model = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the tables. Needed but for --dry-run.", show_default=False, rich_help_panel=OUTPUT
-        ),
-    ] = None,
+    out: _Out = None,
     threshold: Threshold = None,
     assume_frame_order: Annotated[
         bool,
@@ -75,10 +85,13 @@ def run(
         int, typer.Option(help="Largest rows x columns x frames of an object.", rich_help_panel=INPUT)
     ] = Selection().max_pixels,
     tracer: Tracer = TracerRule.BONE,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="Largest number of examinations to process.", show_default=False, rich_help_panel=INPUT),
-    ] = None,
+    limit: _Limit = None,
+    since: Since = None,
+    until: Until = None,
+    manufacturer: Manufacturer = None,
+    accessions: Accessions = None,
+    exclude: Exclude = None,
+    worklist: WorklistFile = None,
     backend: Annotated[BackendName, backend_option(rich_help_panel=TUNING)] = BackendName.AUTO,
     threads: Threads = None,
     batch_size: Annotated[
@@ -133,6 +146,7 @@ def run(
         backend=backend,
         threshold=threshold,
         selection=Selection(assume_frame_order, max_pixels, tracer),
+        studies=StudyChoice(since, until, manufacturer, accessions, exclude, worklist),
         effort=Effort(threads, batch_size, unit_size),
         max_error_rate=max_error_rate,
         limit=limit,

@@ -149,11 +149,16 @@ def _key_column(table: Table, join: Join, at: int) -> int:
     name, key = join.columns[at], join.keys[at]
     if name is not None:
         return table.index_of(name)
-    found = [at for at, column in enumerate(table.columns) if _letters(column) in NAMES[key]]
+    found = known_columns(table, key)
     if len(found) != 1:
         fault = "several columns" if found else "no column"
         raise UsageError(f"{table.path} has {fault} for the {key}: name it, --join {key}=COLUMN; it has {table.header}")
     return found[0]
+
+
+def known_columns(table: Table, key: str) -> list[int]:
+    """Return the positions of the columns whose heading names a key (`NAMES`)."""
+    return [at for at, column in enumerate(table.columns) if _letters(column) in NAMES[key]]
 
 
 def _letters(heading: str) -> str:

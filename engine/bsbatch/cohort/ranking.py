@@ -15,7 +15,15 @@ from bsbatch.store.folder import overlays_of
 from bsbatch.store.tables import OK
 
 Record = dict[str, Any]
-_NAMED = ("patient_id", "accession_number", "study_date", "patient_age", "patient_sex", "requesting_service")
+_NAMED = (
+    "patient_id",
+    "accession_number",
+    "study_date",
+    "patient_age",
+    "patient_sex",
+    "requesting_service",
+    "study_uid",
+)
 _UNNAMED = ("study_uid", "acquisition_date", "age_band", "patient_sex")
 """Columns that identify an examination, with and without ``--identify``."""
 _CERTAIN = 1e-7

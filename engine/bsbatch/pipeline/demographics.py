@@ -39,7 +39,7 @@ def describe(header: Header, keys: PatientKeys, *, is_identified: bool) -> Demog
     study = header.study
     if study is None:
         return Demographics()
-    day = _day(study.study_date) or day_of(header.acquisition_date)
+    day = study_day(header)
     years, number = _years(study, day), _text(study, study.accession_number)
     return Demographics(
         keys.accession(number),
@@ -48,6 +48,11 @@ def describe(header: Header, keys: PatientKeys, *, is_identified: bool) -> Demog
         None if years is None else band_of(years),
         _identity(header, study, number, years) if is_identified else None,
     )
+
+
+def study_day(header: Header) -> int | None:
+    """Return the proleptic ordinal of the date of a study, else that of the acquisition; None without both."""
+    return (_day(header.study.study_date) if header.study else None) or day_of(header.acquisition_date)
 
 
 def _identity(header: Header, study: StudyAttributes, number: str | None, years: int | None) -> Identity:

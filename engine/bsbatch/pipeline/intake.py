@@ -1,8 +1,8 @@
 """Objects to units of examinations: listing, headers, views, pairing.
 
-An object with both views is an examination at once. All other objects wait for the end of the listing, and then their
-studies are decided. A study may have rows already, from this run or an earlier one. It is then revised: decided anew
-from all its objects, and only the rows that come out otherwise are written again.
+An object with both views is an examination at once, if its study was asked for. All other objects wait for the end of
+the listing, and then their studies are decided. A study may have rows already, from this run or an earlier one. It is
+then revised: decided anew from all its objects, and only the rows that come out otherwise are written again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,14 +23,15 @@ from bsbatch.errors import ItemError
 from bsbatch.host.threads import adaptive_map
 from bsbatch.host.workers import Isolation
 from bsbatch.identity import DigestSet, digest, exam_id
-from bsbatch.pipeline.demographics import describe
+from bsbatch.pipeline.choosing import ALL_STUDIES, NOT_SELECTED, Choosing, is_left_out
+from bsbatch.pipeline.demographics import describe, study_day
 from bsbatch.pipeline.reading import read_digests
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.pipeline.waiting import Packed, WaitingRoom, key_of
 from bsbatch.protocols import Source
 from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.reasons import Reason, Stage, Verdict
-from bsbatch.records import Examination, FrameView, Header, ObjectRef, ScanObject, SettledObject, Unit
+from bsbatch.records import Examination, FrameView, Header, ObjectRef, ScanLabel, ScanObject, SettledObject, Unit
 from bsbatch.store.catalog import Catalog
 from bsbatch.store.committed import Committed, uid_digest
 from bsbatch.telemetry import Telemetry
@@ -62,6 +63,8 @@ class Intake:
     pseudonymiser: Pseudonymiser | None = None
     is_identified: bool = False
     """True if rows name the patient (`bsbatch.patients.record.Identity`)."""
+    choosing: Choosing = ALL_STUDIES
+    """Decides which studies are scored."""
     holds_all: bool = False
     """True if no rows are kept that could be revised: every object waits for the end of the listing."""
     seen: int = 0
@@ -144,7 +147,7 @@ class Intake:
         for found in adaptive_map(self._inspect_chunk, self._list_unsettled(), self.threads, self.source.heads_at_once):
             if isinstance(found, SettledObject):
                 yield found
-            elif has_both_views(found) and not self.holds_all and (key := key_of(found)) not in known:
+            elif self._is_ready(found) and (key := key_of(found)) not in known:
                 known.add(key)
                 yield examine((found,))
             else:
@@ -154,8 +157,14 @@ class Intake:
             yield from self._decide(scans)
         self.is_exhausted = True
 
+    def _is_ready(self, scan: ScanObject) -> bool:
+        """Return True if an object is an examination whatever else its study holds; revisions see to the rest."""
+        return scan.is_wanted is True and has_both_views(scan) and not self.holds_all
+
     def _decide(self, scans: list[ScanObject]) -> list[Event]:
         """Decide a study. A bug fails its objects together, and costs no other study."""
+        if is_left_out(scans):
+            return [SettledObject(scan.ref, scan.header, NOT_SELECTED) for scan in scans]
         try:
             return decide(scans, self._read_digests)
         except Exception as error:  # see `verdict_of`
@@ -214,12 +223,13 @@ class Intake:
         other_nuclide, tracer = self._judge_tracer(header, views, identify(header))
         header, defect = without_labels(header), defect or other_nuclide
         person = describe(named, self.patient_keys, is_identified=self.is_identified)
+        is_wanted = self.choosing.judge(header, person.accession_key, study_day(named))
         if isinstance(views, tuple):
             defect = defect or (find_gap(header) if len(views) == 1 else None)
-            return ScanObject(ref, header, views, defect, label, tracer, person)
+            return ScanObject(ref, header, views, defect, label, tracer, person, is_wanted)
         if views.reason is Reason.LATERAL_VIEW:
             return SettledObject(ref, header, views)
-        return ScanObject(ref, header, (), defect or views, tracer=tracer, demographics=person)
+        return ScanObject(ref, header, (), defect or views, ScanLabel(), tracer, person, is_wanted)
 
     def _judge_tracer(
         self, header: Header, views: tuple[FrameView, ...] | Verdict, tracer: Tracer

@@ -32,6 +32,7 @@ def make_intake(setup: RunSetup, catalog: Catalog, telemetry: Telemetry, isolati
         setup.patient_keys,
         setup.pseudonymiser,
         setup.config.is_identified,
+        setup.choosing,
     )
 
 

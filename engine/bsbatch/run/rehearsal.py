@@ -9,11 +9,12 @@ from bsbatch.host.workers import Isolation
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
 from bsbatch.pipeline.intake import Intake
+from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
 from bsbatch.reasons import Status
 from bsbatch.records import Unit
 from bsbatch.run.forecast import find_rate
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs
-from bsbatch.run.setup import MAX_UNIT, open_source
+from bsbatch.run.setup import MAX_UNIT, choose_studies, open_source
 from bsbatch.sources.listing import list_once
 from bsbatch.store.catalog import Catalog
 from bsbatch.store.flow import Flow
@@ -30,9 +31,22 @@ def rehearse(config: RunConfig, reporter: Reporter) -> Report:
         The archive is empty, or the model cannot be used.
     """
     started = time.monotonic()
-    flow, threads = Flow(), config.effort.threads or usable_cpus()
+    flow, threads, keys = Flow(), config.effort.threads or usable_cpus(), PatientKeys.random()
+    pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
+    choosing = choose_studies(config.studies, keys, pseudonymiser)
     with list_once(open_source(config)) as source, Isolation() as isolation:
-        intake = Intake(source, config.selection, Catalog(), Telemetry(), isolation, threads, holds_all=True)
+        intake = Intake(
+            source,
+            config.selection,
+            Catalog(),
+            Telemetry(),
+            isolation,
+            threads,
+            keys,
+            pseudonymiser,
+            choosing=choosing,
+            holds_all=True,
+        )
         reporter.start(run_in_background(source.count), 0)
         for unit in intake.units(MAX_UNIT, config.limit):
             _count_unit(flow, unit)

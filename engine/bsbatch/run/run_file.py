@@ -2,10 +2,11 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import bsbatch
+from bsbatch.config import StudyChoice
 from bsbatch.cuda import gpu
 from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.preprocess import VERSION
@@ -44,6 +45,7 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
             "precision": setup.precision,
             "preprocessing_version": VERSION,
             "selection": asdict(config.selection),
+            "studies": dict.fromkeys(_STUDIES) | setup.choosing.facts(),
             "cam": str(config.cam),
             "cam_engine": str(config.cam_engine),
             "effort": asdict(config.effort),
@@ -60,6 +62,7 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
     }
 
 
+_STUDIES = tuple(field.name for field in fields(StudyChoice))
 _OPTIONS = {
     "model_id": "--model",
     "threshold": "--threshold",
@@ -68,6 +71,7 @@ _OPTIONS = {
     "assume_frame_order": "--assume-frame-order",
     "max_pixels": "--max-pixels",
     "tracer": "--tracer",
+    **{name: f"--{name}" for name in _STUDIES},
     "cam": "--cam",
     "cam_engine": "--cam-engine",
     "identified": "--identify",
@@ -95,7 +99,8 @@ def find_differences(setup: RunSetup) -> str:
 def _decisive(content: Mapping[str, Any]) -> dict[str, Any]:
     """Collect the settings of `_OPTIONS` from ``run.json``, which may be another program's."""
     config = content.get("config")
-    parts = content, content.get("model"), config, config.get("selection") if isinstance(config, dict) else None
+    rules = [config.get(name) for name in ("selection", "studies")] if isinstance(config, dict) else []
+    parts = content, content.get("model"), config, *rules
     return {name: part[name] for part in parts if isinstance(part, Mapping) for name in _OPTIONS if name in part}
 
 

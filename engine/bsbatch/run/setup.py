@@ -2,16 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bsbatch.backends.registry import load_backend
-from bsbatch.config import BackendName, CamEngine, CamMode, OverlayFormat, RunConfig
+from bsbatch.cohort.lists import read_list, read_studies
+from bsbatch.config import BackendName, CamEngine, CamMode, OverlayFormat, RunConfig, StudyChoice
 from bsbatch.errors import UsageError
 from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import Model
+from bsbatch.pipeline.choosing import Choosing, names_of
 from bsbatch.pipeline.intake import may_be_opened
 from bsbatch.protocols import Backend, Source
 from bsbatch.pseudonyms import PatientKeys, Pseudonymiser
@@ -47,6 +49,8 @@ class RunSetup:
     """Configuration hash, model and threshold, as every row carries them."""
     threads: int
     """Threads that read headers and prepare examinations."""
+    choosing: Choosing
+    """Decides which studies are scored."""
 
     @property
     def recipe(self) -> WorkerRecipe:
@@ -103,12 +107,15 @@ def resolve(config: RunConfig, reporter: Reporter, *, is_watched: bool = False) 
     out = open_output(config.out, config.archive_path)
     pseudonymiser = Pseudonymiser.from_file(config.keyfile) if config.keyfile is not None else None
     patient_keys = PatientKeys.of(pseudonymiser.key if pseudonymiser is not None else open_patient_key(out))
+    choosing = choose_studies(config.studies, patient_keys, pseudonymiser)
     _check_maps(config, model)
     name = _choose_backend(config, model, reporter)
     precision = load_backend(name).precision
-    provenance = _provenance_of(config, model, precision, pseudonymiser)
+    provenance = _provenance_of(config, model, precision, pseudonymiser, choosing)
     threads = config.effort.threads or usable_cpus()
-    return RunSetup(config, out, source, model, pseudonymiser, patient_keys, name, precision, provenance, threads)
+    return RunSetup(
+        config, out, source, model, pseudonymiser, patient_keys, name, precision, provenance, threads, choosing
+    )
 
 
 def open_source(config: RunConfig, *, is_watched: bool = False) -> Source:
@@ -123,6 +130,28 @@ def open_source(config: RunConfig, *, is_watched: bool = False) -> Source:
     if not is_watched and next(iter(source), None) is None:
         raise UsageError(f"the archive {config.archive} holds no file: check the path")
     return source
+
+
+def choose_studies(studies: StudyChoice, keys: PatientKeys, pseudonymiser: Pseudonymiser | None) -> Choosing:
+    """Read the lists of the studies that are scored.
+
+    Raises
+    ------
+    UsageError
+        A list cannot be read.
+    """
+
+    def names(path: Path | None, read: Callable[[Path], tuple[str, ...]] = read_list) -> frozenset[str] | None:
+        return None if path is None else names_of(read(path), keys, pseudonymiser)
+
+    return Choosing(
+        studies.since,
+        studies.until,
+        None if studies.manufacturer is None else studies.manufacturer.strip().casefold(),
+        names(studies.accessions),
+        names(studies.worklist, read_studies),
+        names(studies.exclude),
+    )
 
 
 def make_backend(setup: RunSetup) -> Backend:
@@ -151,7 +180,11 @@ def _choose_backend(config: RunConfig, model: Model | None, reporter: Reporter) 
 
 
 def _provenance_of(
-    config: RunConfig, model: Model | None, precision: str, pseudonymiser: Pseudonymiser | None
+    config: RunConfig,
+    model: Model | None,
+    precision: str,
+    pseudonymiser: Pseudonymiser | None,
+    choosing: Choosing,
 ) -> Provenance:
     threshold = config.threshold
     if threshold is None:
@@ -173,6 +206,8 @@ def _provenance_of(
         decisive["cam_engine"] = str(config.cam_engine)
     if config.is_identified:
         decisive["identified"] = True
+    if studies := choosing.facts():
+        decisive["studies"] = studies
     is_calibrated = model is not None and model.manifest.is_calibrated
     model_id = model.model_id if model is not None else None
     return Provenance(_hash_of(decisive), model_id, threshold, has_maps, is_calibrated, config.is_identified)

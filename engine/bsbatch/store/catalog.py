@@ -5,7 +5,7 @@ Other rows are removed before the run begins, and their objects are processed ag
 
 - failed rows, because the cause may be gone: a missing decoder, a permission, a partner that arrives;
 - all rows of an examination if one of its objects has changed;
-- the rows of copies, if other rows of their study are removed;
+- the rows of copies and of objects that are left out, if other rows of their study are removed;
 - rows that a killed run left without their counterpart in the other table.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bsbatch.errors import ConfigMismatchError, OutputError
 from bsbatch.identity import DigestSet, digest
-from bsbatch.reasons import COPIES, Status
+from bsbatch.reasons import OF_STUDY, Status
 from bsbatch.records import ObjectRef
 from bsbatch.store.committed import COLUMNS, is_of_study, study_of
 from bsbatch.store.parts import all_rows, keep_rows, metadata_of, parts_in, remove_leftovers
@@ -139,8 +139,8 @@ class _Tables:
     def _stays(self, row: Row) -> bool:
         if row["exam_id"] is not None:
             return row["exam_id"] not in self._reopened
-        is_kept_copy = row["reason"] not in COPIES or study_of(row) not in self._reopened_studies
-        return is_kept_copy and self._is_sound(row)
+        is_kept = row["reason"] not in OF_STUDY or study_of(row) not in self._reopened_studies
+        return is_kept and self._is_sound(row)
 
 
 def _fingerprints(refs: Iterable[ObjectRef]) -> dict[int, int]:

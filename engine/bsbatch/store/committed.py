@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from bsbatch.errors import OutputError
 from bsbatch.identity import DigestSet, digest, study_key
-from bsbatch.reasons import COPIES, Stage
+from bsbatch.reasons import OF_STUDY, Stage
 from bsbatch.records import Examination, SettledObject
 from bsbatch.store.parts import all_rows, keep_rows, parts_in
 from bsbatch.store.tables import OBJECTS, RESULTS, Row
@@ -26,7 +26,7 @@ class _Decided(NamedTuple):
 
 
 class Committed:
-    """The rows in an output folder of the objects of some studies: examinations and copies."""
+    """The rows in an output folder of the objects of some studies: examinations, copies, objects left out."""
 
     def __init__(self, out: Path) -> None:
         self._objects, self._results = out / OBJECTS, out / RESULTS
@@ -128,8 +128,8 @@ def uid_digest(study: int, sop_uid: str | None) -> int | None:
 
 
 def is_of_study(row: Row) -> bool:
-    """Return True if a row of ``objects`` is that of a whole-body object: part of an examination, or a copy."""
-    return row["exam_id"] is not None or row["reason"] in COPIES
+    """Return True if a row of ``objects`` is that of a whole-body object: of an examination, a copy, or left out."""
+    return row["exam_id"] is not None or row["reason"] in OF_STUDY
 
 
 def study_of(row: Row) -> int:
