@@ -49,7 +49,7 @@ def main() -> None:
     """Score the archive."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     job = Job.from_arguments()
-    ray.init(num_cpus=job.threads, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init("local", num_cpus=job.threads, include_dashboard=False, log_to_driver=False, configure_logging=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     scores = (
         ray.data.read_binary_files(str(job.kit / ARCHIVE))

@@ -34,7 +34,17 @@ def test_any_text_is_an_address_or_a_usage_error(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "PACS", "PACS@host", "PACS@host:", "@host:104", "PACS@host:65536", "A" * 17 + "@host:104", "PACS@::1:104"],
+    [
+        "",
+        "PACS",
+        "PACS@host",
+        "PACS@host:",
+        "@host:104",
+        "PACS@host:65536",
+        "PACS@host:\u0660",
+        "A" * 17 + "@host:104",
+        "PACS@::1:104",
+    ],
 )
 def test_what_is_no_address_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):

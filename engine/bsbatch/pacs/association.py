@@ -21,7 +21,7 @@ from bsbatch.dicom.pixels import READABLE_SYNTAXES
 from bsbatch.errors import SourceError, UsageError
 from bsbatch.host.threads import Lock
 
-_ADDRESS = re.compile(r"([ -~]{1,16})@(\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+):(\d{1,5})")
+_ADDRESS = re.compile(r"([ -~]{1,16})@(\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+):([0-9]{1,5})")
 _AE_TITLE = re.compile(r"(?! +$)[ -\[\]-~]{1,16}")
 """PS3.5 section 6.2, VR AE: printable, no backslash, not only spaces."""
 LARGEST_PORT = 65535
