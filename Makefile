@@ -135,7 +135,7 @@ try-wheel:
 	rm -rf $(TRY)
 	$(PYTHON) -m venv $(TRY)
 	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(TRY)/bin/python -m pip install --quiet \
-	    "$$(ls dist/*_$$(uname -m).whl)[codecs,evaluate,report,pandas]" nbclient ipykernel
+	    "$$(ls dist/*_$$(uname -m).whl)[codecs,cohort,evaluate,report,pandas]" nbclient ipykernel
 	$(TRY)/bin/python -m tests.wheels.first_hour
 
 format: $(VENV)/.check

@@ -1,4 +1,4 @@
-"""Run docs/notebook.ipynb. ``python -m tests.api.notebook`` writes its outputs anew."""
+"""Run the notebooks of docs. ``python -m tests.api.notebook`` writes their outputs anew."""
 
 import ast
 import base64
@@ -12,20 +12,20 @@ from typing import Any
 
 from PIL.Image import Image
 
-NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs").glob("*.ipynb"))
 Output = dict[str, Any]
 
 
-def read() -> dict[str, Any]:
-    """The notebook."""
-    content: dict[str, Any] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+def read(notebook: Path) -> dict[str, Any]:
+    """A notebook."""
+    content: dict[str, Any] = json.loads(notebook.read_text(encoding="utf-8"))
     return content
 
 
-def run_notebook() -> list[list[Output]]:
+def run_notebook(notebook: Path) -> list[list[Output]]:
     """Run the cells in the current folder, one after another with one namespace; return the outputs of each."""
     names: dict[str, object] = {}
-    codes = ["".join(cell["source"]) for cell in read()["cells"] if cell["cell_type"] == "code"]
+    codes = ["".join(cell["source"]) for cell in read(notebook)["cells"] if cell["cell_type"] == "code"]
     return [list(_run(code, number, names)) for number, code in enumerate(codes, start=1)]
 
 
@@ -60,14 +60,15 @@ def texts_of(outputs: list[Output]) -> list[str]:
 
 
 def main() -> None:
-    """Write the outputs into the notebook."""
-    notebook = read()
-    with TemporaryDirectory() as folder, chdir(folder):
-        outputs = run_notebook()
-    codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    for number, (cell, found) in enumerate(zip(codes, outputs, strict=True), start=1):
-        cell |= {"outputs": found, "execution_count": number}
-    NOTEBOOK.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write the outputs into the notebooks."""
+    for path in NOTEBOOKS:
+        with TemporaryDirectory() as folder, chdir(folder):
+            outputs = run_notebook(path)
+        notebook = read(path)
+        codes = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        for number, (cell, found) in enumerate(zip(codes, outputs, strict=True), start=1):
+            cell |= {"outputs": found, "execution_count": number}
+        path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
