@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.archives import Scan, dataset_of, uid, write
 from tests.cohort.hospital import STUDIES, accession, write_archive
 from tests.end_to_end.tables import bsbatch, by_source, objects, results
 
 import bsbatch as package
-from bsbatch.config import Selection, StudyChoice
+from bsbatch.config import BackendName, RunConfig, Selection, StudyChoice
+from bsbatch.run.report import SilentReporter
+from bsbatch.run.screen import screen
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -174,6 +180,36 @@ def test_a_new_object_brings_its_study_in_and_another_one_out(archive: Path, tmp
         (row["source"], row["reason"], row["exam_id"]) for row in objects(tmp_path / "once")
     ]
     assert len(results(tmp_path / "out")) == 4
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data())
+def test_rows_do_not_depend_on_the_run_that_saw_an_object_first(data: st.DataObject) -> None:
+    """Objects in and out of a range of dates and excluded ones, in any study and order, over two runs and at once."""
+    kinds = st.tuples(
+        st.integers(0, 2), st.sampled_from(["A", "P", "AP"]), st.sampled_from(["2018", "2020"]), st.booleans()
+    )
+    drawn = data.draw(st.lists(kinds, min_size=2, max_size=7))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        excluded = list_of(folder / "no.txt", "NO")
+        studies = StudyChoice(since=date(2020, 1, 1), exclude=excluded)
+        for out, halves in (("twice", (drawn[: len(drawn) // 2], drawn)), ("once", (drawn,))):
+            for part in halves:
+                for number, (study, views, year, is_wanted) in enumerate(part):
+                    dataset = dataset_of(Scan(study, views, number, rows=64, columns=32))
+                    dataset.StudyDate, dataset.AccessionNumber = f"{year}0102", "YES" if is_wanted else "NO"
+                    write(dataset, folder / out / f"{number}.dcm")
+                config = RunConfig(folder / out, folder / f"{out}-rows", backend=BackendName.FAKE, studies=studies)
+                screen(config, SilentReporter())
+        names = ("source", "status", "reason", "exam_id")
+        rows = [[[row[name] for name in names] for row in objects(folder / out)] for out in ("twice-rows", "once-rows")]
+        assert rows[0] == rows[1]
+        for study in range(3):
+            own = [kind for kind in drawn if kind[0] == study]
+            is_out = not all(kind[3] for kind in own) or not any(kind[2] == "2020" for kind in own)
+            reasons = {row[2] == "not_selected" for row, kind in zip(rows[0], drawn, strict=True) if kind[0] == study}
+            assert reasons <= {is_out}
 
 
 def test_python_takes_the_same_choice(archive: Path, tmp_path: Path) -> None:
