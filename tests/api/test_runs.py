@@ -35,6 +35,17 @@ def test_a_run_is_a_data_frame(run: bsbatch.Run) -> None:
     assert list(frame["p_metastasis"]) == run.results["p_metastasis"].to_pylist()
 
 
+def test_two_runs_are_compared(run: bsbatch.Run, twin: Path, tmp_path: Path) -> None:
+    archive = run.out.parent / "archive"
+    other = bsbatch.screen(archive, model=twin, out=tmp_path, backend="onnxruntime", threshold=0.0)
+
+    for second in (other, tmp_path):
+        found = run.compare(second)
+        assert {pair.exam_id for pair in found.pairs} == {row["exam_id"] for row in run.results.to_pylist()}
+        assert [pair.difference for pair in found.pairs] == [0.0] * 3
+        assert len(found.flips) == sum(row["predicted"] == 0 for row in run.results.to_pylist())
+
+
 def test_two_views_get_the_score_that_the_run_gives_them(run: bsbatch.Run, twin: Path) -> None:
     anterior, posterior = pixels_of(Scan(1))
     row = next(row for row in run.results.to_pylist() if row["source_anterior"] == "000/000001.dcm")

@@ -122,6 +122,21 @@ def test_a_join_by_patient_and_date_is_that_of_pandas(
     assert len(found.rows) + found.repeated + len(found.unjoined) == len(rows)
 
 
+@settings(deadline=None, max_examples=150)
+@given(EXAMS, ROWS)
+def test_a_join_by_study_is_that_of_pandas(folder: Path, exams: Sequence[Examined], rows: Rows) -> None:
+    text = "study_uid,meta,ward\n" + "".join(
+        f'"{number and f"1.{number}"}",{label},{ward}\n' for number, _, label, ward in rows
+    )
+
+    found = joined(folder, text, "study", examined_set(*exams), ["ward"])
+
+    table, run = frames(exams, text)
+    pairs = table[table.study_uid != ""].merge(run, left_on="study_uid", right_on="study")[["line", "study"]]
+    assert (labels_of(found), found.repeated) == by_hand(table, pairs)
+    assert len(found.rows) + found.repeated + len(found.unjoined) == len(rows)
+
+
 def test_a_join_by_study_labels_every_examination_of_it(tmp_path: Path) -> None:
     run = examined_set(exam("1.1", "a"), exam("1.1", "b"), exam("1.2"))
 

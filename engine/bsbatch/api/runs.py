@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -16,6 +16,7 @@ from bsbatch.cohort.settings import MOST_LISTED, Join, LabelTable, Rank, Worklis
 from bsbatch.cohort.worklist import write_worklist
 from bsbatch.config import BackendName, CamMode, Effort, RunConfig, Selection, StudyChoice
 from bsbatch.errors import UsageError
+from bsbatch.evaluation.settings import require_packages
 from bsbatch.models.directory import Model
 from bsbatch.requirements import require
 from bsbatch.run.report import Reporter, SilentReporter
@@ -25,6 +26,9 @@ from bsbatch.store.folder import RUN_FILE, read_run_file
 from bsbatch.store.parts import read_table
 from bsbatch.store.reconcile import add_up
 from bsbatch.store.tables import OBJECTS, RESULTS, to_table
+
+if TYPE_CHECKING:
+    from bsbatch.evaluation.agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,29 @@ class Run:
         """
         pick = None if per_patient is None else choice_of(Pick, per_patient, "per_patient")
         return select(self.results, Selecting(where, one_per_study, pick, sample, seed, stratify)).table
+
+    def compare(self, other: "Run | Path | str", labels: Path | str | None = None) -> "Agreement":
+        """Compare this run with another one over the same examinations, as ``bsbatch compare`` does.
+
+        Parameters
+        ----------
+        other
+            The other run, or its output folder.
+        labels
+            CSV with ``study_uid`` and ``label``; None compares without.
+
+        Raises
+        ------
+        MissingPackageError
+            A package of the extra ``evaluate`` is not installed.
+        UsageError
+            Results or labels cannot be used, or the runs share too few scored examinations.
+        """
+        require_packages()
+        from bsbatch.evaluation.agreement import compare_runs  # noqa: PLC0415 - scipy is of an extra
+
+        folder = other.out if isinstance(other, Run) else Path(other)
+        return compare_runs(self.out, folder, None if labels is None else Path(labels))
 
     def _read(self, table: str) -> pa.Table:
         found = read_table(self.out / table)
