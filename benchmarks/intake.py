@@ -27,6 +27,7 @@ from bsbatch.host.threads import ordered_map
 from bsbatch.native.files import head_of
 from bsbatch.native.view_pairs import pair_functions
 from bsbatch.pipeline.screening import IN_A_PIECE, PIECES_AHEAD
+from bsbatch.protocols import FilePart
 from bsbatch.run.setup import RunSetup
 
 INTAKE, SCALING, SKIM = Target(8.0, "x", True), Target(1.8, "x", True), Target(15.0, "x", True)
@@ -74,7 +75,8 @@ def _image_of(file: Path) -> NDArray[np.float32]:
     header = header_in(head_of(path, HEAD), file.stat().st_size, may_be_scan)
     front, back = (frame_offset(header, frame) if header is not None else None for frame in (1, 2))
     image = np.empty(IMAGE_SHAPE, np.float32)
-    if native is None or front is None or back is None or not native.load(((path, front), (path, back)), None, image):
+    part = FilePart(path, 0)
+    if native is None or front is None or back is None or not native.load(((part, front), (part, back)), None, image):
         raise DifferentResultsError(
             f"{file} was not read by the compiled functions: install bsbatch on a machine with a C compiler"
         )

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import BinaryIO, Literal, Protocol, Self, runtime_checkable
+from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,17 @@ from bsbatch.records import Inference, ObjectRef, PinnedImage, Unit, UnitOutcome
 
 Images = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 """``(N, 1, 512, 512)`` in [0, 1], as one array, or as an array ``(1, 512, 512)`` for each image, which saves a copy."""
+
+
+class FilePart(NamedTuple):
+    """Part of a file that holds an object as it is."""
+
+    path: str
+    offset: int
+    length: int = -1
+    """Bytes that have a checksum, all of the object; -1 if none is known."""
+    crc: int = 0
+    """CRC-32 of these bytes; compiled code compares it before a score is made from them."""
 
 
 class Source(Protocol):
@@ -37,12 +48,12 @@ class Source(Protocol):
         """
         ...
 
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None:
+    def file(self, ref: ObjectRef) -> FilePart | None:
         """Find the object in a file, for compiled code.
 
         Returns
         -------
-        Path of a file, and offset at which it holds the object as it is; None if only `open` reads the object.
+        The part of a file that holds the object as it is; None if only `open` reads the object.
         """
         ...
 

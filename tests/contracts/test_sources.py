@@ -99,7 +99,7 @@ def test_the_place_of_an_object_in_a_file_holds_its_bytes(storage: Storage) -> N
     for name, data in OBJECTS.items():
         place = source.file(found[name])
         if place is not None:
-            path, offset = place
+            path, offset = place.path, place.offset
             assert Path(path).read_bytes()[offset : offset + len(data)] == data
 
 

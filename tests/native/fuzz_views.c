@@ -258,11 +258,15 @@ static void try_read(struct input *input)
     check_checksum(&content, count);
     REQUIRE(bsbatch_read(others[choice % 4], 0, 1, paths[1] + 31) < 0);
     int is_file[2] = {!(kind & 8), !(kind & 16)};
+    uint32_t crc = 0;
+    int has_crc = kind & 128 && bsbatch_checksum(content.bytes, (uint64_t)content.size, &crc) == DONE;
     request.files[0] = is_file[0] ? paths[0] : others[choice % 4];
     request.files[1] = is_file[1] ? paths[kind & 4 ? 1 : 0] : others[choice / 4 % 4];
     for (int side = 0; side < 2; side++) {
-        int is_content = is_file[side] && kind & (32U << side);
+        int is_content = is_file[side] && kind & (32U << side) && !has_crc;
         request.sizes[side] = is_content ? content.size : -1;
+        request.lengths[side] = has_crc ? content.size : -1;
+        request.crcs[side] = crc;
         if (is_content)
             request.files[side] = (const char *)content.bytes;
     }

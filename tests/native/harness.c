@@ -41,7 +41,9 @@ static int measure_all(uint64_t rows, uint64_t columns)
 static int load_all(const uint16_t *views, const char *path)
 {
     struct pair_statistics statistics;
-    struct load_request request = {.files = {path, path}, .sizes = {-1, -1}, .offsets = {4, 4 + 2 * PIXELS}};
+    struct load_request request = {.files = {path, path}, .sizes = {-1, -1}, .lengths = {-1, -1}};
+    request.offsets[0] = 4;
+    request.offsets[1] = 4 + 2 * PIXELS;
     request.statistics = &statistics;
     FILE *file = fopen(path, "wb");
     if (file == NULL)

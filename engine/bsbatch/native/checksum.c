@@ -54,11 +54,26 @@ CARRYLESS static uint32_t checksum(const uint8_t *bytes, uint64_t size, uint32_t
     return ~reduce(x, by_128);
 }
 
+/* The few bytes that are no whole pieces. */
+static uint32_t continue_bytewise(const uint8_t *bytes, uint64_t size, uint32_t crc)
+{
+    crc = ~crc;
+    for (uint64_t i = 0; i < size; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc >> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    return ~crc;
+}
+
 OFFERED int32_t bsbatch_checksum(const uint8_t *bytes, uint64_t size, uint32_t *crc)
 {
-    if (size < 64 || size % 16 || !__builtin_cpu_supports("pclmul") || !__builtin_cpu_supports("sse4.1"))
+    if (!__builtin_cpu_supports("pclmul") || !__builtin_cpu_supports("sse4.1"))
         return NOT_HERE;
-    *crc = checksum(bytes, size, *crc);
+    uint64_t whole = size < 64 ? 0 : size - size % 16;
+    if (whole)
+        *crc = checksum(bytes, whole, *crc);
+    *crc = continue_bytewise(bytes + whole, size - whole, *crc);
     return DONE;
 }
 

@@ -8,9 +8,6 @@ from typing import Any
 
 from bsbatch.native.library import open_library
 
-_PIECE = 16
-_FEWEST = 4 * _PIECE
-
 
 def crc32(data: bytes, crc: int = 0) -> int:
     """Return `zlib.crc32` of some bytes.
@@ -22,13 +19,17 @@ def crc32(data: bytes, crc: int = 0) -> int:
     crc
         Of the bytes before them.
     """
-    compute = _load_checksum() if len(data) >= _FEWEST else None
-    if compute is None:
+    compute, value = _load_checksum(), ctypes.c_uint32(crc)
+    if compute is None or compute(data, len(data), ctypes.byref(value)):
         return zlib.crc32(data, crc)
-    whole, value = len(data) - len(data) % _PIECE, ctypes.c_uint32(crc)
-    if compute(data, whole, ctypes.byref(value)):
-        return zlib.crc32(data, crc)
-    return zlib.crc32(memoryview(data)[whole:], value.value)
+    return value.value
+
+
+@lru_cache(None)
+def is_compiled() -> bool:
+    """Return True if compiled code computes checksums on this processor."""
+    compute = _load_checksum()
+    return compute is not None and not compute(b"", 0, ctypes.byref(ctypes.c_uint32()))
 
 
 @lru_cache(None)

@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 7, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 8, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `_TWO_VIEWS`, `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
@@ -43,6 +43,9 @@ struct load_request {
     const char *files[2]; /* paths, or contents in memory; the same pointer twice if one file holds both */
     int64_t sizes[2];     /* of contents, bytes; negative for paths */
     int64_t offsets[2];
+    int64_t begins[2];    /* of the objects in files that have a checksum */
+    int64_t lengths[2];   /* of these objects, bytes; negative without a checksum */
+    uint32_t crcs[2];
     uint32_t limits[2];
     uint16_t *pixels;             /* both views, contiguous */
     struct pair_statistics *statistics; /* NULL if not wanted */
@@ -71,7 +74,7 @@ OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uin
 OFFERED void bsbatch_judge(const struct pair_statistics *statistics, const struct body_pieces *pieces,
                            double squareness, uint32_t found[2]);
 OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes);
-OFFERED int32_t bsbatch_checksum(const uint8_t *bytes, uint64_t size, uint32_t *crc);
+OFFERED int32_t bsbatch_checksum(const uint8_t *bytes, uint64_t size, uint32_t *crc); /* NOT_HERE on other processors */
 OFFERED int32_t bsbatch_take_in(struct load_request *request);
 OFFERED uint32_t bsbatch_lanes(void);
 OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, uint32_t lanes, float *arranged);

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.native.library import open_library
+from bsbatch.protocols import FilePart
 
 _COMMON = (1024, 256)
 _MOST = 0xFFFFFFFF
@@ -26,8 +27,6 @@ Pixels = NDArray[Any]
 """``(rows, columns)`` counts of any type of number."""
 Ranges = tuple[int, int, int, int]
 """Minimum and maximum of the sums of two rows, of the anterior and of the posterior view."""
-Frame = tuple[str | bytes, int]
-"""Path or content of a file, and byte offset of a view in it: ``(1024, 256)`` counts, little-endian 16-bit integers."""
 
 
 _TWO_VIEWS = struct.Struct("=4Qd4I4Qd4I")
@@ -109,6 +108,12 @@ class LoadRequest(ctypes.Structure):
         ("back_size", ctypes.c_int64),
         ("front_offset", ctypes.c_int64),
         ("back_offset", ctypes.c_int64),
+        ("front_begin", ctypes.c_int64),
+        ("back_begin", ctypes.c_int64),
+        ("front_length", ctypes.c_int64),
+        ("back_length", ctypes.c_int64),
+        ("front_crc", ctypes.c_uint32),
+        ("back_crc", ctypes.c_uint32),
         ("front_limit", ctypes.c_uint32),
         ("back_limit", ctypes.c_uint32),
         ("pixels", ctypes.c_void_p),
@@ -118,6 +123,10 @@ class LoadRequest(ctypes.Structure):
         ("ranges", ctypes.c_uint32 * 4),
         ("seconds", ctypes.c_double * 3),
     )
+
+
+Frame = tuple[FilePart | bytes, int]
+"""Object in a file, or its content, and offset of a view in the file or content: little-endian 16-bit integers."""
 
 
 class LoadedPair(NamedTuple):
@@ -154,7 +163,7 @@ class PairFunctions:
     ) -> LoadedPair | None:
         """Read two views, measure them and fill ``target`` as `compose` or `compact` does, in one call.
 
-        Return None also if a file cannot be read: reading it in Python then raises the error.
+        Return None also if a file cannot be read, or a checksum differs: reading it in Python then raises the error.
 
         Parameters
         ----------
@@ -170,8 +179,8 @@ class PairFunctions:
         stored = np.empty((2, *_COMMON), np.uint16)
         statistics = None if limits is None else PairStatistics()
         (front, front_offset), (back, back_offset) = frames
-        file, size = _file_of(front)
-        other = (file, size) if back is front or back == front else _file_of(back)
+        file, size, begin, length, crc = _file_of(front)
+        other = (file, size, begin, length, crc) if back is front else _file_of(back)
         address, is_image = _address_of(target), target.dtype == np.float32
         request = LoadRequest(
             file,
@@ -180,6 +189,12 @@ class PairFunctions:
             other[1],
             front_offset,
             back_offset,
+            begin,
+            other[2],
+            length,
+            other[3],
+            crc,
+            other[4],
             *(_fit(limits) if limits else (0, 0)),
             _address_of(stored),
             None if statistics is None else ctypes.addressof(statistics),
@@ -253,9 +268,12 @@ def _fit(limits: tuple[int, int]) -> tuple[int, int]:
     return min(limits[0], _MOST), min(limits[1], _MOST)
 
 
-def _file_of(origin: str | bytes) -> tuple[bytes, int]:
-    """Return a path and -1, or the content of a file and its size."""
-    return (origin, len(origin)) if isinstance(origin, bytes) else (os.fsencode(origin), -1)
+def _file_of(part: FilePart | bytes) -> tuple[bytes, int, int, int, int]:
+    """Path and -1, or content and its size; then offset, length and checksum of the object in the file."""
+    if isinstance(part, bytes):
+        return part, len(part), 0, -1, 0
+    path, begin, length, crc = part
+    return os.fsencode(path), -1, begin, length, crc
 
 
 def _address_of(array: Pixels) -> int:

@@ -123,16 +123,16 @@ class Preparation:
         back = frame_offset(posterior.scan.header, posterior.frame.frame)
         if front is None or back is None:
             return None
-        file, start = other, begin = self._find(anterior.scan.ref)
+        one = other = self._find(anterior.scan.ref)
         if posterior.scan is not anterior.scan:
-            other, begin = self._find(posterior.scan.ref)
-        return (file, start + front), (other, begin + back)
+            other = self._find(posterior.scan.ref)
+        return (one[0], one[1] + front), (other[0], other[1] + back)
 
     def _find(self, ref: ObjectRef) -> Frame:
-        """Path and offset of an object that lies in a file as it is; else its content and 0."""
+        """An object in a file, or its content, and the offset of its first byte there."""
         file = self.source.file(ref)
         if file is not None:
-            return file
+            return file, file.offset
         with self.telemetry.measure("pixels", 0), self.source.open(ref) as stream:
             return stream.read(), 0
 

@@ -9,7 +9,7 @@ from bsbatch.dicom.headers.read import HEAD, header_in
 from bsbatch.dicom.selection import may_be_scan
 from bsbatch.errors import ItemError
 from bsbatch.identity import DigestSet, digest
-from bsbatch.protocols import Source
+from bsbatch.protocols import FilePart, Source
 from bsbatch.records import ObjectRef
 
 _UNKNOWN = 1 << 62
@@ -76,8 +76,8 @@ class QuietSource:
         """Read the first bytes of objects."""
         return self._source.heads(refs, count)
 
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None:
-        """Path and offset of an object that lies in a file as it is."""
+    def file(self, ref: ObjectRef) -> FilePart | None:
+        """Find an object that lies in a file as it is."""
         return self._source.file(ref)
 
     def open(self, ref: ObjectRef) -> BinaryIO:

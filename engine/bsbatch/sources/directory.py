@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeVar, cast
 
 from bsbatch.errors import ItemError, MachineError, SourceError, UsageError
 from bsbatch.native.files import head_of, open_plain
+from bsbatch.protocols import FilePart
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 
@@ -76,9 +77,9 @@ class DirectorySource:
         """Read the first bytes of files, with two retries after an error of the file system."""
         return [self._head(_path_of(ref), count) for ref in refs]
 
-    def file(self, ref: ObjectRef) -> tuple[str, int]:
-        """Path of a file, and 0."""
-        return _path_of(ref), 0
+    def file(self, ref: ObjectRef) -> FilePart:
+        """All of a file."""
+        return FilePart(_path_of(ref), 0)
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a file, unbuffered, with two retries after an error of the file system."""

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from bsbatch.errors import ItemError
 from bsbatch.host.replay import Replay
-from bsbatch.protocols import Source
+from bsbatch.protocols import FilePart, Source
 from bsbatch.records import ObjectRef
 
 
@@ -30,8 +30,8 @@ class ListedSource:
         """Read the first bytes of objects."""
         return self._source.heads(refs, count)
 
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None:
-        """Path and offset of an object that lies in a file as it is."""
+    def file(self, ref: ObjectRef) -> FilePart | None:
+        """Find an object that lies in a file as it is."""
         return self._source.file(ref)
 
     def open(self, ref: ObjectRef) -> BinaryIO:

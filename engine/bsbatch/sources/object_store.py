@@ -25,6 +25,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from bsbatch.errors import ItemError, SourceError, UsageError
 from bsbatch.host.event_loop import wait_for
+from bsbatch.protocols import FilePart
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers import kinds
@@ -125,7 +126,7 @@ class ObjectStoreSource:
             for ref, item in zip(refs, found, strict=True)
         ]
 
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None:  # noqa: ARG002 - no object of a store lies in a file
+    def file(self, ref: ObjectRef) -> FilePart | None:  # noqa: ARG002 - no object of a store lies in a file
         """Return None: compiled code is given the bytes of objects."""
         return None
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import BinaryIO, Protocol, TypeVar
 
 from bsbatch.errors import ItemError
-from bsbatch.protocols import Source
+from bsbatch.protocols import FilePart, Source
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers import kinds
@@ -39,7 +39,7 @@ class _Reader(Protocol):
     """Members of one kind of container."""
 
     def head(self, ref: ObjectRef, count: int) -> bytes: ...
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None: ...
+    def file(self, ref: ObjectRef) -> FilePart | None: ...
     def open(self, ref: ObjectRef) -> BinaryIO: ...
 
 
@@ -96,8 +96,8 @@ class ContainerSource:
             found.append(head if isinstance(head, ItemError) else _check(ref, head))
         return found
 
-    def file(self, ref: ObjectRef) -> tuple[str, int] | None:
-        """Path and offset of an object, if it lies uncompressed in a file."""
+    def file(self, ref: ObjectRef) -> FilePart | None:
+        """Find an object that lies in a file as it is."""
         if isinstance(ref.location, str):
             return self._inner.file(ref)
         return self._retry(self._reader(ref).file, ref)

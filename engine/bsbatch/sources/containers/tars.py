@@ -7,6 +7,7 @@ from typing import BinaryIO, cast
 from bsbatch.errors import ItemError
 from bsbatch.host import limits
 from bsbatch.host.threads import Budget
+from bsbatch.protocols import FilePart
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers.names import CLIMBS, Namer, climbs_out, refuse
@@ -35,17 +36,17 @@ class Tars:
 
     def head(self, ref: ObjectRef, count: int) -> bytes:
         """Read the first bytes of a member."""
-        path, offset = self.file(ref)
+        _, path, offset = _place(ref)
         return read_at(self._files(path), min(count, ref.size or 0), offset)
 
-    def file(self, ref: ObjectRef) -> tuple[str, int]:
-        """Path of the tar and offset of the data."""
+    def file(self, ref: ObjectRef) -> FilePart:
+        """Find a member in its tar; tars have no checksums of data."""
         _, path, offset = _place(ref)
-        return path, offset
+        return FilePart(path, offset)
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a member in place."""
-        path, offset = self.file(ref)
+        _, path, offset = _place(ref)
         return slice_of(self._files(path), offset, ref.size or 0)
 
 

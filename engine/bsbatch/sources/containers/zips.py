@@ -9,7 +9,8 @@ from typing import BinaryIO, cast
 
 from bsbatch.errors import ItemError
 from bsbatch.host import limits
-from bsbatch.native.checksum import crc32
+from bsbatch.native.checksum import crc32, is_compiled
+from bsbatch.protocols import FilePart
 from bsbatch.reasons import Reason
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers.names import refuse
@@ -85,8 +86,12 @@ class Zips:
             return self._inflate_head(place, begin, raw, count) if count else b""
         return raw if len(raw) == wanted else read_at(file, wanted, begin)
 
-    def file(self, _: ObjectRef) -> None:
-        """Return None: compiled code would not compare the checksum of a stored member."""
+    def file(self, ref: ObjectRef) -> FilePart | None:
+        """Find a stored member in its zip file, if compiled code compares its checksum."""
+        place, size = cast("_Place", ref.location), ref.size or 0
+        if place[-1] != STORED or not is_compiled():
+            return None
+        return FilePart(place[1], self._begin(place, size), size, place[-2])
 
     def open(self, ref: ObjectRef) -> BinaryIO:
         """Open a member. It is read whole, and its checksum compared, when its head is left."""
