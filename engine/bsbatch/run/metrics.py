@@ -15,7 +15,7 @@ from bsbatch.store.tables import OK
 from bsbatch.telemetry import Telemetry
 
 _ADDRESS = "127.0.0.1"
-"""The metrics are for this machine; a proxy that checks who asks can show them to others."""
+"""The metrics are for this machine; a proxy with authentication can show them to others."""
 
 
 class Metrics:

@@ -7,7 +7,7 @@ Credentials, region and endpoint come from the environment variables of these se
 import asyncio
 import io
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, pairwise
 from operator import itemgetter
@@ -30,9 +30,9 @@ from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers import kinds
 from bsbatch.sources.containers.kinds import Suffix
+from bsbatch.sources.containers.reading import RangeReader
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from obstore import ObjectMeta
     from obstore.store import RetryConfig
 
@@ -134,9 +134,7 @@ class ObjectStoreSource:
         """Open an object in the version that was listed. A small one is fetched whole."""
         size = ref.size or 0
         if size > _WHOLE:
-            return cast(
-                "BinaryIO", io.BufferedReader(_Parts(lambda start, end: self._read(ref, start, end), size), _PART)
-            )
+            return cast("BinaryIO", io.BufferedReader(self._parts(ref, size), _PART))
         return io.BytesIO(self._read(ref, 0, size) if size else b"")
 
     async def _read_heads(self, refs: Sequence[ObjectRef], count: int) -> "list[bytes | _Failure]":
@@ -153,6 +151,15 @@ class ObjectStoreSource:
                     return error
 
         return await asyncio.gather(*map(read, refs))
+
+    def _parts(self, ref: ObjectRef, size: int) -> RangeReader:
+        """Return a stream that fetches only the parts that are read."""
+
+        def read(position: int, count: int) -> bytes:
+            end = min(position + count, size)
+            return self._read(ref, position, end) if end > position else b""
+
+        return RangeReader(read, lambda: size)
 
     def _read(self, ref: ObjectRef, start: int, end: int) -> bytes:
         """Read a part of an object in the version that was listed, even if the store ignores If-Match."""
@@ -234,34 +241,6 @@ class ObjectStoreSource:
         return SourceError(
             f"the archive {self._address} can no longer be read: {_advice(error)}, then run the same command to go on"
         )
-
-
-class _Parts(io.RawIOBase):
-    """A large object of which only those parts are fetched that are read."""
-
-    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
-        self._read, self._size, self._position = read, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = max(0, offset + (0, self._position, self._size)[whence])
-        return self._position
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        with memoryview(buffer) as view:
-            end = min(self._position + view.nbytes, self._size)
-            data = self._read(self._position, end) if end > self._position else b""
-            view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
 
 
 def _end_of(folder: str) -> str:
