@@ -57,10 +57,12 @@ def _node(cpus: int, address: str) -> dict[str, object]:
 def loopback_cluster(cpus: int = 1) -> Iterator[LoopbackCluster]:
     """Start a head whose folder is deleted at the end; child processes inherit the environment."""
     before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # paths of sockets have at most 107 bytes
+    # Ray notes the newest cluster there. Its own folder is missing on a new machine, and shared by all clusters
+    os.environ.update(ENVIRONMENT | {"RAY_TMPDIR": folder})
+    os.mkdir(f"{folder}/ray")
     try:
-        with LoopbackCluster(folder, cpus) as cluster:
+        with LoopbackCluster(f"{folder}/ray", cpus) as cluster:
             yield cluster
     finally:
         os.environ.clear()
