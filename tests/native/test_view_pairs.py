@@ -375,6 +375,15 @@ def test_a_wrong_checksum_or_an_object_that_ends_early_is_left_to_python(
     assert native.load((whole[0], frames[1]), LIMITS, image) is None
 
 
+@pytest.mark.parametrize("offset", [-1, 0, SIZE - 1, SIZE + 1])
+def test_views_that_overlap_or_leave_an_object_with_a_checksum_are_left_to_python(
+    native: PairFunctions, offset: int, tmp_path: Path
+) -> None:
+    stored = Stored({"a": A.tobytes() + P.tobytes()}, ("a", 0), ("a", offset))
+
+    assert native.load(checked(stored.write(tmp_path), stored), LIMITS, np.empty((512, 512), np.float32)) is None
+
+
 @pytest.mark.parametrize("offset", [-1, 1, SIZE, SIZE + 1, 1 << 62])
 def test_a_view_beyond_a_content_in_memory_is_left_to_python(native: PairFunctions, offset: int) -> None:
     frames = (A.tobytes(), 0), (P.tobytes(), offset)

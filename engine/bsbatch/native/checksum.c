@@ -35,6 +35,31 @@ STEP uint32_t reduce(__m128i x, __m128i powers)
     return (uint32_t)_mm_extract_epi32(_mm_xor_si128(x, product), 1);
 }
 
+#define WIDE __attribute__((target("vpclmulqdq,avx512f")))
+
+WIDE static inline __m512i fold_wide(__m512i x, __m512i powers, __m512i next)
+{
+    __m512i low = _mm512_clmulepi64_epi128(x, powers, 0x00), high = _mm512_clmulepi64_epi128(x, powers, 0x11);
+    return _mm512_ternarylogic_epi64(low, high, next, 0x96);
+}
+
+/* Folds 256 bytes at a time, of at least 256, into the 64 of `parts`; returns the first byte that is left. */
+WIDE static const uint8_t *skip_wide(const uint8_t *bytes, const uint8_t *end, __m128i parts[4])
+{
+    const __m512i by_512 = _mm512_set4_epi64(0x1c6e41596, 0x154442bd4, 0x1c6e41596, 0x154442bd4);
+    const __m512i by_2048 = _mm512_set4_epi64(0x1322d1430, 0x11542778a, 0x1322d1430, 0x11542778a);
+    __m512i wide[4] = {_mm512_loadu_si512(parts)};
+    for (int i = 1; i < 4; i++)
+        wide[i] = _mm512_loadu_si512(bytes + 64 * i);
+    for (bytes += 256; end - bytes >= 256; bytes += 256)
+        for (int i = 0; i < 4; i++)
+            wide[i] = fold_wide(wide[i], by_2048, _mm512_loadu_si512(bytes + 64 * i));
+    for (int i = 1; i < 4; i++)
+        wide[0] = fold_wide(wide[0], by_512, wide[i]);
+    _mm512_storeu_si512(parts, wide[0]);
+    return bytes;
+}
+
 CARRYLESS static uint32_t checksum(const uint8_t *bytes, uint64_t size, uint32_t crc)
 {
     const __m128i by_512 = _mm_set_epi64x(0x1c6e41596, 0x154442bd4), by_128 = _mm_set_epi64x(0x0ccaa009e, 0x1751997d0);
@@ -43,7 +68,11 @@ CARRYLESS static uint32_t checksum(const uint8_t *bytes, uint64_t size, uint32_t
     for (int i = 0; i < 4; i++)
         parts[i] = load_16(bytes + 16 * i);
     parts[0] = _mm_xor_si128(parts[0], _mm_cvtsi32_si128((int32_t)~crc));
-    for (bytes += 64; end - bytes >= 64; bytes += 64)
+    if (size >= 256 && __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("avx512f"))
+        bytes = skip_wide(bytes, end, parts);
+    else
+        bytes += 64;
+    for (; end - bytes >= 64; bytes += 64)
         for (int i = 0; i < 4; i++)
             parts[i] = fold(parts[i], by_512, load_16(bytes + 16 * i));
     __m128i x = parts[0];

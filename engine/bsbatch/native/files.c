@@ -84,47 +84,63 @@ static int64_t read_view(const struct load_request *request, int side)
     return VIEW_BYTES;
 }
 
-/* Copies the part of a view that lies in a piece of its object; returns the number of bytes. */
-static int64_t copy_part(const struct load_request *request, int side, int64_t position, int64_t count,
-                         const char *piece)
+/*
+ * Finds the place of the bytes at a position of an object: in the pixels of a view, or in scratch memory between views.
+ * Returns how many of `count` bytes belong there.
+ */
+static int64_t find_place(const struct load_request *request, int side, int sides, int64_t position, int64_t count,
+                          char *scratch, char **place)
 {
-    int64_t offset = request->offsets[side];
-    if (offset < 0 || offset > INT64_MAX - VIEW_BYTES)
-        return 0;
-    int64_t first = offset > position ? offset : position;
-    int64_t last = offset + VIEW_BYTES < position + count ? offset + VIEW_BYTES : position + count;
-    if (first >= last)
-        return 0;
-    char *view = (char *)(request->pixels + side * PIXELS);
-    memcpy(view + (first - offset), piece + (first - position), (size_t)(last - first));
-    return last - first;
+    *place = scratch;
+    for (int other = side; other < side + sides; other++) {
+        int64_t offset = request->offsets[other];
+        if (position < offset)
+            count = count < offset - position ? count : offset - position;
+        else if (position - offset < VIEW_BYTES) {
+            *place = (char *)(request->pixels + other * PIXELS) + (position - offset);
+            count = count < VIEW_BYTES - (position - offset) ? count : VIEW_BYTES - (position - offset);
+        }
+    }
+    return count;
+}
+
+/* True if the views of an object lie in it, and apart. */
+static int are_inside(const struct load_request *request, int side, int sides)
+{
+    int64_t begin = request->begins[side], length = request->lengths[side];
+    for (int other = side; other < side + sides; other++) {
+        int64_t offset = request->offsets[other];
+        if (begin < 0 || offset < begin || offset - begin > length - VIEW_BYTES)
+            return 0;
+    }
+    int64_t apart = sides == 2 ? request->offsets[0] - request->offsets[1] : VIEW_BYTES;
+    return apart >= VIEW_BYTES || apart <= -VIEW_BYTES;
 }
 
 /*
  * Reads the views of one object and compares its checksum, piece by piece: a piece is still in the cache when it is
- * added up and copied. The object holds the views of `sides` sides, from `side` on.
+ * added up. The object holds the views of `sides` sides, from `side` on.
  */
 static int32_t read_checked(const struct load_request *request, int side, int sides)
 {
     enum { PIECE = 1 << 16 };
-    char piece[PIECE];
-    int64_t position = request->begins[side], left = request->lengths[side], done = 0;
+    char scratch[PIECE];
+    int64_t position = request->begins[side], left = request->lengths[side];
     uint32_t crc = 0;
-    int file = open_plain(request->files[side]);
+    int file = are_inside(request, side, sides) ? open_plain(request->files[side]) : -1;
     if (file < 0)
         return NOT_HERE;
     while (left > 0) {
-        int64_t count = left < PIECE ? left : PIECE;
-        if (read_at(file, position, count, piece) != count ||
-            bsbatch_checksum((uint8_t *)piece, (uint64_t)count, &crc) != DONE)
+        char *place;
+        int64_t count = find_place(request, side, sides, position, left < PIECE ? left : PIECE, scratch, &place);
+        if (read_at(file, position, count, place) != count ||
+            bsbatch_checksum((uint8_t *)place, (uint64_t)count, &crc) != DONE)
             break;
-        for (int other = side; other < side + sides; other++)
-            done += copy_part(request, other, position, count, piece);
         position += count;
         left -= count;
     }
     close(file);
-    return left == 0 && crc == request->crcs[side] && done == sides * VIEW_BYTES ? DONE : NOT_HERE;
+    return left == 0 && crc == request->crcs[side] ? DONE : NOT_HERE;
 }
 
 static int32_t read_views(const struct load_request *request)

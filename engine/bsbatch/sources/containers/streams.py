@@ -2,13 +2,13 @@
 
 import bz2
 import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import BinaryIO, Protocol, cast
 
 import pyarrow as pa
+from zlib_ng import zlib_ng
 
 from bsbatch.errors import ItemError
 from bsbatch.host import limits
@@ -18,6 +18,8 @@ MAGICS = {"gz": b"\x1f\x8b\x08", "bz2": b"BZh", "xz": b"\xfd7zXZ\0", "zst": b"\x
 """First bytes of a stream, by its usual suffix: RFC 1952, bzip2, the .xz format 1.2.1, RFC 8878."""
 DAMAGED = "a damaged compressed stream: copy the file again"
 BOMB = "it is inflated to far more than any scan has: unpack it by hand if you know where it comes from"
+DEFLATE_ERROR = cast("type[Exception]", zlib_ng.error)
+"""Error of a damaged deflate stream; its stub declares an instance."""
 _PIECE = 1 << 18
 _XZ_MEMORY = 1 << 27
 """Bytes for the dictionary of a .xz file: twice the largest preset's. A header may claim 4 GiB."""
@@ -42,10 +44,10 @@ class _Decompressor(Protocol):
 
 
 class _Gzip:
-    """zlib's object for gzip members, with the interface of those for bzip2 and xz."""
+    """zlib-ng's object for gzip members, with the interface of those for bzip2 and xz."""
 
     def __init__(self) -> None:
-        self._inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        self._inflate = zlib_ng.decompressobj(wbits=16 + zlib_ng.MAX_WBITS)
 
     @property
     def eof(self) -> bool:
@@ -178,7 +180,7 @@ def _damage() -> Iterator[None]:
     """Turn the errors of decompressors into `ItemError`; those of the file system stay."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+    except (EOFError, DEFLATE_ERROR, lzma.LZMAError, pa.ArrowException) as error:
         raise ItemError(Reason.READ_ERROR, DAMAGED) from error
     except OSError as error:  # bzip2's and pyarrow's have no number
         if error.errno is None:

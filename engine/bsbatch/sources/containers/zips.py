@@ -1,21 +1,22 @@
 """Members of zip files: read in place if stored, else inflated no further than needed; their checksums decide."""
 
 import os
-import zlib
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
 from typing import BinaryIO, cast
 
+from zlib_ng import zlib_ng
+
 from bsbatch.errors import ItemError
 from bsbatch.host import limits
-from bsbatch.native.checksum import crc32, is_compiled
+from bsbatch.native.checksum import is_compiled
 from bsbatch.protocols import FilePart
 from bsbatch.reasons import Reason
 from bsbatch.records import ObjectRef
 from bsbatch.sources.containers.names import refuse
 from bsbatch.sources.containers.reading import HEAD, SHORT, Files, SharedFile, collect, lazy_stream, read_at, slice_of
-from bsbatch.sources.containers.streams import check_ratio
+from bsbatch.sources.containers.streams import DEFLATE_ERROR, check_ratio
 from bsbatch.sources.containers.zip_index import (
     LARGE,
     LOCAL,
@@ -104,14 +105,14 @@ class Zips:
 
     def _inflate_head(self, place: _Place, begin: int, raw: bytes, count: int) -> bytes:
         try:
-            head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, count)
+            head = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS).decompress(raw, count)
             if len(head) == count:
                 return head
             pieces = _inflate(self._files(place[1]), begin, place[5])
             head = b""
             while len(head) < count:
                 head += next(pieces)
-        except (zlib.error, StopIteration) as error:
+        except (DEFLATE_ERROR, StopIteration) as error:
             raise ItemError(Reason.READ_ERROR, _DAMAGED) from error
         return head[:count]
 
@@ -149,14 +150,14 @@ def _data_offset(data: bytes, place: _Place, size: int | None) -> int:
 
 def _inflate(file: SharedFile, offset: int, left: int) -> Iterator[bytes]:
     """Inflate a member in pieces. Raises `ItemError` if the stream does not end where the member does."""
-    inflater, raw = zlib.decompressobj(-zlib.MAX_WBITS), b""
+    inflater, raw = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS), b""
     while not inflater.eof:
         if not raw:
             raw = read_at(file, min(_PIECE, left), offset)
             offset, left = offset + len(raw), left - len(raw)
         try:
             piece = inflater.decompress(raw, _PIECE)
-        except zlib.error as error:
+        except DEFLATE_ERROR as error:
             raise ItemError(Reason.READ_ERROR, _DAMAGED) from error
         raw = inflater.unconsumed_tail
         if not (piece or raw or left or inflater.eof):
@@ -174,7 +175,7 @@ def _check(pieces: Iterator[bytes], size: int, crc: int) -> Iterator[bytes]:
     """Pass on the pieces of a member; raise `ItemError` if they are not what the directory declares."""
     total, found = 0, 0
     for piece in pieces:
-        total, found = total + len(piece), crc32(piece, found)
+        total, found = total + len(piece), zlib_ng.crc32(piece, found)
         if total > size:
             raise ItemError(Reason.CONTAINER_NOT_OPENED, LYING)
         yield piece
