@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Self
 
 ENVIRONMENT = {
@@ -60,7 +61,7 @@ def loopback_cluster(cpus: int = 1) -> Iterator[LoopbackCluster]:
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # paths of sockets have at most 107 bytes
     # Ray notes the newest cluster there. Its own folder is missing on a new machine, and shared by all clusters
     os.environ.update(ENVIRONMENT | {"RAY_TMPDIR": folder})
-    os.mkdir(f"{folder}/ray")
+    Path(folder, "ray").mkdir()
     try:
         with LoopbackCluster(f"{folder}/ray", cpus) as cluster:
             yield cluster

@@ -1,12 +1,18 @@
 """Runs on a Ray cluster of two nodes on the loopback address, whose parts are killed."""
 
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +21,8 @@ from tests.archives import Scan, dataset_of, write, write_mixed
 from tests.clusters import LoopbackCluster, loopback_cluster
 from tests.end_to_end.tables import Row, bsbatch, objects, results
 from tests.executors.dangerous import pids_of
+
+from bsbatch.host.threads import Pending, run_in_background
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason='pip install "bsbatch[ray]"'),
@@ -53,10 +61,35 @@ def rows(out: Path) -> tuple[list[Row], list[Row]]:
     )
 
 
-def start(cluster: LoopbackCluster, archive: Path, out: Path, *options: str) -> "subprocess.Popen[str]":
+def start(
+    cluster: LoopbackCluster, archive: Path, out: Path, *options: str, stderr: int = subprocess.PIPE
+) -> "subprocess.Popen[str]":
     ray = "--executor", "ray", "--ray-address", cluster.address
     command = [sys.executable, "-c", _DANGEROUS, "run", str(archive), "--out", str(out), *ray, *(options or _FAKE)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
+    return subprocess.Popen(command, stderr=stderr, text=True, env=environment | {"TERM": "xterm"})
+
+
+@contextmanager
+def terminal() -> Iterator[tuple[int, Pending[str]]]:
+    """Open a terminal of 80 columns; yield the end for a process, and all that is written to it."""
+    screen, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+
+    def read() -> str:
+        parts = list[bytes]()
+        with suppress(OSError):  # all ends are closed
+            while part := os.read(screen, 1 << 16):
+                parts.append(part)
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(parts).decode())
+
+    written = run_in_background(read)
+    try:
+        yield end, written
+    finally:
+        os.close(end)
+        written.result(60)
+        os.close(screen)
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
@@ -100,15 +133,20 @@ def test_the_rows_are_those_of_one_process_with_a_model_and_heat_maps(
 def test_a_worker_and_then_a_node_that_are_killed_cost_no_row(
     cluster: LoopbackCluster, archive: Path, local: tuple[list[Row], list[Row]], tmp_path: Path
 ) -> None:
-    process = start(cluster, archive, tmp_path / "out")
-    await_parts(process, tmp_path / "out", 2)
-    os.kill(int(next(pids_of(tmp_path / "out").iterdir()).name), signal.SIGKILL)
-    await_parts(process, tmp_path / "out", 6)
-    cluster.kill_node()
-    messages = finish(process)
+    with terminal() as (end, written):
+        process = start(cluster, archive, tmp_path / "out", *_FAKE[:-1], stderr=end)
+        await_parts(process, tmp_path / "out", 2)
+        os.kill(int(next(pids_of(tmp_path / "out").iterdir()).name), signal.SIGKILL)
+        await_parts(process, tmp_path / "out", 6)
+        cluster.kill_node()
+        finish(process)
+    messages = written.result()
     assert rows(tmp_path / "out") == local
     assert counts(tmp_path / "out")["lost"] >= 1
     assert "is lost" in messages
+    bars = [line for line in re.split(r"[\r\n]+", messages) if re.search(r"scored .*/s \d worker", line)]
+    assert set(map(len, bars)) <= {79, 80}
+    assert {"1 worker", "2 workers"} <= {word for line in bars for word in re.findall(r"/s (\d workers?)", line)}
     cluster.add_node()
 
 

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from tests.executors.pools import FakePool, Habits, exam, units
@@ -17,7 +18,7 @@ def dispatch(
     pool: FakePool, planned: list[Unit], notes: list[str] | None = None
 ) -> tuple[Dispatcher, list[UnitOutcome]]:
     note = (lambda _: None) if notes is None else notes.append
-    dispatcher = Dispatcher(pool, PATIENCE, note, lambda: pool.now)
+    dispatcher = Dispatcher(pool, PATIENCE, note, clock=lambda: pool.now)
     return dispatcher, list(dispatcher.run(planned))
 
 
@@ -115,6 +116,16 @@ def test_a_worker_without_an_answer_is_ended_and_its_late_answer_dropped() -> No
     assert pool.ended
     assert dispatcher.counts["lost"] == len(pool.ended)
     assert dispatcher.counts["dropped"]
+
+
+def test_every_change_of_the_number_of_workers_is_announced() -> None:
+    announced = list[int]()
+    pool = FakePool(random.Random(7), Habits(dies=0.2), most=3)
+    dispatcher = Dispatcher(pool, PATIENCE, announce=announced.append, clock=lambda: pool.now)
+    list(dispatcher.run(units([3] * 40)))
+    assert announced[0] == 1
+    assert {abs(after - before) for before, after in pairwise(announced)} == {1}
+    assert len(announced) == dispatcher.counts["workers"] + dispatcher.counts["lost"] > 3
 
 
 def test_without_any_worker_the_run_stops_once_patience_is_over() -> None:

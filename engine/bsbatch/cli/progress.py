@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from bsbatch.cli.terminal import printable
@@ -20,6 +21,8 @@ class _Tally:
 
     def __init__(self) -> None:
         self.objects = self.ok = self.failed = 0
+        self.workers = ""
+        """The number of workers in words; empty without a cluster."""
         self._done = 0
         self._total: Pending[int] | None = None
         self._started = time.monotonic()
@@ -34,6 +37,10 @@ class _Tally:
         self.objects += objects
         self.ok += ok
         self.failed += failed
+
+    def show_workers(self, number: int) -> None:
+        """Keep the number of workers of a cluster."""
+        self.workers = f"{number} worker{'' if number == 1 else 's'}"
 
     @property
     def total(self) -> int | None:
@@ -88,16 +95,17 @@ class LineReporter(QuietReporter):
         if time.monotonic() - self._last >= _LINE_SECONDS:
             self._last = time.monotonic()
             total = f" of {self.total}" if self.total is not None else ""
+            workers = f", {self.workers}" if self.workers else ""
             self._console.print(
                 f"{self.objects}{total} files, {self.ok} scored, {self.failed} failed, {self.rate:.2f} scans/s"
-                f"{self.left}",
+                f"{workers}{self.left}",
                 highlight=False,
                 soft_wrap=True,
             )
 
 
 class BarReporter(QuietReporter):
-    """Draws a bar with rate, time left and counts."""
+    """Draws a bar with rate, time left and counts, and the workers of a cluster."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
@@ -120,7 +128,7 @@ class BarReporter(QuietReporter):
 
 
 class _Counts(ProgressColumn):
-    """Rate and counts by status, short enough for 80 columns."""
+    """Counts by status, rate and workers, short enough for 80 columns."""
 
     def render(self, task: Task) -> Text:
         """Format the counts of one task."""
@@ -128,7 +136,8 @@ class _Counts(ProgressColumn):
         text = Text.assemble((f"{tally.ok} scored", "green"), " ")
         if tally.failed:
             text.append(f"{tally.failed} failed ", "red")
-        return text.append(f"{tally.rate:.1f}/s", "cyan")
+        text.append(f"{tally.rate:.1f}/s", "cyan")
+        return text.append(f" {tally.workers}") if tally.workers else text
 
 
 @contextmanager
@@ -142,7 +151,7 @@ def reporter_for(console: Console, *, quiet: bool) -> Iterator[QuietReporter]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            _Counts(),
+            _Counts(Column(no_wrap=True)),  # the bar is what becomes shorter
             TimeRemainingColumn(compact=True),
         )
         with Progress(*columns, console=console, transient=True) as progress:

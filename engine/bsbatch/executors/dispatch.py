@@ -104,6 +104,8 @@ class Dispatcher:
     """Seconds without a worker after which the run stops, and without an answer after which a worker counts as lost."""
     note: Callable[[str], None] = lambda _: None
     """Called with sentences about lost and refused workers."""
+    announce: Callable[[int], None] = lambda _: None
+    """Called with the number of workers whenever it changes."""
     clock: Callable[[], float] = time.monotonic
     early: list[Event] = field(default_factory=list)
     """Events that came before the first `run`."""
@@ -195,6 +197,7 @@ class Dispatcher:
         if isinstance(event, Ready):
             self._workers[event.worker] = _Worker(self.clock())
             self.counts["workers"] += 1
+            self.announce(len(self._workers))
         elif isinstance(event, Answer):
             yield from self._accept(event)
         elif isinstance(event, Refused):
@@ -226,6 +229,7 @@ class Dispatcher:
         """Do the units of a lost worker again. It was at work on the oldest one, which alone may be at fault."""
         tickets = self._workers.pop(number).tickets
         self.counts["lost"] += 1
+        self.announce(len(self._workers))
         self._last_cause = cause
         self.note(f"Worker {number} is lost ({cause}); units to be done again: {len(tickets)}.")
         for position, ticket in reversed(list(enumerate(tickets))):

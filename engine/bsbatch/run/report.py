@@ -52,6 +52,10 @@ class Reporter(Protocol):
         """Count settled objects, scored and failed examinations; negative at an interruption, for what is not kept."""
         ...
 
+    def show_workers(self, number: int) -> None:
+        """Show how many workers of a cluster are at work from now on; not called without a cluster."""
+        ...
+
     def remark(self, message: str) -> None:
         """Show a sentence that may interest the user; left out with ``--quiet``."""
         ...
@@ -105,6 +109,9 @@ class SilentReporter:
         """Do nothing."""
 
     def advance(self, objects: int, ok: int, failed: int) -> None:
+        """Do nothing."""
+
+    def show_workers(self, number: int) -> None:
         """Do nothing."""
 
     def remark(self, message: str) -> None:

@@ -120,9 +120,10 @@ def _open_cluster(setup: RunSetup, cluster: Cluster, reporter: Reporter) -> Iter
                 f"No node of the cluster has room for a worker of {cluster.worker_cpus:g} CPUs and "
                 f"{cluster.worker_gpus:g} GPUs: waiting {cluster.patience:g} s for one (--worker-cpus, --worker-gpus)."
             )
+        reporter.show_workers(0)
         early = await_first(pool, cluster.patience)
         first = next(facts for facts in pool.facts.values() if isinstance(facts, Probe))
-        dispatcher = Dispatcher(pool, cluster.patience, reporter.note, early=early)
+        dispatcher = Dispatcher(pool, cluster.patience, reporter.note, reporter.show_workers, early=early)
         yield ClusterWorkers(pool, dispatcher, first)
         counts = dispatcher.counts
         reporter.remark(f"Workers: {counts['workers']}, lost: {counts['lost']}, units done again: {counts['again']}.")
