@@ -4,10 +4,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 ENVIRONMENT = {
@@ -39,6 +40,10 @@ class LoopbackCluster:
     def add_node(self, cpus: int = 1) -> None:
         self.nodes.append(self._cluster.add_node(**_node(cpus, _OTHERS)))
 
+    def raylets(self) -> list[int]:
+        """Return the process ids of the nodes' own processes, but for the head's."""
+        return [int(node.all_processes["raylet"][0].process.pid) for node in self.nodes]
+
     def kill_node(self) -> None:
         """Kill the node that came last: SIGKILL to its raylet, after which its workers end, too."""
         self._cluster.remove_node(self.nodes.pop(), allow_graceful=False)
@@ -55,12 +60,18 @@ def _node(cpus: int, address: str) -> dict[str, object]:
 
 
 @contextmanager
-def loopback_cluster(cpus: int = 1) -> Iterator[LoopbackCluster]:
-    """Start a head whose folder is deleted at the end; child processes inherit the environment."""
+def loopback_cluster(cpus: int = 1, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[LoopbackCluster]:
+    """Start a head whose folder is deleted at the end; child processes inherit the environment.
+
+    Parameters
+    ----------
+    settings
+        Further variables of the environment.
+    """
     before = dict(os.environ)
     folder = tempfile.mkdtemp(prefix="r", dir="/tmp")  # paths of sockets have at most 107 bytes
     # Ray notes the newest cluster there. Its own folder is missing on a new machine, and shared by all clusters
-    os.environ.update(ENVIRONMENT | {"RAY_TMPDIR": folder})
+    os.environ.update({**ENVIRONMENT, "RAY_TMPDIR": folder, **settings})
     Path(folder, "ray").mkdir()
     try:
         with LoopbackCluster(f"{folder}/ray", cpus) as cluster:

@@ -1,16 +1,19 @@
-"""``python -m tests.end_to_end.cluster_histories``: runs on a Ray cluster, of which random parts die, hang and join.
+"""``python -m tests.end_to_end.cluster_histories``: runs on a Ray cluster whose parts die, hang, join and are stopped.
 
-Workers are killed or stopped and woken late, nodes are killed and join, the driver is killed and goes on, sometimes as
-one process, and one examination kills its workers. The rows must be those of an undisturbed run.
+Workers, nodes and the driver are killed, or stopped and woken late, a stopped node after its workers. Nodes join, the
+driver is interrupted, runs are limited or go on as one process, and one examination kills its workers. The rows must be
+those of an undisturbed run, and no worker may be left.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,105 +23,227 @@ from tests.clusters import LoopbackCluster, loopback_cluster
 from tests.end_to_end.tables import Row, bsbatch, objects, results
 from tests.executors.dangerous import pids_of
 
-_STUDIES = 60
+_STUDIES = 120
 _POISON = "poison"
 _MOST_NODES = 2
-_STARTS = 12
-"""Runs after which a history must have ended."""
+_MOST_EVENTS, _MOST_STARTS = 8, 24
+"""Events of a history, and starts of the driver after which it must have ended."""
+_PATIENCE = 10
+_PAUSES = 1, 13
+"""Seconds for which a process is stopped: the second one is more than the run's patience."""
+_AFTER_WORKERS = 1.5
+"""Seconds from the waking of workers to that of their node: until then, nothing can end them."""
+_HANG_SECONDS = 180
+"""A driver that runs for longer counts as one that never ends."""
+_QUICKER = {
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "4000",
+    "RAY_worker_niceness": "0",
+}
+"""Nodes that are killed are missed within seconds, and workers start as quickly as other processes do."""
 
 
 class History:
-    """One run, with what is done to it."""
+    """One run, with the things that happen to it."""
 
     def __init__(self, cluster: LoopbackCluster, archive: Path, out: Path, seed: int) -> None:
         self.cluster, self.archive, self.out = cluster, archive, out
         self.luck = random.Random(seed)
-        self.stopped: list[tuple[float, int]] = []
         self.events: list[str] = []
+        self.counts: Counter[str] = Counter()
+        """Runs by executor, exit codes, and counts of ``run.json``."""
+        self.faults: list[str] = []
+        self._stopped: list[tuple[float, int]] = []
+        """Processes that are to be woken, and when."""
+        self._codes = {0, 4}
+        """Exit codes that the driver may have after the events so far."""
 
     def play(self) -> None:
         """Start the run again and again until it is complete."""
-        for _ in range(_STARTS):
-            on_cluster = not self.events or self.luck.random() < 0.8
-            command = [sys.executable, "-c", "from tests.executors.dangerous import main; main()", *self._options()]
-            ray = ["--executor", "ray", "--ray-address", self.cluster.address, "--patience", "20"]
-            with subprocess.Popen(command + ray * on_cluster, stderr=subprocess.PIPE) as process:
+        for _ in range(_MOST_STARTS):
+            with self._start() as process:
                 self._disturb(process)
-            if process.returncode == 0:
+            self._note_end(process)
+            if self.faults or (process.returncode == 0 and self._status() == "complete"):
                 return
-        raise AssertionError(f"it does not end: {self.events}")
+        self.faults.append("it does not end")
 
-    def _options(self) -> list[str]:
+    def await_workers(self) -> None:
+        """Wait until no worker of the run is left."""
+        self._wake(float("inf"))
+        deadline = time.monotonic() + 30
+        while self._workers():
+            if time.monotonic() > deadline:
+                self.faults.append("a worker is left")
+                return
+            time.sleep(0.05)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        on_cluster = not self.events or self.luck.random() < 0.75
+        limit = self.luck.choice([None, None, None, "30"] if on_cluster else [None, "10", "10", "10"])
         options = ["--backend", "fake", "--unit-size", "4", "--max-error-rate", "1", "--quiet"]
-        return ["run", str(self.archive), "--out", str(self.out), *options]
+        if on_cluster:
+            options += ["--executor", "ray", "--ray-address", self.cluster.address, "--patience", str(_PATIENCE)]
+        if limit is not None:
+            options += ["--limit", limit]
+        self.counts["on the cluster" if on_cluster else "local"] += 1
+        self._codes = {0, 4}
+        words = [sys.executable, "-c", "from tests.executors.dangerous import main; main()", "run", str(self.archive)]
+        with self._messages().open("ab") as stream:
+            command = [*words, "--out", str(self.out), *options]
+            return subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
+
+    def _messages(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.log")
+
+    def _status(self) -> object:
+        """Return the ending of the last run, which a killed one leaves as ``running``."""
+        with suppress(FileNotFoundError):
+            return json.loads((self.out / "run.json").read_text())["status"]
+        return None
+
+    def _note_end(self, process: "subprocess.Popen[bytes]") -> None:
+        self.counts[f"exit code {process.returncode}"] += 1
+        if process.returncode not in self._codes:
+            text = self._messages().read_text(errors="replace")
+            self.faults.append(f"exit code {process.returncode} after {self.events}: {text[-6000:]}")
+        if process.returncode in (0, 130):
+            with suppress(FileNotFoundError):
+                found = json.loads((self.out / "run.json").read_text()).get("cluster", {})
+                self.counts.update({f"{name} in run.json": count for name, count in found.items()})
 
     def _disturb(self, process: "subprocess.Popen[bytes]") -> None:
-        things = [self.kill_worker, self.kill_worker, self.stop_worker, self.kill_node, self.add_node]
-        due = time.monotonic() + self.luck.uniform(3, 9)
+        things = [
+            *2 * [self._kill_worker, self._stop_worker, self._add_node],
+            *[self._stop_node, self._kill_node],
+        ]
+        drivers = [self._kill_driver, self._stop_driver, self._interrupt]
+        began = time.monotonic()
+        due = began + self.luck.uniform(0, 5)
         while process.poll() is None:
-            time.sleep(0.05)
-            self._wake(time.monotonic())
-            if time.monotonic() > due and len(self.events) < 8:
-                due = time.monotonic() + self.luck.uniform(0.3, 3)
-                if self.luck.random() < 0.1:
-                    self.events.append("kill driver")
-                    process.kill()
+            time.sleep(0.02)
+            now = time.monotonic()
+            self._wake(now)
+            if now > due and len(self.events) < _MOST_EVENTS:
+                due = now + self.luck.uniform(0.1, 2.5)
+                if self.luck.random() < 0.25:
+                    self.luck.choice(drivers)(process)
                 else:
                     self.luck.choice(things)()
-        self._wake(float("inf"))
-        if process.stderr is not None:
-            process.stderr.read()
+            if now > began + _HANG_SECONDS:
+                self.faults.append("a run does not end")
+                self._codes.add(-signal.SIGABRT)
+                process.send_signal(signal.SIGABRT)  # the fault handler writes where it is
+                process.wait()
 
-    def kill_worker(self) -> None:
-        self._signal(signal.SIGKILL)
+    def _kill_worker(self) -> None:
+        for pid in self._choose_worker():
+            self._signal(pid, signal.SIGKILL)
+            self.events.append("kill worker")
 
-    def stop_worker(self) -> None:
-        """Let a worker hang for longer than the run's patience, or shorter."""
-        pid = self._signal(signal.SIGSTOP)
-        if pid is not None:
-            self.stopped.append((time.monotonic() + self.luck.choice([2, 25]), pid))
+    def _stop_worker(self) -> None:
+        for pid in self._choose_worker():
+            self._stop("worker", [pid])
 
-    def kill_node(self) -> None:
+    def _kill_node(self) -> None:
         if self.cluster.nodes:
             self.events.append("kill node")
             self.cluster.kill_node()
 
-    def add_node(self) -> None:
+    def _stop_node(self) -> None:
+        """Stop a node with its workers, which wake up before it does."""
+        if self.cluster.nodes:
+            raylet = self.cluster.raylets()[-1]
+            self._stop("node", [pid for pid in self._workers() if _parent(pid) == raylet], raylet)
+
+    def _add_node(self) -> None:
         if len(self.cluster.nodes) < _MOST_NODES:
             self.events.append("add node")
             self.cluster.add_node()
 
-    def _signal(self, number: signal.Signals) -> int | None:
-        """Send a signal to one of the workers that live."""
-        pids = [int(path.name) for path in pids_of(self.out).glob("*") if Path("/proc", path.name).exists()]
-        if not pids:
-            return None
-        pid = self.luck.choice(pids)
+    def _kill_driver(self, process: "subprocess.Popen[bytes]") -> None:
+        self.events.append("kill driver")
+        self._codes.add(-signal.SIGKILL)
+        process.kill()
+
+    def _stop_driver(self, process: "subprocess.Popen[bytes]") -> None:
+        self._stop("driver", [process.pid])
+
+    def _interrupt(self, process: "subprocess.Popen[bytes]") -> None:
+        """Press Ctrl-C once or twice, or end the driver as an operating system does that shuts down."""
+        number, times = self.luck.choice(
+            [(signal.SIGINT, 1), (signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)]
+        )
+        self.events.append(f"{number.name} x {times}")
+        self._codes |= {130, -number}  # the latter before bsbatch is imported
+        for _ in range(times):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            time.sleep(self.luck.uniform(0, 0.5))
+
+    def _stop(self, kind: str, pids: list[int], node: int | None = None) -> None:
+        seconds = self.luck.choice(_PAUSES)
+        self.events.append(f"stop {kind} {seconds} s")
+        until = time.monotonic() + seconds
+        wakes = [(until, pid) for pid in pids] + [(until + _AFTER_WORKERS, pid) for pid in [node] if pid is not None]
+        for _, pid in reversed(wakes):
+            self._signal(pid, signal.SIGSTOP)
+        self._stopped += wakes
+
+    def _workers(self) -> list[int]:
+        """Return the processes of the run's workers that live."""
+        return [int(path.name) for path in pids_of(self.out).glob("*") if b"ray::" in _command(path.name)]
+
+    def _choose_worker(self) -> list[int]:
+        pids = self._workers()
+        return [self.luck.choice(pids)] if pids else []
+
+    def _signal(self, pid: int, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-        self.events.append(number.name)
-        return pid
 
     def _wake(self, now: float) -> None:
-        for entry in [entry for entry in self.stopped if entry[0] < now]:
-            self.stopped.remove(entry)
-            with suppress(ProcessLookupError):
-                os.kill(entry[1], signal.SIGCONT)
+        for entry in [entry for entry in self._stopped if entry[0] < now]:
+            self._stopped.remove(entry)
+            self._signal(entry[1], signal.SIGCONT)
 
 
-def rows(out: Path) -> tuple[list[Row], list[Row]]:
-    """Return the rows of both tables, but for the examination that kills."""
-    return (
-        [row for row in results(out) if row["source_anterior"] != _POISON],
-        [row for row in objects(out) if row["source"] != _POISON],
-    )
+def _command(pid: str) -> bytes:
+    """Return the command line of a process; nothing if it has ended."""
+    try:
+        return Path("/proc", pid, "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def rows(out: Path) -> dict[str, list[Row]]:
+    """Return the rows of both tables."""
+    return {"results": results(out), "objects": objects(out)}
 
 
 def differences(out: Path, calm: Path) -> list[str]:
-    """Return what a run has otherwise than an undisturbed one."""
-    found = [name for name, mine, its in zip(("results", "objects"), rows(out), rows(calm), strict=True) if mine != its]
-    poison = [row["reason"] for row in results(out) if row["source_anterior"] == _POISON]
+    """Return how a run differs from an undisturbed one. Only the examination that kills may have failed otherwise."""
+    mine, its = rows(out), rows(calm)
+    found = [
+        f"rows of {name}: {len(mine[name])}, not {len(its[name])}" for name in its if len(mine[name]) != len(its[name])
+    ]
+    for name in its:
+        others = [[row for row in both[name] if not _is_poison(row)] for both in (mine, its)]
+        found += [f"{name}: {ours} and not {true}" for ours, true in zip(*others, strict=False) if ours != true]
+    poison = [row["reason"] for row in mine["results"] if _is_poison(row)]
+    found += [path.name for path in out.glob("*/.part-*")]
     return found if poison in (["worker_lost"], [None]) else [*found, f"the examination that kills has {poison}"]
+
+
+def _is_poison(row: Row) -> bool:
+    return _POISON in (row.get("source"), row.get("source_anterior"))
 
 
 def main() -> int:
@@ -127,21 +252,26 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    failed = 0
-    with TemporaryDirectory() as name, loopback_cluster() as cluster:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # drivers inherit it, and a shell's background ignores it
+    failed, totals = 0, Counter[str]()
+    with TemporaryDirectory() as name, loopback_cluster(settings=_QUICKER) as cluster:
         folder = Path(name)
         write_mixed(folder / "archive", _STUDIES)
         write(dataset_of(Scan(10**6)), folder / "archive" / _POISON)
         calm = folder / "calm"
         bsbatch("run", folder / "archive", "--out", calm, "--backend", "fake", "--max-error-rate", "1", "--quiet")
         for seed in range(options.seed, options.seed + options.count):
+            began = time.monotonic()
             history = History(cluster, folder / "archive", folder / f"{seed}", seed)
             history.play()
-            found = differences(history.out, calm)
+            history.await_workers()
+            found = history.faults or differences(history.out, calm)
             failed += bool(found)
-            sys.stdout.write(f"seed {seed}: {', '.join(history.events)}: {found or 'equal'}\n")
+            totals += Counter(history.events) + history.counts
+            line = f"seed {seed}, {time.monotonic() - began:.0f} s: {', '.join(history.events)}; {dict(history.counts)}"
+            sys.stdout.write("\n".join([f"{line}: {'other' if found else 'equal'}", *found, ""]))
             sys.stdout.flush()
-    sys.stdout.write(f"{options.count} histories, {failed} end otherwise than an undisturbed run\n")
+    sys.stdout.write(f"{options.count} histories, {failed} end otherwise than an undisturbed run; {dict(totals)}\n")
     return failed > 0
 
 
