@@ -77,6 +77,7 @@ class Reason(StrEnum):
     CONSTANT_IMAGE = "constant_image"
     COUNTS_NOT_FINITE = "counts_not_finite"
     SCORE_INVALID = "score_invalid"
+    SPLIT_STUDY = "split_study"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
 
@@ -132,6 +133,7 @@ EXPLANATIONS: dict[Reason, str] = {
         "Rescale Slope or Intercept turns pixels into infinite counts, above 1e15, or into none, below 1e-15"
     ),
     Reason.SCORE_INVALID: "the model's output is not a finite probability",
+    Reason.SPLIT_STUDY: "its study has objects in several of the merged runs: screen the study in one run",
     Reason.WORKER_LOST: "every worker of the cluster that it was given to ended: run it alone, without --executor ray",
     Reason.INTERNAL_ERROR: "a bug in bsbatch, not in the file: report the message, which names the line",
 }

@@ -13,6 +13,7 @@ from bsbatch.cli.exits import call
 from bsbatch.cli.fetch import fetch
 from bsbatch.cli.info import info
 from bsbatch.cli.key import key
+from bsbatch.cli.merge import merge
 from bsbatch.cli.report import report
 from bsbatch.cli.run import run
 from bsbatch.cli.select import select
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command(epilog="Example: bsbatch run /archive --model demo --out OUT")(run)
 app.command(epilog="Example: bsbatch watch /incoming --model demo --out OUT")(watch)
 app.command(epilog="Example: bsbatch fetch dicomweb:https://pacs.example/dicom-web MIRROR --since 2025-01-01")(fetch)
+app.command(epilog="Example: bsbatch merge OUT1 OUT2 OUT3 --out OUT")(merge)
 app.command(epilog="Example: bsbatch evaluate OUT --labels labels.csv --out REPORT")(evaluate)
 app.command(epilog="Example: bsbatch compare OUT OTHER --labels labels.csv")(compare)
 app.command(epilog="Example: bsbatch report OUT --labels labels.csv")(report)

@@ -22,7 +22,7 @@ _WORDS = {
 def show(console: Console, report: Report, config: RunConfig) -> None:
     """Print counts of files, examinations and reasons, the ending, warnings and the paths of the results."""
     is_plan = report.ending is Ending.PLANNED
-    console.print(_flow_table(report.flow, is_plan=is_plan))
+    console.print(flow_table(report.flow, is_plan=is_plan))
     console.print(f"Run {_WORDS[report.ending]}.", highlight=False)
     if report.flow.gone:
         console.print(f"{report.flow.gone} files of earlier runs are gone from the archive; their rows stay.")
@@ -81,7 +81,8 @@ def _show_results(console: Console, report: Report, config: RunConfig) -> None:
         console.print(f"Overlays: {out}/overlays", highlight=False, markup=False, soft_wrap=True)
 
 
-def _flow_table(flow: Flow, *, is_plan: bool) -> Table:
+def flow_table(flow: Flow, *, is_plan: bool = False) -> Table:
+    """Return the counts of files and examinations by status and reason as a table."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("name")
     table.add_column("count", justify="right")

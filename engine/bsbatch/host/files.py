@@ -60,6 +60,19 @@ def replace_file(path: Path, aside: Path | None = None) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def move_folder(aside: Path, folder: Path) -> None:
+    """Rename a folder whose files are on the disk; the new name is flushed, too.
+
+    Raises
+    ------
+    OSError
+        There is a folder of that name, and it is not empty, or it cannot be written to.
+    """
+    flush(aside)
+    aside.replace(folder)
+    flush(folder.parent)
+
+
 def refuse_file(folder: Path) -> None:
     """Refuse a file in the place of an output folder.
 

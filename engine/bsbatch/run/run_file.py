@@ -86,14 +86,18 @@ _LONGEST = 40
 
 def find_differences(setup: RunSetup) -> str:
     """Return the settings that differ from those in ``run.json``, in words; empty if none are known to."""
-    earlier, now = (
-        _decisive(content) for content in (read_run_file(setup.out), run_content(setup, Ending.RUNNING, {}))
-    )
-    return ", ".join(
-        f"{option} was {_shown(earlier[name])} and is {_shown(now[name])}"
+    found = differing_settings(read_run_file(setup.out), run_content(setup, Ending.RUNNING, {}))
+    return ", ".join(f"{option} was {earlier} and is {now}" for option, earlier, now in found)
+
+
+def differing_settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """List the settings that decide the content of rows and differ between two ``run.json``: option, both values."""
+    first, second = _decisive(one), _decisive(other)
+    return [
+        (option, _shown(first[name]), _shown(second.get(name)))
         for name, option in _OPTIONS.items()
-        if name in earlier and earlier[name] != now[name]
-    )
+        if name in first and first[name] != second.get(name)
+    ]
 
 
 def _decisive(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ _KEY_BYTES, _LONGEST_KEY = 32, 1 << 16
 _LARGEST_RUN_FILE = 1 << 24
 _TOKEN = ".workers"
 """File that shows to workers on other machines that they see the folder."""
+MERGED = "merged"
+"""Field of ``run.json`` with the runs that a folder was merged from."""
 PAGE = "report.html"
 """File of ``bsbatch report``."""
 OVERLAYS, SCANS = "overlays", "scans"
@@ -90,12 +92,23 @@ def open_patient_key(out: Path) -> bytes:
         if not path.exists():
             if parts_in(out / RESULTS):
                 raise UsageError(f"{path} is missing: put it back, or choose another --out")
-            with replace_file(path) as aside:
-                aside.touch(0o600)
-                aside.write_bytes(secrets.token_hex(_KEY_BYTES).encode())
+            write_patient_key(out, secrets.token_hex(_KEY_BYTES).encode())
         return read_plain(path, _LONGEST_KEY)
     except OSError as error:
         raise UsageError(f"cannot use {path}: {error.strerror}. Grant access to it") from error
+
+
+def write_patient_key(out: Path, key: bytes) -> None:
+    """Write the key of the column ``patient_key``, for this user alone.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to.
+    """
+    with replace_file(out / PATIENT_KEY) as aside:
+        aside.touch(0o600)
+        aside.write_bytes(key)
 
 
 @contextmanager
@@ -189,15 +202,18 @@ def check_output(out: Path, archives: Sequence[str], config_hash: str, differenc
     ConfigMismatchError
         Results of two archives or configurations would be mixed.
     UsageError
-        A folder of parts holds a Parquet file that is no part.
+        The folder holds merged runs, or a folder of parts holds a Parquet file that is no part.
     """
+    run_file = read_run_file(out)
+    if MERGED in run_file:
+        raise UsageError(f"{out} holds merged runs: go on in their own folders, and merge them again into another one")
     for table in (OBJECTS, RESULTS):
         for path in foreign_files_in(out / table):
             raise UsageError(
                 f"{path} was not written by bsbatch, but would be read as a part of the table: move it away"
             )
     check_configuration(out, config_hash, differences)
-    earlier = read_run_file(out).get("archive")
+    earlier = run_file.get("archive")
     if archives and earlier is not None and earlier not in archives:
         named = f"the archive {earlier}" if is_url(earlier) or Path(str(earlier)).is_absolute() else "another archive"
         raise ConfigMismatchError(

@@ -69,7 +69,7 @@ def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) ->
     if all(mask):
         return
     if any(mask):
-        write_part(part.parent, number_of(part), _read(_table, part).filter(pa.array(mask)))
+        write_part(part.parent, number_of(part), read_part(part).filter(pa.array(mask)))
     else:
         part.unlink()
 
@@ -106,6 +106,17 @@ def selected_rows(folder: Path, columns: list[str], exam_ids: Collection[str]) -
         yield from rows.filter(pc.is_in(rows["exam_id"], wanted)).to_pylist()
 
 
+def read_part(part: Path) -> pa.Table:
+    """Read a part with all its columns.
+
+    Raises
+    ------
+    OutputError
+        It cannot be read.
+    """
+    return _read(_table, part)
+
+
 def read_table(folder: Path) -> pa.Table | None:
     """Read all parts of a table, with all columns; None if there are none.
 
@@ -114,7 +125,7 @@ def read_table(folder: Path) -> pa.Table | None:
     OutputError
         A part cannot be read.
     """
-    parts = [_read(_table, part) for part in parts_in(folder)]
+    parts = [read_part(part) for part in parts_in(folder)]
     return pa.concat_tables(parts) if parts else None
 
 
