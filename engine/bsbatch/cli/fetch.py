@@ -1,6 +1,7 @@
 """``bsbatch fetch``: mirror what may be a whole-body bone scan from a PACS into a folder."""
 
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,9 @@ from bsbatch.pacs.pace import Hours, SteadyPace
 from bsbatch.pacs.settings import Access, FetchConfig, Wanted
 
 _INTERRUPTED = "Stopping once what is on its way has arrived. The same command goes on."
-_WHAT, _HOW, _ACCESS = "What to fetch", "How to fetch", "Access"
+_wanted = partial(typer.Option, show_default=False, rich_help_panel="What to fetch")
+_pace = partial(typer.Option, rich_help_panel="How to fetch")
+_access = partial(typer.Option, rich_help_panel="Access")
 
 
 def fetch(
@@ -22,79 +25,42 @@ def fetch(
     ],
     folder: Annotated[Path, typer.Argument(help="Folder for the objects and the ledger.", show_default=False)],
     *,
-    since: Annotated[
-        date | None,
-        typer.Option(
-            parser=parse_day, metavar="DATE", help="First Study Date.", show_default=False, rich_help_panel=_WHAT
-        ),
-    ] = None,
-    until: Annotated[
-        date | None,
-        typer.Option(
-            parser=parse_day, metavar="DATE", help="Last Study Date.", show_default=False, rich_help_panel=_WHAT
-        ),
-    ] = None,
-    accessions: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Accession Numbers, one a line.", show_default=False, rich_help_panel=_WHAT),
-    ] = None,
-    patients: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Patient IDs, one a line.", show_default=False, rich_help_panel=_WHAT),
-    ] = None,
+    since: Annotated[date | None, _wanted(parser=parse_day, metavar="DATE", help="First Study Date.")] = None,
+    until: Annotated[date | None, _wanted(parser=parse_day, metavar="DATE", help="Last Study Date.")] = None,
+    accessions: Annotated[Path | None, _wanted(metavar="FILE", help="Accession Numbers, one a line.")] = None,
+    patients: Annotated[Path | None, _wanted(metavar="FILE", help="Patient IDs, one a line.")] = None,
     credentials: Annotated[
         Path | None,
-        typer.Option(
+        _access(
             metavar="FILE",
             help="user:password or Bearer TOKEN; or the variable BSBATCH_PACS_CREDENTIALS.",
             show_default=False,
-            rich_help_panel=_ACCESS,
         ),
     ] = None,
     certificate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Client certificate and key, PEM.", show_default=False, rich_help_panel=_ACCESS
-        ),
+        Path | None, _access(metavar="FILE", help="Client certificate and key, PEM.", show_default=False)
     ] = None,
     ca: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Certificates that the server's is checked with, PEM.",
-            show_default="the system's",
-            rich_help_panel=_ACCESS,
+        _access(
+            metavar="FILE", help="Certificates that the server's is checked with, PEM.", show_default="the system's"
         ),
     ] = None,
-    aet: Annotated[
-        str, typer.Option(metavar="AET", help="Our AE title, for dimse: sources.", rich_help_panel=_ACCESS)
-    ] = "BSBATCH",
+    aet: Annotated[str, _access(metavar="AET", help="Our AE title, for dimse: sources.")] = "BSBATCH",
     move_to: Annotated[
         str | None,
-        typer.Option(
-            metavar="AET:PORT",
-            help="Receiver of our own for C-MOVE, as the PACS knows it.",
-            show_default="C-GET",
-            rich_help_panel=_ACCESS,
-        ),
+        _access(metavar="AET:PORT", help="Receiver of our own for C-MOVE, as the PACS knows it.", show_default="C-GET"),
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(help="Most objects a second.", show_default="no limit", rich_help_panel=_HOW),
+        _pace(help="Most objects a second.", show_default="no limit"),
     ] = None,
     between: Annotated[
         str | None,
-        typer.Option(
-            metavar="HOURS",
-            help="When the PACS may be asked, 20:00-06:00.",
-            show_default="always",
-            rich_help_panel=_HOW,
-        ),
+        _pace(metavar="HOURS", help="When the PACS may be asked, 20:00-06:00.", show_default="always"),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count studies, objects and bytes; fetch nothing.", rich_help_panel=_HOW)
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=_HOW)] = False,
+    dry_run: Annotated[bool, _pace("--dry-run", help="Count studies, objects and bytes; fetch nothing.")] = False,
+    quiet: Annotated[bool, _pace("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Mirror what may be a whole-body bone scan from a PACS into a folder; then bsbatch run FOLDER needs no network.
 

@@ -37,8 +37,6 @@ from bsbatch.store.committed import Committed, uid_digest
 from bsbatch.telemetry import Telemetry
 from bsbatch.tracers.record import Tracer
 
-_UNKNOWN = 1 << 62
-"""Size of an object of unknown size, whose header then decides no more than whether it is a scan."""
 _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
 """Defects of objects whose frames cannot be identified or must not be expanded."""
 _MAX_SETTLED = 4096
@@ -207,7 +205,7 @@ class Intake:
     def _header(self, ref: ObjectRef, head: bytes | ItemError) -> Header:
         if isinstance(head, ItemError):
             raise head
-        header = header_in(head, _UNKNOWN if ref.size is None else ref.size, may_be_scan)
+        header = header_in(head, ref.size, may_be_scan)
         if header is not None and (ref.size is not None or decline(header) is not None):
             return header
         with self.source.open(ref) as stream:
@@ -255,7 +253,7 @@ class Intake:
 def may_be_opened(head: bytes) -> bool:
     """Return True for the first bytes of an object of which a run may read others."""
     try:
-        header = header_in(head, _UNKNOWN, may_be_scan)
+        header = header_in(head, None, may_be_scan)
     except Exception:  # it becomes a row when the object is read
         return False
     return header is None or decline(header) is None

@@ -12,9 +12,6 @@ from bsbatch.identity import DigestSet, digest
 from bsbatch.protocols import FilePart, Source
 from bsbatch.records import ObjectRef
 
-_UNKNOWN = 1 << 62
-"""Size of an object of which only the study is wanted."""
-
 
 class _New(NamedTuple):
     """An object that has not arrived."""
@@ -103,7 +100,7 @@ def _study_in(head: bytes | ItemError | None) -> int | None:
     if not isinstance(head, bytes):
         return None
     try:
-        header = header_in(head, _UNKNOWN, may_be_scan)
+        header = header_in(head, None, may_be_scan)
     except ItemError:
         return None
     return digest(header.study_uid) if header is not None and header.study_uid else None

@@ -14,6 +14,8 @@ from bsbatch.records import Header
 
 HEAD = fast.HEAD
 """Number of bytes at the start of an object that hold most headers."""
+_UNKNOWN = 1 << 62
+"""Stands for an unknown size: no element ends behind it."""
 
 
 def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modality, _sop_class: True) -> Header:
@@ -43,15 +45,19 @@ def read_header(stream: BinaryIO, size: int, is_wanted: IsWanted = lambda _modal
     return _check(header, is_directory)
 
 
-def header_in(head: bytes, size: int, is_wanted: IsWanted) -> Header | None:
+def header_in(head: bytes, size: int | None, is_wanted: IsWanted) -> Header | None:
     """Read a header from the first `HEAD` bytes of an object; return None if they do not suffice.
+
+    The header of an object of unknown size decides no more than whether it is a scan.
 
     Raises
     ------
     ItemError
         See `read_header`.
     """
-    header = fast.parse(None, head, size, is_wanted) if find_first_element(head) == AFTER_PREFIX else None
+    if find_first_element(head) != AFTER_PREFIX:
+        return None
+    header = fast.parse(None, head, _UNKNOWN if size is None else size, is_wanted)
     return None if header is None else _check(header, is_directory=False)
 
 
