@@ -248,6 +248,11 @@ class RunConfig:
         return None if is_url(self.archive) else Path(self.archive)
 
     @property
+    def executor(self) -> ExecutorName:
+        """The place where units are executed."""
+        return ExecutorName.LOCAL if self.cluster is None else ExecutorName.RAY
+
+    @property
     def has_overlays(self) -> bool:
         """True if overlays are drawn."""
         return self.cam is not CamMode.NONE and self.overlay_format is not OverlayFormat.NONE

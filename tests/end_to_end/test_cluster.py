@@ -110,7 +110,9 @@ def await_parts(process: "subprocess.Popen[str]", out: Path, number: int) -> Non
 
 
 def counts(out: Path) -> dict[str, int]:
-    found: dict[str, int] = json.loads((out / "run.json").read_text())["cluster"]
+    run = json.loads((out / "run.json").read_text())
+    assert run["config"]["executor"] == "ray"
+    found: dict[str, int] = run["cluster"]
     return found
 
 
@@ -131,7 +133,11 @@ def test_the_rows_are_those_of_one_process_with_a_model_and_heat_maps(
 
 
 def test_a_worker_and_then_a_node_that_are_killed_cost_no_row(
-    cluster: LoopbackCluster, archive: Path, local: tuple[list[Row], list[Row]], tmp_path: Path
+    cluster: LoopbackCluster,
+    archive: Path,
+    local: tuple[list[Row], list[Row]],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     with terminal() as (end, written):
         process = start(cluster, archive, tmp_path / "out", *_FAKE[:-1], stderr=end)
@@ -142,8 +148,11 @@ def test_a_worker_and_then_a_node_that_are_killed_cost_no_row(
         finish(process)
     messages = written.result()
     assert rows(tmp_path / "out") == local
-    assert counts(tmp_path / "out")["lost"] >= 1
+    found = counts(tmp_path / "out")
+    assert found["lost"] >= 1
     assert "is lost" in messages
+    summary = f"Workers: {found['workers']}, lost: {found['lost']}, units done again: {found['again']}\n"
+    assert summary in capfd.readouterr().out
     bars = [line for line in re.split(r"[\r\n]+", messages) if re.search(r"scored .*/s \d worker", line)]
     assert set(map(len, bars)) <= {79, 80}
     assert {"1 worker", "2 workers"} <= {word for line in bars for word in re.findall(r"/s (\d workers?)", line)}

@@ -132,6 +132,21 @@ def test_a_run_that_has_not_come_to_its_end_is_shown_under_a_warning(status: str
     assert "1 scored" in outline.words
 
 
+def test_a_run_on_a_cluster_names_its_workers_and_adds_up_their_seconds(tmp_path: Path) -> None:
+    write_results(tmp_path, [Exam("1", 0.9, "Camera")])
+    run = {"status": "complete", "stages": {"infer": {"seconds": 1.0, "items": 1, "items_per_second": 1.0}}}
+
+    def words_with(**more: object) -> str:
+        (tmp_path / "run.json").write_text(json.dumps(run | more))
+        return outline_of(write_page(ReportConfig(tmp_path))).words
+
+    assert "all threads added up" in (alone := words_with())
+    assert "workers" not in alone
+    words = words_with(cluster={"workers": 4, "lost": 1, "refused": 0, "again": 2, "dropped": 3})
+    assert "all threads of driver and workers added up" in words
+    assert "Ray cluster workers that took part 4 workers lost 1 workers refused 0 units done again 2" in words
+
+
 def test_a_run_without_a_score_has_a_page(tmp_path: Path) -> None:
     write_results(tmp_path, [Exam("1", None), Exam(None, None)])
     outline = outline_of(write_page(ReportConfig(tmp_path)))

@@ -8,7 +8,7 @@ from bsbatch.cli.terminal import printable
 from bsbatch.config import RunConfig
 from bsbatch.notice import SENTENCE
 from bsbatch.reasons import Status
-from bsbatch.run.report import Ending, Report
+from bsbatch.run.report import ClusterFacts, Ending, Report
 from bsbatch.store.flow import Flow
 
 _WORDS = {
@@ -75,10 +75,17 @@ def _show_results(console: Console, report: Report, config: RunConfig) -> None:
     if report.model_name:
         console.print(f"Model: {report.model_name}", highlight=False, markup=False)
     console.print(f"Scored now: {report.scored} in {report.seconds:.1f} s ({rate:.2f}/s)", highlight=False)
+    if report.cluster is not None:
+        console.print(words_of(report.cluster), highlight=False)
     out = printable(str(config.out))
     console.print(f"Results: {out}/results  {out}/objects", highlight=False, markup=False, soft_wrap=True)
     if config.has_overlays:
         console.print(f"Overlays: {out}/overlays", highlight=False, markup=False, soft_wrap=True)
+
+
+def words_of(cluster: ClusterFacts) -> str:
+    """Return the workers of a cluster, those lost and the units done again, in one line."""
+    return f"Workers: {cluster.workers}, lost: {cluster.lost}, units done again: {cluster.again}"
 
 
 def flow_table(flow: Flow, *, is_plan: bool = False) -> Table:

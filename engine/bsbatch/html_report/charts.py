@@ -22,6 +22,8 @@ SCREEN = Palette("#1f9d8f", "#3b86c6", "#e0762a", "#8a8f98")
 _ALL, _UNLABELLED = "All scored", "No label"
 _ROW_HEIGHT, _AXIS_HEIGHT = 24, 40
 """CSS pixels of a row of a bar chart, and of its axis."""
+_RATE_ROOM = 1.25
+"""Width of a bar chart in that of its longest bar: a rate stands behind it."""
 
 
 def score_chart(examinations: Iterable[ExaminationRow], labels: Mapping[str, bool], threshold: float | None) -> Spec:
@@ -44,7 +46,10 @@ def stage_chart(stages: Mapping[str, Mapping[str, float]]) -> Spec:
         }
         for name, stage in sorted(stages.items(), key=lambda item: -item[1]["seconds"])
     ]
-    axes = {"x": quantity("busy seconds", "Busy seconds, all threads added up"), "y": _category("stage")}
+    longest = max(stage["seconds"] for stage in stages.values())
+    scale, axis = {"domainMax": _RATE_ROOM * longest}, {"labelBound": True}
+    x = quantity("busy seconds", "Busy seconds", scale=scale, axis=axis)
+    axes = {"x": x, "y": _category("stage")}
     tooltip = [{"field": name} for name in ("stage", "busy seconds", "items", "rate")]
     content = plot(
         "Throughput by stage",

@@ -17,7 +17,7 @@ from bsbatch.html_report.contents import Contents, gather
 from bsbatch.html_report.examinations import ExaminationRow, count_names
 from bsbatch.html_report.rendering import EXPORT, render_template, write_text
 from bsbatch.html_report.settings import ReportConfig
-from bsbatch.html_report.words import ENDINGS, FLAGS, MAP_WARNINGS, POINTS
+from bsbatch.html_report.words import CLUSTER, ENDINGS, FLAGS, MAP_WARNINGS, POINTS
 from bsbatch.notice import LOOKED
 from bsbatch.reasons import EXPLANATIONS, Status
 from bsbatch.store.tables import OK
@@ -100,6 +100,7 @@ def _template_variables(contents: Contents) -> dict[str, object]:
         "rates": _RATES,
         "point_names": POINTS,
         "charts": _charts(contents),
+        "cluster": {words: run["cluster"][name] for name, words in CLUSTER.items() if name in run.get("cluster", {})},
         "warned": sum(bool(item.flags or item.map_warnings) for item in contents.examinations),
         "identified": _is_identified(contents),
         "data": _data(contents),

@@ -42,6 +42,7 @@ ENDINGS = {
 """By the status in ``run.json``; a complete run needs none."""
 STAGES = {
     "header": "read headers",
+    "copies": "settle copies",
     "wait": "wait for pixels",
     "pixels": "read pixels",
     "quality": "check quality",
@@ -49,9 +50,18 @@ STAGES = {
     "body": "find the body",
     "infer": "run the model",
     "explain": "make heat maps",
+    "overlays": "draw overlays",
     "commit": "write tables and overlays",
 }
 """By the names in ``run.json``."""
+CLUSTER = {
+    "workers": "workers that took part",
+    "lost": "workers lost",
+    "refused": "workers refused",
+    "again": "units done again",
+    "dropped": "late answers dropped",
+}
+"""By the names under ``cluster`` in ``run.json``."""
 POINTS = {
     "threshold": "the run's threshold",
     "half": "0.5",

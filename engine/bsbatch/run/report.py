@@ -27,6 +27,20 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """Counts of the workers of a cluster, as ``run.json`` has them under ``cluster``."""
+
+    workers: int
+    """Workers that took part."""
+    lost: int
+    refused: int
+    again: int
+    """Units done again."""
+    dropped: int
+    """Answers that came late or twice."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of a run."""
 
@@ -39,6 +53,8 @@ class Report:
     model_name: str | None
     rate: Rate | None = None
     """Of a plan: the measured rate of the backend that would score it, if there is one."""
+    cluster: ClusterFacts | None = None
+    """None without a cluster."""
 
 
 class Reporter(Protocol):

@@ -12,7 +12,7 @@ from bsbatch.host.machine import usable_cpus
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.notice import NOTICE
 from bsbatch.requirements import version_of
-from bsbatch.run.report import Ending, Report
+from bsbatch.run.report import ClusterFacts, Ending, Report
 from bsbatch.run.setup import RunSetup
 from bsbatch.store.folder import read_run_file
 from bsbatch.store.tables import SCHEMA_VERSION
@@ -20,14 +20,19 @@ from bsbatch.telemetry import Telemetry
 
 
 def run_metrics(report: Report, telemetry: Telemetry) -> dict[str, object]:
-    """Counts by status and reason, seconds and scans per second, of the run and by stage."""
+    """Counts by status and reason, seconds and scans per second, of the run and by stage, and counts of workers."""
     return {
         "counts": report.flow.as_dict(),
         "seconds": round(report.seconds, 3),
         "scored_in_this_run": report.scored,
         "scored_per_second": round(report.scored / report.seconds, 3) if report.seconds else 0.0,
-        "stages": telemetry.report(),
+        **work_metrics(telemetry, report.cluster),
     }
+
+
+def work_metrics(telemetry: Telemetry, cluster: ClusterFacts | None) -> dict[str, object]:
+    """Seconds and items by stage, and the counts of a cluster's workers."""
+    return {"stages": telemetry.report()} | ({} if cluster is None else {"cluster": asdict(cluster)})
 
 
 def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> dict[str, object]:
@@ -41,6 +46,7 @@ def run_content(setup: RunSetup, ending: Ending, metrics: dict[str, object]) -> 
         "config_hash": setup.provenance.config_hash,
         "config": {
             "threshold": setup.provenance.threshold,
+            "executor": str(config.executor),
             "backend": setup.backend_name,
             "precision": setup.precision,
             "preprocessing_version": VERSION,

@@ -19,7 +19,7 @@ from bsbatch.run.assembly import execute, make_intake
 from bsbatch.run.progress import Progress
 from bsbatch.run.rehearsal import rehearse
 from bsbatch.run.report import Ending, Report, Reporter, note_bugs, note_old_page, note_undrawn, note_unlike
-from bsbatch.run.run_file import find_differences, run_content, run_metrics
+from bsbatch.run.run_file import find_differences, run_content, run_metrics, work_metrics
 from bsbatch.run.setup import MAX_UNIT, RunSetup, resolve
 from bsbatch.run.workers import Workers, open_workers
 from bsbatch.sinks.overlays import Look, OverlaySink
@@ -131,14 +131,15 @@ class _Run:
             ending, scored, flow = self._execute(catalog)
         except BsbatchError:
             with suppress(OutputError):  # report the error that stopped the run, not this one
-                write_run_file(setup.out, run_content(setup, Ending.STOPPED, {"stages": telemetry.report()}))
+                work = work_metrics(telemetry, self.session.workers.facts())
+                write_run_file(setup.out, run_content(setup, Ending.STOPPED, work))
             raise
-        workers = self.session.workers.report()
-        report = Report(ending, flow, time.monotonic() - started, scored, setup.model_name)
+        cluster, seconds = self.session.workers.facts(), time.monotonic() - started
+        report = Report(ending, flow, seconds, scored, setup.model_name, cluster=cluster)
         note_bugs(flow, self.reporter)
         note_unlike(flow, self.reporter)
         note_old_page(setup.out, self.reporter)
-        write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry) | workers))
+        write_run_file(setup.out, run_content(setup, ending, run_metrics(report, telemetry)))
         return report
 
     def _execute(self, catalog: Catalog) -> tuple[Ending, int, Flow]:

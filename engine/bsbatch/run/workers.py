@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from bsbatch.protocols import Backend, Executor
 from bsbatch.records import Outcome, Unit, UnitOutcome
 from bsbatch.run.assembly import make_screening
 from bsbatch.run.probe import Probe, probe
-from bsbatch.run.report import Reporter
+from bsbatch.run.report import ClusterFacts, Reporter
 from bsbatch.run.setup import RunSetup, make_backend
 from bsbatch.run.worker import Proof, open_worker
 from bsbatch.store.folder import shared_token
@@ -38,8 +38,8 @@ class Workers(Protocol):
         """Return the executor of one run."""
         ...
 
-    def report(self) -> dict[str, object]:
-        """Entries of ``run.json`` about the workers."""
+    def facts(self) -> ClusterFacts | None:
+        """Return the counts of a cluster's workers so far; None without a cluster."""
         ...
 
 
@@ -54,9 +54,9 @@ class LocalWorkers:
         """Return the executor of one run."""
         return LocalExecutor(make_screening(setup, self.backend, telemetry, isolation, progress).execute)
 
-    def report(self) -> dict[str, object]:
-        """Return nothing: ``run.json`` describes this machine."""
-        return {}
+    def facts(self) -> None:
+        """Return nothing: there is no cluster."""
+        return
 
 
 @contextmanager
@@ -99,10 +99,9 @@ class ClusterWorkers:
         self.pool.spend = spend
         return ClusterExecutor(self.dispatcher, progress)
 
-    def report(self) -> dict[str, object]:
-        """Counts of workers and of what was done again."""
-        names = "workers", "lost", "refused", "again", "dropped"
-        return {"cluster": {name: self.dispatcher.counts[name] for name in names}}
+    def facts(self) -> ClusterFacts:
+        """Return the counts of the dispatcher."""
+        return ClusterFacts(**{item.name: self.dispatcher.counts[item.name] for item in fields(ClusterFacts)})
 
 
 @contextmanager
@@ -125,8 +124,6 @@ def _open_cluster(setup: RunSetup, cluster: Cluster, reporter: Reporter) -> Iter
         first = next(facts for facts in pool.facts.values() if isinstance(facts, Probe))
         dispatcher = Dispatcher(pool, cluster.patience, reporter.note, reporter.show_workers, early=early)
         yield ClusterWorkers(pool, dispatcher, first)
-        counts = dispatcher.counts
-        reporter.remark(f"Workers: {counts['workers']}, lost: {counts['lost']}, units done again: {counts['again']}.")
 
 
 def _expected_score(setup: RunSetup) -> float:

@@ -32,7 +32,7 @@ PAGE = "report.html"
 OVERLAYS, SCANS = "overlays", "scans"
 _SHAPES: dict[str, type | UnionType] = {
     **dict.fromkeys(("archive", "status", "config_hash"), str),
-    **dict.fromkeys(("config", "counts", "stages", "versions", "machine"), dict),
+    **dict.fromkeys(("config", "counts", "stages", "cluster", "versions", "machine"), dict),
     "model": dict | None,
 }
 """Types of the fields of ``run.json`` that others than people read."""
