@@ -196,6 +196,27 @@ def test_turns_of_threads_double_up_to_the_longest_and_begin_anew(monkeypatch: p
     assert lengths == [16, 32, 40, 16]
 
 
+@pytest.mark.parametrize(
+    ("busy", "waited", "workers"), [(2.0, 1.0, 3), (1.0, 5.0, 5), (1.0, 5.9, 5), (1.0, 99.0, 8), (0.0, 9.0, 8)]
+)
+def test_as_many_threads_as_take_turns_while_one_waits(
+    busy: float, waited: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def note(_function: object, items: Iterator[list[int]], workers: int) -> Iterator[list[int]]:
+        used.append(workers)
+        yield from items
+
+    wall, cpu = iter([0.0, busy + waited]), iter([0.0, busy])
+    clock = SimpleNamespace(perf_counter=lambda: next(wall), thread_time=lambda: next(cpu))
+    monkeypatch.setattr(threads, "ordered_map", note)
+    monkeypatch.setattr(threads, "time", clock)
+
+    assert list(adaptive_map(list, range(20), 3, 2, 8)) == list(range(20))
+    assert used == [workers]
+
+
 def test_leaving_an_adaptive_map_leaves_no_worker_behind() -> None:
     results = adaptive_map(each(lambda _: time.sleep(0.003)), range(1000), 2, 2)
 

@@ -1,4 +1,6 @@
 import os
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.archives import Scan, dataset_of, pixels_of, write
 from tests.dicom.objects import ref, scan
+from tests.host.waiting import PATIENCE
 
 from bsbatch.config import Selection, TracerRule
 from bsbatch.dicom.pairing import examine
@@ -242,3 +245,57 @@ def test_an_object_that_cannot_be_read_any_more_when_its_study_is_decided_anew_i
     assert [(item.ref.source, item.verdict.reason) for item in unit.settled] == [("0", Reason.READ_ERROR)]
     assert sources(unit.exams) == [("1",)]
     assert [row for part in (out / OBJECTS).glob("part-*") for row in pq.read_table(part)["source"].to_pylist()] == []
+
+
+class Remote(DirectorySource):
+    """A folder that a network holds: after the first call, 16 calls must wait together."""
+
+    together = threading.Barrier(16, timeout=PATIENCE)
+    is_first = True
+
+    def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
+        if self.is_first:
+            self.is_first = False
+            time.sleep(0.5)
+        else:
+            self.together.wait()
+        return super().heads(refs, count)
+
+
+def test_more_threads_than_processors_wait_for_a_slow_folder(tmp_path: Path) -> None:
+    names = [f"{number:03}" for number in range(17 * 16)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"no image")
+    intake = Intake(Remote(tmp_path), Selection(), Catalog(), Telemetry(), Isolation(), threads=2)
+
+    (unit,) = intake.units(8, None)
+
+    assert [item.ref.source for item in unit.settled] == names
+
+
+class Counted(DirectorySource):
+    """A source that waits for the objects of a call together, as a bucket does; counts its calls at one time."""
+
+    heads_at_once = 64
+    calls = most = 0
+    lock = threading.Lock()
+
+    def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
+        with self.lock:
+            self.calls += 1
+            self.most = max(self.most, self.calls)
+        time.sleep(0.05)
+        with self.lock:
+            self.calls -= 1
+        return super().heads(refs, count)
+
+
+def test_a_source_that_waits_for_many_objects_at_once_gets_a_thread_for_each_processor(tmp_path: Path) -> None:
+    for number in range(5 * 64):
+        (tmp_path / f"{number}").write_bytes(b"no image")
+    source = Counted(tmp_path)
+    intake = Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=2)
+
+    list(intake.units(8, None))
+
+    assert source.most <= 2

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 _WORTH_A_THREAD = 1e-4
 """Waiting time of an item, in seconds, above which threads help. A file in memory waits a tenth of that."""
+_LEAST_BUSY = 1e-6
+"""Processor time of a chunk in seconds where the clock measures none."""
 _FIRST_TURN, _LONGEST_TURN = 16, 4096
 """Fewest and most chunks that threads process before the waiting time is measured again."""
 In = TypeVar("In")
@@ -63,32 +65,37 @@ def ordered_map(
 
 
 def adaptive_map(
-    function: Callable[[list[In]], list[Out]], items: Iterable[In], workers: int, chunk: int
+    function: Callable[[list[In]], list[Out]], items: Iterable[In], workers: int, chunk: int, most: int = 0
 ) -> Generator[Out, None, None]:
     """`ordered_map` for a function that may be too quick for threads: it uses them only while calls wait.
 
     A thread that returns from a system call must wait for the interpreter lock if others want it. That takes longer
     than reading a file that is in memory: there, two threads are half as fast as none. They are twice as fast if the
     disk makes each of them wait. So the calling thread processes a chunk and measures its waiting time. After a chunk
-    that waited, threads process the next ones, twice as many each time, until a chunk no longer waits.
+    that waited, threads process the next ones, twice as many each time, until a chunk no longer waits. There may be
+    more threads than processors: as many as take turns while one of them waits.
 
     Parameters
     ----------
     function
         Called with a chunk; returns a result for each of its items.
     items, workers, chunk
-        See `ordered_map`.
+        See `ordered_map`; fewest threads while calls wait.
+    most
+        Most threads while calls wait, if more than ``workers``.
     """
     chunks, patience = _chunks(items, chunk), _FIRST_TURN
     for part in chunks:
         began, busy = time.perf_counter(), time.thread_time()
         results = function(part)
-        waited = time.perf_counter() - began - (time.thread_time() - busy)
+        busy = time.thread_time() - busy
+        waited = time.perf_counter() - began - busy
         yield from results
         if workers == 1 or waited < _WORTH_A_THREAD * len(part):
             patience = _FIRST_TURN
             continue
-        with closing(ordered_map(function, islice(chunks, patience), workers)) as threaded:
+        threads = max(workers, min(most, int(waited / max(busy, _LEAST_BUSY))))
+        with closing(ordered_map(function, islice(chunks, patience), threads)) as threaded:
             yield from chain.from_iterable(threaded)
         patience = min(2 * patience, _LONGEST_TURN)
 

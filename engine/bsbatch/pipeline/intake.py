@@ -39,6 +39,8 @@ from bsbatch.tracers.record import Tracer
 
 _FRAMELESS = frozenset({Reason.DETECTOR_VECTOR_MISMATCH, Reason.TOO_LARGE, Reason.NO_PIXEL_DATA})
 """Defects of objects whose frames cannot be identified or must not be expanded."""
+_WAITING_AT_ONCE = 64
+"""Headers that a slow file system is asked for at once. A bucket is asked for as many in each thread."""
 _MAX_SETTLED = 4096
 """Objects without an examination in a unit, at most: the work that a kill loses if an archive holds no bone scans."""
 
@@ -111,7 +113,7 @@ class Intake:
         committed.settle_gone(DigestSet(digest(ref.source) for ref in refs), self._uids(touched))
         unreadable = Packed[Event]()
         rest = (ref for ref in refs if committed.includes(ref.source))
-        for found in adaptive_map(self._inspect_chunk, rest, self.threads, self.source.heads_at_once):
+        for found in self._inspect_all(rest):
             if isinstance(found, ScanObject):
                 self._waiting.add(found)
             else:
@@ -142,7 +144,7 @@ class Intake:
 
     def _events(self) -> Iterator[Event]:
         known = self.catalog.studies
-        for found in adaptive_map(self._inspect_chunk, self._list_unsettled(), self.threads, self.source.heads_at_once):
+        for found in self._inspect_all(self._list_unsettled()):
             if isinstance(found, SettledObject):
                 yield found
             elif self._is_ready(found) and (key := key_of(found)) not in known:
@@ -181,6 +183,12 @@ class Intake:
             self.seen += 1
             if not self.catalog.is_settled(ref):
                 yield ref
+
+    def _inspect_all(self, refs: Iterable[ObjectRef]) -> Iterator[ScanObject | SettledObject]:
+        """Read and judge headers. A source that reads one object after another waits in more threads."""
+        count = self.source.heads_at_once
+        most = _WAITING_AT_ONCE if count < _WAITING_AT_ONCE else 0
+        return adaptive_map(self._inspect_chunk, refs, self.threads, count, most)
 
     def _inspect_chunk(self, refs: list[ObjectRef]) -> list[ScanObject | SettledObject]:
         with self.telemetry.measure("header", len(refs)):

@@ -48,7 +48,7 @@ class RunSetup:
     provenance: Provenance
     """Configuration hash, model and threshold, as every row carries them."""
     threads: int
-    """Threads that read headers and prepare examinations."""
+    """Threads that read headers and prepare examinations. More of them read headers where files wait."""
     choosing: Choosing
     """Decides which studies are scored."""
 
