@@ -22,7 +22,7 @@ from tests.clusters import loopback_cluster
 
 from bsbatch.config import BackendName, Cluster, RunConfig
 from bsbatch.executors.dispatch import Dispatcher
-from bsbatch.executors.ray import await_first, open_pool
+from bsbatch.executors.ray import await_workers, open_pool
 from bsbatch.host.threads import run_behind
 from bsbatch.records import Examination, Outcome, Prediction, Quality
 from bsbatch.run.report import SilentReporter
@@ -70,9 +70,7 @@ def drive(address: str, workers: int, seconds: float, units: int) -> dict[str, f
         sink, work = ParquetSink(setup.out, setup.provenance), planned(setup, _SIZE, units)
         cluster = Cluster(address, workers)
         with open_pool(partial(open_sleeper, seconds), cluster) as pool, run_behind(sink.commit) as commit:
-            events = await_first(pool, _PATIENCE)
-            while len(pool.facts) < workers:
-                events += pool.wait(1.0)
+            events = await_workers(pool, workers, _PATIENCE)
             started, busy, done = time.perf_counter(), time.process_time(), 0
             for outcome in Dispatcher(pool, _PATIENCE, early=events).run(work):
                 commit(outcome)

@@ -175,6 +175,11 @@ class Cluster:
     patience: float = 600
     """Seconds without any worker, or without a worker's answer, that are borne."""
 
+    @property
+    def threads(self) -> int:
+        """Threads of a worker, if no number is named: one for each of its processors."""
+        return max(1, int(self.worker_cpus))
+
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if self.workers is not None and self.workers < 1:

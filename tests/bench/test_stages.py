@@ -57,6 +57,15 @@ def test_every_turn_works_through_the_whole_archive(setup: RunSetup, stage: Stag
     assert all(turn.seconds[LATENCY] > 0 and busy <= set(turn.busy) for turn in turns)
 
 
+def test_every_measurement_of_runs_begins_with_empty_folders(setup: RunSetup) -> None:
+    """One after the other in one output folder, as for several batch sizes."""
+    for _ in range(2):
+        with time_run(setup) as take:
+            turn = take()
+        assert turn.items == SCANS
+        assert turn.cluster is None
+
+
 def test_the_images_are_those_that_a_model_gets(setup: RunSetup) -> None:
     expected = [compose(*pixels_of(Scan(number)).astype(np.float32)) for number in range(SCANS)]
 

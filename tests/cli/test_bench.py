@@ -17,7 +17,8 @@ from bsbatch.bench.latency import Latency
 from bsbatch.bench.measure import LATENCY, Timing
 from bsbatch.bench.settings import BenchConfig, StageName
 from bsbatch.cli.timings import show
-from bsbatch.config import BackendName
+from bsbatch.config import BackendName, Cluster
+from bsbatch.run.report import ClusterFacts
 
 NARROW = {**os.environ, "COLUMNS": "80"}
 QUICK = ("--warmup", "0", "--duration", "0", "--iterations", "2", "--backend", "fake")
@@ -96,6 +97,14 @@ def test_whole_runs_and_runs_without_a_sink_do_the_same_scans(archive: Path, tmp
     assert scans[0] == scans[1] > 0
 
 
+def test_a_sweep_of_whole_runs_does_all_scans_with_every_batch_size(archive: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    done = bsbatch("bench", archive, "--batch", "1,2", "--json", file, *QUICK)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(file.read_text(encoding="utf-8"))["measurements"]
+    assert first["items"] == second["items"] > 0
+
+
 def test_synthetic_examinations_need_no_archive() -> None:
     done = bsbatch_process("bench", "--synthetic", "2", "--stage", "skim", *QUICK)
 
@@ -115,6 +124,12 @@ def test_synthetic_examinations_need_no_archive() -> None:
         (("--backend", "fake", "--iterations", "0"), "--iterations"),
         (("--backend", "fake", "--warmup", "-1"), "--warmup"),
         (("--backend", "fake", "--threads", "0"), "--threads"),
+        (("--backend", "fake", "--executor", "ray", "--stage", "infer"), "--stage all"),
+        (("--executor", "ray", "--stage", "skim"), "measure skim on a machine of the cluster"),
+        (("--backend", "fake", "--executor", "ray", "--null-sink"), "--null-sink"),
+        (("--backend", "fake", "--workers", "2"), "add --executor ray"),
+        (("--backend", "fake", "--executor", "ray", "--workers", "many"), "neither a number nor auto"),
+        (("--model", "demo", "--executor", "ray", "--worker-gpus", "1"), "name the backend"),
     ],
 )
 def test_what_cannot_be_measured_is_a_usage_error(archive: Path, options: tuple[str, ...], words: str) -> None:
@@ -166,6 +181,20 @@ def test_gpus_tell_how_long_they_computed_and_how_near_their_peak(capsys: pytest
     (row,) = json.loads(json.dumps(made.as_dict()))["measurements"]
     assert row["computing"] == pytest.approx(0.75)
     assert row["share_of_peak_computing"] == pytest.approx(2 * 80e9 * 4 / 0.1 / 64e12 / 0.75)
+
+
+def test_a_cluster_shows_its_workers_and_no_peak_of_the_driver(capsys: pytest.CaptureFixture[str]) -> None:
+    made = report(STEADY, Ceiling(80e9, None))
+    timing = replace(made.measurements[0].timing, cluster=ClusterFacts(8, 1, 0, 2, 0))
+    config = BenchConfig(backend=BackendName.FAKE, cluster=Cluster(worker_cpus=4))
+    made = replace(made, config=config, measurements=(Measurement(4, timing),))
+    text = output_of(capsys, made)
+    assert "Ray cluster, of each worker 4 CPUs and 0 GPUs\n" in text
+    assert "Workers: 8, lost: 1, units done again: 2 at batch 4\n" in text
+    assert "the peak of the cluster cannot be read" in " ".join(text.split())
+    assert "Driver: Test CPU" in text
+    content = made.as_dict()
+    assert (content["executor"], content["worker_cpus"], content["threads"]) == ("ray", 4, 4)
 
 
 def test_gpus_of_unknown_peak_have_no_share_of_a_peak(capsys: pytest.CaptureFixture[str]) -> None:

@@ -186,6 +186,23 @@ def test_an_examination_that_kills_its_workers_fails_and_all_others_are_scored(
     _await_end(pids_of(tmp_path / "out"))
 
 
+def test_the_bench_measures_whole_runs_once_all_workers_are_ready(
+    cluster: LoopbackCluster, archive: Path, tmp_path: Path
+) -> None:
+    ray = "--executor", "ray", "--ray-address", cluster.address
+    pace = "--warmup", "0", "--duration", "0", "--iterations", "2"
+    done = bsbatch("bench", archive, "--backend", "fake", "--json", tmp_path / "bench.json", *pace, *ray)
+    assert done.returncode == 0, done.stderr
+    assert "Workers: 2, lost: 0, units done again: 0\n" in done.stdout
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["measurements"]
+    assert row["cluster"]["workers"] == 2
+    assert row["items"] == 2 * 119
+    assert {"header", "infer", "commit"} <= set(row["shares"])
+    few = bsbatch("bench", archive, "--backend", "fake", "--workers", "3", "--patience", "5", *pace, *ray)
+    assert few.returncode == 4
+    assert "2 of 3 workers were ready within 5 s" in few.stderr
+
+
 def test_what_ray_cannot_start_is_an_error_with_advice(cluster: LoopbackCluster, archive: Path, tmp_path: Path) -> None:
     gone = bsbatch(
         "run", str(archive), "--out", str(tmp_path), *_FAKE, "--executor", "ray", "--ray-address", "127.0.0.1:9"

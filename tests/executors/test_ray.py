@@ -1,6 +1,7 @@
 """What travels to workers and back; tests/end_to_end/test_cluster.py runs a cluster."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.archives import write_plain
@@ -54,6 +55,27 @@ def test_without_ray_the_error_is_the_line_that_installs_it(monkeypatch: pytest.
     monkeypatch.setattr("bsbatch.requirements.find_spec", lambda _: None)
     with pytest.raises(MissingPackageError, match=r'pip install "bsbatch\[ray\]"'):
         ray.connect(None)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "fitting", "possible"),
+    [
+        (Cluster(), 6, 6),
+        (Cluster(worker_cpus=2), 2, 2),
+        (Cluster(worker_cpus=4), 0, 0),
+        (Cluster(worker_gpus=1), 1, 1),
+        (Cluster(workers=9), 6, 9),
+    ],
+)
+def test_workers_fit_that_have_room_on_one_node(cluster: Cluster, fitting: int, possible: int) -> None:
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 3.0, "GPU": 1.0}},
+        {"Alive": True, "Resources": {"CPU": 3.0}},
+        {"Alive": True, "Resources": {"memory": 1.0}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
+    ]
+    pool = ray.RayPool(SimpleNamespace(nodes=lambda: nodes), b"", cluster)
+    assert (pool.fitting(), pool.possible) == (fitting, possible)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ class GoneWorkers:
 
     probe: Probe
 
+    def await_all(self) -> None: ...
+
     def executor(self, *_: object) -> Executor:
         return self
 

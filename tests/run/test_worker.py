@@ -99,6 +99,16 @@ def test_a_worker_that_sees_another_archive_under_the_same_path_is_refused(
         pass
 
 
+@pytest.mark.parametrize("is_temporary", [True, False])
+def test_where_the_archive_is_temporary_the_error_names_synthetic_examinations(
+    setup: RunSetup, recipe: WorkerRecipe, proof: Proof, is_temporary: bool
+) -> None:
+    gone, found = replace(recipe, archive=setup.out / "gone"), replace(proof, is_temporary=is_temporary)
+    with pytest.raises(UsageError, match="mount the archive under the same path") as error, open_worker(gone, found):
+        pass
+    assert ("synthetic examinations" in str(error.value)) is is_temporary
+
+
 def test_a_worker_of_another_precision_is_refused(recipe: WorkerRecipe, proof: Proof) -> None:
     with (
         pytest.raises(UsageError, match="it computes in fake, the run in fp16"),

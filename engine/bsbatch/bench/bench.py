@@ -12,13 +12,14 @@ from bsbatch.bench.measure import Timing, measure
 from bsbatch.bench.settings import NEED_BACKEND, BenchConfig, StageName
 from bsbatch.bench.stages import TakeTurn, load_images, open_setup
 from bsbatch.bench.subject import Archive, open_archive
-from bsbatch.config import BackendName, Effort
+from bsbatch.config import BackendName, Effort, ExecutorName
 from bsbatch.cuda.gpu import Gpu, gpus
 from bsbatch.dicom.silence import silence_pydicom
 from bsbatch.host.machine import usable_cpus
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.models.directory import Manifest
 from bsbatch.notice import NOTICE
+from bsbatch.run.report import Reporter, SilentReporter
 from bsbatch.run.setup import RunSetup
 
 RESULT_VERSION = 1
@@ -53,6 +54,7 @@ class BenchReport:
 
     def as_dict(self) -> dict[str, object]:
         """Return the content of the JSON file: seconds, items, shares in [0, 1]."""
+        cluster = self.config.cluster
         return {
             "version": RESULT_VERSION,
             "notice": NOTICE,
@@ -62,12 +64,21 @@ class BenchReport:
             "model": self.model_name,
             "backend": self.backend,
             "null_sink": self.config.null_sink,
-            "threads": self.config.threads or usable_cpus(),
+            "threads": self._threads,
+            "executor": str(ExecutorName.LOCAL if cluster is None else ExecutorName.RAY),
+            "worker_cpus": None if cluster is None else cluster.worker_cpus,
+            "worker_gpus": None if cluster is None else cluster.worker_gpus,
             "pace": asdict(self.config.pace) | {"iterations": self.config.iterations},
             "ceiling": asdict(self.ceiling),
             "measurements": [self._row(item) for item in self.measurements],
             "environment": self.environment,
         }
+
+    @property
+    def _threads(self) -> int:
+        """Threads of this process, or of each worker."""
+        cluster = self.config.cluster
+        return self.config.threads or (usable_cpus() if cluster is None else cluster.threads)
 
     def _row(self, item: Measurement) -> dict[str, object]:
         rate = item.timing.throughput
@@ -85,8 +96,18 @@ class BenchReport:
         return share / computing if share is not None and computing else None
 
 
-def bench(config: BenchConfig) -> BenchReport:
+def bench(
+    config: BenchConfig,
+    reporter: Reporter = SilentReporter(),  # noqa: B008 - without a state
+) -> BenchReport:
     """Measure one stage.
+
+    Parameters
+    ----------
+    config
+        Configuration of the command.
+    reporter
+        Shows what happens to the workers of a cluster.
 
     Raises
     ------
@@ -99,26 +120,26 @@ def bench(config: BenchConfig) -> BenchReport:
     with silence_pydicom(), open_archive(config.subject) as archive:
         infers = config.stage in NEED_BACKEND
         model, backend = (config.model, config.backend) if infers else (None, BackendName.FAKE)
-        with open_setup(archive.folder, model, backend, Effort(config.threads)) as setup:
-            return _report(config, archive, setup, tuple(_measure_all(config, setup)))
+        with open_setup(archive.folder, model, backend, Effort(config.threads), config.cluster) as setup:
+            return _report(config, archive, setup, tuple(_measure_all(config, setup, reporter)))
 
 
-def _measure_all(config: BenchConfig, setup: RunSetup) -> Iterator[Measurement]:
+def _measure_all(config: BenchConfig, setup: RunSetup, reporter: Reporter) -> Iterator[Measurement]:
     pace = replace(config.pace, iterations=config.iterations)
     for batch in config.batches or (None,):
         run = replace(setup.config, backend=BackendName(setup.backend_name), effort=Effort(config.threads, batch))
-        with _open_stage(config, replace(setup, config=run)) as take_turn:
+        with _open_stage(config, replace(setup, config=run), reporter) as take_turn:
             yield Measurement(batch, measure(take_turn, pace))
 
 
-def _open_stage(config: BenchConfig, setup: RunSetup) -> AbstractContextManager[TakeTurn]:
+def _open_stage(config: BenchConfig, setup: RunSetup, reporter: Reporter) -> AbstractContextManager[TakeTurn]:
     if config.stage is StageName.SKIM:
         return stages.time_skim(setup)
     if config.stage is StageName.INTAKE:
         return stages.time_intake(setup)
     if config.stage is StageName.INFER:
         return stages.time_inference(setup, load_images(setup))
-    return stages.time_run_without_sink(setup) if config.null_sink else stages.time_run(setup)
+    return stages.time_run_without_sink(setup) if config.null_sink else stages.time_run(setup, reporter)
 
 
 def _report(
@@ -126,14 +147,15 @@ def _report(
 ) -> BenchReport:
     name = setup.backend_name if config.stage in NEED_BACKEND else None
     manifest = setup.model.manifest if setup.model is not None else None
-    processor, here = Processor.here(), gpus() if name == BackendName.TENSORRT else ()
+    is_here = config.cluster is None
+    processor, here = Processor.here(), gpus() if is_here and name == BackendName.TENSORRT else ()
     return BenchReport(
         config=config,
         archive=archive.name,
         unit=_UNITS.get(config.stage, _SCANS),
         model_name=setup.model_name,
         backend=f"{name} {setup.precision}" if name is not None else None,
-        ceiling=_ceiling(name, manifest, processor, here),
+        ceiling=_ceiling(name, manifest, processor, here) if is_here else Ceiling(macs_of(manifest), None),
         environment=environment(processor) | {"gpus": [gpu.name for gpu in here]},
         measurements=measurements,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from bsbatch.bench.latency import Latency
 from bsbatch.bench.settings import Pace
+from bsbatch.run.report import ClusterFacts
 
 LATENCY = "latency"
 """Series that every turn has: its whole time."""
@@ -27,6 +28,8 @@ class Turn:
     """`LATENCY` and the known parts of it, seconds by name; the same names in every turn."""
     busy: Mapping[str, float] = field(default_factory=dict)
     """Busy seconds by stage, added up over all threads."""
+    cluster: ClusterFacts | None = None
+    """Counts of the workers of a cluster since the first turn; None without a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Timing:
     """By name, `LATENCY` first."""
     shares: Mapping[str, float]
     """Share of the busy seconds by stage, in [0, 1], the largest first; empty if nothing was busy."""
+    cluster: ClusterFacts | None = None
+    """Counts of the workers of a cluster, warm-up included; None without a cluster."""
 
     @property
     def computing(self) -> float | None:
@@ -74,6 +79,7 @@ def _timing(turns: list[Turn]) -> Timing:
         throughput=items / busy if busy else 0.0,
         series={name: Latency.of([turn.seconds[name] for turn in turns]) for name in turns[0].seconds},
         shares=shares_of(turn.busy for turn in turns),
+        cluster=turns[-1].cluster,
     )
 
 

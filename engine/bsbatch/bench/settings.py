@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from bsbatch.config import BackendName
+from bsbatch.config import BackendName, Cluster
 from bsbatch.errors import UsageError
 
 SYNTHETIC = 24
@@ -82,6 +82,8 @@ class BenchConfig:
     threads: int | None = None
     """Threads that read and infer; None for all allowed processors."""
     pace: Pace = Pace()
+    cluster: Cluster | None = None
+    """Workers on a cluster, for `StageName.ALL` only; None for this process."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be measured."""
@@ -91,12 +93,24 @@ class BenchConfig:
             raise UsageError("--threads must be at least 1")
         if self.null_sink and self.stage is not StageName.ALL:
             raise UsageError("--null-sink goes with --stage all: the other stages write nothing")
+        self._check_cluster()
         self._check_backend()
 
     @property
     def iterations(self) -> int:
         """Fewest measured turns."""
         return self.pace.iterations or ITERATIONS[self.stage]
+
+    def _check_cluster(self) -> None:
+        if self.cluster is None:
+            return
+        if self.stage is not StageName.ALL:
+            raise UsageError(
+                f"--executor ray measures whole runs, --stage all: measure {self.stage} on a machine of the cluster, "
+                "without --executor ray"
+            )
+        if self.null_sink:
+            raise UsageError("--null-sink measures this machine: leave it out, or leave out --executor ray")
 
     def _check_backend(self) -> None:
         if self.stage not in NEED_BACKEND:

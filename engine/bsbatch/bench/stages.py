@@ -4,13 +4,12 @@ Each is a context manager that yields a function. One call of it is a turn: one 
 archive once for every other stage.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count, cycle
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,18 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsbatch.bench.measure import COMPUTE, LATENCY, WAITED, Turn
-from bsbatch.config import BackendName, Effort, RunConfig
+from bsbatch.config import BackendName, Cluster, Effort, RunConfig
 from bsbatch.errors import UsageError
 from bsbatch.executors.local import LocalExecutor
 from bsbatch.host.workers import Isolation
 from bsbatch.protocols import Backend, DeviceClock, Images
 from bsbatch.records import Inference, Outcome, Prediction
 from bsbatch.run.assembly import execute, make_intake, make_screening
-from bsbatch.run.report import SilentReporter
-from bsbatch.run.screen import screen
+from bsbatch.run.report import Reporter, SilentReporter
+from bsbatch.run.screen import open_session
 from bsbatch.run.setup import MAX_UNIT, RunSetup, make_backend, resolve
 from bsbatch.store.catalog import Catalog
-from bsbatch.store.folder import RUN_FILE
 from bsbatch.telemetry import Telemetry
 
 _INTAKE_BATCH = 8
@@ -46,10 +44,11 @@ def open_setup(
     model: Path | None = None,
     backend: BackendName = BackendName.FAKE,
     effort: Effort = Effort(),  # noqa: B008 - frozen
+    cluster: Cluster | None = None,
 ) -> Iterator[RunSetup]:
     """Resolve the setup of a run over an archive; its output folder lives as long as the block."""
     with tempfile.TemporaryDirectory(prefix="bsbatch-bench-") as folder:
-        config = RunConfig(archive, out=Path(folder), model=model, backend=backend, effort=effort)
+        config = RunConfig(archive, Path(folder), model, backend, effort=effort, cluster=cluster)
         yield resolve(config, SilentReporter())
 
 
@@ -92,20 +91,25 @@ def time_inference(setup: RunSetup, images: NDArray[np.float32]) -> Iterator[Tak
 
 
 @contextmanager
-def time_run(setup: RunSetup) -> Iterator[TakeTurn]:
-    """Time `bsbatch.run.screen.screen`, files to committed Parquet, each turn into a new folder; items are scores.
+def time_run(
+    setup: RunSetup,
+    reporter: Reporter = SilentReporter(),  # noqa: B008 - without a state
+) -> Iterator[TakeTurn]:
+    """Time runs of one session, files to committed Parquet, each turn into a new folder; items are scores.
 
-    The time is the one that the run reports: from the listing to the reconciled tables, the backend already loaded.
+    The time is the one that the run reports: from the listing to the reconciled tables, all workers already loaded.
+    Runs are silent; ``reporter`` shows what happens to the workers of a cluster.
     """
-    numbers = count()
+    with open_session(setup.config, reporter) as session:
+        session.workers.await_all()
 
-    def run() -> Turn:
-        out = setup.out / f"run-{next(numbers)}"
-        report = screen(replace(setup.config, out=out), SilentReporter())
-        content = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
-        return Turn(report.scored, {LATENCY: report.seconds}, _busy_seconds(content["stages"]))
+        def run() -> Turn:
+            out, telemetry = Path(tempfile.mkdtemp(dir=setup.out)), Telemetry()
+            inside = replace(session.setup, out=out)
+            report = replace(session, setup=inside, reporter=SilentReporter(), telemetry=telemetry).run()
+            return Turn(report.scored, {LATENCY: report.seconds}, _busy_seconds(telemetry.report()), report.cluster)
 
-    yield run
+        yield run
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``bsbatch bench``: measure throughput and latency on this machine."""
+"""``bsbatch bench``: measure throughput and latency on this machine, or of a Ray cluster."""
 
 import json
 from collections.abc import Mapping
@@ -8,9 +8,19 @@ from typing import Annotated
 import typer
 
 from bsbatch.bench.settings import SYNTHETIC, BenchConfig, Pace, StageName, Subject
-from bsbatch.cli.options import backend_option
+from bsbatch.cli.options import (
+    DEFAULT_CLUSTER,
+    Executor,
+    Patience,
+    RayAddress,
+    WorkerCpus,
+    WorkerGpus,
+    Workers,
+    backend_option,
+    cluster_of,
+)
 from bsbatch.cli.terminal import Terminal
-from bsbatch.config import BackendName
+from bsbatch.config import BackendName, ExecutorName
 from bsbatch.errors import OutputError, UsageError
 
 _WHAT, _HOW = "What to measure", "How to measure"
@@ -47,6 +57,12 @@ def bench(
         int | None,
         typer.Option(help="Threads.", show_default="one per CPU", rich_help_panel=_HOW),
     ] = None,
+    executor: Executor = ExecutorName.LOCAL,
+    ray_address: RayAddress = None,
+    workers: Workers = "auto",
+    worker_cpus: WorkerCpus = DEFAULT_CLUSTER.worker_cpus,
+    worker_gpus: WorkerGpus = DEFAULT_CLUSTER.worker_gpus,
+    patience: Patience = DEFAULT_CLUSTER.patience,
     warmup: Annotated[
         float, typer.Option(help="Seconds of warm-up, not counted.", rich_help_panel=_HOW)
     ] = Pace().warmup,
@@ -72,11 +88,13 @@ def bench(
         batches=_parse_numbers(batch),
         threads=threads,
         pace=Pace(warmup, duration, iterations),
+        cluster=cluster_of(executor, ray_address, workers, worker_cpus, worker_gpus, patience),
     )
     from bsbatch.bench.bench import bench as measure
+    from bsbatch.cli.progress import QuietReporter
     from bsbatch.cli.timings import show
 
-    report = measure(config)
+    report = measure(config, QuietReporter(Terminal(stderr=True)))
     if json_file is not None:
         _write(json_file, report.as_dict())
     show(Terminal(), report)

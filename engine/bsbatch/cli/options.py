@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from bsbatch.config import OFFERED_BACKENDS, BackendName, CamMode, OverlayFormat, OverlayStyle, TracerRule
+from bsbatch.config import (
+    OFFERED_BACKENDS,
+    BackendName,
+    CamMode,
+    Cluster,
+    ExecutorName,
+    OverlayFormat,
+    OverlayStyle,
+    TracerRule,
+)
 from bsbatch.errors import UsageError
 
 INPUT, STUDIES, TUNING = "What to screen", "Which studies to score", "How to run"
@@ -29,6 +38,35 @@ def parse_backend(name: str) -> BackendName:
     meant = [str(known) for known in OFFERED_BACKENDS if name in known] or get_close_matches(name, OFFERED_BACKENDS)
     guess = f" Did you mean {' or '.join(meant)}?" if name and meant else ""
     raise UsageError(f"no --backend is called {name!r}.{guess} The backends are {', '.join(OFFERED_BACKENDS)}")
+
+
+def cluster_of(
+    executor: ExecutorName,
+    ray_address: str | None,
+    workers: str,
+    worker_cpus: float,
+    worker_gpus: float,
+    patience: float,
+) -> Cluster | None:
+    """Return the cluster that the options describe; None for this process.
+
+    Raises
+    ------
+    UsageError
+        A value cannot be used, or is given without ``--executor ray``.
+    """
+    if workers != "auto" and not workers.isdecimal():
+        raise UsageError(f"--workers {workers} is neither a number nor auto")
+    number = None if workers == "auto" else int(workers)
+    cluster = Cluster(ray_address, number, worker_cpus, worker_gpus, patience)
+    if executor is ExecutorName.RAY:
+        return cluster
+    if cluster != DEFAULT_CLUSTER:
+        raise UsageError(
+            "--ray-address, --workers, --worker-cpus, --worker-gpus and --patience describe a Ray cluster: add "
+            "--executor ray"
+        )
+    return None
 
 
 def parse_day(text: str) -> date:
@@ -92,4 +130,16 @@ Overlays = Annotated[
 OverlayStyles = Annotated[
     OverlayStyle, typer.Option(help="Contours at 30 and 60 %, or colours over the scan.", rich_help_panel=OUTPUT)
 ]
+DEFAULT_CLUSTER = Cluster()
+Executor = Annotated[
+    ExecutorName, typer.Option(help="Work in this process, or on a Ray cluster.", rich_help_panel=CLUSTER)
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Head of it.", show_default="of this machine", rich_help_panel=CLUSTER),
+]
+Workers = Annotated[str, typer.Option(metavar="N|auto", help="Workers; auto, as many as fit.", rich_help_panel=CLUSTER)]
+WorkerCpus = Annotated[float, typer.Option(help="CPUs of a worker.", rich_help_panel=CLUSTER)]
+WorkerGpus = Annotated[float, typer.Option(help="GPUs of a worker.", rich_help_panel=CLUSTER)]
+Patience = Annotated[float, typer.Option(help="Seconds to wait for a worker, or its answer.", rich_help_panel=CLUSTER)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.", rich_help_panel=OUTPUT)]

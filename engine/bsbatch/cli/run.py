@@ -7,33 +7,39 @@ from typing import Annotated
 import typer
 
 from bsbatch.cli.options import (
-    CLUSTER,
+    DEFAULT_CLUSTER,
     INPUT,
     OUTPUT,
     TUNING,
     Accessions,
     Cam,
     Exclude,
+    Executor,
     Identify,
     Manufacturer,
     Overlays,
     OverlayStyles,
+    Patience,
     Pseudonymise,
     Quiet,
+    RayAddress,
     Since,
     Threads,
     Threshold,
     Tracer,
     Until,
+    WorkerCpus,
+    WorkerGpus,
+    Workers,
     WorklistFile,
     backend_option,
+    cluster_of,
 )
 from bsbatch.cli.terminal import Terminal
 from bsbatch.config import (
     BackendName,
     CamEngine,
     CamMode,
-    Cluster,
     Effort,
     ExecutorName,
     OverlayFormat,
@@ -43,7 +49,6 @@ from bsbatch.config import (
     StudyChoice,
     TracerRule,
 )
-from bsbatch.errors import UsageError
 
 _Model = Annotated[
     Path | None,
@@ -117,21 +122,12 @@ def run(
     overlay_style: OverlayStyles = OverlayStyle.CONTOURS,
     fresh: _Fresh = False,
     archive_moved: _Moved = False,
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Work in this process, or on a Ray cluster.", rich_help_panel=CLUSTER)
-    ] = ExecutorName.LOCAL,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Head of it.", show_default="of this machine", rich_help_panel=CLUSTER),
-    ] = None,
-    workers: Annotated[
-        str, typer.Option(metavar="N|auto", help="Workers; auto, as many as fit.", rich_help_panel=CLUSTER)
-    ] = "auto",
-    worker_cpus: Annotated[float, typer.Option(help="CPUs of a worker.", rich_help_panel=CLUSTER)] = 1,
-    worker_gpus: Annotated[float, typer.Option(help="GPUs of a worker.", rich_help_panel=CLUSTER)] = 0,
-    patience: Annotated[
-        float, typer.Option(help="Seconds to wait for a worker, or its answer.", rich_help_panel=CLUSTER)
-    ] = 600,
+    executor: Executor = ExecutorName.LOCAL,
+    ray_address: RayAddress = None,
+    workers: Workers = "auto",
+    worker_cpus: WorkerCpus = DEFAULT_CLUSTER.worker_cpus,
+    worker_gpus: WorkerGpus = DEFAULT_CLUSTER.worker_gpus,
+    patience: Patience = DEFAULT_CLUSTER.patience,
     quiet: Quiet = False,
 ) -> None:
     """Screen an archive: one row for each examination and one for each object.
@@ -159,18 +155,9 @@ def run(
         fresh=fresh,
         archive_moved=archive_moved,
         dry_run=dry_run,
-        cluster=None
-        if executor is ExecutorName.LOCAL
-        else Cluster(ray_address, _number_of(workers), worker_cpus, worker_gpus, patience),
+        cluster=cluster_of(executor, ray_address, workers, worker_cpus, worker_gpus, patience),
     )
     raise typer.Exit(_screen(config, quiet=quiet))
-
-
-def _number_of(workers: str) -> int | None:
-    """Return the number of workers, None for ``auto``."""
-    if workers != "auto" and not workers.isdecimal():
-        raise UsageError(f"--workers {workers} is neither a number nor auto")
-    return None if workers == "auto" else int(workers)
 
 
 def _screen(config: RunConfig, *, quiet: bool) -> int:

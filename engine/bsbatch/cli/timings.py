@@ -7,6 +7,7 @@ from bsbatch.bench.bench import BenchReport, Measurement
 from bsbatch.bench.latency import Latency
 from bsbatch.bench.measure import LATENCY, WAITED
 from bsbatch.bench.settings import StageName
+from bsbatch.cli.summary import words_of
 from bsbatch.notice import SENTENCE
 
 _TURNS = {
@@ -27,9 +28,12 @@ def show(console: Console, report: BenchReport) -> None:
     console.print(f"On {report.archive}", highlight=False, markup=False)
     if report.backend:
         console.print(f"Model {report.model_name or 'none'}, backend {report.backend}", highlight=False, markup=False)
+    if (cluster := report.config.cluster) is not None:
+        _print(console, f"Ray cluster, of each worker {cluster.worker_cpus:g} CPUs and {cluster.worker_gpus:g} GPUs")
     console.print(_throughput_table(report))
     console.print(_latency_table(report))
     for item in report.measurements:
+        _show_workers(console, item)
         _show_shares(console, item)
     _show_ceiling(console, report)
     for item in report.measurements:
@@ -81,6 +85,11 @@ def _milliseconds(seconds: float) -> str:
     return f"{value:.0f}" if value >= _WIDE else f"{value:.4g}"
 
 
+def _show_workers(console: Console, item: Measurement) -> None:
+    if item.timing.cluster is not None:
+        _print(console, f"{words_of(item.timing.cluster)}{_at(item)}")
+
+
 def _show_shares(console: Console, item: Measurement) -> None:
     if item.timing.shares:
         shares = ", ".join(f"{stage} {share:.1%}" for stage, share in item.timing.shares.items())
@@ -98,7 +107,7 @@ def _show_ceiling(console: Console, report: BenchReport) -> None:
         words = (
             f"{share:.0%} of the {report.ceiling.precision} peak"
             if share is not None
-            else "the peak of this machine cannot be read"
+            else f"the peak of {_machines(report)} cannot be read"
         )
         _print(console, f"Arithmetic{_at(item)}: {_GIGA * flops:.4g} GFLOP/s as direct convolution; {words}")
 
@@ -116,7 +125,8 @@ def _show_devices(console: Console, report: BenchReport, item: Measurement) -> N
 def _show_machine(console: Console, report: BenchReport) -> None:
     machine = report.environment["machine"]
     load = ", ".join(str(value) for value in machine["load_average"])
-    words = f"{machine['processor']}, {machine['usable_cpus']} CPUs, load average {load}"
+    driver = "" if report.config.cluster is None else "Driver: "
+    words = f"{driver}{machine['processor']}, {machine['usable_cpus']} CPUs, load average {load}"
     for name in (words, *report.environment["gpus"]):
         console.print(name, highlight=False, markup=False, style="dim")
 
@@ -127,6 +137,10 @@ def _warn_of_scatter(console: Console, report: BenchReport) -> None:
     if scatter:
         words = f"Unstable: the turns scatter by {scatter} (above 2.5 %). Stop other programs or raise --duration."
         _print(console, f"[yellow]{words}[/]")
+
+
+def _machines(report: BenchReport) -> str:
+    return "this machine" if report.config.cluster is None else "the cluster"
 
 
 def _batch(item: Measurement) -> str:

@@ -159,15 +159,23 @@ class RayPool:
 
     def _wanted(self) -> int:
         """Return the number of actors: as many as asked for, or as fit and one more, for which a cluster may grow."""
-        if self.cluster.workers is not None:
-            return self.cluster.workers
-        return self.fitting() + 1
+        return self.possible if self.cluster.workers is not None else self.possible + 1
+
+    @property
+    def possible(self) -> int:
+        """The number of workers that were asked for, or that fit."""
+        return self.fitting() if self.cluster.workers is None else self.cluster.workers
+
+    @property
+    def ready(self) -> int:
+        """The number of workers that have proved themselves and have not ended."""
+        return len(self.facts.keys() & self._actors.keys())
 
     def fitting(self) -> int:
-        """Return the number of workers that the cluster has the resources for, whatever else runs there."""
-        there, cluster = self.ray.cluster_resources(), self.cluster
-        needs = {"CPU": cluster.worker_cpus, "GPU": cluster.worker_gpus}
-        return min((int(there.get(name, 0) // need) for name, need in needs.items() if need), default=1)
+        """Return the number of workers that the nodes have the resources for, whatever else runs there."""
+        needs = {"CPU": self.cluster.worker_cpus, "GPU": self.cluster.worker_gpus}
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return sum(min(int(node.get(name, 0) // need) for name, need in needs.items() if need) for node in nodes)
 
     def _event(self, result: Any) -> Iterator[Event]:
         warming = result in self._warming
@@ -271,26 +279,27 @@ def _check_port(address: str | None) -> None:
         ) from error
 
 
-def await_first(pool: RayPool, patience: float) -> list[Event]:
-    """Wait for the first worker; return what has happened, for the dispatcher.
+def await_workers(pool: RayPool, number: int, patience: float) -> list[Event]:
+    """Wait for some workers; return what has happened, for the dispatcher.
 
     Raises
     ------
     UsageError
         A worker was refused.
     ClusterError
-        None was ready in time.
+        Fewer were ready in time.
     """
     events, started = list[Event](), time.monotonic()
-    while not pool.facts:
+    while pool.ready < number:
         events += pool.wait(1.0)
         refused = next((event for event in events if isinstance(event, Refused)), None)
         if refused is not None:
             raise UsageError(refused.cause)
         if time.monotonic() - started > patience:
-            lost = next((event.cause for event in reversed(events) if isinstance(event, Lost)), "none has come")
+            lost = next((f" ({event.cause})" for event in reversed(events) if isinstance(event, Lost)), "")
+            some = f"{pool.ready} of {number} workers were" if pool.ready else "no worker was"
             raise ClusterError(
-                f"no worker was ready within {patience:g} s ({lost}): ray status shows the nodes and their free "
-                "processors; then run the same command to go on"
+                f"{some} ready within {patience:g} s{lost}: ray status shows the nodes and their free processors; "
+                "then run the same command to go on"
             )
     return events

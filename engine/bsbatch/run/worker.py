@@ -41,12 +41,14 @@ class Proof:
     """Of their first bytes."""
     token: str | None
     """Content of a file in the output folder; None if workers draw no overlays."""
+    is_temporary: bool = False
+    """True if the archive lies in the driver's folder for temporary files."""
 
     @classmethod
-    def of(cls, source: Source, score: float, token: str | None) -> "Proof":
+    def of(cls, source: Source, score: float, token: str | None, *, is_temporary: bool = False) -> "Proof":
         """Collect the facts of a run."""
         files = tuple(islice((ref for ref in source if ref.problem is None), _FILES))
-        return cls(tuple(versions().items()), score, files, _digest(source, files), token)
+        return cls(tuple(versions().items()), score, files, _digest(source, files), token, is_temporary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def _check_versions(proof: Proof) -> None:
 
 def _open_archive(recipe: WorkerRecipe, proof: Proof) -> Source:
     advice = "mount the archive under the same path on every node, or name a bucket"
+    if proof.is_temporary:
+        advice += " (synthetic examinations, and others in the temporary folder, are on the driver's machine only)"
     try:
         source = open_source(recipe.archive, may_be_opened)
         found = _digest(source, proof.files)

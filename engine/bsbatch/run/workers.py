@@ -1,16 +1,18 @@
 """The workers of a session: the entered backend of this process, or those of a cluster."""
 
+import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from bsbatch.backends.registry import load_backend
 from bsbatch.config import BackendName, Cluster, Effort, OverlayFormat
 from bsbatch.executors.dispatch import Dispatcher
 from bsbatch.executors.local import LocalExecutor
-from bsbatch.executors.ray import RayPool, Seconds, await_first, open_pool
+from bsbatch.executors.ray import RayPool, Seconds, await_workers, open_pool
 from bsbatch.host.workers import Isolation
 from bsbatch.protocols import Backend, Executor
 from bsbatch.records import Outcome, Unit, UnitOutcome
@@ -34,6 +36,18 @@ class Workers(Protocol):
         """The test of the first worker, which decides the size of units."""
         ...
 
+    def await_all(self) -> None:
+        """Wait until all workers are ready; a run begins with the first one.
+
+        Raises
+        ------
+        ClusterError
+            Some were not ready in time.
+        UsageError
+            A worker was refused.
+        """
+        ...
+
     def executor(self, setup: RunSetup, telemetry: Telemetry, isolation: Isolation, progress: Advance) -> Executor:
         """Return the executor of one run."""
         ...
@@ -49,6 +63,9 @@ class LocalWorkers:
 
     backend: Backend
     probe: Probe
+
+    def await_all(self) -> None:
+        """Do nothing: the backend is entered."""
 
     def executor(self, setup: RunSetup, telemetry: Telemetry, isolation: Isolation, progress: Advance) -> Executor:
         """Return the executor of one run."""
@@ -88,6 +105,10 @@ class ClusterWorkers:
     dispatcher: Dispatcher
     probe: Probe
 
+    def await_all(self) -> None:
+        """Wait for as many workers as were asked for, or as fit."""
+        self.dispatcher.early += await_workers(self.pool, self.pool.possible, self.dispatcher.patience)
+
     def executor(self, _: RunSetup, telemetry: Telemetry, isolation: Isolation, progress: Advance) -> Executor:
         """Return the executor of one run; the workers have sources and decoders of their own."""
         del isolation
@@ -107,12 +128,12 @@ class ClusterWorkers:
 @contextmanager
 def _open_cluster(setup: RunSetup, cluster: Cluster, reporter: Reporter) -> Iterator[Workers]:
     effort = setup.config.effort
-    threads = effort.threads or max(1, int(cluster.worker_cpus))
-    recipe = replace(setup.recipe, effort=replace(effort, threads=threads))
+    recipe = replace(setup.recipe, effort=replace(effort, threads=effort.threads or cluster.threads))
     with ExitStack() as stack:
         draws = recipe.maps.overlays is not OverlayFormat.NONE
         token = stack.enter_context(shared_token(setup.out)) if draws else None
-        proof = Proof.of(setup.source, _expected_score(setup), token)
+        is_temporary = _is_temporary(setup.config.archive_path)
+        proof = Proof.of(setup.source, _expected_score(setup), token, is_temporary=is_temporary)
         pool = stack.enter_context(open_pool(partial(open_worker, recipe, proof), cluster))
         if not pool.fitting():
             reporter.note(
@@ -120,7 +141,7 @@ def _open_cluster(setup: RunSetup, cluster: Cluster, reporter: Reporter) -> Iter
                 f"{cluster.worker_gpus:g} GPUs: waiting {cluster.patience:g} s for one (--worker-cpus, --worker-gpus)."
             )
         reporter.show_workers(0)
-        early = await_first(pool, cluster.patience)
+        early = await_workers(pool, 1, cluster.patience)
         first = next(facts for facts in pool.facts.values() if isinstance(facts, Probe))
         dispatcher = Dispatcher(pool, cluster.patience, reporter.note, reporter.show_workers, early=early)
         yield ClusterWorkers(pool, dispatcher, first)
@@ -132,6 +153,11 @@ def _expected_score(setup: RunSetup) -> float:
     construct = load_backend(BackendName.FAKE if is_fake else BackendName.ONNXRUNTIME)
     with construct(setup.model, Effort(batch_size=1)) as backend:
         return probe(backend).score
+
+
+def _is_temporary(archive: Path | None) -> bool:
+    """Return True if an archive lies in this machine's folder for temporary files, as synthetic ones do."""
+    return archive is not None and archive.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve())
 
 
 def open_workers(setup: RunSetup, reporter: Reporter) -> AbstractContextManager[Workers]:
