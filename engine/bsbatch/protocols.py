@@ -1,6 +1,6 @@
 """Protocols of sources, backends, sinks and executors; a fake of each takes a few lines."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import BinaryIO, Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -177,6 +177,9 @@ class Sink(Protocol):
 class Executor(Protocol):
     """Executes units, in this process or elsewhere."""
 
-    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
-        """Yield exactly one outcome of every examination and object of the units, in any order and any pieces."""
+    def run(self, units: Iterable[Unit], is_stopping: Callable[[], bool]) -> Generator[UnitOutcome, None, None]:
+        """Yield exactly one outcome of every examination and object of the units, in any order and any pieces.
+
+        Once `is_stopping` returns True, the units in hand are finished, and no other is begun.
+        """
         ...

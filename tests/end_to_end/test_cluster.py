@@ -66,8 +66,9 @@ def start(
 ) -> "subprocess.Popen[str]":
     ray = "--executor", "ray", "--ray-address", cluster.address
     command = [sys.executable, "-c", _DANGEROUS, "run", str(archive), "--out", str(out), *ray, *(options or _FAKE)]
-    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
-    return subprocess.Popen(command, stderr=stderr, text=True, env=environment | {"TERM": "xterm"})
+    inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "NO_COLOR"}}
+    environment = inherited | {"TERM": "xterm"}
+    return subprocess.Popen(command, stderr=stderr, text=True, env=environment, start_new_session=True)
 
 
 @contextmanager
@@ -171,6 +172,45 @@ def test_a_driver_that_is_killed_leaves_no_worker_and_one_process_goes_on(
     bsbatch("run", str(archive), "--out", str(tmp_path / "out"), *_FAKE)
     assert rows(tmp_path / "out") == local
     _await_end(pids_of(tmp_path / "out"))
+
+
+def test_ctrl_c_finishes_the_units_in_hand_leaves_no_worker_and_the_same_command_goes_on(
+    cluster: LoopbackCluster, archive: Path, local: tuple[list[Row], list[Row]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(cluster, archive, out)
+    await_parts(process, out, 3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Finishing the unit in hand" in messages
+    assert 0 < len(results(out)) < len(local[0])
+    run = json.loads((out / "run.json").read_text())
+    assert (run["status"], run["cluster"]["lost"], run["cluster"]["again"]) == ("interrupted", 0, 0)
+    _await_end(pids_of(out))
+    finish(start(cluster, archive, out))
+    assert rows(out) == local
+
+
+def test_a_second_ctrl_c_stops_at_once_even_if_no_worker_answers(
+    cluster: LoopbackCluster, archive: Path, local: tuple[list[Row], list[Row]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(cluster, archive, out)
+    await_parts(process, out, 3)
+    for path in pids_of(out).iterdir():
+        os.kill(int(path.name), signal.SIGSTOP)
+    os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(2)
+    assert process.poll() is None, "answers were under way"
+    os.killpg(process.pid, signal.SIGINT)
+    _, messages = process.communicate(timeout=30)  # patience is 300 s
+    assert process.returncode == 130
+    assert "Traceback" not in messages
+    _await_end(pids_of(out))
+    bsbatch("run", str(archive), "--out", str(out), *_FAKE)
+    assert rows(out) == local
 
 
 def test_an_examination_that_kills_its_workers_fails_and_all_others_are_scored(

@@ -148,6 +148,36 @@ def test_objects_without_an_examination_need_no_worker() -> None:
     assert settled(outcomes) == ["object-0", "object-1"]
 
 
+def test_a_stop_waits_for_the_units_that_workers_are_at_and_begins_no_other() -> None:
+    pool, seen = FakePool(random.Random(3), most=4), list[tuple[int, int]]()
+
+    def is_stopping() -> bool:
+        if len(outcomes) >= 5 and not seen:
+            seen.append((len(outcomes), dispatcher.counts["tickets"]))
+        return bool(seen)
+
+    dispatcher, outcomes = Dispatcher(pool, PATIENCE, clock=lambda: pool.now), list[UnitOutcome]()
+    for outcome in dispatcher.run(units([4] * 60), is_stopping):
+        outcomes.append(outcome)
+    ((before, tickets),) = seen
+    assert dispatcher.counts["tickets"] == tickets
+    assert before + 4 <= len(outcomes) <= before + 8  # four workers, each of which may have begun with its next unit
+    assert len(reasons(outcomes)) == 4 * len(outcomes)
+
+
+def test_a_stop_does_not_wait_for_workers_that_hang_or_come_later() -> None:
+    pool = FakePool(random.Random(3), Habits(hangs=1.0), most=2)
+    dispatcher = Dispatcher(pool, PATIENCE, clock=lambda: pool.now)
+    outcomes = list(dispatcher.run(units([4] * 60), lambda: pool.now > 50))
+    assert dispatcher.counts["lost"] + len(outcomes) == 2  # one that wakes up in time may answer
+    assert dispatcher.counts["lost"] > 0
+    assert PATIENCE < pool.now < PATIENCE + 60
+
+    alone = FakePool(random.Random(3), most=0)
+    assert list(Dispatcher(alone, PATIENCE, clock=lambda: alone.now).run(units([4]), lambda: alone.now > 50)) == []
+    assert 50 < alone.now < 60
+
+
 class RefusingPool(FakePool):
     """A pool one of whose workers is refused at a time."""
 

@@ -160,6 +160,22 @@ def test_a_limit_counts_new_examinations(limit: int | None, number: int, tmp_pat
     assert intake.is_exhausted is (limit is None or limit > 6)
 
 
+@pytest.mark.parametrize("views", ["A", "AP"])
+def test_a_stop_reads_no_further_header_and_decides_no_study(views: str, tmp_path: Path) -> None:
+    for study in range(200):
+        put(tmp_path, f"{study:03d}", Scan(study, views=views, rows=64, columns=16))
+    source = Watched(tmp_path)
+    intake = intake_of(source)
+    intake.is_stopping = lambda: source.listed >= 20
+
+    found = [exam for unit in intake.units(8, None) for exam in unit.exams]
+
+    assert source.listed < 100
+    assert len(found) < 100
+    assert all(exam.defect is None for exam in found)
+    assert not intake.is_exhausted
+
+
 def test_a_limit_does_not_count_examinations_that_are_tried_again(tmp_path: Path) -> None:
     for study in range(6):
         put(tmp_path, f"{study}", Scan(study))
@@ -227,18 +243,36 @@ class Failing(DirectorySource):
         return [failed if ref.source == "0" else head for ref, head in zip(refs, heads, strict=True)]
 
 
-def test_an_object_that_cannot_be_read_any_more_when_its_study_is_decided_anew_is_a_row(tmp_path: Path) -> None:
-    archive, out = tmp_path / "archive", tmp_path / "out"
+def intake_of_grown_study(archive: Path, out: Path, kind: type[DirectorySource]) -> Intake:
+    """Score a study, give it a further object, and return an intake that has to revise it."""
     put(archive, "0", Scan(0))
     (unit,) = intake_of(DirectorySource(archive)).units(8, None)
     quality = Quality(1.0, 1.0, 1.0, 1.0, 0.5, 0, (), "0" * 64)
     outcomes = tuple(Prediction(exam, quality, 0.5) for exam in unit.exams)
     ParquetSink(out, Provenance("hash", "model", 0.5)).commit(UnitOutcome(outcomes, ()))
     put(archive, "1", Scan(0, instance=2))
-    source = Failing(archive)
+    source = kind(archive)
     intake = intake_of(source)
     intake.catalog = open_catalog(out, source)
     assert list(intake.units(8, None)) == []
+    return intake
+
+
+def test_a_stop_withdraws_no_row(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    intake = intake_of_grown_study(tmp_path / "archive", out, DirectorySource)
+    intake.is_stopping = lambda: True
+
+    assert list(intake.revise(Committed(out), 8)) == []
+
+    assert [row for part in (out / OBJECTS).glob("part-*") for row in pq.read_table(part)["source"].to_pylist()] == [
+        "0"
+    ]
+
+
+def test_an_object_that_cannot_be_read_any_more_when_its_study_is_decided_anew_is_a_row(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    intake = intake_of_grown_study(tmp_path / "archive", out, Failing)
 
     (unit,) = intake.revise(Committed(out), 8)
 

@@ -1,7 +1,7 @@
 """A run that stops at an error."""
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,7 +28,8 @@ class GoneWorkers:
     def executor(self, *_: object) -> Executor:
         return self
 
-    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
+    def run(self, units: Iterable[Unit], is_stopping: Callable[[], bool]) -> Generator[UnitOutcome, None, None]:
+        assert not is_stopping()
         yield UnitOutcome((), next(iter(units)).settled)
         raise ClusterError("no worker could be had")
 

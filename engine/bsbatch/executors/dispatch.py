@@ -121,8 +121,12 @@ class Dispatcher:
     """True once all units are known."""
     _last_cause: str = "none has come"
 
-    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
+    def run(
+        self, units: Iterable[Unit], is_stopping: Callable[[], bool] = lambda: False
+    ) -> Generator[UnitOutcome, None, None]:
         """Yield the outcomes of all units as they come: parts of units, or several that came together.
+
+        Once `is_stopping` returns True, each worker finishes the unit that it is at, and none is given another.
 
         Raises
         ------
@@ -135,13 +139,17 @@ class Dispatcher:
         done = [outcome for event in self.early for outcome in self._handle(event)]
         self.early.clear()
         self._is_planned = False
+        in_hand: set[int] | None = None
         try:
             while True:
-                done += self._plan(planned)
-                self._submit()  # before the caller commits: no worker waits for that
+                if in_hand is None and is_stopping():
+                    in_hand = {worker.tickets[0] for worker in self._workers.values() if worker.tickets}
+                if in_hand is None:
+                    done += self._plan(planned)
+                    self._submit()  # before the caller commits: no worker waits for that
                 yield from _merge(done)
                 done.clear()
-                if self._is_planned and not self._queue and not self._tasks:
+                if self._has_ended(in_hand):
                     return
                 for event in self.pool.wait(self._wait_seconds()):
                     done += self._handle(event)
@@ -150,6 +158,12 @@ class Dispatcher:
                 self._check_patience(had_worker)
         finally:
             planned.close()
+
+    def _has_ended(self, in_hand: set[int] | None) -> bool:
+        """Return True if everything is done, or the tickets that were in hand at a stop."""
+        if in_hand is not None:
+            return in_hand.isdisjoint(self._tasks)
+        return self._is_planned and not self._queue and not self._tasks
 
     def _plan(self, planned: "_Planned") -> Iterator[UnitOutcome]:
         """Queue as many units as are planned, up to one for each worker. Units without an examination are done."""

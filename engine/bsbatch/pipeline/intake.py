@@ -5,7 +5,7 @@ the listing, and then their studies are decided. A study may have rows already, 
 then revised: decided anew from all its objects, and only the rows that come out otherwise are written again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from io import SEEK_END
 from itertools import chain
@@ -73,6 +73,8 @@ class Intake:
     """True once the whole listing was read."""
     needs_revision: bool = False
     """True if a study with rows has a further object; `revise` decides it."""
+    is_stopping: Callable[[], bool] = lambda: False
+    """True once the run is to end: no further header is read, however long the listing goes on without a unit."""
     _waiting: WaitingRoom = field(default_factory=WaitingRoom)
 
     def units(self, unit_size: int, limit: int | None, first: int | None = None) -> Iterator[Unit]:
@@ -114,6 +116,8 @@ class Intake:
         unreadable = Packed[Event]()
         rest = (ref for ref in refs if committed.includes(ref.source))
         for found in self._inspect_all(rest):
+            if self.is_stopping():
+                return
             if isinstance(found, ScanObject):
                 self._waiting.add(found)
             else:
@@ -145,6 +149,8 @@ class Intake:
     def _events(self) -> Iterator[Event]:
         known = self.catalog.studies
         for found in self._inspect_all(self._list_unsettled()):
+            if self.is_stopping():
+                return
             if isinstance(found, SettledObject):
                 yield found
             elif self._is_ready(found) and (key := key_of(found)) not in known:

@@ -20,7 +20,13 @@ from bsbatch.telemetry import Telemetry
 _UNITS_AHEAD = 1
 
 
-def make_intake(setup: RunSetup, catalog: Catalog, telemetry: Telemetry, isolation: Isolation) -> Intake:
+def make_intake(
+    setup: RunSetup,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    isolation: Isolation,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Intake:
     """Return the first half of the pipeline: objects to units of examinations."""
     return Intake(
         setup.source,
@@ -33,6 +39,7 @@ def make_intake(setup: RunSetup, catalog: Catalog, telemetry: Telemetry, isolati
         setup.pseudonymiser,
         setup.config.is_identified,
         setup.choosing,
+        is_stopping=is_stopping,
     )
 
 
@@ -79,7 +86,9 @@ def screening_of(
 
 
 @contextmanager
-def execute(units: Iterable[Unit], executor: Executor) -> Iterator[Iterator[UnitOutcome]]:
+def execute(
+    units: Iterable[Unit], executor: Executor, is_stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Iterator[UnitOutcome]]:
     """Yield the outcomes of units while the next unit is planned; leaving the block early ends every thread."""
-    with closing(prefetch(units, _UNITS_AHEAD)) as planned, closing(executor.run(planned)) as outcomes:
+    with closing(prefetch(units, _UNITS_AHEAD)) as planned, closing(executor.run(planned, is_stopping)) as outcomes:
         yield outcomes

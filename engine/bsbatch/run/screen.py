@@ -148,7 +148,7 @@ class _Run:
         parquet, overlays = ParquetSink(setup.out, setup.provenance), self._open_overlays()
         sinks: list[Sink] = [*([] if overlays is None else [overlays]), parquet, *self.session.sinks]
         with handle_interrupts(lambda: reporter.note(_INTERRUPTED)) as interruption, Isolation() as isolation:
-            intake = make_intake(setup, catalog, telemetry, isolation)
+            intake = make_intake(setup, catalog, telemetry, isolation, lambda: interruption.is_requested)
             workers = self.session.workers
             executor = workers.executor(setup, telemetry, isolation, self.progress.add)
             self.progress.start(run_in_background(self.count), len(catalog.settled))
@@ -176,7 +176,7 @@ class _Run:
         sinks: Sequence[Sink],
         interruption: Interruption,
     ) -> tuple[Ending, int]:
-        """Commit each unit while the next one is scored. An interruption ends the run between two units."""
+        """Commit each unit while the next one is scored. An interruption ends the run behind the units in hand."""
 
         def commit(outcome: UnitOutcome) -> None:
             with intake.telemetry.measure("commit"):
@@ -184,14 +184,17 @@ class _Run:
                     sink.commit(outcome)
 
         scored = 0
-        with run_behind(commit) as commit_behind, execute(units, executor) as outcomes:
+        with (
+            run_behind(commit) as commit_behind,
+            execute(units, executor, lambda: interruption.is_requested) as outcomes,
+        ):
             for outcome in outcomes:
                 commit_behind(outcome)
                 self.progress.commit(outcome)
                 scored += sum(isinstance(item, Prediction) for item in outcome.outcomes)
-                if interruption.is_requested:
-                    self.progress.take_back()
-                    return Ending.INTERRUPTED, scored
+        if interruption.is_requested:
+            self.progress.take_back()
+            return Ending.INTERRUPTED, scored
         return (Ending.COMPLETE if intake.is_exhausted else Ending.LIMITED), scored
 
     def _open_overlays(self) -> OverlaySink | None:

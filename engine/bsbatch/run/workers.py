@@ -89,9 +89,9 @@ class ClusterExecutor:
     dispatcher: Dispatcher
     progress: Advance
 
-    def run(self, units: Iterable[Unit]) -> Generator[UnitOutcome, None, None]:
+    def run(self, units: Iterable[Unit], is_stopping: Callable[[], bool]) -> Generator[UnitOutcome, None, None]:
         """Yield outcomes as they come."""
-        with closing(self.dispatcher.run(units)) as outcomes:
+        with closing(self.dispatcher.run(units, is_stopping)) as outcomes:
             for outcome in outcomes:
                 self.progress(outcome.outcomes)
                 yield outcome
