@@ -40,6 +40,10 @@ class LoopbackCluster:
     def add_node(self, cpus: int = 1) -> None:
         self.nodes.append(self._cluster.add_node(**_node(cpus, _OTHERS)))
 
+    def control(self) -> int:
+        """Return the process id of the head's control store, which knows and ends the workers."""
+        return int(self._cluster.head_node.all_processes["gcs_server"][0].process.pid)
+
     def raylets(self) -> list[int]:
         """Return the process ids of the nodes' own processes, but for the head's."""
         return [int(node.all_processes["raylet"][0].process.pid) for node in self.nodes]

@@ -1,8 +1,8 @@
 """``python -m tests.end_to_end.cluster_histories``: runs on a Ray cluster whose parts die, hang, join and are stopped.
 
-Workers, nodes and the driver are killed, or stopped and woken late, a stopped node after its workers. Nodes join, the
-driver is interrupted, runs are limited or go on as one process, and one examination kills its workers. The rows must be
-those of an undisturbed run, and no worker may be left.
+Workers, nodes and the driver are killed, or stopped and woken late, a stopped node or head after its workers, whose
+late answers then come. Nodes join, the driver is interrupted, runs are limited or go on as one process, and one
+examination kills its workers. The rows must be those of an undisturbed run, and no worker may be left.
 """
 
 import argparse
@@ -31,8 +31,8 @@ _MOST_EVENTS, _MOST_STARTS = 8, 24
 _PATIENCE = 10
 _PAUSES = 1, 13
 """Seconds for which a process is stopped: the second one is more than the run's patience."""
-_AFTER_WORKERS = 1.5
-"""Seconds from the waking of workers to that of their node: until then, nothing can end them."""
+_AFTER_WORKERS = 2
+"""Seconds from the waking of workers to that of their node or the head: until then, nothing can end them."""
 _HANG_SECONDS = 180
 """A driver that runs for longer counts as one that never ends."""
 _QUICKER = {
@@ -53,8 +53,8 @@ class History:
         self.counts: Counter[str] = Counter()
         """Runs by executor, exit codes, and counts of ``run.json``."""
         self.faults: list[str] = []
-        self._stopped: list[tuple[float, int]] = []
-        """Processes that are to be woken, and when."""
+        self._signals: list[tuple[float, int, signal.Signals]] = []
+        """Signals that are due: when, and for which process."""
         self._codes = {0, 4}
         """Exit codes that the driver may have after the events so far."""
 
@@ -70,7 +70,7 @@ class History:
 
     def await_workers(self) -> None:
         """Wait until no worker of the run is left."""
-        self._wake(float("inf"))
+        self._send(float("inf"))
         deadline = time.monotonic() + 30
         while self._workers():
             if time.monotonic() > deadline:
@@ -115,7 +115,7 @@ class History:
     def _disturb(self, process: "subprocess.Popen[bytes]") -> None:
         things = [
             *2 * [self._kill_worker, self._stop_worker, self._add_node],
-            *[self._stop_node, self._kill_node],
+            *[self._stop_node, self._kill_node, self._stop_head, self._answer_late],
         ]
         drivers = [self._kill_driver, self._stop_driver, self._interrupt]
         began = time.monotonic()
@@ -123,7 +123,7 @@ class History:
         while process.poll() is None:
             time.sleep(0.02)
             now = time.monotonic()
-            self._wake(now)
+            self._send(now)
             if now > due and len(self.events) < _MOST_EVENTS:
                 due = now + self.luck.uniform(0.1, 2.5)
                 if self.luck.random() < 0.25:
@@ -145,8 +145,18 @@ class History:
         for pid in self._choose_worker():
             self._stop("worker", [pid])
 
+    def _answer_late(self) -> None:
+        """Let a worker wake up when the run has given it up, and before the head can end it."""
+        if not self._is_head_stopped():
+            for pid in self._choose_worker():
+                self.events.append("late answer")
+                now, head = time.monotonic(), self.cluster.control()
+                until = now + _PATIENCE + 2
+                self._signals += [(now, pid, signal.SIGSTOP), (until, pid, signal.SIGCONT)]
+                self._signals += [(until - 4, head, signal.SIGSTOP), (until + _AFTER_WORKERS, head, signal.SIGCONT)]
+
     def _kill_node(self) -> None:
-        if self.cluster.nodes:
+        if self.cluster.nodes and not self._is_head_stopped():
             self.events.append("kill node")
             self.cluster.kill_node()
 
@@ -156,8 +166,16 @@ class History:
             raylet = self.cluster.raylets()[-1]
             self._stop("node", [pid for pid in self._workers() if _parent(pid) == raylet], raylet)
 
+    def _stop_head(self) -> None:
+        if not self._is_head_stopped():
+            self._stop("head", [], self.cluster.control())
+
+    def _is_head_stopped(self) -> bool:
+        """Return True if the head is stopped, or soon will be: nodes can neither join nor leave."""
+        return any(pid == self.cluster.control() for _, pid, _ in self._signals)
+
     def _add_node(self) -> None:
-        if len(self.cluster.nodes) < _MOST_NODES:
+        if len(self.cluster.nodes) < _MOST_NODES and not self._is_head_stopped():
             self.events.append("add node")
             self.cluster.add_node()
 
@@ -175,7 +193,7 @@ class History:
             [(signal.SIGINT, 1), (signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)]
         )
         self.events.append(f"{number.name} x {times}")
-        self._codes |= {130, -number}  # the latter before bsbatch is imported
+        self._codes |= {130, -number, int(number)}  # the latter two before bsbatch is imported, and while Ray connects
         for _ in range(times):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
@@ -188,7 +206,7 @@ class History:
         wakes = [(until, pid) for pid in pids] + [(until + _AFTER_WORKERS, pid) for pid in [node] if pid is not None]
         for _, pid in reversed(wakes):
             self._signal(pid, signal.SIGSTOP)
-        self._stopped += wakes
+        self._signals += [(due, pid, signal.SIGCONT) for due, pid in wakes]
 
     def _workers(self) -> list[int]:
         """Return the processes of the run's workers that live."""
@@ -202,10 +220,11 @@ class History:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    def _wake(self, now: float) -> None:
-        for entry in [entry for entry in self._stopped if entry[0] < now]:
-            self._stopped.remove(entry)
-            self._signal(entry[1], signal.SIGCONT)
+    def _send(self, now: float) -> None:
+        """Send the signals that are due."""
+        for entry in sorted(entry for entry in self._signals if entry[0] <= now):
+            self._signals.remove(entry)
+            self._signal(entry[1], entry[2])
 
 
 def _command(pid: str) -> bytes:

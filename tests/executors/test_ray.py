@@ -9,6 +9,7 @@ from tests.archives import write_plain
 from bsbatch.config import BackendName, Cluster, RunConfig
 from bsbatch.errors import MissingPackageError, UsageError
 from bsbatch.executors import ray
+from bsbatch.executors.dispatch import Answer
 from bsbatch.host.workers import Isolation
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import Failure, Outcome, Prediction, Quality, Unit
@@ -49,6 +50,47 @@ def test_an_answer_comes_back_as_it_was(unit: Unit) -> None:
     assert ray.unpack(ray.pack(unit.exams)) == unit.exams
     packed = ray.pack_answer(outcomes_of(unit), {"infer": (1.0, 2)})
     assert ray.unpack_answer(packed, unit.exams) == (outcomes_of(unit), {"infer": (1.0, 2)})
+
+
+class LateRay:
+    """As much of Ray as a pool needs whose only worker is ended and answers afterwards."""
+
+    exceptions = SimpleNamespace(RayError=OSError)
+
+    def __init__(self) -> None:
+        self.results: dict[str, bytes | OSError] = {}
+        self.killed: list[object] = []
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {}
+
+    def wait(self, calls: list[str], num_returns: int, timeout: float) -> tuple[list[str], list[str]]:
+        del num_returns, timeout
+        return [call for call in calls if call in self.results], [call for call in calls if call not in self.results]
+
+    def get(self, call: str) -> bytes:
+        result = self.results.pop(call)
+        if isinstance(result, OSError):
+            raise result
+        return result
+
+    def kill(self, actor: object, *, no_restart: bool) -> None:
+        assert no_restart
+        self.killed.append(actor)
+
+
+def test_a_late_answer_of_a_worker_that_was_ended_reaches_the_dispatcher_and_its_end_does_not(unit: Unit) -> None:
+    engine = LateRay()
+    pool = ray.RayPool(engine, b"", Cluster(workers=1), _actors={1: "actor"})
+    pool._calls.update({"first": (1, 7, unit.exams), "second": (1, 8, unit.exams)})
+    pool._look_at, pool._target = float("inf"), 0
+
+    pool.end(1)
+    engine.results = {"first": ray.pack_answer(outcomes_of(unit), {}), "second": OSError("it has ended")}
+
+    assert pool.wait(0) == [Answer(1, 7, outcomes_of(unit))]
+    assert engine.killed == ["actor"]
+    assert not pool._calls
 
 
 def test_without_ray_the_error_is_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

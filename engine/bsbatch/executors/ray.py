@@ -134,8 +134,8 @@ class RayPool:
         return sorted(events, key=lambda event: isinstance(event, Lost))
 
     def end(self, worker: int) -> None:
-        """End an actor, whatever it does."""
-        self._forget(worker)
+        """End an actor, whatever it does. Its calls are waited for: it may answer before it learns of its end."""
+        self._kill(worker)
 
     def close(self) -> None:
         """End all actors."""
@@ -185,7 +185,8 @@ class RayPool:
         try:
             packed = self.ray.get(result)
         except self.ray.exceptions.RayError as error:
-            yield self._failure(worker, error, warming=warming)
+            if worker in self._actors:  # not one that was ended
+                yield self._failure(worker, error, warming=warming)
             return
         if warming:
             self.facts[worker] = unpack(packed)
@@ -218,9 +219,12 @@ class RayPool:
             return Refused(f"worker {worker} cannot take part: {words}")
         return Lost(worker, type(error).__name__)
 
-    def _forget(self, worker: int) -> None:
+    def _kill(self, worker: int) -> None:
         with suppress(Exception):  # it may have ended already, and its node with it
             self.ray.kill(self._actors.pop(worker), no_restart=True)
+
+    def _forget(self, worker: int) -> None:
+        self._kill(worker)
         self._calls = {call: entry for call, entry in self._calls.items() if entry[0] != worker}
         self._warming = {call: number for call, number in self._warming.items() if number != worker}
 
