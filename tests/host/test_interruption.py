@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from tests.host.waiting import PATIENCE, idle, threads_named, wait_until
 
-from bsbatch.host.interruption import handle_interrupts
+from bsbatch.host.interruption import handle_interrupts, interrupt_after_imports
 from bsbatch.host.threads import run_in_background
 
 
@@ -95,7 +96,7 @@ def test_the_first_signal_is_announced_during_a_call_into_c_that_no_signal_inter
 
 TWO_KINDS_AT_ONCE = """
 import os, signal, time
-from bsbatch.host.interruption import handle_interrupts
+from bsbatch.host.interruption import handle_interrupts, interrupt_after_imports
 
 both, errors = [signal.SIGINT, signal.SIGTERM], set()
 for _ in range(20):
@@ -144,6 +145,32 @@ def test_no_file_and_no_thread_stays_open(is_main_thread: bool) -> None:
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert threads_named("bsbatch-signals") == []
+
+
+def test_ctrl_c_in_an_import_is_raised_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["import os, signal", "os.kill(os.getpid(), signal.SIGINT)", "sum(range(10**6))", "IS_WHOLE = True"]
+    (tmp_path / "interrupted_module.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before, is_whole = signal.getsignal(signal.SIGINT), list[bool]()
+
+    def run() -> None:
+        with interrupt_after_imports():
+            is_whole.append(import_module("interrupted_module").IS_WHOLE)
+            wait_until(lambda: False)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert is_whole == [True]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interrupt_after_imports():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from bsbatch.cli.terminal import Terminal, open_closed_streams, printable
 from bsbatch.errors import MachineError, RunError, UsageError
+from bsbatch.host.interruption import interrupt_after_imports
 
 DONE, USAGE, TOO_MANY_FAILED, STOPPED, INTERRUPTED = 0, 2, 3, 4, 130
 
@@ -15,7 +16,8 @@ def call(command: Callable[[], object]) -> None:
     """Run a command line; exit with 0 done, 2 usage, 3 too many failed, 4 stopped or 130 interrupted."""
     open_closed_streams()
     try:
-        command()
+        with interrupt_after_imports():
+            command()
     except UsageError as error:
         _exit("[bold red]error:[/]", str(error), USAGE)
     except RunError as error:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_IMPORTS, _AGAIN_SECONDS = "<frozen importlib._bootstrap>", 0.05
 
 
 class Interruption:
@@ -87,6 +88,34 @@ def handle_interrupts(announce: Callable[[], None]) -> Iterator[Interruption]:
         return
     with interruption.watch(), _install_handler(interruption.handle):
         yield interruption
+
+
+@contextmanager
+def interrupt_after_imports() -> Iterator[None]:
+    """Let SIGINT raise `KeyboardInterrupt` in the main thread, but only behind the import that it is at.
+
+    Python ignores the exception in callbacks of its own. One of them holds the import lock: every other thread that
+    imports would then wait for ever. A handler that was set on purpose stays.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None and frame.f_code.co_filename != _IMPORTS:
+        frame = frame.f_back
+    if frame is None:
+        raise KeyboardInterrupt
+    again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 @contextmanager
