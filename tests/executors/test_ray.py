@@ -100,6 +100,31 @@ def test_without_ray_the_error_is_the_line_that_installs_it(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (None, r"no Ray cluster can be joined \(Version mismatch: Ray: 2.60.0\): start one with ray start --head"),
+        (
+            "head",
+            r"at head cannot be joined \(Version mismatch: Ray: 2.60.0\): the driver's machine must be one of its",
+        ),
+    ],
+)
+def test_a_cluster_that_refuses_is_an_error_with_its_reason(
+    address: str | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver of other versions, and one beside the nodes, need other machines."""
+
+    def init(*_: object, **__: object) -> None:
+        raise RuntimeError("Version mismatch:\n    Ray: 2.60.0\n")
+
+    fake = SimpleNamespace(init=init, exceptions=SimpleNamespace(RayError=RuntimeError))
+    monkeypatch.setattr("bsbatch.executors.ray.import_module", lambda _: fake)
+    monkeypatch.setattr("bsbatch.executors.ray.require", lambda *_, **__: None)
+    with pytest.raises(UsageError, match=words):
+        ray.connect(address)
+
+
+@pytest.mark.parametrize(
     ("cluster", "fitting", "possible"),
     [
         (Cluster(), 6, 6),

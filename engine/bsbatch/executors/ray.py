@@ -30,6 +30,8 @@ Facts = TypeVar("Facts", covariant=True)
 _CONNECT_SECONDS, _LOOK_SECONDS, _PAUSE_SECONDS = 5.0, 5.0, 5.0
 """Time for a connection, between two looks at the size of the cluster, and before a worker that did not start is
 replaced."""
+_LONGEST = 200
+"""Characters of a message of Ray in one of ours."""
 _ADVICE = "start one with ray start --head, or name its head with --ray-address HOST:PORT (docs/cluster.md)"
 
 
@@ -263,11 +265,22 @@ def connect(address: str | None) -> Any:
         with preserve_handlers():  # Ray's would end the process between two renames of a commit
             ray.init(address or "auto", log_to_driver=False, logging_level="ERROR", configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UsageError(
-            f"no Ray cluster can be joined ({type(error).__name__}): {_ADVICE}. Where the head asks for a token, set "
-            "RAY_AUTH_MODE=token here, too, and copy its ~/.ray/auth_token"
-        ) from error
+        raise UsageError(_explain(error, address)) from error
     return ray
+
+
+def _explain(error: Exception, address: str | None) -> str:
+    """Return the reason why a cluster cannot be joined, and what to do; `_check_port` has found a head there."""
+    reason = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
+    if address is None:
+        refusal = f"no Ray cluster can be joined ({reason}): {_ADVICE}"
+    else:
+        refusal = (
+            f"the Ray cluster at {address} cannot be joined ({reason}): the driver's machine must be one of its nodes "
+            f"(ray start --address {address} makes it one), with the same versions of Ray and Python"
+        )
+    token = "set RAY_AUTH_MODE=token here, too, and copy its ~/.ray/auth_token"
+    return f"{refusal}. Where the head asks for a token, {token}"
 
 
 def _check_port(address: str | None) -> None:
