@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet
-COMPILED := hatch_build.py $(addprefix engine/bsbatch/native/,build.py native.h view_pairs.c position.c files.c checksum.c winograd.h winograd.c)
+COMPILED := hatch_build.py $(addprefix engine/bsbatch/native/,build.py native.h view_pairs.c position.c files.c checksum.c pixel_hash.c winograd.h winograd.c)
 DEMO := demo
 MADE := demo-model
 # of the phantoms of centre C that every model is looked at with; never that of a sealed set

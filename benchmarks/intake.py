@@ -24,8 +24,9 @@ from bsbatch.dicom.selection import may_be_scan
 from bsbatch.geometry import IMAGE_SHAPE
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import ordered_map
-from bsbatch.native.files import head_of
-from bsbatch.native.view_pairs import pair_functions
+from bsbatch.imaging.position import COMPILED_PIECES
+from bsbatch.native.files import heads_of
+from bsbatch.native.view_pairs import PairRequest, pair_functions
 from bsbatch.pipeline.screening import IN_A_PIECE, PIECES_AHEAD
 from bsbatch.protocols import FilePart
 from bsbatch.run.setup import RunSetup
@@ -72,11 +73,13 @@ def _images_of(files: list[Path]) -> Iterator[NDArray[np.float32]]:
 def _image_of(file: Path) -> NDArray[np.float32]:
     """Do exactly the peer's work, which also takes the first frame for the anterior view."""
     native, path = pair_functions(), str(file)
-    header = header_in(head_of(path, HEAD), file.stat().st_size, may_be_scan)
+    (head,) = heads_of([path], HEAD)
+    header = header_in(head, file.stat().st_size, may_be_scan) if isinstance(head, bytes) else None
     front, back = (frame_offset(header, frame) if header is not None else None for frame in (1, 2))
     image = np.empty(IMAGE_SHAPE, np.float32)
     part = FilePart(path, 0)
-    if native is None or front is None or back is None or not native.load(((part, front), (part, back)), None, image):
+    request = None if front is None or back is None else PairRequest.of(((part, front), (part, back)), image)
+    if native is None or request is None or native.load([request], COMPILED_PIECES) == [None]:
         raise DifferentResultsError(
             f"{file} was not read by the compiled functions: install bsbatch on a machine with a C compiler"
         )

@@ -23,7 +23,6 @@ from bsbatch.cuda.engines import PRECISION, Engine, EngineKey
 from bsbatch.cuda.gpu import Gpu
 from bsbatch.host.device_thread import DeviceThread
 from bsbatch.host.machine import usable_cpus
-from bsbatch.imaging import quality
 from bsbatch.imaging.preprocess import VERSION
 from bsbatch.models.directory import GRAPH, Manifest, sha256_of, write_manifest
 from bsbatch.native import files
@@ -33,6 +32,7 @@ from bsbatch.requirements import Requirement
 from bsbatch.run.report import SilentReporter
 from bsbatch.run.screen import screen
 from bsbatch.sinks import parquet
+from bsbatch.store.parts import write_part
 from bsbatch.telemetry import Telemetry
 
 Span = tuple[float, float]
@@ -150,12 +150,10 @@ def _simulated(machine: list[SimulatedDevice], slot: int, telemetry: _Spans) -> 
     with ExitStack() as stack:
         read = files._load_read()
         if native is not None and read is not None:
-            for name in ("_load", "_judge"):
-                stack.enter_context(patch.object(native, name, telemetry.timed(getattr(native, name))))
+            stack.enter_context(patch.object(native, "_load", telemetry.timed(native._load)))
             timed_read = telemetry.timed(read)
             stack.enter_context(patch.object(files, "_load_read", lambda: timed_read))
-        for module, name in ((quality, "_pixel_hash"), (parquet, "write_part")):
-            stack.enter_context(patch.object(module, name, telemetry.timed(getattr(module, name))))
+        stack.enter_context(patch.object(parquet, "write_part", telemetry.timed(write_part)))
         stack.enter_context(patch.object(DeviceThread, "put", note))
         stack.enter_context(patch("bsbatch.pipeline.screening.batches", note_held))
         stack.enter_context(patch.multiple(backend, **replacements))

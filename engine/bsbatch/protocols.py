@@ -118,6 +118,10 @@ class ImagePool(Protocol):
         ...
 
 
+LENT_IMAGES = 64
+"""Images that a backend lends to each thread that prepares, at least; more of them wait for no thread."""
+
+
 @runtime_checkable
 class LendsImages(Protocol):
     """A backend, once entered, that lends memory for images: `Backend.infer` accepts them and returns them itself."""

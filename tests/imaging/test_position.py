@@ -158,7 +158,7 @@ def test_noise_raises_no_flag() -> None:
 def test_a_fault_of_either_view_is_one_of_the_pair_and_views_are_compared_unless_turned(
     views: tuple[int, int], cells: tuple[int, int], totals: tuple[float, float], expected: tuple[bool, bool, bool]
 ) -> None:
-    assert position._combine(views, cells, totals) == expected
+    assert position.combine(views, cells, totals) == expected
 
 
 WIDE = np.interp(np.linspace(0, 39, 32), np.arange(40), position._STANDING) * 1000

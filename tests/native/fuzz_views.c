@@ -7,6 +7,7 @@
  */
 #include "files.c"
 #include "checksum.c"
+#include "pixel_hash.c"
 #include "position.c"
 #include "view_pairs.c"
 
@@ -198,7 +199,7 @@ static void check_read(const struct content *content, const char *path, int64_t 
 {
     uint8_t *bytes = allocate((size_t)count);
     int64_t left = offset >= 0 && offset < content->size ? content->size - offset : 0;
-    int64_t done = bsbatch_read(path, offset, count, bytes);
+    int64_t done = read_file(path, offset, count, bytes);
     REQUIRE(done == (count < left ? count : left) || (left == 0 && done == -EINVAL)); /* of an offset that cannot be */
     REQUIRE(done <= 0 || memcmp(bytes, content->bytes + offset, (size_t)done) == 0);
     free(bytes);
@@ -227,7 +228,9 @@ static void check_load(const struct content *content, struct load_request *reque
     int is_whole = 1;
     for (int side = 0; side < 2; side++)
         is_whole = is_whole && is_file[side] && whole_views(content, request->offsets[side]);
-    int32_t result = bsbatch_take_in(request);
+    static const struct body_pieces pieces = {NULL, 0, 0, 0};
+    bsbatch_take_in(request, 1, &pieces);
+    int32_t result = request->result;
     REQUIRE(is_whole || result == NOT_HERE);
     if (is_whole && request->lengths[0] >= 0 && request->files[0] == request->files[1] &&
         llabs(request->offsets[0] - request->offsets[1]) < VIEW_BYTES)
@@ -235,6 +238,11 @@ static void check_load(const struct content *content, struct load_request *reque
     REQUIRE(!is_whole || result == DONE || request->image == NULL);
     for (int side = 0; is_whole && side < 2; side++)
         REQUIRE(memcmp(request->pixels + side * PIXELS, content->bytes + request->offsets[side], (size_t)VIEW_BYTES) == 0);
+    if (result == DONE && request->statistics != NULL) {
+        uint64_t plain[2];
+        hash_with(add_stretch, request->pixels, request->pixels + PIXELS, plain);
+        REQUIRE(memcmp(request->hash, plain, sizeof plain) == 0);
+    }
     free(request->pixels);
     free(request->image);
     free(request->counts);
@@ -259,7 +267,7 @@ static void try_read(struct input *input)
         snprintf(paths[side], sizeof paths[side], "/proc/self/fd/%d", fileno(file));
     check_read(&content, paths[0], request.offsets[0], count);
     check_checksum(&content, count);
-    REQUIRE(bsbatch_read(others[choice % 4], 0, 1, paths[1] + 31) < 0);
+    REQUIRE(read_file(others[choice % 4], 0, 1, paths[1] + 31) < 0);
     int is_file[2] = {!(kind & 8), !(kind & 16)};
     uint32_t crc = 0;
     int has_crc = kind & 128 && bsbatch_checksum(content.bytes, (uint64_t)content.size, &crc) == DONE;

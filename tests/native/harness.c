@@ -40,6 +40,7 @@ static int measure_all(uint64_t rows, uint64_t columns)
 /* Two contiguous views in a file; then an offset one byte too large, and the largest. */
 static int load_all(const uint16_t *views, const char *path)
 {
+    static const struct body_pieces pieces = {NULL, 0, 0, 0};
     struct pair_statistics statistics;
     struct load_request request = {.files = {path, path}, .sizes = {-1, -1}, .lengths = {-1, -1}};
     request.offsets[0] = 4;
@@ -51,14 +52,21 @@ static int load_all(const uint16_t *views, const char *path)
     int failures = fwrite("name", 1, 4, file) != 4 || fwrite(views, 4, PIXELS, file) != PIXELS || fclose(file) != 0;
     request.pixels = malloc(4 * PIXELS);
     request.image = malloc(512 * 512 * sizeof *request.image);
-    failures += bsbatch_take_in(&request) != DONE || memcmp(request.pixels, views, 4 * PIXELS) != 0;
-    request.offsets[1] += 1;
-    failures += bsbatch_take_in(&request) != NOT_HERE;
-    request.offsets[0] = INT64_MAX; /* the end of the first view does not fit into 64 bits */
-    failures += bsbatch_take_in(&request) != NOT_HERE;
-    char *bytes = malloc(8);
-    failures += bsbatch_read(path, 0, 8, bytes) != 8 || bsbatch_read(path, 4 + 4 * PIXELS - 3, 8, bytes) != 3;
-    failures += bsbatch_read("/", 0, 8, bytes) != -EISDIR || bsbatch_read("", 0, 8, bytes) != -ENOENT;
+    uint16_t *pixels = request.pixels;
+    bsbatch_take_in(&request, 1, &pieces);
+    failures += request.result != DONE || memcmp(pixels, views, 4 * PIXELS) != 0;
+    struct load_request several[3] = {request, request, request};
+    several[0].pixels = several[2].pixels = NULL;
+    several[1].offsets[1] += 1;
+    several[2].offsets[0] = INT64_MAX; /* the end of the first view does not fit into 64 bits */
+    bsbatch_take_in(several, 3, &pieces);
+    failures += several[0].result != DONE || several[1].result != NOT_HERE || several[2].result != NOT_HERE;
+    failures += several[0].pixels != NULL || memcmp(several[0].hash, request.hash, sizeof request.hash) != 0;
+    const char *const paths[] = {path, "/", ""};
+    int64_t done[3];
+    char *bytes = malloc(3 * 8);
+    bsbatch_read(paths, 3, 8, bytes, done);
+    failures += done[0] != 8 || done[1] != -EISDIR || done[2] != -ENOENT || memcmp(bytes, "name", 4) != 0;
     free(bytes);
     free(request.pixels);
     free(request.image);

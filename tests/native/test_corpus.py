@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.fuzzing import read_corpus
-from tests.native.test_view_pairs import COMMON, Counts, compact_with, compose_with, measure, profiles_of
+from tests.native.test_view_pairs import COMMON, Counts, compact_with, compose_with, judge_with, measure, profiles_of
 
-from bsbatch.imaging.position import judge, judge_compiled
+from bsbatch.imaging.position import judge
 from bsbatch.native.library import LIBRARY
 from bsbatch.native.view_pairs import PairFunctions, PairStatistics, pair_functions
 from bsbatch.view_pixels import ViewPixels
@@ -106,5 +106,5 @@ def test_positions_equal_those_of_numpy(native: PairFunctions) -> None:
         profiles = np.frombuffer(memoryview(statistics.profiles), np.uint32)
         profiles[:] = [width & MOST_PROFILE for width in given.take("160I")]
         rows, columns = given.take("HH")
-        arguments = (1.0, 1.0), (rows + 1, columns + 1)
-        assert judge_compiled(native, statistics, *arguments) == judge(profiles_of(statistics), *arguments)
+        found = judge_with(native, statistics, (1.0, 1.0), (rows + 1, columns + 1))
+        assert found == judge(profiles_of(statistics), (1.0, 1.0), (rows + 1, columns + 1))

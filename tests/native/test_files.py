@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 
 from bsbatch.native import files
-from bsbatch.native.files import head_of
+from bsbatch.native.files import heads_of
 from bsbatch.native.library import open_library
 
 DATA = bytes(range(256)) * 40
+
+
+def head_of(path: str, count: int) -> bytes:
+    (head,) = heads_of([path], count)
+    if isinstance(head, OSError):
+        raise head
+    return head
 
 
 @pytest.fixture(params=["compiled", "by Python"], autouse=True)

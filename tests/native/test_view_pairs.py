@@ -20,12 +20,12 @@ from bsbatch.dicom.pairing import examine
 from bsbatch.dicom.pixels import read_frames
 from bsbatch.errors import ItemError
 from bsbatch.imaging import preprocess, quality
-from bsbatch.imaging.position import judge, judge_compiled
+from bsbatch.imaging.position import COMPILED_PIECES, Position, combine, judge, judge_compiled
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
 from bsbatch.imaging.profiles import PairProfile, profile_pair
-from bsbatch.imaging.quality import assess
+from bsbatch.imaging.quality import assess, assess_loaded
 from bsbatch.native.checksum import is_compiled
-from bsbatch.native.view_pairs import CELLS, Frame, PairFunctions, PairStatistics
+from bsbatch.native.view_pairs import CELLS, Frame, LoadedPair, PairFunctions, PairRequest, PairStatistics
 from bsbatch.protocols import FilePart
 from bsbatch.records import Quality
 from bsbatch.view_pixels import LookupTable, ViewPixels
@@ -69,6 +69,26 @@ def using(native: PairFunctions | None) -> Iterator[None]:
 def measure(native: PairFunctions | None, front: ViewPixels, back: ViewPixels, bits_stored: int = 16) -> Quality:
     with using(native):
         return assess(examine((scan("AP", "both", bits_stored=bits_stored),)), front, back)
+
+
+def judge_with(
+    native: PairFunctions, statistics: PairStatistics, totals: tuple[float, float], shape: tuple[int, int]
+) -> Position:
+    cells = statistics.body_cells, statistics.absent_cells
+    return combine(judge_compiled(native, statistics, shape), cells, totals)
+
+
+def load(
+    native: PairFunctions,
+    frames: tuple[Frame, Frame],
+    limits: tuple[int, int] | None,
+    target: NDArray[Any],
+    stored: Counts | None = None,
+) -> LoadedPair | None:
+    request = PairRequest.of(frames, target, limits, stored)
+    assert request is not None
+    (pair,) = native.load([request], COMPILED_PIECES)
+    return pair
 
 
 def compose_with(native: PairFunctions | None, front: NDArray[Any], back: NDArray[Any]) -> bytes | str:
@@ -197,7 +217,7 @@ def test_the_position_of_the_body_equals_that_of_numpy(
     statistics = PairStatistics(body_cells=100, absent_cells=4)
     np.frombuffer(memoryview(statistics.profiles), np.uint32)[:] = np.concatenate((front, back))
 
-    found = judge_compiled(native, statistics, (1.0, 2.0), shape)
+    found = judge_with(native, statistics, (1.0, 2.0), shape)
 
     assert found == judge(profiles_of(statistics), (1.0, 2.0), shape)
 
@@ -305,17 +325,18 @@ LIMITS = 65535, 65535
 
 @pytest.mark.parametrize("stored", STORED.values(), ids=STORED)
 def test_views_are_loaded_from_any_offset_and_file(native: PairFunctions, stored: Stored, tmp_path: Path) -> None:
-    frames, image = stored.write(tmp_path), np.empty((512, 512), np.float32)
+    frames, image, found = stored.write(tmp_path), np.empty((512, 512), np.float32), np.empty((2, *COMMON), np.uint16)
 
-    pair = native.load(frames, LIMITS, image)
+    pair = load(native, frames, LIMITS, image, found)
 
     assert pair is not None
-    np.testing.assert_array_equal(pair.stored, [A, P])
+    np.testing.assert_array_equal(found, [A, P])
     assert image.tobytes() == compose_with(None, A, P)
     views = ViewPixels(A), ViewPixels(P)
     with using(None):
         exam = examine((scan("AP", "both"),))
-        assert assess(exam, *views, pair.statistics) == assess(exam, *views)
+        assert pair.measured is not None
+        assert assess_loaded(exam, pair.measured) == assess(exam, *views)
     assert all(0 <= seconds < 10 for seconds in pair.seconds)
 
 
@@ -324,12 +345,12 @@ def test_views_are_loaded_from_memory_as_from_files(native: PairFunctions, store
     (front, first), (back, second) = stored.write(tmp_path)
     contents = stored.files[stored.front[0]], stored.files[stored.back[0]]
     for one, other in (contents, (front, contents[1]), (contents[0], back)):
-        image = np.empty((512, 512), np.float32)
+        image, found = np.empty((512, 512), np.float32), np.empty((2, *COMMON), np.uint16)
 
-        pair = native.load(((one, first), (other, second)), LIMITS, image)
+        pair = load(native, ((one, first), (other, second)), LIMITS, image, found)
 
         assert pair is not None
-        np.testing.assert_array_equal(pair.stored, [A, P])
+        np.testing.assert_array_equal(found, [A, P])
         assert image.tobytes() == compose_with(None, A, P)
 
 
@@ -351,15 +372,15 @@ def test_views_of_objects_with_a_checksum_are_loaded_as_others(
     frames = stored.write(tmp_path)
     if lead > min(frames[0][1], frames[1][1]):
         pytest.skip("a view begins there")
-    image = np.empty((512, 512), np.float32)
+    image, found = np.empty((512, 512), np.float32), np.empty((2, *COMMON), np.uint16)
 
-    pair = native.load(checked(frames, stored, lead), LIMITS, image)
+    pair = load(native, checked(frames, stored, lead), LIMITS, image, found)
 
     if "this processor" not in request.node.name or not is_compiled():
         assert pair is None  # such a processor has no fast checksum
         return
     assert pair is not None
-    np.testing.assert_array_equal(pair.stored, [A, P])
+    np.testing.assert_array_equal(found, [A, P])
     assert image.tobytes() == compose_with(None, A, P)
 
 
@@ -371,8 +392,8 @@ def test_a_wrong_checksum_or_an_object_that_ends_early_is_left_to_python(
     whole = checked(frames, stored)
 
     for changes in ({"crc": 1}, {"length": 1}, {"length": -1}, {"length": -SIZE}):
-        assert native.load(checked(frames, stored, **changes), LIMITS, image) is None
-    assert native.load((whole[0], frames[1]), LIMITS, image) is None
+        assert load(native, checked(frames, stored, **changes), LIMITS, image) is None
+    assert load(native, (whole[0], frames[1]), LIMITS, image) is None
 
 
 @pytest.mark.parametrize("offset", [-1, SIZE + 1])
@@ -381,7 +402,7 @@ def test_a_view_that_leaves_an_object_with_a_checksum_is_left_to_python(
 ) -> None:
     stored = Stored({"a": A.tobytes() + P.tobytes()}, ("a", 0), ("a", offset))
 
-    assert native.load(checked(stored.write(tmp_path), stored), LIMITS, np.empty((512, 512), np.float32)) is None
+    assert load(native, checked(stored.write(tmp_path), stored), LIMITS, np.empty((512, 512), np.float32)) is None
 
 
 @pytest.mark.parametrize("offset", [0, 8, SIZE - 8])
@@ -389,29 +410,69 @@ def test_views_that_overlap_in_an_object_with_a_checksum_are_loaded_or_left_to_p
     native: PairFunctions, offset: int, tmp_path: Path
 ) -> None:
     data = A.tobytes() + P.tobytes()
-    stored = Stored({"a": data}, ("a", 0), ("a", offset))
+    stored, found = Stored({"a": data}, ("a", 0), ("a", offset)), np.empty((2, *COMMON), np.uint16)
 
-    pair = native.load(checked(stored.write(tmp_path), stored), LIMITS, np.empty((512, 512), np.float32))
+    pair = load(native, checked(stored.write(tmp_path), stored), LIMITS, np.empty((512, 512), np.float32), found)
 
     if pair is not None:
         back = np.frombuffer(data, np.uint16, A.size, offset).reshape(A.shape)
-        np.testing.assert_array_equal(pair.stored, [A, back])
+        np.testing.assert_array_equal(found, [A, back])
+
+
+@given(contents, contents, seeds)
+@settings(deadline=None, max_examples=30)
+def test_the_hash_equals_that_of_the_library_of_xxhash(native: PairFunctions, front: str, back: str, seed: int) -> None:
+    views = counts_of(front, COMMON, seed), counts_of(back, COMMON, seed + 1)
+    content = b"".join(view.tobytes() for view in views)
+    frames = (content, 0), (content, SIZE)
+
+    pair = load(native, frames, LIMITS, np.empty((512, 512), np.float32))
+
+    assert pair is not None
+    assert pair.measured is not None
+    assert pair.measured.pixel_xxh3 == quality._pixel_hash(ViewPixels(views[0]), ViewPixels(views[1]))
+
+
+def test_pairs_are_loaded_together_as_each_alone_and_a_bad_one_costs_no_other(
+    native: PairFunctions, tmp_path: Path
+) -> None:
+    whole = []
+    for name, stored in STORED.items():
+        (tmp_path / name).mkdir()
+        whole.append(stored.write(tmp_path / name))
+    bad = Stored({"a": A.tobytes()}, ("a", 0), ("a", SIZE)).write(tmp_path)
+    several = [whole[0], bad, *whole[1:], bad]
+    images, alone = np.zeros((2, len(several), 512, 512), np.float32)
+    requests = [PairRequest.of(frames, image, LIMITS) for frames, image in zip(several, images, strict=True)]
+
+    found = native.load([request for request in requests if request is not None], COMPILED_PIECES)
+
+    expected = [load(native, frames, LIMITS, image) for frames, image in zip(several, alone, strict=True)]
+    assert [pair is None for pair in found] == [frames is bad for frames in several]
+    for pair, single in zip(found, expected, strict=True):
+        if pair is not None and single is not None:
+            assert pair.measured is not None
+            assert single.measured is not None
+            assert pair.measured[1:] + pair.ranges == single.measured[1:] + single.ranges
+            assert bytes(pair.measured.statistics) == bytes(single.measured.statistics)
+    for frames, image, single_image in zip(several, images, alone, strict=True):
+        assert frames is bad or image.tobytes() == single_image.tobytes()
 
 
 @pytest.mark.parametrize("offset", [-1, 1, SIZE, SIZE + 1, 1 << 62])
 def test_a_view_beyond_a_content_in_memory_is_left_to_python(native: PairFunctions, offset: int) -> None:
     frames = (A.tobytes(), 0), (P.tobytes(), offset)
 
-    assert native.load(frames, LIMITS, np.empty((512, 512), np.float32)) is None
+    assert load(native, frames, LIMITS, np.empty((512, 512), np.float32)) is None
 
 
 def test_views_are_loaded_as_counts_without_statistics(native: PairFunctions, tmp_path: Path) -> None:
     frames, counts = STORED["in two files"].write(tmp_path), np.empty((512, 512), np.uint16)
 
-    pair = native.load(frames, None, counts)
+    pair = load(native, frames, None, counts)
 
     assert pair is not None
-    assert pair.statistics is None
+    assert pair.measured is None
     scales = np.zeros((2, 2), np.float32)
     check_ranges(pair.ranges, scales)
     assert counts.tobytes() + scales.tobytes() == compact_with(None, A, P)
@@ -420,7 +481,7 @@ def test_views_are_loaded_as_counts_without_statistics(native: PairFunctions, tm
 def test_a_constant_view_has_an_empty_range(native: PairFunctions, tmp_path: Path) -> None:
     frames = Stored({"a": A.tobytes() + bytes(SIZE)}, ("a", 0), ("a", SIZE)).write(tmp_path)
 
-    pair = native.load(frames, LIMITS, np.empty((512, 512), np.float32))
+    pair = load(native, frames, LIMITS, np.empty((512, 512), np.float32))
 
     assert pair is not None
     with pytest.raises(ItemError, match="single count"):
@@ -441,21 +502,21 @@ def test_a_constant_view_has_an_empty_range(native: PairFunctions, tmp_path: Pat
 def test_a_view_that_cannot_be_read_is_left_to_python(native: PairFunctions, stored: Stored, tmp_path: Path) -> None:
     frames, before = stored.write(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
 
-    assert native.load(frames, LIMITS, np.empty((512, 512), np.float32)) is None
+    assert load(native, frames, LIMITS, np.empty((512, 512), np.float32)) is None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_pipe_in_the_place_of_a_view_is_not_waited_for(native: PairFunctions, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for frames in (Stored({}, ("pipe", 0), ("pipe", SIZE)), Stored({"a": A.tobytes()}, ("a", 0), ("pipe", 0))):
-        assert native.load(frames.write(tmp_path), LIMITS, np.empty((512, 512), np.float32)) is None
+        assert load(native, frames.write(tmp_path), LIMITS, np.empty((512, 512), np.float32)) is None
 
 
 def test_sums_beyond_16_bits_are_left_to_numpy(native: PairFunctions, tmp_path: Path) -> None:
     full = np.full(COMMON, 65535, np.uint16)
     frames = Stored({"a": A.tobytes() + full.tobytes()}, ("a", 0), ("a", SIZE)).write(tmp_path)
 
-    assert native.load(frames, LIMITS, np.empty((512, 512), np.uint16)) is None
+    assert load(native, frames, LIMITS, np.empty((512, 512), np.uint16)) is None
 
 
 def test_phantoms_have_the_same_metrics_and_images(native: PairFunctions, phantoms: Path) -> None:

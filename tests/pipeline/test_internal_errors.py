@@ -57,7 +57,7 @@ def exams_in(archive: Path) -> list[Examination]:
 
 def prepare_all(archive: Path, pool: Any = None) -> list[object]:
     prepare = Preparation(DirectorySource(archive), Telemetry(), Isolation(), image_pool=pool).prepare
-    return [prepare(exam) for exam in exams_in(archive)]
+    return [item for exam in exams_in(archive) for item in prepare([exam])]
 
 
 def run(archive: Path, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -165,7 +165,7 @@ def test_memory_that_runs_out_stops_the_run_and_blames_no_object(
 def test_a_machine_without_a_file_to_open_stops_the_run_and_blames_no_object(
     number: int, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory, "head_of", raising(OSError(number, "limit")))
+    monkeypatch.setattr(directory, "heads_of", lambda paths, _: [OSError(number, "limit") for _path in paths])
     monkeypatch.setattr(directory, "_RETRY_DELAYS", (0.0, 0.0))
 
     done = run(archive, tmp_path / "out", "--quiet")
@@ -187,17 +187,19 @@ def test_a_machine_without_a_thread_stops_the_run(
 
 def test_lent_memory_comes_back_after_a_bug(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(dataset_of(Scan(7, rows=1024)), archive / "common")
-    for owner, name in ((preparation, "assess"), (preparation, "compact"), (Preparation, "_body")):
+    assessing = (preparation, "assess"), (preparation, "assess_loaded")
+    for broken in (assessing, [(preparation, "compact")], [(Preparation, "_assemble")]):
         pool: FreeList[PinnedImage] = FreeList()
         pool.give_back(PinnedImage(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
         with monkeypatch.context() as patch:
-            patch.setattr(Preparation, "_body", lambda *_arguments: None)
-            patch.setattr(owner, name, raising(BugError()))
+            for owner, name in broken:
+                patch.setattr(owner, name, raising(BugError()))
 
             found = prepare_all(archive, pool)  # which would wait for ever
 
         assert len(found) == 4
-        assert [isinstance(item, Failure) for item in found] == [True, True, True, name != "compact"]
+        is_compact = (preparation, "compact") in broken
+        assert [isinstance(item, Failure) for item in found] == [True, True, True, not is_compact]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
-from bsbatch.native.view_pairs import LoadedPair, PairStatistics, pair_functions
+from bsbatch.native.view_pairs import Measured, PairFunctions, PairStatistics, pair_functions
 from bsbatch.pipeline import preparation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
@@ -52,14 +52,15 @@ def prepare(
     archive: Path, explainer: Explainer = NO_MAPS, pool: ImagePool | None = None, *, in_halves: bool = False
 ) -> PreparedExam:
     made = Preparation(DirectorySource(archive), Telemetry(), Isolation(), explainer, pool, in_halves)
-    prepared = made.prepare(exam_in(archive))
+    (prepared,) = made.prepare([exam_in(archive)])
     assert isinstance(prepared, PreparedExam)
     return prepared
 
 
-def lent() -> FreeList[PinnedImage]:
+def lent(number: int = 1) -> FreeList[PinnedImage]:
     pool: FreeList[PinnedImage] = FreeList()
-    pool.give_back(PinnedImage(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
+    for _ in range(number):
+        pool.give_back(PinnedImage(np.zeros((512, 512), np.uint16), np.zeros((2, 2), np.float32)))
     return pool
 
 
@@ -117,9 +118,50 @@ def test_an_examination_that_lacks_a_view_or_has_a_defect_is_not_read(archive: P
         (exam._replace(defect=lossy), lossy),
         (exam, Verdict.of(Stage.PIXELS, Reason.READ_ERROR)),
     ):
-        found = prepare(made)
+        (found,) = prepare([made])
         assert isinstance(found, Failure)
         assert (found.exam, found.verdict, found.quality) == (made, verdict, None)
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> tuple[Preparation, list[Examination]]:
+    for study in range(4):
+        write(dataset_of(Scan(study, rows=1024, columns=256)), tmp_path / f"several/{study}")
+    source = DirectorySource(tmp_path / "several")
+    (unit,) = Intake(source, Selection(), Catalog(), Telemetry(), Isolation(), threads=1).units(8, None)
+    return Preparation(source, Telemetry(), Isolation(), image_pool=lent(4)), list(unit.exams)
+
+
+def test_of_examinations_that_are_prepared_together_one_that_cannot_be_read_costs_no_other(
+    several: tuple[Preparation, list[Examination]], tmp_path: Path
+) -> None:
+    made, exams = several
+    exams.insert(1, exams[0]._replace(anterior=None))
+    (tmp_path / "several/1").unlink()
+    (tmp_path / "several/3").write_bytes((tmp_path / "several/3").read_bytes()[:-1])
+
+    found = made.prepare(exams)
+
+    assert [item.exam for item in found] == exams
+    reasons = [str(item.verdict.reason) if isinstance(item, Failure) else None for item in found]
+    assert reasons == [None, "single_view_only", "read_error", None, "truncated_pixel_data"]
+    images = [item.image for item in found if isinstance(item, PreparedExam)]
+    free = [made.image_pool.take() for _ in range(2)] if made.image_pool is not None else []
+    assert len({id(image) for image in (*images, *free)}) == 4
+
+
+def test_a_bug_in_the_call_fails_its_examinations_and_gives_memory_back(
+    several: tuple[Preparation, list[Examination]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PairFunctions, "load", lambda *_arguments: 1 // 0)
+    monkeypatch.setattr(preparation, "assess", lambda *_arguments: 1 // 0)
+    made, exams = several
+
+    found = made.prepare(exams)
+
+    assert [item.verdict.reason for item in found if isinstance(item, Failure)] == [Reason.INTERNAL_ERROR] * 4
+    assert made.image_pool is not None
+    assert len({id(made.image_pool.take()) for _ in range(4)}) == 4
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -134,7 +176,8 @@ def test_a_view_that_cannot_be_scaled_is_a_failure_with_its_quality_and_gives_me
     write(dataset_of(scan, pixels), tmp_path / "flat")
     pool = lent() if is_lent else None
 
-    found = Preparation(DirectorySource(tmp_path), Telemetry(), Isolation(), image_pool=pool).prepare(exam_in(tmp_path))
+    made = Preparation(DirectorySource(tmp_path), Telemetry(), Isolation(), image_pool=pool)
+    (found,) = made.prepare([exam_in(tmp_path)])
 
     assert isinstance(found, Failure)
     assert (found.verdict.stage, found.verdict.reason) == (Stage.PREPROCESS, reason)
@@ -145,7 +188,7 @@ def test_a_view_that_cannot_be_scaled_is_a_failure_with_its_quality_and_gives_me
 
 def test_each_stage_of_an_examination_is_counted_once(archive: Path) -> None:
     telemetry = Telemetry()
-    Preparation(DirectorySource(archive), telemetry, Isolation(), MAPS).prepare(exam_in(archive))
+    Preparation(DirectorySource(archive), telemetry, Isolation(), MAPS).prepare([exam_in(archive)])
     found = telemetry.report()
     assert {stage: timing["items"] for stage, timing in found.items()} == dict.fromkeys(
         ("pixels", "quality", "preprocess", "body"), 1
@@ -158,6 +201,8 @@ def test_each_stage_of_an_examination_is_counted_once(archive: Path) -> None:
 def test_compiled_code_keeps_views_up_to_the_largest_sample(highs: tuple[int, int], keeps: bool) -> None:
     packed = b"".join(struct.pack("=4Qd4I", *(0,) * 6, high, 0, 0) for high in highs)
     statistics = PairStatistics.from_buffer_copy(packed.ljust(ctypes.sizeof(PairStatistics), b"\0"))
-    loaded = LoadedPair(np.zeros((2, 1024, 256), np.uint16), statistics, (0, 0, 0, 0), (0.0, 0.0, 0.0))
     exam = examine((scan("AP", "both", bits_stored=12, high_bit=11),))
-    assert preparation._is_plain(loaded, exam) is keeps
+    assert exam.anterior is not None
+    assert exam.posterior is not None
+    begun = preparation._Begun(exam, exam.anterior, exam.posterior)
+    assert preparation._is_plain(Measured(statistics, statistics.views, (0, 0), ""), begun) is keeps

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import pairwise
@@ -249,11 +249,11 @@ def test_while_the_backend_is_at_work_the_next_batch_is_made(archive: Path) -> N
     enough = threading.Event()
 
     class Reading(Preparation):
-        def prepare(self, exam: Examination) -> PreparedExam | Failure:
-            read.append(exam)
+        def prepare(self, exams: Sequence[Examination]) -> list[PreparedExam | Failure]:
+            read.extend(exams)
             if len(read) >= 8:
                 enough.set()
-            return super().prepare(exam)
+            return super().prepare(exams)
 
     reading = Reading(DirectorySource(archive), Telemetry(), Isolation())
     slow = Screening(reading, backend, 1, lambda _outcomes: None)
@@ -343,7 +343,7 @@ def test_the_first_unit_is_small_and_each_one_after_it_at_most_twice_as_large(ar
 def test_a_unit_is_cut_into_pieces_of_few_examinations_one_for_each_thread(
     exams: int, threads: int, pieces: list[str]
 ) -> None:
-    found = _cut_into_pieces([Unit((EXAM,) * exams, ())], threads)
+    found = _cut_into_pieces([Unit((EXAM,) * exams, ())], threads, 8)
     assert ["".join("|" if isinstance(item, Unit) else "e" for item in piece) for piece in found] == pieces
 
 
@@ -400,7 +400,7 @@ def prepared(archive: Path, backend: FakeBackend, native: PairFunctions | None) 
         pool = backend.image_pool if isinstance(backend, LendsImages) else None
         prepare = Preparation(DirectorySource(archive), Telemetry(), isolation, image_pool=pool).prepare
         for exam in (exam for unit in units_of(archive, 100) for exam in unit.exams):
-            item = prepare(exam)
+            (item,) = prepare([exam])
             if isinstance(item, Failure):
                 found.append((item.verdict, item.quality))
             elif isinstance(item.image, PinnedImage):

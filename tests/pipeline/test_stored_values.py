@@ -55,7 +55,7 @@ def prepare(folder: Path, data: bytes, pool: ImagePool | None = None) -> Prepare
     with Isolation() as isolation:
         (unit,) = Intake(source, Selection(), Catalog(), Telemetry(), isolation, threads=1).units(8, None)
         exam: Examination = unit.exams[0]
-        prepared = Preparation(source, Telemetry(), isolation, image_pool=pool).prepare(exam)
+        (prepared,) = Preparation(source, Telemetry(), isolation, image_pool=pool).prepare([exam])
     assert isinstance(prepared, PreparedExam)
     return prepared
 

@@ -156,7 +156,7 @@ def test_an_object_of_two_views_is_opened_once_for_its_header_and_once_for_its_p
     scan.work.clear()
 
     assert isinstance(exam, Examination)
-    preparation_of(scan).prepare(exam)
+    preparation_of(scan).prepare([exam])
 
     assert (scan.work["opens"], scan.work["reads"]) == (1, 1)
     assert scan.work["bytes"] == 2 * 1024 * 256 * np.dtype(np.uint16).itemsize
@@ -177,9 +177,9 @@ def test_its_pixels_are_loaded_by_one_call_of_compiled_code_and_few_others(
         pytest.skip("bsbatch was installed without a C compiler")
     requests, load = list[Any](), native._load
 
-    def count(request: Any) -> Any:
-        requests.append(request)
-        return load(request)
+    def count(*arguments: Any) -> Any:
+        requests.append(arguments)
+        return load(*arguments)
 
     monkeypatch.setattr(native, "_load", count)
     (exam,) = events_of(scan)
@@ -187,12 +187,24 @@ def test_its_pixels_are_loaded_by_one_call_of_compiled_code_and_few_others(
     assert isinstance(exam, Examination)
     made = preparation_of(scan)
 
-    sample = made.prepare(exam)
+    (sample,) = made.prepare([exam])
 
     assert isinstance(sample, PreparedExam)
     assert len(requests) == 1
     assert not scan.work
-    assert calls_of(lambda: made.prepare(exam)) < 150
+    assert calls_of(lambda: made.prepare([exam])) < 150
+
+
+def test_pixels_of_several_objects_are_loaded_by_one_call_and_fewer_others_for_each(tmp_path: Path) -> None:
+    if pair_functions() is None:
+        pytest.skip("bsbatch was installed without a C compiler")
+    for study in range(8):
+        write(dataset_of(Scan(study, rows=1024)), tmp_path / f"{study}")
+    source = DirectorySource(tmp_path)
+    exams = [exam for exam in events_of(source) if isinstance(exam, Examination)]
+    made = preparation_of(source)
+
+    assert calls_of(lambda: made.prepare(exams)) < 120 * len(exams)
 
 
 @pytest.mark.usefixtures("without_compiled_part")
@@ -201,4 +213,4 @@ def test_without_a_compiled_part_its_pixels_cost_few_calls(scan: CountedSource) 
     assert isinstance(exam, Examination)
     made = preparation_of(scan)
 
-    assert calls_of(lambda: made.prepare(exam)) < 560
+    assert calls_of(lambda: made.prepare([exam])) < 560

@@ -91,12 +91,14 @@ static void convolve(uint32_t lanes, int turns, FILE *file)
 int main(int count, char **arguments)
 {
     FILE *file = count == 3 ? fopen(arguments[1], "wb") : NULL;
-    char first[4] = {0};
+    char first[2][4] = {{0}};
     if (file == NULL)
         return 1;
     printf("version %" PRId32 "\nlanes %" PRIu32 "\n", bsbatch_views_version(), bsbatch_lanes());
-    printf("folder %" PRId64 "\n", bsbatch_read("/", 0, sizeof first, first));
-    printf("magic %" PRId64 "%.3s\n", bsbatch_read(arguments[0], 0, sizeof first, first), first + 1);
+    const char *const paths[] = {"/", arguments[0]};
+    int64_t done[2];
+    bsbatch_read(paths, 2, sizeof first[0], first[0], done);
+    printf("folder %" PRId64 "\nmagic %" PRId64 "%.3s\n", done[0], done[1], first[1] + 1);
     measure_pair();
     for (uint32_t lanes = bsbatch_lanes(); lanes >= 4; lanes /= 2)
         convolve(lanes, atoi(arguments[2]), file);

@@ -29,7 +29,7 @@ from bsbatch.host.machine import usable_cpus
 from bsbatch.host.threads import FreeList, Pending, ordered_map
 from bsbatch.models.derived import Derivation, derive_file
 from bsbatch.models.directory import Model, require_model
-from bsbatch.protocols import Images
+from bsbatch.protocols import LENT_IMAGES, Images
 from bsbatch.records import Inference, PinnedImage
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,6 @@ _CHUNK = 4
 """Images that a thread converts at once."""
 _WINDOW = 4
 """Chunks for each thread that `ordered_map` runs ahead at most."""
-_INTAKE_PER_THREAD = 16
-"""Examinations in flight for each intake thread; with its next chunk, 24 need pinned memory."""
 
 GpuThread = DeviceThread[Sequence[PinnedImage], Inference]
 
@@ -208,7 +206,7 @@ class TensorRtBackend:
         # for arrays: batches in flight, the next batch, and images that the threads have converted ahead of it
         for_arrays = (_IN_FLIGHT + 1) * self._slot + (_WINDOW + 1) * _CHUNK * self._cpu_threads
         # for intake threads, so that none waits: batches queued, finished last and being assembled; the threads' own
-        for_intake = (_IN_FLIGHT + 2) * self._slot + _INTAKE_PER_THREAD * 3 // 2 * self._cpu_threads
+        for_intake = (_IN_FLIGHT + 2) * self._slot + LENT_IMAGES * 3 // 2 * self._cpu_threads
         settings = WorkerSettings(self._slot, _SLOTS, max(for_arrays, for_intake), self._shape)
         self._pinned += settings.pinned_images
 

@@ -94,28 +94,35 @@ def judge(pair: PairProfile, totals: tuple[float, float], shape: tuple[int, ...]
     """
     squareness = _squareness(shape)
     views = [_judge_view(rows, columns, squareness) for rows, columns in zip(pair.rows, pair.columns, strict=True)]
-    return _combine((views[0], views[1]), (pair.body_cells, pair.absent_cells), totals)
+    return combine((views[0], views[1]), (pair.body_cells, pair.absent_cells), totals)
 
 
-def judge_compiled(
-    native: PairFunctions, statistics: PairStatistics, totals: tuple[float, float], shape: tuple[int, ...]
-) -> Position:
-    """Do the same as `judge` with the profiles that compiled code has measured."""
-    views = native.judge(statistics, _COMPILED_PIECES, _squareness(shape))
-    return _combine(views, (statistics.body_cells, statistics.absent_cells), totals)
+def judge_compiled(native: PairFunctions, statistics: PairStatistics, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the faults of both views with the profiles that compiled code has measured, for `combine`."""
+    return native.judge(statistics, COMPILED_PIECES, _squareness(shape))
+
+
+def combine(views: tuple[int, int], cells: tuple[int, int], totals: tuple[float, float]) -> Position:
+    """Combine the faults of both views.
+
+    Parameters
+    ----------
+    views
+        Bits `IS_TURNED` and `IS_CUT` of each.
+    cells
+        Number of cells of the body, and of those that one view lacks.
+    totals
+        See `judge`.
+    """
+    either = views[0] | views[1]
+    is_absent = not either & IS_TURNED and cells[1] > _FEW_ABSENT * cells[0]
+    is_uneven = is_absent or max(totals) > _FAINTER * min(totals)
+    return Position(bool(either & IS_TURNED), bool(either & IS_CUT), is_uneven)
 
 
 def _squareness(shape: tuple[int, ...]) -> float:
     """Height of a band of rows over the width of a band of columns."""
     return shape[0] * CELLS[1] / (shape[1] * CELLS[0])
-
-
-def _combine(views: tuple[int, int], cells: tuple[int, int], totals: tuple[float, float]) -> Position:
-    """Combine the faults of both views, and the number of cells of the body and of those that one view lacks."""
-    either = views[0] | views[1]
-    is_absent = not either & IS_TURNED and cells[1] > _FEW_ABSENT * cells[0]
-    is_uneven = is_absent or max(totals) > _FAINTER * min(totals)
-    return Position(bool(either & IS_TURNED), bool(either & IS_CUT), is_uneven)
 
 
 def _judge_view(rows: Widths, columns: Widths, squareness: float) -> int:
@@ -198,4 +205,4 @@ _ENDS = sum(top <= _HEAD_CUT or bottom >= _LEGS_CUT for _, top, bottom in _CUTS)
 _PIECES = np.stack([np.rint(_UNIT * _piece(_BODIES[body][0], *cut)) for body, *cut in _CUTS], axis=1)
 """``(samples, pieces)`` integers."""
 _STORED_PIECES = np.ascontiguousarray(_PIECES.T, np.int16)
-_COMPILED_PIECES = BodyPieces(_STORED_PIECES.ctypes.data, _WHOLE, _ENDS, len(_CUTS))
+COMPILED_PIECES = BodyPieces(_STORED_PIECES.ctypes.data, _WHOLE, _ENDS, len(_CUTS))

@@ -10,9 +10,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from bsbatch.imaging.position import Position, judge, judge_compiled
+from bsbatch.imaging.position import Position, combine, judge, judge_compiled
 from bsbatch.imaging.profiles import profile_pair
-from bsbatch.native.view_pairs import PairStatistics, Pixels, ViewStatistics, pair_functions
+from bsbatch.native.view_pairs import LOADED, Measured, Pixels, ViewStatistics, pair_functions
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality
 from bsbatch.view_pixels import ViewPixels
 
@@ -96,9 +96,7 @@ class _PairResult(NamedTuple):
     missing_rows: int
 
 
-def assess(
-    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, statistics: PairStatistics | None = None
-) -> Quality:
+def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Quality:
     """Compute the quality metrics of an examination.
 
     Parameters
@@ -107,10 +105,19 @@ def assess(
         The examination.
     anterior, posterior
         ``(rows, columns)`` counts each.
-    statistics
-        Results of compiled code with the `limits_of` the examination, if it has measured the views already.
     """
-    front, back, laterality, position, missing_rows = _measure(exam, anterior, posterior, statistics)
+    has_padding = anterior.has_padding or posterior.has_padding
+    measured = _measure(exam, anterior, posterior)
+    return _conclude(exam, measured, _pixel_hash(anterior, posterior), has_padding=has_padding)
+
+
+def assess_loaded(exam: Examination, measured: Measured) -> Quality:
+    """Compute the same of views without padding, which compiled code has measured with `limits_of`."""
+    return _conclude(exam, _convert_pair(measured, LOADED), measured.pixel_xxh3, has_padding=False)
+
+
+def _conclude(exam: Examination, measured: _PairResult, pixel_xxh3: str, *, has_padding: bool) -> Quality:
+    front, back, laterality, position, missing_rows = measured
     saturated = front.saturated + back.saturated
     first, last = exam.scans[0].header, exam.scans[-1].header
     is_raised = (  # in the order of `Flag`; hashing or naming members costs more than all else here
@@ -126,7 +133,7 @@ def assess(
         position.is_uneven,  # view_incomplete
         missing_rows > 0,  # rows_missing
         laterality < 0,  # laterality_suspect
-        anterior.has_padding or posterior.has_padding,  # padding_removed
+        has_padding,  # padding_removed
         first.has_modality_lut or last.has_modality_lut,  # modality_lut
         "MONOCHROME1" in {first.photometric, last.photometric},  # monochrome1
         _is_assumed(exam.anterior) or _is_assumed(exam.posterior),  # view_assumed
@@ -142,7 +149,7 @@ def assess(
         laterality_correlation=laterality,
         saturated_pixels=saturated,
         flags=tuple(compress(_FLAGS, is_raised)),
-        pixel_xxh3=_pixel_hash(anterior, posterior),
+        pixel_xxh3=pixel_xxh3,
     )
 
 
@@ -155,24 +162,28 @@ def limits_of(exam: Examination) -> tuple[int, int]:
     return _largest_stored(exam.anterior), _largest_stored(exam.posterior)
 
 
-def _measure(
-    exam: Examination, anterior: ViewPixels, posterior: ViewPixels, statistics: PairStatistics | None
-) -> _PairResult:
+def _measure(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> _PairResult:
     """Measure every pixel with compiled code if it is installed and supports the views, else with numpy."""
-    front, back = anterior.values, posterior.values
+    front, back, limits = anterior.values, posterior.values, limits_of(exam)
     native = pair_functions()
-    if native is not None and statistics is None and front is anterior.stored and back is posterior.stored:
-        statistics = native.measure(front, back, limits_of(exam))
-    if native is None or statistics is None:
-        limits = limits_of(exam)
-        both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
-        profiles, totals = profile_pair(front, back), (both[0].total, both[1].total)
-        position = judge(profiles, totals, anterior.stored.shape)
-        return _PairResult(*both, _laterality(front, back), position, profiles.missing_rows)
-    first, second = statistics.views
-    moments = [(view.root_total, view.root_squares) for view in (first, second)]
-    laterality = _contrast(statistics.antisymmetry, moments, front.size // 4)
-    position = judge_compiled(native, statistics, (first.total, second.total), anterior.stored.shape)
+    if native is not None and front is anterior.stored and back is posterior.stored:
+        statistics = native.measure(front, back, limits)
+        if statistics is not None:
+            faults = judge_compiled(native, statistics, front.shape)
+            return _convert_pair(Measured(statistics, statistics.views, faults, ""), front.shape)
+    both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
+    profiles, totals = profile_pair(front, back), (both[0].total, both[1].total)
+    position = judge(profiles, totals, anterior.stored.shape)
+    return _PairResult(*both, _laterality(front, back), position, profiles.missing_rows)
+
+
+def _convert_pair(measured: Measured, shape: tuple[int, ...]) -> _PairResult:
+    """Return what compiled code has measured of views with this number of rows and columns."""
+    statistics, (first, second), faults, _ = measured
+    cells = statistics.body_cells, statistics.absent_cells
+    moments = (first.root_total, first.root_squares), (second.root_total, second.root_squares)
+    laterality = _contrast(statistics.antisymmetry, moments, shape[0] * shape[1] // 4)
+    position = combine(faults, cells, (first.total, second.total))
     missing = first.missing_rows + second.missing_rows
     return _PairResult(_convert(first), _convert(second), laterality, position, missing)
 
@@ -239,11 +250,11 @@ def _laterality(anterior: Pixels, posterior: Pixels) -> float:
     if anterior.shape != posterior.shape:
         return 0.0
     front, back = _roots(anterior), _roots(posterior)
-    moments = [(int(roots.sum()), _dot(roots, roots)) for roots in (front, back)]
+    moments = (int(front.sum()), _dot(front, front)), (int(back.sum()), _dot(back, back))
     return _contrast(-_dot(_sides(front), _sides(back)), moments, front.size)
 
 
-def _contrast(antisymmetry: int, moments: list[tuple[int, int]], number: int) -> float:
+def _contrast(antisymmetry: int, moments: tuple[tuple[int, int], tuple[int, int]], number: int) -> float:
     """Difference of Pearson's correlations: corr(front, mirrored back) - corr(front, back).
 
     Integers until the last step, so that the order of summation does not matter.
@@ -257,7 +268,8 @@ def _contrast(antisymmetry: int, moments: list[tuple[int, int]], number: int) ->
     number
         Number of values of a view.
     """
-    spread = math.prod(number * squares - total**2 for total, squares in moments)
+    (total, squares), (other_total, other_squares) = moments
+    spread = (number * squares - total**2) * (number * other_squares - other_total**2)
     return number * antisymmetry / math.sqrt(spread) if spread > 0 else 0.0
 
 

@@ -20,6 +20,7 @@ SOURCES: dict[Path, tuple[str, ...]] = {
     _FOLDER / "position.c": _SAME_BITS,
     _FOLDER / "files.c": (),
     _FOLDER / "checksum.c": (),
+    _FOLDER / "pixel_hash.c": (),
     _FOLDER / "winograd.c": ("-ffp-contract=fast",),
 }
 """Source file -> compiler options of its own."""

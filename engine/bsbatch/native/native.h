@@ -6,10 +6,10 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 8, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 9, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
-/* Mirrored by `_TWO_VIEWS`, `ViewStatistics`, `PairStatistics` and `LoadRequest` in view_pairs.py. */
+/* Mirrored by `_TWO_VIEWS`, `ViewStatistics` and `PairStatistics` in view_pairs.py. */
 struct view_statistics {
     uint64_t total;
     uint64_t positive;
@@ -38,7 +38,7 @@ struct body_pieces {
 
 enum { IS_TURNED = 1, IS_CUT = 2 };
 
-/* Files, limits and output buffers of two 1024 x 256 views, the anterior one first. */
+/* Files, limits and output buffers of two 1024 x 256 views, the anterior one first. Mirrored by `_REQUEST`. */
 struct load_request {
     const char *files[2]; /* paths, or contents in memory; the same pointer twice if one file holds both */
     int64_t sizes[2];     /* of contents, bytes; negative for paths */
@@ -47,12 +47,15 @@ struct load_request {
     int64_t lengths[2];   /* of these objects, bytes; negative without a checksum */
     uint32_t crcs[2];
     uint32_t limits[2];
-    uint16_t *pixels;             /* both views, contiguous */
-    struct pair_statistics *statistics; /* NULL if not wanted */
-    float *image;                 /* NULL if counts are wanted */
+    uint16_t *pixels;     /* both views, contiguous; NULL if not wanted */
+    struct pair_statistics *statistics; /* NULL if neither they, the hash nor faults are wanted */
+    float *image;         /* NULL if counts are wanted */
     uint16_t *counts;
+    uint64_t hash[2];     /* XXH3, 128 bits, the upper ones first */
+    uint32_t faults[2];   /* bits of `bsbatch_judge` */
     uint32_t ranges[4];
-    double seconds[3]; /* reading, measuring, composing */
+    double seconds[3];    /* reading, measuring, composing */
+    int32_t result;       /* DONE, or NOT_HERE: the other outputs are then undefined */
 };
 
 /* Mirrored by `Layer` in winograd.py. */
@@ -71,11 +74,12 @@ OFFERED int32_t bsbatch_measure(const uint16_t *front, const uint16_t *back, uin
                                 const uint32_t *limits, struct pair_statistics *statistics);
 OFFERED int32_t bsbatch_compose(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], float *image);
 OFFERED int32_t bsbatch_compact(const uint16_t *front, const uint16_t *back, uint32_t ranges[4], uint16_t *counts);
+OFFERED void bsbatch_hash(const uint16_t *front, const uint16_t *back, uint64_t hash[2]);
 OFFERED void bsbatch_judge(const struct pair_statistics *statistics, const struct body_pieces *pieces,
                            double squareness, uint32_t found[2]);
-OFFERED int64_t bsbatch_read(const char *path, int64_t offset, int64_t count, void *bytes);
+OFFERED void bsbatch_read(const char *const *paths, uint64_t number, int64_t count, char *bytes, int64_t *done);
 OFFERED int32_t bsbatch_checksum(const uint8_t *bytes, uint64_t size, uint32_t *crc); /* NOT_HERE on other processors */
-OFFERED int32_t bsbatch_take_in(struct load_request *request);
+OFFERED void bsbatch_take_in(struct load_request *requests, uint64_t number, const struct body_pieces *pieces);
 OFFERED uint32_t bsbatch_lanes(void);
 OFFERED void bsbatch_arrange(const float *kernels, uint64_t in, uint64_t out, uint32_t lanes, float *arranged);
 OFFERED uint64_t bsbatch_room(const struct convolution *layers, uint64_t number, uint32_t lanes);

@@ -1,24 +1,26 @@
 """Pairs of 1024 x 256 views, read, measured and composed by compiled code.
 
-A call releases the GIL once. A method returns None if its input is of another kind or its work fails. The caller then
-uses numpy, which gives the same bits.
+Each call releases the GIL once. A method returns None if its input is of another kind or its work fails. The caller
+then uses numpy, which gives the same bits.
 """
 
 import ctypes
-import os
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bsbatch.native.files import PATHS
 from bsbatch.native.library import open_library
 from bsbatch.protocols import FilePart
 
-_COMMON = (1024, 256)
+LOADED = (1024, 256)
+"""Shape of the views that `PairFunctions.load` reads."""
 _MOST = 0xFFFFFFFF
 CELLS = (64, 16)
 """Rows and columns of cells whose counts are summed."""
@@ -31,8 +33,13 @@ Ranges = tuple[int, int, int, int]
 
 _TWO_VIEWS = struct.Struct("=4Qd4I4Qd4I")
 """``struct view_statistics`` twice. To unpack it is faster than to read the fields of a structure one by one."""
-_RESULTS = struct.Struct("=4I3d")
-"""Ranges and seconds of a `LoadRequest`."""
+_REQUEST = struct.Struct("@8q4I4P2Q6I3di0d")
+"""``struct load_request`` behind its files."""
+_FILES = struct.calcsize("@2P")
+"""Bytes of the addresses of its files."""
+_OUTCOME = struct.Struct("@2Q6I3di0d")
+"""Outputs at the end of ``struct load_request``: hash, faults, ranges, seconds and result."""
+_NO_OUTCOME = _OUTCOME.unpack(bytes(_OUTCOME.size))
 
 
 class ViewStatistics(NamedTuple):
@@ -76,7 +83,7 @@ class PairStatistics(ctypes.Structure):
     def views(self) -> tuple[ViewStatistics, ViewStatistics]:
         """Of the anterior and of the posterior view."""
         values, half = _TWO_VIEWS.unpack_from(self), len(ViewStatistics._fields)
-        return ViewStatistics._make(values[:half]), ViewStatistics._make(values[half:])
+        return ViewStatistics(*values[:half]), ViewStatistics(*values[half:])
 
 
 class BodyPieces(ctypes.Structure):
@@ -98,46 +105,80 @@ _JUDGE = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_doub
 """``bsbatch_judge``, which takes three microseconds: it keeps the GIL, for to get it back might take longer."""
 
 
-class LoadRequest(ctypes.Structure):
-    """Files, limits and output buffers of two views; ``struct load_request`` with its pairs as single fields."""
-
-    _fields_ = (
-        ("front", ctypes.c_char_p),
-        ("back", ctypes.c_char_p),
-        ("front_size", ctypes.c_int64),
-        ("back_size", ctypes.c_int64),
-        ("front_offset", ctypes.c_int64),
-        ("back_offset", ctypes.c_int64),
-        ("front_begin", ctypes.c_int64),
-        ("back_begin", ctypes.c_int64),
-        ("front_length", ctypes.c_int64),
-        ("back_length", ctypes.c_int64),
-        ("front_crc", ctypes.c_uint32),
-        ("back_crc", ctypes.c_uint32),
-        ("front_limit", ctypes.c_uint32),
-        ("back_limit", ctypes.c_uint32),
-        ("pixels", ctypes.c_void_p),
-        ("statistics", ctypes.c_void_p),
-        ("image", ctypes.c_void_p),
-        ("counts", ctypes.c_void_p),
-        ("ranges", ctypes.c_uint32 * 4),
-        ("seconds", ctypes.c_double * 3),
-    )
-
-
 Frame = tuple[FilePart | bytes, int]
 """Object in a file, or its content, and offset of a view in the file or content: little-endian 16-bit integers."""
 
 
-class LoadedPair(NamedTuple):
-    """Pixels and statistics of two views that `PairFunctions.load` has read."""
+class PairRequest(NamedTuple):
+    """Two views to load, see `PairFunctions.load`, and the buffers to load them into."""
 
-    stored: Pixels
-    """``(2, 1024, 256) uint16``, the anterior view first."""
+    files: tuple[bytes, bytes]
+    """Paths or contents."""
+    packed: bytes
+    """``struct load_request`` without the addresses of the files."""
     statistics: PairStatistics | None
+    buffers: tuple[Pixels, ...]
+    """Kept alive."""
+
+    @classmethod
+    def of(
+        cls,
+        frames: tuple[Frame, Frame],
+        target: NDArray[np.float32] | NDArray[np.uint16],
+        limits: tuple[int, int] | None = None,
+        stored: Pixels | None = None,
+    ) -> Self | None:
+        """Return the request to load two views; None if this machine or the buffer is of another kind.
+
+        Parameters
+        ----------
+        frames
+            Of the anterior and of the posterior view.
+        target
+            Output, ``(512, 512)``, float32 for an image, uint16 for counts.
+        limits
+            See `PairFunctions.measure`; None if neither statistics nor the hash are wanted.
+        stored
+            Output, contiguous ``(2, 1024, 256) uint16``: the pixels, the anterior view first; None if not wanted.
+        """
+        if sys.byteorder != "little" or not target.flags.c_contiguous:
+            return None
+        (front, first), (back, second) = frames
+        file, size, begin, length, crc = one = _file_of(front)
+        other = one if back is front else _file_of(back)
+        statistics = None if limits is None else PairStatistics()
+        address, is_image = _address_of(target), target.dtype == np.float32
+        packed = _REQUEST.pack(
+            *(size, other[1], first, second, begin, other[2], length, other[3], crc, other[4]),
+            *(_fit(limits) if limits else (0, 0)),
+            0 if stored is None else _address_of(stored),
+            0 if statistics is None else ctypes.addressof(statistics),
+            *((address, 0) if is_image else (0, address)),
+            *_NO_OUTCOME,
+        )
+        return cls((file, other[0]), packed, statistics, (target,) if stored is None else (target, stored))
+
+
+class Measured(NamedTuple):
+    """What `PairFunctions.load` has measured of two views."""
+
+    statistics: PairStatistics
+    views: tuple[ViewStatistics, ViewStatistics]
+    """Those of each view."""
+    faults: tuple[int, int]
+    """See `PairFunctions.judge`."""
+    pixel_xxh3: str
+    """See `bsbatch.records.Quality`."""
+
+
+class LoadedPair(NamedTuple):
+    """Two views that `PairFunctions.load` has read."""
+
+    measured: Measured | None
+    """None without limits."""
     ranges: Ranges
     seconds: tuple[float, float, float]
-    """Time spent on reading, measuring and composing."""
+    """Time spent on reading, on measuring and hashing, and on composing."""
 
 
 class PairFunctions:
@@ -153,58 +194,28 @@ class PairFunctions:
         pointer, number = ctypes.c_void_p, ctypes.c_uint64
         self._measure.argtypes = (pointer, pointer, number, number, pointer, pointer)
         self._compose.argtypes = self._compact.argtypes = (pointer, pointer, pointer, pointer)
-        self._load.argtypes = (pointer,)
+        self._load.argtypes, self._load.restype = (pointer, number, pointer), None
 
-    def load(
-        self,
-        frames: tuple[Frame, Frame],
-        limits: tuple[int, int] | None,
-        target: NDArray[np.float32] | NDArray[np.uint16],
-    ) -> LoadedPair | None:
-        """Read two views, measure them and fill ``target`` as `compose` or `compact` does, in one call.
+    def load(self, requests: Sequence[PairRequest], pieces: BodyPieces) -> list[LoadedPair | None]:
+        """Read pairs of views and do all that is wanted of them in one call: measure, judge, hash, compose or compact.
 
-        Return None also if a file cannot be read, or a checksum differs: reading it in Python then raises the error.
+        Views that cannot be read, or differ from their checksum, give None: reading them in Python raises the error.
 
         Parameters
         ----------
-        frames
-            Of the anterior and of the posterior view.
-        limits
-            See `measure`; None if no statistics are wanted.
-        target
-            ``(512, 512)``, float32 for an image, uint16 for counts.
+        requests
+            The views, and the buffers to fill.
+        pieces
+            See `judge`.
         """
-        if sys.byteorder != "little" or not target.flags.c_contiguous:
-            return None
-        stored = np.empty((2, *_COMMON), np.uint16)
-        statistics = None if limits is None else PairStatistics()
-        (front, front_offset), (back, back_offset) = frames
-        file, size, begin, length, crc = _file_of(front)
-        other = (file, size, begin, length, crc) if back is front else _file_of(back)
-        address, is_image = _address_of(target), target.dtype == np.float32
-        request = LoadRequest(
-            file,
-            other[0],
-            size,
-            other[1],
-            front_offset,
-            back_offset,
-            begin,
-            other[2],
-            length,
-            other[3],
-            crc,
-            other[4],
-            *(_fit(limits) if limits else (0, 0)),
-            _address_of(stored),
-            None if statistics is None else ctypes.addressof(statistics),
-            address if is_image else None,
-            None if is_image else address,
-        )
-        if self._load(ctypes.byref(request)):
-            return None
-        results = _RESULTS.unpack_from(request, LoadRequest.ranges.offset)
-        return LoadedPair(stored, statistics, results[:4], results[4:])
+        names = (ctypes.c_char_p * (2 * len(requests)))(*chain.from_iterable(request.files for request in requests))
+        packed = _join(bytes(names), requests)
+        self._load((ctypes.c_char * len(packed)).from_buffer(packed), len(requests), ctypes.byref(pieces))
+        size = _FILES + _REQUEST.size
+        return [
+            _outcome(request.statistics, packed, end - _OUTCOME.size)
+            for request, end in zip(requests, range(size, len(packed) + 1, size), strict=True)
+        ]
 
     def measure(self, anterior: Pixels, posterior: Pixels, limits: tuple[int, int]) -> PairStatistics | None:
         """Compute the statistics of two views.
@@ -249,7 +260,7 @@ class PairFunctions:
         return self._fill(self._compact, anterior, posterior, counts)
 
     def _fill(self, function: Callable[..., int], anterior: Pixels, posterior: Pixels, target: Pixels) -> Ranges | None:
-        if anterior.shape != _COMMON or not _is_pair(anterior, posterior) or not target.flags.c_contiguous:
+        if anterior.shape != LOADED or not _is_pair(anterior, posterior) or not target.flags.c_contiguous:
             return None
         ranges = (ctypes.c_uint32 * 4)()
         is_refused = function(anterior.ctypes.data, posterior.ctypes.data, ranges, target.ctypes.data)
@@ -263,6 +274,22 @@ def pair_functions() -> PairFunctions | None:
     return None if library is None else PairFunctions(library)
 
 
+def _join(addresses: bytes, requests: Sequence[PairRequest]) -> bytearray:
+    """Return an array of ``struct load_request``, from the addresses of all files and the rest of each request."""
+    parts = zip(range(0, len(addresses), _FILES), requests, strict=True)
+    return bytearray(b"".join([addresses[start : start + _FILES] + request.packed for start, request in parts]))
+
+
+def _outcome(statistics: PairStatistics | None, packed: bytearray, position: int) -> LoadedPair | None:
+    upper, lower, front, back, *found, result = _OUTCOME.unpack_from(packed, position)
+    if result:
+        return None
+    measured = None
+    if statistics is not None:
+        measured = Measured(statistics, statistics.views, (front, back), f"{upper:016x}{lower:016x}")
+    return LoadedPair(measured, tuple(found[:4]), tuple(found[4:]))
+
+
 def _fit(limits: tuple[int, int]) -> tuple[int, int]:
     """Return limits of 32 bits."""
     return min(limits[0], _MOST), min(limits[1], _MOST)
@@ -273,7 +300,7 @@ def _file_of(part: FilePart | bytes) -> tuple[bytes, int, int, int, int]:
     if isinstance(part, bytes):
         return part, len(part), 0, -1, 0
     path, begin, length, crc = part
-    return os.fsencode(path), -1, begin, length, crc
+    return path.encode(*PATHS), -1, begin, length, crc
 
 
 def _address_of(array: Pixels) -> int:

@@ -1,6 +1,9 @@
 """One examination prepared for the network: two views read, measured and composed into an image."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +16,10 @@ from bsbatch.geometry import IMAGE_SHAPE
 from bsbatch.host.workers import Isolation
 from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
+from bsbatch.imaging.position import COMPILED_PIECES
 from bsbatch.imaging.preprocess import check_ranges, compact, compose
-from bsbatch.imaging.quality import assess, limits_of
-from bsbatch.native.view_pairs import Frame, LoadedPair, PairFunctions, pair_functions
+from bsbatch.imaging.quality import assess, assess_loaded, limits_of
+from bsbatch.native.view_pairs import LOADED, Frame, LoadedPair, Measured, PairRequest, pair_functions
 from bsbatch.pipeline.reading import await_turn, read_views
 from bsbatch.pipeline.verdicts import verdict_of
 from bsbatch.protocols import ImagePool, Source
@@ -37,6 +41,18 @@ _COMPILED_STAGES = "pixels", "quality", "preprocess"
 """Stages that compiled code reports the seconds of, in its order."""
 
 
+class _Begun(NamedTuple):
+    """An examination to be prepared: by compiled code if it has a request, or by numpy."""
+
+    exam: Examination
+    anterior: ExamView
+    posterior: ExamView
+    image: NDArray[np.float32] | PinnedImage | None = None
+    stored: NDArray[np.uint16] | None = None
+    """Pixels of both views, if they are needed."""
+    request: PairRequest | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """Prepares examinations; several threads may use it at once."""
@@ -52,70 +68,85 @@ class Preparation:
     in_halves: bool = False
     """True for images in float16 (`bsbatch.protocols.TakesHalves`)."""
 
-    def prepare(self, exam: Examination) -> PreparedExam | Failure:
-        """Read the two views of an examination, measure their quality and compose the image.
+    def prepare(self, exams: Sequence[Examination]) -> list[PreparedExam | Failure]:
+        """Read the two views of each examination, measure their quality and compose the image.
+
+        Compiled code does its part of all of them in one call. A thread that returns from a call waits for the
+        interpreter lock, and the pixels have driven the interpreter's memory out of the cache.
 
         Raises
         ------
         RunError
-            The run cannot go on. Any other error fails this examination alone.
+            The run cannot go on. Any other error fails its examination alone.
         """
+        begun = [self._begin(exam) for exam in exams]
+        loaded = self._load([item.request for item in begun if isinstance(item, _Begun) and item.request])
+        return [item if isinstance(item, Failure) else self._finish(item, loaded) for item in begun]
+
+    def _begin(self, exam: Examination) -> "_Begun | Failure":
+        """Locate the views of an examination, and take memory for its image if compiled code can read them."""
         if exam.defect is not None or exam.anterior is None or exam.posterior is None:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
-        views = exam.anterior, exam.posterior
         try:
-            compiled = self._prepare_compiled(exam, *views)
-            if compiled is not None:
-                return compiled
-            with await_turn(exam.anterior.scan, exam.posterior.scan):
-                return self._prepare_stepwise(exam, *views)
-        except Exception as error:  # a bug costs one examination, not the run
-            return Failure(exam, verdict_of(Stage.PREPROCESS, error))
-
-    def _prepare_compiled(
-        self, exam: Examination, anterior: ExamView, posterior: ExamView
-    ) -> PreparedExam | Failure | None:
-        """Go from files to image in one call of compiled code; None if the views are not of the common kind."""
-        native = pair_functions()
-        if native is None:
-            return None
-        try:
-            located = self._locate(anterior, posterior)
+            located = None if pair_functions() is None else self._locate(exam.anterior, exam.posterior)
         except Exception as error:  # a bug costs one examination, not the run
             return Failure(exam, verdict_of(Stage.PIXELS, error))
         if located is None:
-            return None
+            return _Begun(exam, exam.anterior, exam.posterior)
         pinned = self._take()
-        prepared = None
-        try:
-            prepared = self._load(exam, native, located, pinned)
-        finally:
-            if not isinstance(prepared, PreparedExam):
-                self._give_back(pinned)
-        return prepared
-
-    def _load(
-        self,
-        exam: Examination,
-        native: PairFunctions,
-        located: tuple[Frame, Frame],
-        pinned: PinnedImage | None,
-    ) -> PreparedExam | Failure | None:
         image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
         target = image.counts if isinstance(image, PinnedImage) else image
-        loaded = native.load(located, limits_of(exam), target)
-        if loaded is None or not _is_plain(loaded, exam):
-            return None
-        for stage, seconds in zip(_COMPILED_STAGES, loaded.seconds, strict=True):
-            self.telemetry.add(stage, seconds, 1)
-        views = ViewPixels(loaded.stored[0]), ViewPixels(loaded.stored[1])
-        with self.telemetry.measure("quality", 0):
-            quality = assess(exam, *views, loaded.statistics)
+        stored = np.empty((2, *LOADED), np.uint16) if self._keeps_pixels else None
+        request = PairRequest.of(located, target, limits_of(exam), stored)
+        return _Begun(exam, exam.anterior, exam.posterior, image, stored, request)
+
+    def _load(self, requests: "list[PairRequest]") -> Iterator[LoadedPair | Verdict | None]:
+        """Load views with compiled code; a verdict for each of them after a bug."""
+        native = pair_functions()
+        if native is None or not requests:
+            return iter(())
         try:
-            check_ranges(loaded.ranges, None if pinned is None else pinned.scales)
+            loaded = native.load(requests, COMPILED_PIECES)
+        except Exception as error:  # a bug costs a few examinations, not the run
+            return repeat(verdict_of(Stage.PREPROCESS, error))
+        seconds = [pair.seconds for pair in loaded if pair is not None]
+        for stage, spent in zip(_COMPILED_STAGES, zip(*seconds, strict=True), strict=False):
+            self.telemetry.add(stage, sum(spent), len(spent))
+        return iter(loaded)
+
+    def _finish(self, begun: "_Begun", loaded: Iterator[LoadedPair | Verdict | None]) -> PreparedExam | Failure:
+        exam, anterior, posterior = begun.exam, begun.anterior, begun.posterior
+        try:
+            prepared = None if begun.request is None else self._conclude(begun, next(loaded))
+            if prepared is not None:
+                return prepared
+            with await_turn(anterior.scan, posterior.scan):
+                return self._prepare_stepwise(exam, anterior, posterior)
+        except Exception as error:  # a bug costs one examination, not the run
+            return Failure(exam, verdict_of(Stage.PREPROCESS, error))
+
+    def _conclude(self, begun: "_Begun", loaded: LoadedPair | Verdict | None) -> PreparedExam | Failure | None:
+        """Conclude from what compiled code has loaded; None if the views are not of the common kind."""
+        prepared = None
+        try:
+            prepared = Failure(begun.exam, loaded) if isinstance(loaded, Verdict) else self._assess(begun, loaded)
+        finally:
+            if isinstance(begun.image, PinnedImage) and not isinstance(prepared, PreparedExam):
+                self._give_back(begun.image)
+        return prepared
+
+    def _assess(self, begun: "_Begun", loaded: LoadedPair | None) -> PreparedExam | Failure | None:
+        exam, image = begun.exam, begun.image
+        if loaded is None or loaded.measured is None or image is None or not _is_plain(loaded.measured, begun):
+            return None
+        with self.telemetry.measure("quality", 0):
+            quality = assess_loaded(exam, loaded.measured)
+        try:
+            check_ranges(loaded.ranges, image.scales if isinstance(image, PinnedImage) else None)
         except ItemError as error:
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
-        return self._assemble(exam, image, quality, *views)
+        views = None if begun.stored is None else (ViewPixels(begun.stored[0]), ViewPixels(begun.stored[1]))
+        return self._assemble(exam, image, quality, views)
 
     def _locate(self, anterior: ExamView, posterior: ExamView) -> tuple[Frame, Frame] | None:
         """Files or contents, and offsets, of two views whose frames compiled code can read."""
@@ -151,7 +182,7 @@ class Preparation:
         except ItemError as error:
             return Failure(exam, verdict_of(Stage.PREPROCESS, error), quality)
         try:
-            return self._assemble(exam, image, quality, *views)
+            return self._assemble(exam, image, quality, views)
         except BaseException:
             self._give_back(image if isinstance(image, PinnedImage) else None)
             raise
@@ -183,14 +214,18 @@ class Preparation:
         exam: Examination,
         image: NDArray[np.float32] | PinnedImage,
         quality: Quality,
-        anterior: ViewPixels,
-        posterior: ViewPixels,
+        views: tuple[ViewPixels, ViewPixels] | None,
     ) -> PreparedExam:
-        views = (anterior, posterior) if self.explainer.keeps_views else None
-        body = self._body(image, anterior, posterior)
+        body = None if views is None else self._body(image, *views)
+        kept = views if self.explainer.keeps_views else None
         if self.in_halves and not isinstance(image, PinnedImage):
-            return PreparedExam(exam, image.astype(np.float16), quality, body, views)
-        return PreparedExam(exam, image, quality, body, views)
+            return PreparedExam(exam, image.astype(np.float16), quality, body, kept)
+        return PreparedExam(exam, image, quality, body, kept)
+
+    @property
+    def _keeps_pixels(self) -> bool:
+        """True if the views are needed once they are measured and composed."""
+        return self.explainer.keeps_views or self.explainer.mode is not CamMode.NONE
 
     def _body(
         self, image: NDArray[np.float32] | PinnedImage, anterior: ViewPixels, posterior: ViewPixels
@@ -209,10 +244,8 @@ class Preparation:
             self.image_pool.give_back(image)
 
 
-def _is_plain(loaded: LoadedPair, exam: Examination) -> bool:
+def _is_plain(measured: Measured, begun: _Begun) -> bool:
     """Return False if a view has overlays, rubbish or padding, which numpy removes."""
-    if loaded.statistics is None or exam.anterior is None or exam.posterior is None:
-        return False
-    anterior, posterior = exam.anterior.scan.header, exam.posterior.scan.header
-    front, back = loaded.statistics.views
-    return front.high <= largest_plain(anterior) and back.high <= largest_plain(posterior)
+    front, back = measured.views
+    largest = largest_plain(begun.anterior.scan.header), largest_plain(begun.posterior.scan.header)
+    return front.high <= largest[0] and back.high <= largest[1]

@@ -11,7 +11,7 @@ from bsbatch.pipeline.batching import Batch, Item, batches
 from bsbatch.pipeline.preparation import Preparation
 from bsbatch.pipeline.scores import Score, is_beyond, scores_of
 from bsbatch.pipeline.verdicts import verdict_of
-from bsbatch.protocols import Backend, QueuesBatches
+from bsbatch.protocols import LENT_IMAGES, Backend, QueuesBatches
 from bsbatch.reasons import Reason, Stage, Verdict
 from bsbatch.records import (
     Examination,
@@ -28,6 +28,8 @@ from bsbatch.records import (
 IN_A_PIECE, PIECES_AHEAD = 8, 2
 """Examinations that a thread prepares in one piece, for a hand-over takes a tenth of the time of a preparation; and
 pieces in flight for each thread."""
+_LENT_IN_A_PIECE = LENT_IMAGES // PIECES_AHEAD
+"""Examinations in a piece where the backend lends the memory: the interpreter takes half of the time between two."""
 _BATCHES_AHEAD = 1
 """Batches that are prepared while the backend scores another one, unless it queues batches itself."""
 
@@ -85,10 +87,13 @@ class Screening:
 
     def _prepare(self, units: Iterable[Unit]) -> Iterator[list[Item]]:
         """Yield all examinations of each unit in pieces; the unit itself, which marks its end, is last in its piece."""
-        return ordered_map(self._prepare_piece, _cut_into_pieces(units, self.threads), self.threads, ahead=PIECES_AHEAD)
+        most = IN_A_PIECE if self.preparation.image_pool is None else _LENT_IN_A_PIECE
+        pieces = _cut_into_pieces(units, self.threads, most)
+        return ordered_map(self._prepare_piece, pieces, self.threads, ahead=PIECES_AHEAD)
 
     def _prepare_piece(self, piece: Sequence[Examination | Unit]) -> list[Item]:
-        return [item if isinstance(item, Unit) else self.preparation.prepare(item) for item in piece]
+        exams = [item for item in piece if not isinstance(item, Unit)]
+        return [*self.preparation.prepare(exams), *(item for item in piece if isinstance(item, Unit))]
 
     def _infer_later(self, batch: Batch) -> _StartedBatch:
         return _StartedBatch(batch, None if batch.images is None else partial(self.backend.infer, batch.images))
@@ -126,10 +131,10 @@ def _submit(backend: QueuesBatches, batch: Batch) -> _StartedBatch:
     return _StartedBatch(batch, None if batch.images is None else backend.submit(batch.images).result)
 
 
-def _cut_into_pieces(units: Iterable[Unit], threads: int) -> Iterator[Sequence[Examination | Unit]]:
-    """Cut units into pieces of a few examinations, one for a thread at a time; each unit stands behind its last one."""
+def _cut_into_pieces(units: Iterable[Unit], threads: int, most: int) -> Iterator[Sequence[Examination | Unit]]:
+    """Cut units into pieces for a thread, of at most so many examinations; each unit stands behind its last one."""
     for unit in units:
-        size = max(1, min(IN_A_PIECE, len(unit.exams) // threads))
+        size = max(1, min(most, len(unit.exams) // threads))
         for start in range(0, max(1, len(unit.exams)), size):
             is_last = start + size >= len(unit.exams)
             yield (*unit.exams[start:], unit) if is_last else unit.exams[start : start + size]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 from bsbatch.errors import ItemError, MachineError, SourceError, UsageError
-from bsbatch.native.files import head_of, open_plain
+from bsbatch.native.files import heads_of, open_plain
 from bsbatch.protocols import FilePart
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
@@ -75,7 +75,11 @@ class DirectorySource:
 
     def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
         """Read the first bytes of files, with two retries after an error of the file system."""
-        return [self._head(_path_of(ref), count) for ref in refs]
+        paths = [_path_of(ref) for ref in refs]
+        return [
+            self._head_again(path, count) if isinstance(head, OSError) else head
+            for path, head in zip(paths, heads_of(paths, count), strict=True)
+        ]
 
     def file(self, ref: ObjectRef) -> FilePart:
         """All of a file."""
@@ -85,13 +89,15 @@ class DirectorySource:
         """Open a file, unbuffered, with two retries after an error of the file system."""
         return self._retry(lambda: cast("BinaryIO", FileIO(open_plain(_path_of(ref)))))
 
-    def _head(self, path: str, count: int) -> bytes | ItemError:
+    def _head_again(self, path: str, count: int) -> bytes | ItemError:
+        def attempt() -> bytes:
+            (head,) = heads_of([path], count)
+            if isinstance(head, OSError):
+                raise head
+            return head
+
         try:
-            return head_of(path, count)
-        except OSError:
-            pass
-        try:
-            return self._retry(lambda: head_of(path, count))
+            return self._retry(attempt)
         except ItemError as error:
             return error
 
