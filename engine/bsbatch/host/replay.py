@@ -28,7 +28,9 @@ class Replay(Generic[Item]):
     def __init__(self, items: Iterable[Item], folder: Path | None = None) -> None:
         """Keep the iterable; ``folder`` is that of the temporary file, None for the system's."""
         self._items, self._folder = items, folder
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed, self._completed = threading.Condition(lock), threading.Condition(lock)
+        """Two, so that no item wakes a thread that waits for the last one."""
         self._fresh: list[Item] = []
         """The items after the last whole block."""
         self._blocks: list[tuple[int, int]] = []
@@ -63,8 +65,8 @@ class Replay(Generic[Item]):
 
     def count(self) -> int:
         """Return the number of items; blocks until all are consumed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_complete)
+        with self._completed:
+            self._completed.wait_for(lambda: self._is_complete)
             if self._error is not None:
                 raise self._error
             return self._produced()
@@ -103,6 +105,7 @@ class Replay(Generic[Item]):
             with self._changed:
                 self._is_complete, self._error = True, error
                 self._changed.notify_all()
+                self._completed.notify_all()
 
     def _append(self, item: Item) -> None:
         with self._changed:

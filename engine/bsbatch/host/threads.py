@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain, islice
-from queue import LifoQueue, SimpleQueue
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 _WORTH_A_THREAD = 1e-4
@@ -201,7 +201,10 @@ class FreeList(Generic[In]):
     """
 
     def __init__(self) -> None:
-        self._free: LifoQueue[tuple[In] | None] = LifoQueue()
+        self._free: list[In] = []
+        self._tickets: SimpleQueue[None] = SimpleQueue()
+        """One for each free object, and one that says that the pool is closed."""
+        self._is_closed = False
 
     def take(self) -> In:
         """Take a free object; wait for one if there is none.
@@ -211,19 +214,21 @@ class FreeList(Generic[In]):
         concurrent.futures.CancelledError
             The pool was closed: no object will be given back any more.
         """
-        entry = self._free.get()
-        if entry is None:
-            self._free.put(None)
+        self._tickets.get()
+        if self._is_closed:
+            self._tickets.put(None)
             raise CancelledError("the pool was closed because its work has ended")
-        return entry[0]
+        return self._free.pop()
 
     def give_back(self, item: In) -> None:
         """Return an object to the pool."""
-        self._free.put((item,))
+        self._free.append(item)
+        self._tickets.put(None)
 
     def close(self) -> None:
         """Raise `CancelledError` in all waiting and all later calls of `take`."""
-        self._free.put(None)
+        self._is_closed = True
+        self._tickets.put(None)
 
 
 def run_in_background(function: Callable[[], Out]) -> "Pending[Out]":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from bsbatch.config import RunConfig
 from bsbatch.dicom.silence import silence_pydicom
 from bsbatch.errors import BsbatchError, OutputError
+from bsbatch.host.garbage import collect_rarely
 from bsbatch.host.interruption import Interruption, handle_interrupts
 from bsbatch.host.malloc import keep_freed_memory
 from bsbatch.host.threads import run_behind, run_in_background
@@ -69,7 +70,7 @@ def open_session(config: RunConfig, reporter: Reporter, *, is_watched: bool = Fa
         The run cannot start with these settings.
     """
     setup = resolve(config, reporter, is_watched=is_watched)
-    with lock_output(setup.out):
+    with lock_output(setup.out), collect_rarely():
         if not config.fresh:
             names = () if config.archive_moved else setup.archive_names
             check_output(setup.out, names, setup.provenance.config_hash, lambda: find_differences(setup))
