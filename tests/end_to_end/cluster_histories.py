@@ -107,8 +107,10 @@ class History:
 
     def _note_end(self, process: "subprocess.Popen[bytes]") -> None:
         self.counts[f"exit code {process.returncode}"] += 1
-        if process.returncode not in self._codes:
-            text = self._messages().read_text(errors="replace")
+        text = self._messages().read_text(errors="replace")
+        # Python itself ends so if it is interrupted before it has begun, or in a callback of Ray behind its end
+        is_pythons = process.returncode == 1 and 130 in self._codes and _last_line(text).startswith("KeyboardInterrupt")
+        if process.returncode not in self._codes and not is_pythons:
             self.faults.append(f"exit code {process.returncode} after {self.events}: {text[-6000:]}")
         if process.returncode in (0, 130):
             with suppress(FileNotFoundError):
@@ -229,6 +231,10 @@ class History:
         for entry in sorted(entry for entry in self._signals if entry[0] <= now):
             self._signals.remove(entry)
             self._signal(entry[1], entry[2])
+
+
+def _last_line(text: str) -> str:
+    return text.rstrip().rpartition("\n")[2]
 
 
 def _command(pid: str) -> bytes:
