@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,8 @@ _PAUSES = 1, 13
 """Seconds for which a process is stopped: the second one is more than the run's patience."""
 _AFTER_WORKERS = 2
 """Seconds from the waking of workers to that of their node or the head: until then, nothing can end them."""
+_STOPPED, _NO_WORKERS = 4, re.compile(r"^stopped: (no worker|\d+ of \d+ workers) ")
+"""The exit code of a run that has stopped, and the one reason for it that a history explains."""
 _HANG_SECONDS = 180
 """A driver that runs for longer counts as one that never ends."""
 _QUICKER = {
@@ -58,7 +61,7 @@ class History:
         """Signals that are due: when, and for which process."""
         self._calm_until = 0.0
         """Time before which nothing else happens."""
-        self._codes = {0, 4}
+        self._codes = {0, _STOPPED}
         """Exit codes that the driver may have after the events so far."""
 
     def play(self) -> None:
@@ -90,7 +93,7 @@ class History:
         if limit is not None:
             options += ["--limit", limit]
         self.counts["on the cluster" if on_cluster else "local"] += 1
-        self._codes = {0, 4}
+        self._codes = {0, _STOPPED}
         words = [sys.executable, "-c", "from tests.executors.dangerous import main; main()", "run", str(self.archive)]
         with self._messages().open("ab") as stream:
             command = [*words, "--out", str(self.out), *options]
@@ -106,12 +109,13 @@ class History:
         return None
 
     def _note_end(self, process: "subprocess.Popen[bytes]") -> None:
-        self.counts[f"exit code {process.returncode}"] += 1
-        text = self._messages().read_text(errors="replace")
+        code, words = process.returncode, self._messages().read_text(errors="replace")
+        self.counts[f"exit code {code}"] += 1
         # Python itself ends so if it is interrupted before it has begun, or in a callback of Ray behind its end
-        is_pythons = process.returncode == 1 and 130 in self._codes and _last_line(text).startswith("KeyboardInterrupt")
-        if process.returncode not in self._codes and not is_pythons:
-            self.faults.append(f"exit code {process.returncode} after {self.events}: {text[-6000:]}")
+        is_pythons = code == 1 and 130 in self._codes and _last_line(words).startswith("KeyboardInterrupt")
+        is_stop = code == _STOPPED and not _NO_WORKERS.search(_last_line(words))  # for example, rows that do not add up
+        if (code not in self._codes and not is_pythons) or is_stop:
+            self.faults.append(f"exit code {code} after {self.events}: {words[-6000:]}")
         if process.returncode in (0, 130):
             with suppress(FileNotFoundError):
                 found = json.loads((self.out / "run.json").read_text()).get("cluster", {})
