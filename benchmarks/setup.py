@@ -35,7 +35,7 @@ class Sizes:
     """Pairs of batches with and without maps."""
     starts: int = 11
     """Calls of ``bsbatch --help``."""
-    feeding_scans: int = 3000
+    feeding_scans: int = 6000
     """Examinations for simulated GPUs; they take 1 MiB each."""
     machines: tuple[tuple[int, float], ...] = tuple(
         (gpus, rate) for gpus in (1, 4) for rate in (1000.0, 1500.0, 2500.0)
