@@ -16,7 +16,8 @@ from bsbatch.host.workers import Isolation
 from bsbatch.imaging import preprocess, quality
 from bsbatch.imaging.body import body_of
 from bsbatch.imaging.gradcam import NO_MAPS, Explainer
-from bsbatch.native.view_pairs import Measured, PairFunctions, PairStatistics, pair_functions
+from bsbatch.imaging.quality import assess, limits_of
+from bsbatch.native.view_pairs import Measured, PairFunctions, PairRequest, PairStatistics, pair_functions
 from bsbatch.pipeline import preparation
 from bsbatch.pipeline.intake import Intake
 from bsbatch.pipeline.preparation import Preparation
@@ -162,6 +163,30 @@ def test_a_bug_in_the_call_fails_its_examinations_and_gives_memory_back(
     assert [item.verdict.reason for item in found if isinstance(item, Failure)] == [Reason.INTERNAL_ERROR] * 4
     assert made.image_pool is not None
     assert len({id(made.image_pool.take()) for _ in range(4)}) == 4
+
+
+def test_a_bug_in_one_request_fails_its_examination_alone_and_gives_memory_back(
+    several: tuple[Preparation, list[Examination]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, exams = several
+    monkeypatch.setattr(preparation, "limits_of", lambda exam: 1 // 0 if exam is exams[1] else limits_of(exam))
+    monkeypatch.setattr(
+        preparation, "assess", lambda exam, *views: 1 // 0 if exam is exams[1] else assess(exam, *views)
+    )
+
+    found = made.prepare(exams)
+
+    assert [isinstance(item, Failure) for item in found] == [False, True, False, False]
+    assert made.image_pool is not None
+    assert isinstance(made.image_pool.take(), PinnedImage)
+
+
+def test_memory_for_a_request_that_is_refused_goes_back_before_it_is_needed_again(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PairRequest, "of", lambda *_arguments: None)
+
+    assert isinstance(prepare(archive, pool=lent()).image, PinnedImage)
 
 
 @pytest.mark.parametrize("side", [0, 1])

@@ -87,18 +87,27 @@ class Preparation:
         """Locate the views of an examination, and take memory for its image if compiled code can read them."""
         if exam.defect is not None or exam.anterior is None or exam.posterior is None:
             return Failure(exam, exam.defect or Verdict.of(Stage.PAIRING, Reason.SINGLE_VIEW_ONLY))
+        begun = _Begun(exam, exam.anterior, exam.posterior)
         try:
             located = None if pair_functions() is None else self._locate(exam.anterior, exam.posterior)
+            return begun if located is None else self._request(begun, located)
         except Exception as error:  # a bug costs one examination, not the run
             return Failure(exam, verdict_of(Stage.PIXELS, error))
-        if located is None:
-            return _Begun(exam, exam.anterior, exam.posterior)
-        pinned = self._take()
+
+    def _request(self, begun: "_Begun", located: tuple[Frame, Frame]) -> "_Begun":
+        """Add memory for the image and a request to compiled code, if that accepts the views."""
+        pinned, request = self._take(), None
         image = np.empty(IMAGE_SHAPE, np.float32) if pinned is None else pinned
         target = image.counts if isinstance(image, PinnedImage) else image
         stored = np.empty((2, *LOADED), np.uint16) if self._keeps_pixels else None
-        request = PairRequest.of(located, target, limits_of(exam), stored)
-        return _Begun(exam, exam.anterior, exam.posterior, image, stored, request)
+        try:
+            request = PairRequest.of(located, target, limits_of(begun.exam), stored)
+        finally:
+            if request is None:
+                self._give_back(pinned)
+        if request is None:
+            return begun
+        return _Begun(begun.exam, begun.anterior, begun.posterior, image, stored, request)
 
     def _load(self, requests: "list[PairRequest]") -> Iterator[LoadedPair | Verdict | None]:
         """Load views with compiled code; a verdict for each of them after a bug."""
