@@ -267,6 +267,9 @@ class PinnedImage:
     """``(512, 512)``, anterior left: integers, or the bits of float16 in [0, 1]."""
     scales: NDArray[np.float32]
     """``(2, 2)``: for each view its minimum, and its maximum less that; 0 and 0 if it is float16 already."""
+    address: int = 0
+    onwards: NDArray[np.uint16] | None = None
+    """Of images that were pinned together: address of the counts, and these with those of all images behind them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -147,8 +147,8 @@ def test_threads_take_over_while_calls_wait(workers: int) -> None:
     slow.clear()
     later = list(results)
 
-    assert [thread is here for thread in first] == [True] * 2 + [False] * 18
-    assert len(set(first[2:])) == workers
+    assert [thread is here for thread in first] == [True] * 8 + [False] * 12
+    assert len(set(first[8:])) == workers
     assert later[-1] is here
     assert threads_named("bsbatch_") == []
 
@@ -162,7 +162,7 @@ def test_without_other_workers_the_calling_thread_waits_itself() -> None:
 
 
 def test_a_call_of_a_tenth_of_a_millisecond_of_waiting_is_worth_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for waiting, turns in ((0.9e-4, 12), (1.1e-4, 1)):
+    for waiting, turns in ((0.9e-4, 12), (1.1e-4, 4)):
         clock = iter(float(tick) for tick in range(1000))
         monkeypatch.setattr(
             threads,
@@ -177,9 +177,11 @@ def here(_: int) -> threading.Thread:
     return threading.current_thread()
 
 
-def test_turns_of_threads_double_up_to_the_longest_and_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_of_threads_double_up_to_the_longest_and_begin_anew_after_four_waits_in_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(threads, "_LONGEST_TURN", 40)
-    lengths, waits = [], iter([1, 1, 1, 0, 1])
+    lengths, waits = [], iter([1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1])
 
     def chunks_taken(_function: object, items: Iterator[list[int]], _workers: int) -> Iterator[list[int]]:
         taken = list(items)
@@ -212,6 +214,7 @@ def test_as_many_threads_as_take_turns_while_one_waits(
     clock = SimpleNamespace(perf_counter=lambda: next(wall), thread_time=lambda: next(cpu))
     monkeypatch.setattr(threads, "ordered_map", note)
     monkeypatch.setattr(threads, "time", clock)
+    monkeypatch.setattr(threads, "_SURE", 1)
 
     assert list(adaptive_map(list, range(20), 3, 2, 8)) == list(range(20))
     assert used == [workers]
@@ -427,6 +430,15 @@ def test_the_object_given_back_last_is_taken_first() -> None:
     waiting = run_in_background(free.take)
     free.give_back("late")
     assert waiting.result(PATIENCE) == "late"
+
+
+def test_a_pool_with_an_order_gives_its_first_free_object() -> None:
+    free = FreeList[str](len)
+    for item in ("three", "a", "two2"):
+        free.give_back(item)
+    assert (free.take(), free.take()) == ("a", "two2")
+    free.give_back("b")
+    assert (free.take(), free.take()) == ("b", "three")
 
 
 def test_threads_that_spend_a_budget_wait_for_one_another() -> None:

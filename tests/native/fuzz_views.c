@@ -220,9 +220,8 @@ static void check_checksum(const struct content *content, int64_t count)
 /* Load two views; `is_file` for each of the paths or addresses that lead to the content. */
 static void check_load(const struct content *content, struct load_request *request, const int is_file[2], unsigned kind)
 {
-    struct pair_statistics statistics;
     request->pixels = allocate(2 * PIXELS * sizeof *request->pixels);
-    request->statistics = kind & 1 ? &statistics : NULL;
+    request->is_measured = kind & 1;
     request->image = kind & 2 ? allocate(VIEW_ROWS * IMAGE_COLUMNS * sizeof *request->image) : NULL;
     request->counts = kind & 2 ? NULL : allocate(VIEW_ROWS * IMAGE_COLUMNS * sizeof *request->counts);
     int is_whole = 1;
@@ -238,7 +237,7 @@ static void check_load(const struct content *content, struct load_request *reque
     REQUIRE(!is_whole || result == DONE || request->image == NULL);
     for (int side = 0; is_whole && side < 2; side++)
         REQUIRE(memcmp(request->pixels + side * PIXELS, content->bytes + request->offsets[side], (size_t)VIEW_BYTES) == 0);
-    if (result == DONE && request->statistics != NULL) {
+    if (result == DONE && request->is_measured) {
         uint64_t plain[2];
         hash_with(add_stretch, request->pixels, request->pixels + PIXELS, plain);
         REQUIRE(memcmp(request->hash, plain, sizeof plain) == 0);

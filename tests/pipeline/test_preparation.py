@@ -230,4 +230,4 @@ def test_compiled_code_keeps_views_up_to_the_largest_sample(highs: tuple[int, in
     assert exam.anterior is not None
     assert exam.posterior is not None
     begun = preparation._Begun(exam, exam.anterior, exam.posterior)
-    assert preparation._is_plain(Measured(statistics, statistics.views, (0, 0), ""), begun) is keeps
+    assert preparation._is_plain(Measured(statistics.views, 0, (0, 0), (0, 0)), begun) is keeps

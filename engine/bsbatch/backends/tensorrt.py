@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Self, cast
@@ -87,7 +88,7 @@ class TensorRtBackend:
         engines = [_find_engine_for(self._model, gpu, tuple(self._outputs.values())) for gpu in devices]
         largest = min(engine.key.batches[-1] for _, engine in engines)
         self._slot = min(self._requested_batch or largest, largest)
-        self.image_pool = FreeList()
+        self.image_pool = FreeList(attrgetter("address"))
         with ExitStack() as stack:
             stack.callback(self.image_pool.close)
             threads = [self._gpu_thread(index, *engine) for index, engine in enumerate(engines)]

@@ -140,8 +140,9 @@ class GpuWorker:
             raise BackendError(
                 f"{number} examinations cannot be pinned in memory ({error}): make memory free; {_RESUME}"
             ) from error
-        for image in zip(counts.array, np.empty((number, 2, 2), np.float32), strict=True):
-            self._give_back(PinnedImage(*image))
+        scales = np.empty((number, 2, 2), np.float32)
+        for index, image in enumerate(counts.array):
+            self._give_back(PinnedImage(image, scales[index], image.ctypes.data, counts.array[index:]))
 
     def _free_ring(self) -> None:
         """Free the present ring, which may not be the first one."""

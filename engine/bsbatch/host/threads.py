@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from itertools import chain, islice
+from heapq import heappop, heappush
+from itertools import chain, count, islice
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -14,6 +15,8 @@ _WORTH_A_THREAD = 1e-4
 """Waiting time of an item, in seconds, above which threads help. A file in memory waits a tenth of that."""
 _LEAST_BUSY = 1e-6
 """Processor time of a chunk in seconds where the clock measures none."""
+_SURE = 4
+"""Chunks in a row that must wait before threads are used."""
 _FIRST_TURN, _LONGEST_TURN = 16, 4096
 """Fewest and most chunks that threads process before the waiting time is measured again."""
 In = TypeVar("In")
@@ -71,9 +74,10 @@ def adaptive_map(
 
     A thread that returns from a system call must wait for the interpreter lock if others want it. That takes longer
     than reading a file that is in memory: there, two threads are half as fast as none. They are twice as fast if the
-    disk makes each of them wait. So the calling thread processes a chunk and measures its waiting time. After a chunk
-    that waited, threads process the next ones, twice as many each time, until a chunk no longer waits. There may be
-    more threads than processors: as many as take turns while one of them waits.
+    disk makes each of them wait. So the calling thread processes chunks and measures their waiting time. After four in
+    a row that waited, threads process the next ones, twice as many each time, until a chunk no longer waits. Fewer may
+    have waited for the lock itself. There may be more threads than processors: as many as take turns while one of them
+    waits.
 
     Parameters
     ----------
@@ -84,7 +88,7 @@ def adaptive_map(
     most
         Most threads while calls wait, if more than ``workers``.
     """
-    chunks, patience = _chunks(items, chunk), _FIRST_TURN
+    chunks, patience, waits = _chunks(items, chunk), _FIRST_TURN, 0
     for part in chunks:
         began, busy = time.perf_counter(), time.thread_time()
         results = function(part)
@@ -92,7 +96,10 @@ def adaptive_map(
         waited = time.perf_counter() - began - busy
         yield from results
         if workers == 1 or waited < _WORTH_A_THREAD * len(part):
-            patience = _FIRST_TURN
+            patience, waits = _FIRST_TURN, 0
+            continue
+        waits += 1
+        if waits < _SURE:
             continue
         threads = max(workers, min(most, int(waited / max(busy, _LEAST_BUSY))))
         with closing(ordered_map(function, islice(chunks, patience), threads)) as threaded:
@@ -195,13 +202,21 @@ def run_behind(function: Callable[[In], None]) -> Iterator[Callable[[In], None]]
 
 
 class FreeList(Generic[In]):
-    """A thread-safe pool of reusable objects; `take` blocks while it is empty.
+    """A thread-safe pool of reusable objects; `take` blocks while it is empty."""
 
-    The object that was given back last is taken first, because it may still be in a processor's cache.
-    """
+    def __init__(self, order: Callable[[In], int] | None = None) -> None:
+        """Make an empty pool.
 
-    def __init__(self) -> None:
-        self._free: list[In] = []
+        Parameters
+        ----------
+        order
+            Returns a number of its own for each object: the free object with the least number is taken first. Without
+            it, that is the one that was given back last, because it may still be in a processor's cache.
+        """
+        self._order, self._recency = order, count(0, -1)
+        self._free: dict[int, In] = {}
+        self._numbers: list[int] = []
+        """Heap of the keys of the free objects."""
         self._tickets: SimpleQueue[None] = SimpleQueue()
         """One for each free object, and one that says that the pool is closed."""
         self._is_closed = False
@@ -218,11 +233,13 @@ class FreeList(Generic[In]):
         if self._is_closed:
             self._tickets.put(None)
             raise CancelledError("the pool was closed because its work has ended")
-        return self._free.pop()
+        return self._free.pop(heappop(self._numbers))
 
     def give_back(self, item: In) -> None:
         """Return an object to the pool."""
-        self._free.append(item)
+        number = next(self._recency) if self._order is None else self._order(item)
+        self._free[number] = item
+        heappush(self._numbers, number)
         self._tickets.put(None)
 
     def close(self) -> None:

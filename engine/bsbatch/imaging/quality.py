@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bsbatch.imaging.position import Position, combine, judge, judge_compiled
 from bsbatch.imaging.profiles import profile_pair
-from bsbatch.native.view_pairs import LOADED, Measured, Pixels, ViewStatistics, pair_functions
+from bsbatch.native.view_pairs import LOADED, Measured, Pixels, pair_functions
 from bsbatch.records import EvidenceKind, Examination, ExamView, Quality
 from bsbatch.view_pixels import ViewPixels
 
@@ -78,19 +78,12 @@ class Flag(StrEnum):
 _FLAGS = tuple(flag.value for flag in Flag)
 
 
-class _Statistics(NamedTuple):
-    """Statistics of one view."""
-
-    total: float
-    low: float
-    high: float
-    hotspot_ratio: float
-    saturated: int
-
-
 class _PairResult(NamedTuple):
-    front: _Statistics
-    back: _Statistics
+    totals: tuple[float, float]
+    low: float
+    """Of both views together."""
+    hotspot_ratios: tuple[float, float]
+    saturated: int
     laterality: float
     position: Position
     missing_rows: int
@@ -113,20 +106,20 @@ def assess(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> Qu
 
 def assess_loaded(exam: Examination, measured: Measured) -> Quality:
     """Compute the same of views without padding, which compiled code has measured with `limits_of`."""
-    return _conclude(exam, _convert_pair(measured, LOADED), measured.pixel_xxh3, has_padding=False)
+    return _conclude(exam, _convert(measured, LOADED), measured.pixel_xxh3, has_padding=False)
 
 
 def _conclude(exam: Examination, measured: _PairResult, pixel_xxh3: str, *, has_padding: bool) -> Quality:
-    front, back, laterality, position, missing_rows = measured
-    saturated = front.saturated + back.saturated
-    first, last = exam.scans[0].header, exam.scans[-1].header
+    totals, low, hotspot_ratios, saturated, laterality, position, missing_rows = measured
+    front, back = exam.scans[0], exam.scans[-1]
+    first, last = front.header, back.header
     is_raised = (  # in the order of `Flag`; hashing or naming members costs more than all else here
-        not _counts_agree(exam, front.total + back.total),  # counts_mismatch
-        min(front.total, back.total) < _LOW_COUNTS,  # counts_too_low
-        min(front.low, back.low) < 0,  # negative_counts
+        not _counts_agree(exam, totals[0] + totals[1]),  # counts_mismatch
+        min(totals) < _LOW_COUNTS,  # counts_too_low
+        low < 0,  # negative_counts
         first.is_lossy or last.is_lossy,  # lossy
         first.bits_stored <= _EIGHT_BITS or last.bits_stored <= _EIGHT_BITS,  # 8bit_origin
-        max(front.hotspot_ratio, back.hotspot_ratio) > _HOTSPOT_LIMIT,  # hotspot_dominates
+        max(hotspot_ratios) > _HOTSPOT_LIMIT,  # hotspot_dominates
         saturated > _FEW_SATURATED,  # saturated
         position.is_turned,  # orientation_suspect
         position.is_cut,  # body_truncated
@@ -137,15 +130,13 @@ def _conclude(exam: Examination, measured: _PairResult, pixel_xxh3: str, *, has_
         first.has_modality_lut or last.has_modality_lut,  # modality_lut
         "MONOCHROME1" in {first.photometric, last.photometric},  # monochrome1
         _is_assumed(exam.anterior) or _is_assumed(exam.posterior),  # view_assumed
-        exam.scans[0].tracer.is_other or exam.scans[-1].tracer.is_other,  # other_tracer
-        exam.scans[0].tracer.is_early or exam.scans[-1].tracer.is_early,  # early_phase
+        front.tracer.is_other or back.tracer.is_other,  # other_tracer
+        front.tracer.is_early or back.tracer.is_early,  # early_phase
         bool(first.unfit or last.unfit),  # values_dropped
     )
     return Quality(
-        counts_anterior=front.total,
-        counts_posterior=back.total,
-        hotspot_ratio_anterior=front.hotspot_ratio,
-        hotspot_ratio_posterior=back.hotspot_ratio,
+        *totals,
+        *hotspot_ratios,
         laterality_correlation=laterality,
         saturated_pixels=saturated,
         flags=tuple(compress(_FLAGS, is_raised)),
@@ -170,36 +161,34 @@ def _measure(exam: Examination, anterior: ViewPixels, posterior: ViewPixels) -> 
         statistics = native.measure(front, back, limits)
         if statistics is not None:
             faults = judge_compiled(native, statistics, front.shape)
-            return _convert_pair(Measured(statistics, statistics.views, faults, ""), front.shape)
-    both = _statistics(front, anterior.stored, limits[0]), _statistics(back, posterior.stored, limits[1])
-    profiles, totals = profile_pair(front, back), (both[0].total, both[1].total)
-    position = judge(profiles, totals, anterior.stored.shape)
-    return _PairResult(*both, _laterality(front, back), position, profiles.missing_rows)
-
-
-def _convert_pair(measured: Measured, shape: tuple[int, ...]) -> _PairResult:
-    """Return what compiled code has measured of views with this number of rows and columns."""
-    statistics, (first, second), faults, _ = measured
-    cells = statistics.body_cells, statistics.absent_cells
-    moments = (first.root_total, first.root_squares), (second.root_total, second.root_squares)
-    laterality = _contrast(statistics.antisymmetry, moments, shape[0] * shape[1] // 4)
-    position = combine(faults, cells, (first.total, second.total))
-    missing = first.missing_rows + second.missing_rows
-    return _PairResult(_convert(first), _convert(second), laterality, position, missing)
-
-
-def _statistics(values: Pixels, stored: Pixels, limit: int) -> _Statistics:
-    return _Statistics(
-        total=_total(values),
-        low=float(values.min()),
-        high=float(values.max()),
-        hotspot_ratio=_hotspot_ratio(values),
-        saturated=_count_saturated(stored, limit),
+            cells = statistics.body_cells, statistics.absent_cells
+            return _convert(Measured(statistics.views, statistics.antisymmetry, cells, faults), front.shape)
+    profiles, totals = profile_pair(front, back), (_total(front), _total(back))
+    return _PairResult(
+        totals,
+        float(min(front.min(), back.min())),
+        (_hotspot_ratio(front), _hotspot_ratio(back)),
+        _count_saturated(anterior.stored, limits[0]) + _count_saturated(posterior.stored, limits[1]),
+        _laterality(front, back),
+        judge(profiles, totals, anterior.stored.shape),
+        profiles.missing_rows,
     )
 
 
-def _convert(view: ViewStatistics) -> _Statistics:
-    return _Statistics(float(view.total), view.low, view.high, view.hotspot_ratio, view.saturated)
+def _convert(measured: Measured, shape: tuple[int, ...]) -> _PairResult:
+    """Return what compiled code has measured of views with this number of rows and columns."""
+    (front, back), antisymmetry, cells, faults, _ = measured
+    totals = float(front.total), float(back.total)
+    moments = (front.root_total, front.root_squares), (back.root_total, back.root_squares)
+    return _PairResult(
+        totals,
+        min(front.low, back.low),
+        (front.hotspot_ratio, back.hotspot_ratio),
+        front.saturated + back.saturated,
+        _contrast(antisymmetry, moments, shape[0] * shape[1] // 4),
+        combine(faults, cells, totals),
+        front.missing_rows + back.missing_rows,
+    )
 
 
 def _total(values: Pixels) -> float:

@@ -191,7 +191,23 @@ static double seconds_since(struct timespec *start)
     return seconds;
 }
 
-/* Reads, measures, judges, hashes and composes. */
+/* Measures, judges and hashes. */
+static int32_t measure_views(struct load_request *request, const struct body_pieces *pieces)
+{
+    const uint16_t *front = request->pixels, *back = request->pixels + PIXELS;
+    struct pair_statistics found;
+    if (bsbatch_measure(front, back, 1024, 256, request->limits, &found) != DONE)
+        return NOT_HERE;
+    memcpy(request->views, found.views, sizeof request->views);
+    request->antisymmetry = found.antisymmetry;
+    request->cells[0] = found.body_cells;
+    request->cells[1] = found.absent_cells;
+    bsbatch_judge(&found, pieces, 1024.0 * CELL_COLUMNS / (256.0 * CELL_ROWS), request->faults);
+    bsbatch_hash(front, back, request->hash);
+    return DONE;
+}
+
+/* Reads, measures and composes. */
 static int32_t take_in(struct load_request *request, const struct body_pieces *pieces)
 {
     const uint16_t *front = request->pixels, *back = request->pixels + PIXELS;
@@ -200,12 +216,8 @@ static int32_t take_in(struct load_request *request, const struct body_pieces *p
     if (read_views(request) != DONE)
         return NOT_HERE;
     request->seconds[0] = seconds_since(&start);
-    if (request->statistics != NULL) {
-        if (bsbatch_measure(front, back, 1024, 256, request->limits, request->statistics) != DONE)
-            return NOT_HERE;
-        bsbatch_judge(request->statistics, pieces, 1024.0 * CELL_COLUMNS / (256.0 * CELL_ROWS), request->faults);
-        bsbatch_hash(front, back, request->hash);
-    }
+    if (request->is_measured && measure_views(request, pieces) != DONE)
+        return NOT_HERE;
     request->seconds[1] = seconds_since(&start);
     int32_t result = request->image != NULL ? bsbatch_compose(front, back, request->ranges, request->image)
                                           : bsbatch_compact(front, back, request->ranges, request->counts);

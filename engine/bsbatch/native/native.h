@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 9, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 10, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `_TWO_VIEWS`, `ViewStatistics` and `PairStatistics` in view_pairs.py. */
@@ -38,7 +38,7 @@ struct body_pieces {
 
 enum { IS_TURNED = 1, IS_CUT = 2 };
 
-/* Files, limits and output buffers of two 1024 x 256 views, the anterior one first. Mirrored by `_REQUEST`. */
+/* Two 1024 x 256 views to take in, the anterior one first. Mirrored by `_FILES`, `_INPUTS` and `_OUTPUTS`. */
 struct load_request {
     const char *files[2]; /* paths, or contents in memory; the same pointer twice if one file holds both */
     int64_t sizes[2];     /* of contents, bytes; negative for paths */
@@ -48,9 +48,12 @@ struct load_request {
     uint32_t crcs[2];
     uint32_t limits[2];
     uint16_t *pixels;     /* both views, contiguous; NULL if not wanted */
-    struct pair_statistics *statistics; /* NULL if neither they, the hash nor faults are wanted */
     float *image;         /* NULL if counts are wanted */
     uint16_t *counts;
+    int64_t is_measured;  /* 0 if neither statistics, the hash nor faults are wanted */
+    struct view_statistics views[2];
+    int64_t antisymmetry;
+    uint32_t cells[2];    /* of the body, and those of them that one view lacks */
     uint64_t hash[2];     /* XXH3, 128 bits, the upper ones first */
     uint32_t faults[2];   /* bits of `bsbatch_judge` */
     uint32_t ranges[4];

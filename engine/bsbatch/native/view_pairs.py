@@ -33,13 +33,11 @@ Ranges = tuple[int, int, int, int]
 
 _TWO_VIEWS = struct.Struct("=4Qd4I4Qd4I")
 """``struct view_statistics`` twice. To unpack it is faster than to read the fields of a structure one by one."""
-_REQUEST = struct.Struct("@8q4I4P2Q6I3di0d")
-"""``struct load_request`` behind its files."""
 _FILES = struct.calcsize("@2P")
-"""Bytes of the addresses of its files."""
-_OUTCOME = struct.Struct("@2Q6I3di0d")
-"""Outputs at the end of ``struct load_request``: hash, faults, ranges, seconds and result."""
-_NO_OUTCOME = _OUTCOME.unpack(bytes(_OUTCOME.size))
+_INPUTS = struct.Struct("@8q4I3Pq")
+_OUTPUTS = struct.Struct("@4Qd4I4Qd4Iq2I2Q6I3di0d")
+"""``struct load_request``: bytes of the addresses of its files; its other inputs; its outputs."""
+_NO_OUTPUTS = bytes(_OUTPUTS.size)
 
 
 class ViewStatistics(NamedTuple):
@@ -59,6 +57,9 @@ class ViewStatistics(NamedTuple):
     """Pixels that reach the view's limit."""
     missing_rows: int
     """See `bsbatch.imaging.profiles.count_missing`."""
+
+
+_OF_A_VIEW = len(ViewStatistics._fields)
 
 
 class PairStatistics(ctypes.Structure):
@@ -82,8 +83,8 @@ class PairStatistics(ctypes.Structure):
     @property
     def views(self) -> tuple[ViewStatistics, ViewStatistics]:
         """Of the anterior and of the posterior view."""
-        values, half = _TWO_VIEWS.unpack_from(self), len(ViewStatistics._fields)
-        return ViewStatistics(*values[:half]), ViewStatistics(*values[half:])
+        values = _TWO_VIEWS.unpack_from(self)
+        return ViewStatistics(*values[:_OF_A_VIEW]), ViewStatistics(*values[_OF_A_VIEW:])
 
 
 class BodyPieces(ctypes.Structure):
@@ -114,9 +115,9 @@ class PairRequest(NamedTuple):
 
     files: tuple[bytes, bytes]
     """Paths or contents."""
-    packed: bytes
-    """``struct load_request`` without the addresses of the files."""
-    statistics: PairStatistics | None
+    inputs: bytes
+    """``struct load_request`` between the addresses of the files and the outputs."""
+    is_measured: bool
     buffers: tuple[Pixels, ...]
     """Kept alive."""
 
@@ -146,29 +147,30 @@ class PairRequest(NamedTuple):
         (front, first), (back, second) = frames
         file, size, begin, length, crc = one = _file_of(front)
         other = one if back is front else _file_of(back)
-        statistics = None if limits is None else PairStatistics()
         address, is_image = _address_of(target), target.dtype == np.float32
-        packed = _REQUEST.pack(
+        inputs = _INPUTS.pack(
             *(size, other[1], first, second, begin, other[2], length, other[3], crc, other[4]),
             *(_fit(limits) if limits else (0, 0)),
             0 if stored is None else _address_of(stored),
-            0 if statistics is None else ctypes.addressof(statistics),
             *((address, 0) if is_image else (0, address)),
-            *_NO_OUTCOME,
+            limits is not None,
         )
-        return cls((file, other[0]), packed, statistics, (target,) if stored is None else (target, stored))
+        return cls((file, other[0]), inputs, limits is not None, (target,) if stored is None else (target, stored))
 
 
 class Measured(NamedTuple):
-    """What `PairFunctions.load` has measured of two views."""
+    """What compiled code has measured of two views."""
 
-    statistics: PairStatistics
     views: tuple[ViewStatistics, ViewStatistics]
-    """Those of each view."""
+    """Statistics of each view."""
+    antisymmetry: int
+    """See `bsbatch.imaging.quality`."""
+    cells: tuple[int, int]
+    """Cells of the body, and those of them that one view lacks; see `bsbatch.imaging.profiles.PairProfile`."""
     faults: tuple[int, int]
     """See `PairFunctions.judge`."""
-    pixel_xxh3: str
-    """See `bsbatch.records.Quality`."""
+    pixel_xxh3: str = ""
+    """See `bsbatch.records.Quality`; `PairFunctions.load` finds it."""
 
 
 class LoadedPair(NamedTuple):
@@ -211,9 +213,9 @@ class PairFunctions:
         names = (ctypes.c_char_p * (2 * len(requests)))(*chain.from_iterable(request.files for request in requests))
         packed = _join(bytes(names), requests)
         self._load((ctypes.c_char * len(packed)).from_buffer(packed), len(requests), ctypes.byref(pieces))
-        size = _FILES + _REQUEST.size
+        size = _FILES + _INPUTS.size + _OUTPUTS.size
         return [
-            _outcome(request.statistics, packed, end - _OUTCOME.size)
+            _loaded(_OUTPUTS.unpack_from(packed, end - _OUTPUTS.size), request.is_measured)
             for request, end in zip(requests, range(size, len(packed) + 1, size), strict=True)
         ]
 
@@ -277,17 +279,20 @@ def pair_functions() -> PairFunctions | None:
 def _join(addresses: bytes, requests: Sequence[PairRequest]) -> bytearray:
     """Return an array of ``struct load_request``, from the addresses of all files and the rest of each request."""
     parts = zip(range(0, len(addresses), _FILES), requests, strict=True)
-    return bytearray(b"".join([addresses[start : start + _FILES] + request.packed for start, request in parts]))
+    return bytearray(
+        b"".join([addresses[start : start + _FILES] + request.inputs + _NO_OUTPUTS for start, request in parts])
+    )
 
 
-def _outcome(statistics: PairStatistics | None, packed: bytearray, position: int) -> LoadedPair | None:
-    upper, lower, front, back, *found, result = _OUTCOME.unpack_from(packed, position)
+def _loaded(outputs: tuple[Any, ...], is_measured: bool) -> LoadedPair | None:
+    antisymmetry, body, absent, upper, lower, front, back, *others, result = outputs[2 * _OF_A_VIEW :]
     if result:
         return None
     measured = None
-    if statistics is not None:
-        measured = Measured(statistics, statistics.views, (front, back), f"{upper:016x}{lower:016x}")
-    return LoadedPair(measured, tuple(found[:4]), tuple(found[4:]))
+    if is_measured:
+        views = ViewStatistics(*outputs[:_OF_A_VIEW]), ViewStatistics(*outputs[_OF_A_VIEW : 2 * _OF_A_VIEW])
+        measured = Measured(views, antisymmetry, (body, absent), (front, back), f"{upper:016x}{lower:016x}")
+    return LoadedPair(measured, tuple(others[:4]), tuple(others[4:]))
 
 
 def _fit(limits: tuple[int, int]) -> tuple[int, int]:

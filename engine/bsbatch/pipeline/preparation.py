@@ -148,8 +148,7 @@ class Preparation:
         exam, image = begun.exam, begun.image
         if loaded is None or loaded.measured is None or image is None or not _is_plain(loaded.measured, begun):
             return None
-        with self.telemetry.measure("quality", 0):
-            quality = assess_loaded(exam, loaded.measured)
+        quality = assess_loaded(exam, loaded.measured)
         try:
             check_ranges(loaded.ranges, image.scales if isinstance(image, PinnedImage) else None)
         except ItemError as error:

@@ -1,6 +1,7 @@
 """Scores of single examinations out of the outputs of a backend: probability, logit, distance, heat map."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -24,17 +25,16 @@ class Score(NamedTuple):
 
 
 def scores_of(inference: Inference) -> Iterator[Score]:
-    """Yield the score of each examination of a batch.
+    """Iterate over the scores of the examinations of a batch.
 
     The logit is the difference of the logarithms of both softmax outputs: one of them is small where the other is
     rounded to 1.
     """
     probabilities = inference.probabilities
     logs = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
-    for index, p_metastasis in enumerate(probabilities[:, 1]):
-        distance = None if inference.distances is None else float(inference.distances[index])
-        cam = None if inference.cams is None else inference.cams[index]
-        yield Score(float(p_metastasis), float(logs[index, 1] - logs[index, 0]), distance, cam)
+    distances = repeat(None) if inference.distances is None else inference.distances.tolist()
+    cams = repeat(None) if inference.cams is None else inference.cams
+    return map(Score, probabilities[:, 1].tolist(), (logs[:, 1] - logs[:, 0]).tolist(), distances, cams)
 
 
 def is_beyond(distance: float | None, limit: float | None) -> bool:

@@ -73,8 +73,6 @@ class Progress:
 
 
 def _count(outcomes: Iterable[Outcome]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for item in outcomes:
-        counts["objects"] += len(item.exam.scans)
-        counts["failed" if isinstance(item, Failure) else "ok"] += 1
-    return counts
+    items = list(outcomes)
+    failed = sum(isinstance(item, Failure) for item in items)
+    return Counter(objects=sum(len(item.exam.scans) for item in items), ok=len(items) - failed, failed=failed)

@@ -41,9 +41,10 @@ def write_part(folder: Path, number: int, rows: pa.Table) -> None:
     OSError
         The folder cannot be written to.
     """
-    name = f"part-{number:06d}.parquet"
-    with replace_file(folder / name) as aside, aside.open("wb") as stream:
-        pq.write_table(rows, stream, compression=_COMPRESSION)
+    content, name = pa.BufferOutputStream(), f"part-{number:06d}.parquet"
+    pq.write_table(rows, content, compression=_COMPRESSION)
+    with replace_file(folder / name) as aside:
+        aside.write_bytes(content.getvalue())
 
 
 def keep_rows(part: Path, is_kept: Callable[[Row], bool], columns: list[str]) -> None:

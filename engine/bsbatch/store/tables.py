@@ -233,9 +233,13 @@ def object_rows(outcome: UnitOutcome) -> list[Row]:
 
 
 def to_table(table: str, rows: Iterable[Row], config_hash: str, **extent: Unpack[Extent]) -> pa.Table:
-    """Return rows as an Arrow table with the schema of the table."""
+    """Return rows as an Arrow table with the schema of the table.
+
+    They are converted in one call: pyarrow lets go of the interpreter lock in each, and has to wait for it again.
+    """
     schema = schema_of(table, config_hash, **extent)
-    return pa.Table.from_pylist(list(rows), schema=schema)
+    records = pa.array(list(rows), pa.struct(list(schema)))
+    return pa.Table.from_batches([pa.RecordBatch.from_struct_array(records)]).replace_schema_metadata(schema.metadata)
 
 
 def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
