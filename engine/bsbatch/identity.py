@@ -66,10 +66,10 @@ def exam_id(scans: Iterable[ScanObject]) -> str:
 
     The hash includes the study, because badly anonymised archives give one SOP Instance UID to many objects.
     """
-    parts = sorted(
+    parts = [
         f"{scan.header.study_uid}/{scan.header.sop_uid or 'file:' + scan.ref.source}#{_frames(scan)}" for scan in scans
-    )
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    ]
+    return hashlib.blake2b("\n".join(sorted(parts)).encode(), digest_size=16).hexdigest()
 
 
 def _frames(scan: ScanObject) -> str:

@@ -53,8 +53,7 @@ class EvidenceKind(StrEnum):
     ASSUMED_ORDER = "assumed_order"
 
 
-@dataclass(frozen=True, slots=True)
-class Detector:
+class Detector(NamedTuple):
     """One item of (0054,0022) Detector Information Sequence, PS3.3 C.8.4.11."""
 
     start_angle: float | None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing
 from itertools import islice
+from math import ceil
 from types import SimpleNamespace
 
 import pytest
@@ -138,7 +139,7 @@ def test_threads_take_over_while_calls_wait(workers: int) -> None:
 
     def work(number: int) -> threading.Thread:
         if slow.is_set():
-            time.sleep(0.003)
+            time.sleep(0.03)
         return threading.current_thread()
 
     results = adaptive_map(each(work), iter(range(10_000)), workers, 2)
@@ -147,8 +148,8 @@ def test_threads_take_over_while_calls_wait(workers: int) -> None:
     slow.clear()
     later = list(results)
 
-    assert [thread is here for thread in first] == [True] * 8 + [False] * 12
-    assert len(set(first[8:])) == workers
+    assert [thread is here for thread in first] == [True] * 2 + [False] * 18
+    assert len(set(first[2:])) == workers
     assert later[-1] is here
     assert threads_named("bsbatch_") == []
 
@@ -162,26 +163,43 @@ def test_without_other_workers_the_calling_thread_waits_itself() -> None:
 
 
 def test_a_call_of_a_tenth_of_a_millisecond_of_waiting_is_worth_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for waiting, turns in ((0.9e-4, 12), (1.1e-4, 4)):
+    for waiting, turns in ((0.9e-4, 12), (1.1e-4, 1)):
         clock = iter(float(tick) for tick in range(1000))
         monkeypatch.setattr(
             threads,
             "time",
             SimpleNamespace(perf_counter=lambda w=waiting, c=clock: next(c) * 5 * w, thread_time=lambda: 0.0),
         )
+        monkeypatch.setattr(threads, "_SURE", 0.0)
         used = [thread is threading.current_thread() for thread in adaptive_map(each(here), range(60), 2, 5)]
         assert sum(used[::5]) == turns
+
+
+@pytest.mark.parametrize("seconds", [0.011, 0.3])
+def test_threads_begin_after_a_twentieth_of_a_second_of_waiting_in_a_row(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = ceil(0.05 / seconds)
+    waits = ([1] * (needed - 1) + [0]) * 3 + [1] * needed + [0]
+    ticks = (number for wait in waits for number in (0.0, wait * seconds))
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks, 0.0), thread_time=lambda: 0.0)
+    monkeypatch.setattr(threads, "time", clock)
+
+    used = [thread is threading.current_thread() for thread in adaptive_map(each(here), range(2000), 2, 2)][::2]
+
+    alone = 4 * needed
+    assert used == [True] * alone + [False] * 16 + [True] * (1000 - alone - 16)
 
 
 def here(_: int) -> threading.Thread:
     return threading.current_thread()
 
 
-def test_turns_of_threads_double_up_to_the_longest_and_begin_anew_after_four_waits_in_a_row(
+def test_turns_of_threads_double_up_to_the_longest_and_begin_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(threads, "_LONGEST_TURN", 40)
-    lengths, waits = [], iter([1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1])
+    lengths, waits = [], iter([1, 1, 1, 0, 1])
 
     def chunks_taken(_function: object, items: Iterator[list[int]], _workers: int) -> Iterator[list[int]]:
         taken = list(items)
@@ -214,7 +232,6 @@ def test_as_many_threads_as_take_turns_while_one_waits(
     clock = SimpleNamespace(perf_counter=lambda: next(wall), thread_time=lambda: next(cpu))
     monkeypatch.setattr(threads, "ordered_map", note)
     monkeypatch.setattr(threads, "time", clock)
-    monkeypatch.setattr(threads, "_SURE", 1)
 
     assert list(adaptive_map(list, range(20), 3, 2, 8)) == list(range(20))
     assert used == [workers]

@@ -282,14 +282,14 @@ def test_an_object_that_cannot_be_read_any_more_when_its_study_is_decided_anew_i
 
 
 class Remote(DirectorySource):
-    """A folder that a network holds: after the first four calls, 16 calls must wait together."""
+    """A folder that a network holds: after the first one, 16 calls must wait together."""
 
     together = threading.Barrier(16, timeout=PATIENCE)
-    alone = 4
+    is_first = True
 
     def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
-        if self.alone:
-            self.alone -= 1
+        if self.is_first:
+            self.is_first = False
             time.sleep(0.5)
         else:
             self.together.wait()
@@ -297,7 +297,7 @@ class Remote(DirectorySource):
 
 
 def test_more_threads_than_processors_wait_for_a_slow_folder(tmp_path: Path) -> None:
-    names = [f"{number:03}" for number in range(20 * 16)]
+    names = [f"{number:03}" for number in range(17 * DirectorySource.heads_at_once)]
     for name in names:
         (tmp_path / name).write_bytes(b"no image")
     intake = Intake(Remote(tmp_path), Selection(), Catalog(), Telemetry(), Isolation(), threads=2)

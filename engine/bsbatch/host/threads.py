@@ -15,8 +15,8 @@ _WORTH_A_THREAD = 1e-4
 """Waiting time of an item, in seconds, above which threads help. A file in memory waits a tenth of that."""
 _LEAST_BUSY = 1e-6
 """Processor time of a chunk in seconds where the clock measures none."""
-_SURE = 4
-"""Chunks in a row that must wait before threads are used."""
+_SURE = 0.05
+"""Seconds that chunks in a row must wait before threads are used. For the lock they may wait for a third of that."""
 _FIRST_TURN, _LONGEST_TURN = 16, 4096
 """Fewest and most chunks that threads process before the waiting time is measured again."""
 In = TypeVar("In")
@@ -74,9 +74,9 @@ def adaptive_map(
 
     A thread that returns from a system call must wait for the interpreter lock if others want it. That takes longer
     than reading a file that is in memory: there, two threads are half as fast as none. They are twice as fast if the
-    disk makes each of them wait. So the calling thread processes chunks and measures their waiting time. After four in
-    a row that waited, threads process the next ones, twice as many each time, until a chunk no longer waits. Fewer may
-    have waited for the lock itself. There may be more threads than processors: as many as take turns while one of them
+    disk makes each of them wait. So the calling thread processes chunks and measures their waiting time. After chunks
+    in a row that waited longer than the lock lets them wait, threads process the next ones, twice as many each time,
+    until a chunk no longer waits. There may be more threads than processors: as many as take turns while one of them
     waits.
 
     Parameters
@@ -88,7 +88,7 @@ def adaptive_map(
     most
         Most threads while calls wait, if more than ``workers``.
     """
-    chunks, patience, waits = _chunks(items, chunk), _FIRST_TURN, 0
+    chunks, patience, in_a_row = _chunks(items, chunk), _FIRST_TURN, 0.0
     for part in chunks:
         began, busy = time.perf_counter(), time.thread_time()
         results = function(part)
@@ -96,10 +96,10 @@ def adaptive_map(
         waited = time.perf_counter() - began - busy
         yield from results
         if workers == 1 or waited < _WORTH_A_THREAD * len(part):
-            patience, waits = _FIRST_TURN, 0
+            patience, in_a_row = _FIRST_TURN, 0.0
             continue
-        waits += 1
-        if waits < _SURE:
+        in_a_row += waited
+        if in_a_row < _SURE:
             continue
         threads = max(workers, min(most, int(waited / max(busy, _LEAST_BUSY))))
         with closing(ordered_map(function, islice(chunks, patience), threads)) as threaded:

@@ -55,9 +55,10 @@ def compose(anterior: NDArray[np.generic], posterior: NDArray[np.generic]) -> ND
 
 def check_ranges(ranges: Ranges, scales: NDArray[np.float32] | None = None) -> None:
     """Raise the errors of `compose` and `compact` from the ranges that compiled code has found, and fill ``scales``."""
-    widths = _width(*ranges[:2]), _width(*ranges[2:])
+    lows, widths = ranges[::2], (_width(*ranges[:2]), _width(*ranges[2:]))
     if scales is not None:
-        scales[:] = (ranges[0], widths[0]), (ranges[2], widths[1])
+        scales[0, 0], scales[1, 0] = lows
+        scales[0, 1], scales[1, 1] = widths
 
 
 def compact(

@@ -41,7 +41,7 @@ class Choosing:
         day
             Proleptic ordinal of the date of its study. Without a date it is in no range.
         """
-        names = {accession_key, header.study_uid}
+        names = accession_key, header.study_uid
         if self.exclude is not None and not self.exclude.isdisjoint(names):
             return None
         if any(only is not None and only.isdisjoint(names) for only in (self.accessions, self.worklist)):

@@ -43,7 +43,7 @@ def describe(header: Header, keys: PatientKeys, *, is_identified: bool) -> Demog
     years, number = _years(study, day), _text(study, study.accession_number)
     return Demographics(
         keys.accession(number),
-        None if day is None else _year(day),
+        None if day is None else _date(day).year,
         _sex(study.sex),
         None if years is None else band_of(years),
         _identity(header, study, number, years) if is_identified else None,
@@ -75,7 +75,7 @@ def _years(study: StudyAttributes, day: int | None) -> int | None:
     years = _given_years(study.age) if study.age else None
     born = _day(study.birth_date) if years is None else None
     if born is not None and day is not None:
-        birth, then = date.fromordinal(born), date.fromordinal(day)
+        birth, then = _date(born), _date(day)
         years = then.year - birth.year - ((then.month, then.day) < (birth.month, birth.day))
     return years if years is not None and 0 <= years <= _MOST_YEARS else None
 
@@ -97,9 +97,7 @@ def _day(value: bytes) -> int | None:
     return day_of(_code(value))
 
 
-@lru_cache(_REMEMBERED)
-def _year(day: int) -> int:
-    return date.fromordinal(day).year
+_date = lru_cache(_REMEMBERED)(date.fromordinal)
 
 
 def _code(value: bytes) -> str:

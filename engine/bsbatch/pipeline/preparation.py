@@ -158,14 +158,16 @@ class Preparation:
 
     def _locate(self, anterior: ExamView, posterior: ExamView) -> tuple[Frame, Frame] | None:
         """Files or contents, and offsets, of two views whose frames compiled code can read."""
-        front = frame_offset(anterior.scan.header, anterior.frame.frame)
-        back = frame_offset(posterior.scan.header, posterior.frame.frame)
+        one, other = anterior.scan, posterior.scan
+        front = frame_offset(one.header, anterior.frame.frame)
+        back = frame_offset(other.header, posterior.frame.frame)
         if front is None or back is None:
             return None
-        one = other = self._find(anterior.scan.ref)
-        if posterior.scan is not anterior.scan:
-            other = self._find(posterior.scan.ref)
-        return (one[0], one[1] + front), (other[0], other[1] + back)
+        file, start = self._find(one.ref)
+        if other is one:
+            return (file, start + front), (file, start + back)
+        partner, begin = self._find(other.ref)
+        return (file, start + front), (partner, begin + back)
 
     def _find(self, ref: ObjectRef) -> Frame:
         """An object in a file, or its content, and the offset of its first byte there."""

@@ -6,8 +6,9 @@ counterpart is removed from either table, and its objects are processed again.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
@@ -33,6 +34,8 @@ from bsbatch.store.patients import DEMOGRAPHIC_COLUMNS, IDENTITY_COLUMNS, demogr
 SCHEMA_VERSION = 6
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
+_USED, _FAILED = str(Status.USED), str(Status.FAILED)
+"""Texts: to make one of a member takes longer than a row's other columns of the status."""
 UNLIKE_TRAINING = "unlike_training"
 """`bsbatch.imaging.quality.Flag.UNLIKE_TRAINING`, which runs count and overlays show."""
 
@@ -196,6 +199,7 @@ def columns_of(table: str, **extent: Unpack[Extent]) -> tuple[Column, ...]:
     return tuple(_PROBABILITY if extent.get("is_calibrated") and column is _SCORE else column for column in columns)
 
 
+@lru_cache(None)
 def schema_of(table: str, config_hash: str, **extent: Unpack[Extent]) -> pa.Schema:
     """Return the Arrow schema of a table of a run."""
     return make_schema(table, columns_of(table, **extent), config_hash)
@@ -255,28 +259,36 @@ def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
 
 
 def _exam_columns(exam: Examination) -> Row:
-    views = {"anterior": exam.anterior, "posterior": exam.posterior}
-    first = exam.anterior or exam.posterior
-    scan = first.scan if first is not None else exam.scans[0]
-    header, person = scan.header, demographic_values(scan.demographics)
+    front, back = exam.anterior, exam.posterior
+    views = [view for view in (front, back) if view is not None]
+    scan = views[0].scan if views else exam.scans[0]
+    header = scan.header
     row: Row = {
         "exam_id": exam.exam_id,
         "patient_key": patient_key(header),
         "study_uid": header.study_uid,
         "series_uid": header.series_uid,
+        "view_evidence": "|".join(dict.fromkeys([view.frame.evidence for view in views])) or None,
+        **_camera_columns(header),
+        **_tracer_columns(exam, views),
+        **demographic_values(scan.demographics),
     }
-    for name, view in views.items():
-        if view is not None:
-            row[f"sop_uid_{name}"] = view.scan.header.sop_uid
-            row[f"frame_{name}"] = view.frame.frame
-            row[f"source_{name}"] = view.scan.ref.source
-    return {**row, **_camera_columns(header), **_tracer_columns(exam), **person, "view_evidence": _evidence(views)}
+    if front is not None:
+        row["sop_uid_anterior"] = front.scan.header.sop_uid
+        row["frame_anterior"] = front.frame.frame
+        row["source_anterior"] = front.scan.ref.source
+    if back is not None:
+        row["sop_uid_posterior"] = back.scan.header.sop_uid
+        row["frame_posterior"] = back.frame.frame
+        row["source_posterior"] = back.scan.ref.source
+    return row
 
 
-def _tracer_columns(exam: Examination) -> Row:
+def _tracer_columns(exam: Examination, views: list[ExamView]) -> Row:
     """Return the tracer of the anterior view, and what only the posterior view names."""
-    views = [view.scan for view in (exam.anterior, exam.posterior) if view is not None]
-    tracers = [scan.tracer for scan in (*views, *exam.scans)]
+    tracers = [scan.tracer for scan in exam.scans]
+    if len(tracers) > 1:
+        tracers = [view.scan.tracer for view in views] + tracers
     return {
         "radionuclide": next((tracer.radionuclide for tracer in tracers if tracer.radionuclide), None),
         "radiopharmaceutical": next(
@@ -284,11 +296,6 @@ def _tracer_columns(exam: Examination) -> Row:
         ),
         "minutes_from_injection": next((tracer.minutes for tracer in tracers if tracer.minutes is not None), None),
     }
-
-
-def _evidence(views: Mapping[str, ExamView | None]) -> str | None:
-    kinds = [str(view.frame.evidence) for view in views.values() if view is not None]
-    return "|".join(dict.fromkeys(kinds)) or None
 
 
 def _outcome_columns(item: Prediction | Failure, provenance: Provenance) -> Row:
@@ -301,7 +308,7 @@ def _outcome_columns(item: Prediction | Failure, provenance: Provenance) -> Row:
             "distance": item.distance,
             "predicted": predicted,
         }
-    return {"status": str(Status.FAILED), **_verdict_columns(item)}
+    return {"status": _FAILED, **_verdict_columns(item)}
 
 
 def _quality_columns(item: Prediction | Failure) -> Row:
@@ -348,9 +355,9 @@ def _peak_columns(view: str, peak: Peak | None) -> Row:
 
 def _rows_of_exam(item: Prediction | Failure) -> list[Row]:
     if isinstance(item, Failure):
-        fate: Row = {"status": str(Status.FAILED), **_verdict_columns(item)}
+        fate: Row = {"status": _FAILED, **_verdict_columns(item)}
     else:
-        fate = {"status": str(Status.USED)}
+        fate = {"status": _USED}
     fate["exam_id"] = item.exam.exam_id
     return [{**_ref_columns(scan.ref), **_header_columns(scan.header), **fate} for scan in item.exam.scans]
 
