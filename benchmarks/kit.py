@@ -4,6 +4,7 @@ The archive holds uncompressed two-frame objects of one dialect with phantom cou
 directory of bsbatch, a Keras file, and plain arrays. It is made in a separate process, because that loads TensorFlow.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -30,12 +31,13 @@ def main() -> None:
 
 
 def write_archive(archive: Path, scans: int) -> None:
-    """Write ``scans`` two-frame objects of 1024 x 256, anterior first."""
+    """Write ``scans`` two-frame objects of 1024 x 256, anterior first, to the disk: no run is beside the writing."""
     different = [_phantom(index) for index in range(min(scans, _DIFFERENT))]
     for number in range(scans):
         pixels = different[number % len(different)]
         scan = Scan(number, rows=pixels.shape[1], columns=pixels.shape[2])
         write(dataset_of(scan, pixels), archive / f"{number // 100:03d}" / f"{number:06d}.dcm")
+    os.sync()
 
 
 def write_model(folder: Path, settings: NetworkSettings) -> None:
