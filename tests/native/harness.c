@@ -66,6 +66,9 @@ static int load_all(const uint16_t *views, const char *path)
     char *bytes = malloc(3 * 8);
     bsbatch_read(paths, 3, 8, bytes, done);
     failures += done[0] != 8 || done[1] != -EISDIR || done[2] != -ENOENT || memcmp(bytes, "name", 4) != 0;
+    int64_t found[12];
+    bsbatch_status(paths, 3, found);
+    failures += found[1] != 4 + 4 * (int64_t)PIXELS || !S_ISDIR((mode_t)found[4]) || found[8] != -ENOENT;
     free(bytes);
     free(request.pixels);
     free(request.image);

@@ -1,5 +1,6 @@
-"""The first bytes of a file: the same bytes or the same error, in compiled code and in Python."""
+"""Status and first bytes of a file: the same, or the same error, in compiled code and in Python."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bsbatch.native import files
-from bsbatch.native.files import heads_of
+from bsbatch.native.files import heads_of, statuses_of
 from bsbatch.native.library import open_library
 
 DATA = bytes(range(256)) * 40
@@ -24,12 +25,13 @@ def head_of(path: str, count: int) -> bytes:
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Use compiled code, or Python."""
     path: Path = request.getfixturevalue("library") if request.param == "compiled" else Path("nowhere")
-    load: Callable[[], object] = files._load_read.__wrapped__
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "open_library", lambda: open_library(path))
-        read = load()
-    assert (read is None) == (request.param == "by Python")
-    monkeypatch.setattr(files, "_load_read", lambda: read)
+    for name in ("_load_read", "_load_find"):
+        load: Callable[[], object] = getattr(files, name).__wrapped__
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "open_library", lambda: open_library(path))
+            found = load()
+        assert (found is None) == (request.param == "by Python")
+        monkeypatch.setattr(files, name, lambda found=found: found)
 
 
 @pytest.mark.parametrize("count", [1, 8192, len(DATA), len(DATA) + 1])
@@ -63,6 +65,36 @@ def test_what_took_the_place_of_a_file_is_an_error_and_is_not_waited_for(tmp_pat
 
     with pytest.raises(OSError, match="Invalid argument"):
         head_of(str(path), 10)
+
+
+@pytest.mark.parametrize("seconds", [-10, 0, 1_600_000_000.123456789, 9_500_000_000])
+def test_the_status_of_a_file_is_that_of_the_system(tmp_path: Path, seconds: float) -> None:
+    """Some times are before 1970, and some after 2262, the last year that 64 bits of nanoseconds hold."""
+    (tmp_path / "a").write_bytes(DATA)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("a")
+    paths = [os.fspath(tmp_path / name) for name in ("a", "folder", "pipe", "link")] + ["/dev/zero"]
+    os.utime(tmp_path / "a", (seconds, seconds))
+
+    found = statuses_of(paths)
+
+    for path, status in zip(paths, found, strict=True):
+        assert not isinstance(status, OSError)
+        true = os.stat(path)  # noqa: PTH116 - as it is called
+        assert status == (true.st_mode, true.st_size, true.st_mtime_ns)
+
+
+def test_what_has_no_status_is_an_error_and_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(DATA)
+    (tmp_path / "loop").symlink_to("loop")
+    names = ["a", "absent", "a/b", "loop", "x" * 300, "a"]
+
+    found = statuses_of([os.fspath(tmp_path / name) for name in names])
+
+    numbers = [status.errno if isinstance(status, OSError) else 0 for status in found]
+    assert numbers == [0, errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, 0]
+    assert statuses_of([]) == []
 
 
 def test_files_are_closed_again(tmp_path: Path) -> None:

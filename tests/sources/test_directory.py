@@ -4,16 +4,23 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.host.waiting import PATIENCE
 
 from bsbatch.errors import ItemError, SourceError, UsageError
+from bsbatch.native.files import FileStatus, statuses_of
 from bsbatch.reasons import Reason, Stage
 from bsbatch.records import ObjectRef
+from bsbatch.sources import directory
 from bsbatch.sources.directory import DirectorySource
 
 AWKWARD = [
@@ -107,6 +114,25 @@ def test_a_source_can_be_listed_twice(tmp_path: Path) -> None:
     source = DirectorySource(tmp_path)
 
     assert list(source) == list(source)
+
+
+def test_many_files_are_asked_for_at_once_while_a_file_system_makes_the_listing_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number:03}/{digit}" for number in range(17 * 32 // 2) for digit in "ab"]
+    fill(tmp_path, names)
+    together, calls = threading.Barrier(16, timeout=PATIENCE), count()
+
+    def wait(paths: Sequence[str]) -> list[FileStatus | OSError]:
+        if next(calls):
+            together.wait()  # 16 calls must wait together
+        else:
+            time.sleep(0.2)
+        return statuses_of(paths)
+
+    monkeypatch.setattr(directory, "statuses_of", wait)
+
+    assert listed(tmp_path) == sorted(names)
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
@@ -245,7 +271,7 @@ def test_an_archive_that_disappears_stops_the_listing(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "archive")
 
     with pytest.raises(SourceError, match="disappeared: mount it again and run the same command"):
-        next(walk)
+        list(walk)
 
 
 def test_an_archive_that_disappears_before_its_listing_stops_it(tmp_path: Path) -> None:

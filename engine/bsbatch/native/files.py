@@ -1,4 +1,4 @@
-"""Files of an archive, opened without waiting; their first bytes, read in one call of compiled code or by Python."""
+"""Files of an archive, opened without waiting; status and first bytes of many, in one call of compiled code."""
 
 import ctypes
 import errno
@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,36 @@ from bsbatch.native.library import open_library
 _Read = Callable[[Any, int, int, Any, Any], None]
 """``bsbatch_read``: paths, their number, bytes of each, and buffers for the bytes and for their numbers or errors."""
 
+_Find = Callable[[Any, int, Any], None]
+"""``bsbatch_status``: paths, their number, and a buffer for four numbers of each."""
+
 PATHS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 """Encoding and error handler of paths; calling `os.fsencode` for every file is slower."""
+_NUMBERS, _IN_A_SECOND = 4, 10**9
+"""Numbers of a file's status, and nanoseconds in a second."""
+
+
+class FileStatus(NamedTuple):
+    """What a listing needs of `os.stat_result`, under its names."""
+
+    st_mode: int
+    st_size: int
+    st_mtime_ns: int
+
+
+def statuses_of(paths: Sequence[str]) -> list[FileStatus | OSError]:
+    """Return the status of files, links followed, in one call of compiled code; an error of one takes its place."""
+    find = _load_find()
+    if find is None:
+        return [_find(path) for path in paths]
+    number = len(paths)
+    names = (ctypes.c_char_p * number)(*[path.encode(*PATHS) for path in paths])
+    found = np.empty((number, _NUMBERS), np.int64)
+    find(names, number, found.ctypes.data)
+    return [
+        FileStatus(mode, size, seconds * _IN_A_SECOND + rest) if mode >= 0 else OSError(-mode, os.strerror(-mode))
+        for mode, size, seconds, rest in found.tolist()
+    ]
 
 
 def heads_of(paths: Sequence[str], count: int) -> list[bytes | OSError]:
@@ -63,6 +91,14 @@ def open_plain(path: str) -> int:
     raise OSError(number, os.strerror(number))
 
 
+def _find(path: str) -> FileStatus | OSError:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - the caller works on strings
+    except OSError as error:
+        return error
+    return FileStatus(status.st_mode, status.st_size, status.st_mtime_ns)
+
+
 def _read(path: str, count: int) -> bytes | OSError:
     """Read until ``count`` bytes or the end: a file system may return fewer bytes than asked for."""
     try:
@@ -88,3 +124,13 @@ def _load_read() -> _Read | None:
     read, pointer = library.bsbatch_read, ctypes.c_void_p
     read.argtypes, read.restype = (pointer, ctypes.c_uint64, ctypes.c_int64, pointer, pointer), None
     return read
+
+
+@lru_cache(None)
+def _load_find() -> _Find | None:
+    library = open_library()
+    if library is None:
+        return None
+    find, pointer = library.bsbatch_status, ctypes.c_void_p
+    find.argtypes, find.restype = (pointer, ctypes.c_uint64, pointer), None
+    return find

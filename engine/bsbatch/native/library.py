@@ -4,7 +4,7 @@ import ctypes
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("libviews.so")
-VERSION = 10
+VERSION = 11
 """Version of the functions and structs in ``native.h``; a library of another version is not used."""
 INSTALL = "install a wheel for this machine, or a C compiler and then pip install --force-reinstall --no-deps bsbatch"
 

@@ -6,7 +6,7 @@
 
 #define OFFERED __attribute__((visibility("default")))
 
-enum { VERSION = 10, DONE = 0, NOT_HERE = 1 };
+enum { VERSION = 11, DONE = 0, NOT_HERE = 1 };
 enum { CELL_ROWS = 64, CELL_COLUMNS = 16, CELLS = CELL_ROWS * CELL_COLUMNS }; /* of whole pairs of rows and columns */
 
 /* Mirrored by `_TWO_VIEWS`, `ViewStatistics` and `PairStatistics` in view_pairs.py. */
@@ -81,6 +81,7 @@ OFFERED void bsbatch_hash(const uint16_t *front, const uint16_t *back, uint64_t 
 OFFERED void bsbatch_judge(const struct pair_statistics *statistics, const struct body_pieces *pieces,
                            double squareness, uint32_t found[2]);
 OFFERED void bsbatch_read(const char *const *paths, uint64_t number, int64_t count, char *bytes, int64_t *done);
+OFFERED void bsbatch_status(const char *const *paths, uint64_t number, int64_t *found);
 OFFERED int32_t bsbatch_checksum(const uint8_t *bytes, uint64_t size, uint32_t *crc); /* NOT_HERE on other processors */
 OFFERED void bsbatch_take_in(struct load_request *requests, uint64_t number, const struct body_pieces *pieces);
 OFFERED uint32_t bsbatch_lanes(void);

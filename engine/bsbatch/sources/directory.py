@@ -6,17 +6,22 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, NamedTuple, TypeVar, cast
 
 from bsbatch.errors import ItemError, MachineError, SourceError, UsageError
-from bsbatch.native.files import heads_of, open_plain
+from bsbatch.host.threads import adaptive_map
+from bsbatch.native.files import FileStatus, heads_of, open_plain, statuses_of
 from bsbatch.protocols import FilePart
 from bsbatch.reasons import EXPLANATIONS, Reason, Stage, Verdict
 from bsbatch.records import ObjectRef
 
 _RETRY_DELAYS = (0.05, 0.25)
+_IN_A_CALL, _LEAST_AT_ONCE, _MOST_AT_ONCE = 32, 2, 64
+"""Files whose status is found in one call, and fewest and most of these calls at once while a file system makes them
+wait: some send names alone."""
 _REPLACED = "a folder, pipe, socket or device has taken the place of the file since it was listed: run again"
 
 _UNDECODABLE: dict[int, int | str] = {
@@ -36,6 +41,12 @@ class _Folder:
     prefix: str
     """Path relative to the root, ending with a slash."""
     ancestors: tuple[Identity, ...]
+
+
+class _File(NamedTuple):
+    path: str
+    name: str
+    """Path relative to the root."""
 
 
 class DirectorySource:
@@ -62,6 +73,10 @@ class DirectorySource:
 
     def __iter__(self) -> Iterator[ObjectRef]:
         """Yield every file, and every folder that cannot be listed, in the order of their relative paths."""
+        yield from adaptive_map(self._refs, self._walk(), _LEAST_AT_ONCE, _IN_A_CALL, _MOST_AT_ONCE)
+        self._check_root()
+
+    def _walk(self) -> "Iterator[_File | ObjectRef]":
         folders = [iter(self._scan(_Folder(self._root, "", ())))]
         while folders:  # no recursion: folders may be nested deeper than Python's limit of calls
             entry = next(folders[-1], None)
@@ -71,7 +86,6 @@ class DirectorySource:
                 folders.append(iter(self._scan(entry)))
             else:
                 yield entry
-        self._check_root()
 
     def heads(self, refs: Sequence[ObjectRef], count: int) -> list[bytes | ItemError]:
         """Read the first bytes of files, with two retries after an error of the file system."""
@@ -110,7 +124,7 @@ class DirectorySource:
             message = _REPLACED if error.errno in {errno.EINVAL, errno.EISDIR} else EXPLANATIONS[reason]
             raise ItemError(reason, message) from error
 
-    def _scan(self, folder: "_Folder") -> "Iterator[ObjectRef | _Folder]":
+    def _scan(self, folder: "_Folder") -> "Iterator[_File | _Folder | ObjectRef]":
         """Yield the entries of one folder."""
         try:
             here = _identity(folder.path)
@@ -123,19 +137,25 @@ class DirectorySource:
             if is_folder:
                 yield _Folder(entry.path, f"{folder.prefix}{entry.name}/", (*folder.ancestors, here))
             else:
-                yield self._ref(entry, folder.prefix)
+                yield _File(entry.path, folder.prefix + entry.name)
 
-    def _ref(self, entry: "os.DirEntry[str]", prefix: str) -> ObjectRef:
-        source = printable(prefix + entry.name)
+    def _refs(self, found: "Sequence[_File | ObjectRef]") -> list[ObjectRef]:
+        """Make references of files; a folder that cannot be listed has one already."""
+        statuses = iter(statuses_of([item.path for item in found if isinstance(item, _File)]))
+        return [self._ref(item, next(statuses)) if isinstance(item, _File) else item for item in found]
+
+    def _ref(self, file: "_File", status: FileStatus | os.stat_result | OSError) -> ObjectRef:
+        source = printable(file.name)
         try:
-            status = _with_retries(entry.stat)
+            if isinstance(status, OSError):
+                status = _with_retries(partial(os.stat, file.path))
         except OSError as error:
             self._check_root()
-            return ObjectRef(source, entry.path, 0, "", _unlistable(error))
+            return ObjectRef(source, file.path, 0, "", _unlistable(error))
         if stat.S_ISREG(status.st_mode):
-            return ObjectRef(source, entry.path, status.st_size, str(status.st_mtime_ns))
+            return ObjectRef(source, file.path, status.st_size, str(status.st_mtime_ns))
         problem = Verdict(Stage.LIST, Reason.NOT_DICOM, "a pipe, socket or device, not a file")
-        return ObjectRef(source, entry.path, 0, str(status.st_mtime_ns), problem)
+        return ObjectRef(source, file.path, 0, str(status.st_mtime_ns), problem)
 
     def _check_root(self) -> None:
         """Raise `SourceError` if the archive itself has disappeared, as opposed to one bad file."""
