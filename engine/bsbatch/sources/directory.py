@@ -43,7 +43,9 @@ class _Folder:
     ancestors: tuple[Identity, ...]
 
 
-class _File(NamedTuple):
+class FoundFile(NamedTuple):
+    """An entry of a folder that is no folder."""
+
     path: str
     name: str
     """Path relative to the root."""
@@ -76,7 +78,7 @@ class DirectorySource:
         yield from adaptive_map(self._refs, self._walk(), _LEAST_AT_ONCE, _IN_A_CALL, _MOST_AT_ONCE)
         self._check_root()
 
-    def _walk(self) -> "Iterator[_File | ObjectRef]":
+    def _walk(self) -> "Iterator[FoundFile | ObjectRef]":
         folders = [iter(self._scan(_Folder(self._root, "", ())))]
         while folders:  # no recursion: folders may be nested deeper than Python's limit of calls
             entry = next(folders[-1], None)
@@ -124,7 +126,7 @@ class DirectorySource:
             message = _REPLACED if error.errno in {errno.EINVAL, errno.EISDIR} else EXPLANATIONS[reason]
             raise ItemError(reason, message) from error
 
-    def _scan(self, folder: "_Folder") -> "Iterator[_File | _Folder | ObjectRef]":
+    def _scan(self, folder: "_Folder") -> "Iterator[FoundFile | _Folder | ObjectRef]":
         """Yield the entries of one folder."""
         try:
             here = _identity(folder.path)
@@ -137,14 +139,14 @@ class DirectorySource:
             if is_folder:
                 yield _Folder(entry.path, f"{folder.prefix}{entry.name}/", (*folder.ancestors, here))
             else:
-                yield _File(entry.path, folder.prefix + entry.name)
+                yield FoundFile(entry.path, folder.prefix + entry.name)
 
-    def _refs(self, found: "Sequence[_File | ObjectRef]") -> list[ObjectRef]:
+    def _refs(self, found: "Sequence[FoundFile | ObjectRef]") -> list[ObjectRef]:
         """Make references of files; a folder that cannot be listed has one already."""
-        statuses = iter(statuses_of([item.path for item in found if isinstance(item, _File)]))
-        return [self._ref(item, next(statuses)) if isinstance(item, _File) else item for item in found]
+        statuses = iter(statuses_of([item.path for item in found if isinstance(item, FoundFile)]))
+        return [self._ref(item, next(statuses)) if isinstance(item, FoundFile) else item for item in found]
 
-    def _ref(self, file: "_File", status: FileStatus | os.stat_result | OSError) -> ObjectRef:
+    def _ref(self, file: "FoundFile", status: FileStatus | os.stat_result | OSError) -> ObjectRef:
         source = printable(file.name)
         try:
             if isinstance(status, OSError):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bsbatch.records import ObjectRef
-from bsbatch.sources.directory import DirectorySource, _File
+from bsbatch.sources.directory import DirectorySource, FoundFile
 
 
 class FileSource(DirectorySource):
@@ -19,5 +19,5 @@ class FileSource(DirectorySource):
     def __iter__(self) -> Iterator[ObjectRef]:
         """Yield the file; nothing if it has gone."""
         with os.scandir(self._root) as entries:
-            yield from self._refs([_File(entry.path, entry.name) for entry in entries if entry.name == self._name])
+            yield from self._refs([FoundFile(entry.path, entry.name) for entry in entries if entry.name == self._name])
         self._check_root()

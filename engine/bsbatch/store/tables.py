@@ -199,7 +199,7 @@ def columns_of(table: str, **extent: Unpack[Extent]) -> tuple[Column, ...]:
     return tuple(_PROBABILITY if extent.get("is_calibrated") and column is _SCORE else column for column in columns)
 
 
-@lru_cache(None)
+@lru_cache
 def schema_of(table: str, config_hash: str, **extent: Unpack[Extent]) -> pa.Schema:
     """Return the Arrow schema of a table of a run."""
     return make_schema(table, columns_of(table, **extent), config_hash)
