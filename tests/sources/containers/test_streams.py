@@ -2,7 +2,9 @@ import gzip
 import io
 import lzma
 import random
+import resource
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -60,6 +62,20 @@ def test_a_stream_that_was_cut_short_is_damaged(kind: str) -> None:
         with pytest.raises(ItemError, match="damaged compressed stream") as error:
             inflated(kind, data[:length])
         assert error.value.reason == "read_error"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams_that_were_cut_short_keep_no_memory(kind: str) -> None:
+    cut = COMPRESS[kind](NOISE[:300_000])[:200_000]
+
+    def read_some(number: int) -> int:
+        for _ in range(number):
+            with suppress(ItemError):
+                Inflated(kind, io.BytesIO(cut)).read(300_000)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = read_some(10)
+    assert read_some(100) - before < 100 * len(cut) // 2
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -155,7 +155,8 @@ def first_bytes(kind: str, head: bytes, count: int) -> bytes:
 def _pieces(kind: str, file: _Counted) -> Iterator[bytes]:
     if kind == "zst":
         stream = pa.CompressedInputStream(pa.PythonFile(cast("BinaryIO", file), "r"), "zstd")
-        return iter(lambda: cast("bytes", stream.read(_PIECE)), b"")
+        # its method `read` never frees the piece in which a stream turns out to be cut
+        return iter(lambda: cast("bytes", stream.read_buffer(_PIECE).to_pybytes()), b"")
     return _concatenated(kind, file)
 
 
