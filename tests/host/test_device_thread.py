@@ -1,6 +1,7 @@
 import threading
 from collections.abc import Iterator
-from typing import Self
+from queue import SimpleQueue
+from typing import Any, Self
 
 import pytest
 from tests.host.waiting import PATIENCE, threads_named, wait_until
@@ -135,6 +136,31 @@ def test_an_item_goes_to_the_thread_with_the_fewest_pending_ones() -> None:
             assert put_to_least([slow, fast], number).result(PATIENCE) == 2 * number
             assert wait_until(lambda: fast.pending == 0)
         held.is_free.set()
+
+
+class Taking(SimpleQueue[Any]):
+    """A queue whose reader stays between taking an item and going on."""
+
+    def __init__(self) -> None:
+        self.is_taken, self.may_go_on = threading.Event(), threading.Event()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        item = super().get(block, timeout)
+        self.is_taken.set()
+        assert self.may_go_on.wait(PATIENCE)
+        return item
+
+
+def test_an_item_that_the_thread_is_taking_is_pending() -> None:
+    queue, thread = Taking(), DeviceThread(Doubling, "taking")
+    thread._requests = queue
+    with thread:
+        result = thread.put(1)
+        assert queue.is_taken.wait(PATIENCE)
+        assert thread.pending == 1
+        queue.may_go_on.set()
+        assert result.result(PATIENCE) == 2
+        assert thread.pending == 0
 
 
 @pytest.mark.parametrize("ahead", [1, 3])

@@ -46,6 +46,8 @@ class DeviceThread(Generic[In, Out]):
         self._make = make
         self._requests: SimpleQueue[tuple[In, Future[Out]] | None] = SimpleQueue()
         self._in_flight: deque[Future[Out]] = deque()
+        self._unfinished: deque[Future[Out]] = deque()
+        """For a moment an item is in no other place: when the thread has taken it out of the queue."""
         self._ready: Future[None] = Future()
         self._is_open = True
         self._error: BaseException | None = None
@@ -71,11 +73,12 @@ class DeviceThread(Generic[In, Out]):
     @property
     def pending(self) -> int:
         """Items that have not finished."""
-        return self._requests.qsize() + len(self._in_flight)
+        return len(self._unfinished)
 
     def put(self, item: In) -> "Pending[Out]":
         """Queue an item behind the earlier ones; return its pending result."""
         result: Future[Out] = Future()
+        self._unfinished.append(result)
         self._requests.put((item, result))
         return result
 
@@ -96,7 +99,9 @@ class DeviceThread(Generic[In, Out]):
                 self._in_flight.append(result)
                 queue.begin(item)
             elif self._in_flight:
-                self._in_flight[0].set_result(queue.finish())
+                found = queue.finish()
+                self._unfinished.popleft()
+                self._in_flight[0].set_result(found)
                 self._in_flight.popleft()
 
     def _next(self, has_room: bool) -> tuple[In, Future[Out]] | None:
