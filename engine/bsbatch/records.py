@@ -162,7 +162,7 @@ class Header(NamedTuple):
     @classmethod
     def of_last(cls, values: tuple[object, ...]) -> "Header":
         """Return a header of its last values alone, such as `shared` ones."""
-        return cls._make(_NO_OWN_VALUES[: len(cls._fields) - len(values)] + values)
+        return cls._make((*(() if name == "drugs" else None for name in cls._fields[: -len(values)]), *values))
 
     @classmethod
     def replacer(cls, *names: str) -> "Callable[[Header, tuple[object, ...]], Header]":
@@ -174,7 +174,6 @@ class Header(NamedTuple):
 
 FIRST_SHARED = Header._fields.index("sop_class")
 """Position of the first field of `Header.shared`."""
-_NO_OWN_VALUES = tuple(() if name == "drugs" else None for name in Header._fields)
 
 
 class FrameView(NamedTuple):

@@ -35,7 +35,8 @@ SCHEMA_VERSION = 6
 RESULTS, OBJECTS = "results", "objects"
 OK = "ok"
 _USED, _FAILED = str(Status.USED), str(Status.FAILED)
-"""Texts: to make one of a member takes longer than a row's other columns of the status."""
+_OF_VIEWS = tuple((f"sop_uid_{view}", f"frame_{view}", f"source_{view}") for view in ("anterior", "posterior"))
+"""Texts that every row needs: a member of an enumeration takes long to become one."""
 UNLIKE_TRAINING = "unlike_training"
 """`bsbatch.imaging.quality.Flag.UNLIKE_TRAINING`, which runs count and overlays show."""
 
@@ -237,10 +238,7 @@ def object_rows(outcome: UnitOutcome) -> list[Row]:
 
 
 def to_table(table: str, rows: Iterable[Row], config_hash: str, **extent: Unpack[Extent]) -> pa.Table:
-    """Return rows as an Arrow table with the schema of the table.
-
-    They are converted in one call: pyarrow lets go of the interpreter lock in each, and has to wait for it again.
-    """
+    """Return rows as an Arrow table with the schema of the table, in one call that lets go of the interpreter lock."""
     schema = schema_of(table, config_hash, **extent)
     records = pa.array(list(rows), pa.struct(list(schema)))
     return pa.Table.from_batches([pa.RecordBatch.from_struct_array(records)]).replace_schema_metadata(schema.metadata)
@@ -259,8 +257,7 @@ def _result_row(item: Prediction | Failure, provenance: Provenance) -> Row:
 
 
 def _exam_columns(exam: Examination) -> Row:
-    front, back = exam.anterior, exam.posterior
-    views = [view for view in (front, back) if view is not None]
+    views = [view for view in (exam.anterior, exam.posterior) if view is not None]
     scan = views[0].scan if views else exam.scans[0]
     header = scan.header
     row: Row = {
@@ -273,14 +270,9 @@ def _exam_columns(exam: Examination) -> Row:
         **_tracer_columns(exam, views),
         **demographic_values(scan.demographics),
     }
-    if front is not None:
-        row["sop_uid_anterior"] = front.scan.header.sop_uid
-        row["frame_anterior"] = front.frame.frame
-        row["source_anterior"] = front.scan.ref.source
-    if back is not None:
-        row["sop_uid_posterior"] = back.scan.header.sop_uid
-        row["frame_posterior"] = back.frame.frame
-        row["source_posterior"] = back.scan.ref.source
+    for (sop_uid, frame, source), view in zip(_OF_VIEWS, (exam.anterior, exam.posterior), strict=True):
+        if view is not None:
+            row[sop_uid], row[frame], row[source] = view.scan.header.sop_uid, view.frame.frame, view.scan.ref.source
     return row
 
 
