@@ -3,7 +3,6 @@
 import bz2
 import lzma
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from typing import BinaryIO, Protocol, cast
 
@@ -111,13 +110,26 @@ class Inflated:
 
     def _fill(self) -> bool:
         while not self._rest:
-            with _damage():
-                piece = next(self._pieces, None)
+            piece = self._next()
             if piece is None:
                 return False
             check_ratio(self.offset + len(piece), self._consumed.count)
             self._rest = memoryview(piece)
         return True
+
+    def _next(self) -> bytes | None:
+        """Inflate the next piece; errors of decompressors become `ItemError`, and those of the file system stay.
+
+        A context manager would keep the piece in a cycle of references, from Python 3.12 on.
+        """
+        try:
+            return next(self._pieces, None)
+        except (EOFError, DEFLATE_ERROR, lzma.LZMAError, pa.ArrowException) as error:
+            raise ItemError(Reason.READ_ERROR, DAMAGED) from error
+        except OSError as error:  # bzip2's and pyarrow's have no number
+            if error.errno is None:
+                raise ItemError(Reason.READ_ERROR, DAMAGED) from error
+            raise
 
 
 class _Counted:
@@ -174,16 +186,3 @@ def _concatenated(kind: str, file: _Counted) -> Iterator[bytes]:
             pending = b""
         pending = stream.unused_data.lstrip(b"\0") or file.read(_PIECE).lstrip(b"\0")
         pending += file.read(len(MAGICS[kind])) if len(pending) < len(MAGICS[kind]) else b""
-
-
-@contextmanager
-def _damage() -> Iterator[None]:
-    """Turn the errors of decompressors into `ItemError`; those of the file system stay."""
-    try:
-        yield
-    except (EOFError, DEFLATE_ERROR, lzma.LZMAError, pa.ArrowException) as error:
-        raise ItemError(Reason.READ_ERROR, DAMAGED) from error
-    except OSError as error:  # bzip2's and pyarrow's have no number
-        if error.errno is None:
-            raise ItemError(Reason.READ_ERROR, DAMAGED) from error
-        raise
