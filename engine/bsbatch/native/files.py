@@ -38,10 +38,8 @@ def statuses_of(paths: Sequence[str]) -> list[FileStatus | OSError]:
     find = _load_find()
     if find is None:
         return [_find(path) for path in paths]
-    number = len(paths)
-    names = (ctypes.c_char_p * number)(*[path.encode(*PATHS) for path in paths])
-    found = np.empty((number, _NUMBERS), np.int64)
-    find(names, number, found.ctypes.data)
+    found = np.empty((len(paths), _NUMBERS), np.int64)
+    find(_pack(paths), len(paths), found.ctypes.data)
     return [
         FileStatus(mode, size, seconds * _IN_A_SECOND + rest) if mode >= 0 else OSError(-mode, os.strerror(-mode))
         for mode, size, seconds, rest in found.tolist()
@@ -64,9 +62,8 @@ def heads_of(paths: Sequence[str], count: int) -> list[bytes | OSError]:
     if read is None:
         return [_read(path, count) for path in paths]
     number = len(paths)
-    names = (ctypes.c_char_p * number)(*[path.encode(*PATHS) for path in paths])
     buffer, done = np.empty(number * count, np.uint8), (ctypes.c_int64 * number)()
-    read(names, number, count, buffer.ctypes.data, done)
+    read(_pack(paths), number, count, buffer.ctypes.data, done)
     found, starts = buffer.data, range(0, number * count, count)
     return [
         bytes(found[start : start + size]) if size >= 0 else OSError(-size, os.strerror(-size))
@@ -89,6 +86,10 @@ def open_plain(path: str) -> int:
     os.close(file)
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
     raise OSError(number, os.strerror(number))
+
+
+def _pack(paths: Sequence[str]) -> "ctypes.Array[ctypes.c_char_p]":
+    return (ctypes.c_char_p * len(paths))(*[path.encode(*PATHS) for path in paths])
 
 
 def _find(path: str) -> FileStatus | OSError:
@@ -118,19 +119,22 @@ def _read(path: str, count: int) -> bytes | OSError:
 
 @lru_cache(None)
 def _load_read() -> _Read | None:
-    library = open_library()
-    if library is None:
-        return None
-    read, pointer = library.bsbatch_read, ctypes.c_void_p
-    read.argtypes, read.restype = (pointer, ctypes.c_uint64, ctypes.c_int64, pointer, pointer), None
+    pointer = ctypes.c_void_p
+    read: _Read | None = _load("bsbatch_read", pointer, ctypes.c_uint64, ctypes.c_int64, pointer, pointer)
     return read
 
 
 @lru_cache(None)
 def _load_find() -> _Find | None:
+    find: _Find | None = _load("bsbatch_status", ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p)
+    return find
+
+
+def _load(name: str, *arguments: Any) -> Any:
+    """Return a function of the installed library that has no result; None without the library."""
     library = open_library()
     if library is None:
         return None
-    find, pointer = library.bsbatch_status, ctypes.c_void_p
-    find.argtypes, find.restype = (pointer, ctypes.c_uint64, pointer), None
-    return find
+    function = library[name]
+    function.argtypes, function.restype = arguments, None
+    return function

@@ -21,7 +21,7 @@ from bsbatch.records import ObjectRef
 _RETRY_DELAYS = (0.05, 0.25)
 _IN_A_CALL, _LEAST_AT_ONCE, _MOST_AT_ONCE = 32, 2, 64
 """Files whose status is found in one call, and fewest and most of these calls at once while a file system makes them
-wait: some send names alone."""
+wait: some send names and kinds without sizes and times."""
 _REPLACED = "a folder, pipe, socket or device has taken the place of the file since it was listed: run again"
 
 _UNDECODABLE: dict[int, int | str] = {
